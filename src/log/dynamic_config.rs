@@ -149,8 +149,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A codec and its level in one word: what it is in the upper half, the bits of the level in the
-/// lower.
+/// Returns a codec and its level in one word: what it is in the upper half, the bits of the level
+/// in the lower.
 fn pack(compression: Option<Compression>) -> u64 {
     let word = |kind: u64, level: i32| (kind << 32) | u64::from(level.cast_unsigned());
     match compression {

@@ -69,7 +69,8 @@ impl Log {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Returns whether two logs are the same partition of the same topic, opened at different times.
+    /// Returns whether two logs are the same partition of the same topic, opened at different
+    /// times.
     pub(crate) fn is_same_partition(&self, other: &Log) -> bool {
         self.inner.state.is_same_partition(&other.inner.state)
     }
@@ -90,7 +91,8 @@ impl Log {
         self.inner.state.outside(requested, start, end)
     }
 
-    /// Returns a reader at an offset that need not be in the log: if it is not, the first read fails.
+    /// Returns a reader at an offset that need not be in the log: if it is not, the first read
+    /// fails.
     pub(crate) fn reader_at(&self, offset: Offset) -> Reader {
         Reader::at(&self.inner, offset)
     }

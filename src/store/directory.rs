@@ -20,7 +20,7 @@ use crate::checkpoint::{CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, PARTITION_METADAT
 use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::{Dir, DirEntry, EntryKind};
-use crate::log::{Checkpoint, DataDir, Log, LogConfig, Place};
+use crate::log::{Checkpoint, DataDir, DirHandle, Log, LogConfig};
 use crate::segment::name::{Name, SegmentFile, is_of_system};
 use crate::store::meta_properties::MetaProperties;
 use crate::store::partition_dir::{PartitionDir, is_like_partition};
@@ -44,7 +44,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
+    pub(crate) fn new(place: &DirHandle, config: &LogConfig) -> Directory {
         let events = EventSink::new(config.listener.clone());
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
         let dir = Dir::new(fs, path, events, true);

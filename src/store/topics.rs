@@ -5,7 +5,7 @@ use crate::error::{Error, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::MemFs;
 use crate::log::{
-    self, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, WriteLock,
+    self, DataCheckpoints, DirHandle, Log, LogConfig, Maintainer, MaintenanceReport, WriteLock,
 };
 use crate::notify::Notify;
 #[cfg(doc)]
@@ -104,7 +104,7 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
         let path = dir.as_ref();
-        Place::check(path)?;
+        DirHandle::check(path)?;
         let place = log::create(&config.log.fs, path)?;
         let directory = Directory::new(&place, &config.log);
         directory.check_is_store()?;

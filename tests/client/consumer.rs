@@ -175,7 +175,8 @@ fn position_resets_when_records_are_deleted() {
     assert_eq!(early.position(&names[0]).unwrap(), 9);
 }
 
-/// One that chose its partitions hears of it when their topic goes. In the next of its name it begins anew.
+/// One that chose its partitions hears of it when their topic goes. In the next of its name it
+/// begins anew.
 #[test]
 fn consumer_restarts_when_topic_is_recreated() {
     let World { store, .. } = world();
@@ -310,7 +311,7 @@ fn groupless_consumer_creates_no_offsets_topic() {
     assert_eq!(store.topics().len(), 1);
 }
 
-/// What a poll returns is committed by the next one at the earliest.
+/// The records of a poll are committed by the next poll at the earliest.
 #[test]
 fn automatic_commits_cover_earlier_polls() {
     let World { store, clock } = world();
@@ -375,7 +376,7 @@ fn manual_commits_keep_their_metadata() {
     }
     assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), Some(5.into()));
 
-    // Who chose its partitions by itself may not commit for a group that has members.
+    // A consumer that chose its partitions itself may not commit for a group that has members.
     let mut simple = assigned(&store, config, &[at("orders", 0)]);
     let one = BTreeMap::from([(at("orders", 0), 1.into())]);
     let refused = consume_error(simple.commit_offsets(one).unwrap_err());

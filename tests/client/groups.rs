@@ -32,7 +32,7 @@ fn store_on(fs: &MemFs, clock: &Arc<ManualClock>) -> Store {
     let groups = GroupCoordinatorConfig::default().offsets_partitions(3);
     let config =
         StoreConfig::default().fs(fs.clone()).clock(clock.clone()).group_coordinator(groups);
-    // Some records here are of 1970, and nobody is to take them away.
+    // Some records here are of 1970, and retention must not delete them.
     Store::open("data", config.maintenance(None)).unwrap()
 }
 
@@ -176,7 +176,8 @@ fn committed(store: &Store, topic: &str) -> BTreeMap<u32, u64> {
     offsets.map(|(at, offset)| (at.partition, offset.committed.offset)).collect()
 }
 
-/// What was committed for a topic is not for another that gets its name, whoever else the group has it for.
+/// Offsets committed for a topic do not apply to a later topic of the same name, whatever other
+/// topics the group has offsets for.
 #[test]
 fn recreated_topic_starts_without_offsets() {
     for polls_between in [true, false] {
@@ -210,7 +211,8 @@ fn recreated_topic_starts_without_offsets() {
     }
 }
 
-/// Who has read a topic that is gone cannot say so any more: that would hold for the next of its name.
+/// A consumer that has read a deleted topic cannot commit for it: the commit would apply to the
+/// next topic of that name.
 #[test]
 fn commit_skips_deleted_topic() {
     let World { store, .. } = world();
@@ -269,7 +271,8 @@ fn commit_fails_after_session_timeout() {
     assert_eq!(quick.committed(&at("orders", 0)).unwrap(), Some(10.into()));
 }
 
-/// A member that did not take part in the rebalance yet cannot commit once the next generation has begun.
+/// A member that did not take part in the rebalance yet cannot commit once the next generation has
+/// begun.
 #[test]
 fn commit_fails_in_old_generation() {
     let World { store, .. } = world();
@@ -382,7 +385,7 @@ fn listeners_are_called_in_order() {
         sorted.1.sort_unstable();
         assert_eq!(sorted.0, sorted.1, "{told:#?}");
         let place = |line: &str| told.iter().position(|told| told == line).unwrap();
-        // What moves is given up before it is handed out.
+        // A moving partition is revoked before it is assigned.
         let (given, taken) = match cooperates {
             true => ("a revoked [2]", "b assigned [2]"),
             false => ("a revoked [0, 1, 2]", "b assigned [2]"),
@@ -491,7 +494,7 @@ fn committed_offsets_survive_reopening_and_crash() {
         let store = store_on(&fs, &clock);
         topic(&store, "orders", 2);
         topic(&store, "__consumer_offsets", 3);
-        // The members are gone with their process, and nobody waits for them.
+        // The members ended with their process, and the group does not wait for them.
         let mut next = member(&store, config());
         assert_eq!(next.poll(NOW).unwrap().len(), 4);
         assert_eq!(next.committed(&at("orders", 0)).unwrap(), Some(6.into()));
@@ -611,7 +614,8 @@ fn largest_offsets_log(store: &Store) -> u64 {
     offsets.partitions().iter().map(|log| log.stats().unwrap().bytes).max().unwrap()
 }
 
-/// A group that commits without end has one offset a partition, and its log is read whole when the group is used first.
+/// A group that commits without end has one offset a partition, and its log is read whole when the
+/// group is used first.
 #[test]
 fn offsets_log_stays_small() {
     let World { store, clock, fs } = world();
@@ -794,7 +798,8 @@ fn unused_offsets_expire() {
     assert_eq!(again.poll(NOW).unwrap().len(), 3);
 }
 
-/// The group has been without members for a week, but for one consumer that reads and commits each day.
+/// The group has been without members for a week, but for one consumer that reads and commits each
+/// day.
 #[test]
 fn recent_commit_stays_when_group_empty() {
     let World { store, clock, .. } = world();
@@ -820,7 +825,8 @@ fn recent_commit_stays_when_group_empty() {
     assert!(store.admin().describe_group(GROUP).is_err());
 }
 
-/// Offsets that were set from outside, for a consumer that reads and never commits, and is started anew now and then.
+/// Offsets that were set from outside, for a consumer that reads and never commits, and is started
+/// anew now and then.
 #[test]
 fn offsets_stay_while_assigned_consumer_polls() {
     let World { mut store, clock, fs } = world();
@@ -853,7 +859,7 @@ fn offsets_stay_while_assigned_consumer_polls() {
     assert!(store.admin().list_groups().unwrap().groups.is_empty());
 }
 
-/// What has happened in a random run, and what must hold.
+/// The events of a random run, and the invariants it must keep.
 struct Life {
     seed: u64,
     chance: Chance,
@@ -1122,7 +1128,8 @@ fn threaded_workers_share_records() {
                                     .for_each(|waker: &annals::ConsumerWaker| waker.wake());
                             }
                             drop(all);
-                            // Let others have a turn in the group: whoever waits alone is to be found there.
+                            // Give other threads a turn in the group: a member that waits alone
+                            // has to be seen there.
                             if lifetime == 0 && chance.below(2) == 0 {
                                 consumer.close().unwrap();
                             }
@@ -1145,7 +1152,7 @@ fn threaded_workers_share_records() {
     }
 }
 
-/// Nobody but who waits can see that another has hung.
+/// Only a waiting member can notice that another one hangs.
 #[test]
 fn waiting_member_takes_partitions_of_hung() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
@@ -1191,7 +1198,7 @@ fn waiting_member_hands_partitions_over() {
     let mut comes = member(&store, config());
     std::thread::scope(|scope| {
         scope.spawn(move || assert!(waits.poll(Duration::MAX).unwrap().is_woken()));
-        // Nothing was committed, so who has the partition now reads it from its start.
+        // Nothing was committed, so the partition's new owner reads it from its start.
         assert_eq!(comes.poll(secs(60)).unwrap().len(), 1);
         waker.wake();
     });
@@ -1206,7 +1213,7 @@ fn full_disk_stops_commits_and_rebalances() {
     assert_eq!(a.poll(NOW).unwrap().len(), 4);
     a.commit().unwrap();
     assert_eq!(a.poll(NOW).unwrap().len(), 4);
-    // What is left of the last block is taken first.
+    // The rest of the last block is used up first.
     let fill = |consumer: &mut Consumer, offset: u64| {
         fs.set_capacity(0);
         let partition = consumer.assignment().remove(0);

@@ -1,4 +1,5 @@
-//! What a producer promises: order, each record once, and what happens when it cannot be written.
+//! The promises of a producer: order, each record once, and what happens when a record cannot be
+//! written.
 
 use crate::{HOUR, TOPIC, to};
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
@@ -309,7 +310,7 @@ fn failed_write_retries_with_backoff() {
     assert_eq!(handle.wait().unwrap().offset, Some(0));
     assert_eq!(behind.wait().unwrap().offset, Some(1));
     assert_eq!(scene.values(0), numbers(0..2));
-    // What cannot help is not tried.
+    // Errors that a retry cannot fix are not retried.
     scene.fs.add_rule(
         Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).path("orders-0").nth(1),
     );
@@ -514,8 +515,8 @@ fn oversized_record_changes_nothing() {
     producer.send(to(0, "x".repeat(403))).unwrap();
 }
 
-/// The limit is lowered while a batch of several records waits. Its records fit by themselves, so they are
-/// sent in several batches, numbered one after the other.
+/// The limit is lowered while a batch of several records waits. Its records fit by themselves, so
+/// they are sent in several batches, numbered one after the other.
 #[test]
 fn batch_is_split_when_limit_drops() {
     for codec in [Codec::None, Codec::Lz4] {
@@ -595,8 +596,8 @@ fn record_over_lowered_limit_fails_alone() {
     }
 }
 
-/// The limit goes up and down, and the disk is full now and then, while batches wait, are split, and are
-/// retried. Each record is there once and in order, unless it is too large by itself.
+/// The limit goes up and down, and the disk is full now and then, while batches wait, are split,
+/// and are retried. Each record is there once and in order, unless it is too large by itself.
 #[test]
 fn split_batches_keep_order_through_retries() {
     for seed in support::seeds("PRODUCER_SPLIT_SEED", 60) {
@@ -723,8 +724,8 @@ fn topic_may_change_while_sending() {
     producer.send(to(1, "x")).unwrap_err();
 }
 
-/// Topics come and go while one producer lives, which also has records that linger for each. With the topic go
-/// the files that it held open, and what it took on the disk.
+/// Topics come and go while one producer lives, which also has records that linger for each. With
+/// the topic go the files that it held open, and what it took on the disk.
 #[test]
 fn deleted_topics_leave_no_file_open() {
     const ROUNDS: u32 = 200;
@@ -747,8 +748,8 @@ fn deleted_topics_leave_no_file_open() {
     }
 }
 
-/// The open batch belongs to the topic that was deleted. A record for the topic that has its name now does
-/// not join it.
+/// The open batch belongs to the topic that was deleted. A record for the topic that has its name
+/// now does not join it.
 #[test]
 fn record_reaches_recreated_topic() {
     let scene = scene(2);
@@ -772,9 +773,10 @@ fn record_reaches_recreated_topic() {
     assert!(matches!(closed, ProduceError::Batch(cause) if matches!(*cause, Error::Closed { .. })));
 }
 
-/// Topics are deleted and created again among the records of one producer, while the disk is full now and
-/// then and batches wait to be retried. Each record is once in the topic that had the name when it was sent,
-/// or its handle says that there is none such; the topic that is there last has all that was sent to it.
+/// Topics are deleted and created again among the records of one producer, while the disk is full
+/// now and then and batches wait to be retried. Each record is once in the topic that had the name
+/// when it was sent, or its handle says that there is none such; the topic that is there last has
+/// all that was sent to it.
 #[test]
 fn records_follow_recreated_topics_through_retries() {
     for seed in support::seeds("PRODUCER_RECREATE_SEED", 60) {
@@ -826,8 +828,8 @@ fn records_follow_recreated_topics_through_retries() {
     }
 }
 
-/// Waits for all that was sent to a topic. If the topic is there still, all of it is stored; otherwise what
-/// was stored before it went.
+/// Waits for all that was sent to a topic. If the topic is there still, all of it is stored;
+/// otherwise what was stored before it went.
 fn check_incarnation(
     producer: &Producer,
     clock: &ManualClock,
@@ -1214,8 +1216,9 @@ struct Sent {
 
 /// A producer after the other sends to a store on a disk that is full now and then, and is killed.
 ///
-/// Of the records of a partition, those that were acknowledged are there once and where it was said, those that failed
-/// are not, and those in flight when it was killed are there or not, without a gap before one that is. All in order.
+/// Of each partition, acknowledged records are stored once at the offset that was reported, failed
+/// records are not stored, and records in flight at the kill may be stored, without a gap before
+/// any of them. All are in order.
 #[test]
 fn records_are_unique_through_random_faults() {
     for seed in support::seeds("PRODUCER_SEED", 60) {

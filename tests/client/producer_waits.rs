@@ -52,8 +52,9 @@ impl Scene {
     }
 }
 
-/// The producer's thread writes `a` while the owner sends `b` and lets go of the producer. What
-/// the thread has not taken is written by the one that lets go, once the thread is done.
+/// The producer's thread writes `a` while the owner sends `b` and drops the producer. Records that
+/// the thread has not taken are written by the dropping thread, once the producer's thread is
+/// done.
 #[test]
 fn drop_writes_record_sent_during_write() {
     for end in ["drop", "close", "close within"] {

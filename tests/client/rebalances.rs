@@ -1,4 +1,5 @@
-//! Groups whose topics change, whose commits fail, and whose members come and go: each partition keeps a reader.
+//! Groups whose topics change, whose commits fail, and whose members come and go: each partition
+//! keeps a reader.
 //!
 //! `ANNALS_REBALANCE_SEEDS=17` runs one seed of the simulation, `0..300` many.
 
@@ -45,7 +46,8 @@ fn poll_all(consumers: &mut [&mut Consumer], rounds: usize) -> usize {
     records
 }
 
-/// The topic has as many partitions as before, and the leader did not poll in between: nothing but the topic's id tells.
+/// The topic has as many partitions as before, and the leader did not poll in between: nothing but
+/// the topic's id tells.
 #[test]
 fn members_read_recreated_topic() {
     for cooperates in [false, true] {
@@ -62,8 +64,9 @@ fn members_read_recreated_topic() {
     }
 }
 
-/// A poll that comes between the closing of the logs and the end of the deletion finds no topic. The counts are the
-/// same afterwards, for a consumer that is alone in its group as for one that leads.
+/// A poll that comes between the closing of the logs and the end of the deletion finds no topic.
+/// The counts are the same afterwards, for a consumer that is alone in its group as for one that
+/// leads.
 #[test]
 fn poll_during_deletion_reads_recreated_topic() {
     let fs = FaultFs::new(MemFs::new());
@@ -81,8 +84,8 @@ fn poll_during_deletion_reads_recreated_topic() {
     assert_eq!(poll_all(&mut [&mut consumer], 10), 1);
 }
 
-/// A member learns its assignment while the topic is deleted, and the leader never polls again in time: it takes the
-/// partitions up as soon as the topic is there.
+/// A member learns its assignment while the topic is deleted, and the leader never polls again in
+/// time: it takes the partitions up as soon as the topic is there.
 #[test]
 fn member_reads_partitions_missing_when_assigned() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
@@ -101,7 +104,8 @@ fn member_reads_partitions_missing_when_assigned() {
     assert_eq!(poll_all(&mut [&mut other], 4), 1, "{:?}", other.assignment());
 }
 
-/// The assignment of a static member outlives it, and may be of a topic that was smaller, or of one more topic.
+/// The assignment of a static member outlives it, and may be of a topic that was smaller, or of
+/// one more topic.
 #[test]
 fn returning_static_leader_assigns_changed_partitions() {
     let fs = FaultFs::new(MemFs::new());
@@ -200,8 +204,8 @@ fn partitions_move_after_revocation_commit_failed() {
     }
 }
 
-/// The record of a group whose last member hung cannot be written as the next one joins. That one is no member twice,
-/// and no partition waits for a member that nobody holds.
+/// The record of a group whose last member hung cannot be written as the next one joins. The new
+/// member must not be counted twice, and no partition may wait for a member that does not exist.
 #[test]
 fn failed_join_leaves_no_second_member() {
     let fs = FaultFs::new(MemFs::new());
@@ -222,8 +226,8 @@ fn failed_join_leaves_no_second_member() {
     assert_eq!(store.admin().describe_group("g").unwrap().members.len(), 1);
 }
 
-/// A cooperative member reads on while it joins again. The next generation begins before it polls once more, and it
-/// closes: no other member reads those records again.
+/// A cooperative member reads on while it joins again. The next generation begins before it polls
+/// once more, and it closes: no other member reads those records again.
 #[test]
 fn close_commits_records_read_while_rejoining() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
@@ -262,7 +266,8 @@ enum Birth {
     AgainAssigned,
 }
 
-/// A consumer that reads before the partition is made, and `next` poll only after a record was appended to it.
+/// A consumer that reads before the partition is made, and `next` poll only after a record was
+/// appended to it.
 fn read_of_new_partition(birth: Birth, config: ConsumerConfig) -> usize {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     store.create_topic("other", of(1)).unwrap();
@@ -326,7 +331,8 @@ fn later_member_starts_new_partition() {
     assert_eq!(poll_all(&mut [&mut next], 4), 0);
 }
 
-/// The process ends after the poll that found the partition, before anything that it returned was committed.
+/// The process ends after the poll that found the partition, before anything that it returned was
+/// committed.
 #[test]
 fn crash_keeps_start_in_new_partition() {
     let fs = MemFs::new();
@@ -347,7 +353,8 @@ fn crash_keeps_start_in_new_partition() {
     assert_eq!(poll_all(&mut [&mut consumer], 3), 1);
 }
 
-/// A group over some minutes: members come and go in order, subscriptions and topics change. Nothing fails.
+/// A group over some minutes: members come and go in order, subscriptions and topics change.
+/// Nothing fails.
 struct Group {
     store: Store,
     clock: Arc<ManualClock>,

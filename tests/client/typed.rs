@@ -1,4 +1,5 @@
-//! Producers and consumers of values with types, and what becomes of records that are not what was expected.
+//! Producers and consumers of values with types, and what becomes of records that are not what was
+//! expected.
 
 use annals::{
     AutoOffsetReset, Consumer, ConsumerConfig, Deserialize, DeserializeContext, DeserializeError,
@@ -185,7 +186,8 @@ fn dead_letter_names_origin_and_cause() {
         ]
     );
 
-    // Who reads the dead letters with the same types gets them to see, and writes no more of them.
+    // A reader of the dead letters with the same types sees them as poison, and writes no further
+    // dead letters.
     let mut again: TypedConsumer<String, i32> = consumer(&store, "dead", ConsumerConfig::default())
         .typed()
         .on_poison(OnPoison::dead_letter(&producer, "dead"));
@@ -221,7 +223,8 @@ fn panicking_deserializer_makes_poison() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Dead letters cannot be sent for a while. Whatever the mixture: every record is returned or a dead letter, once, in order.
+    /// Dead letters cannot be sent for a while. For every mixture of failures, each record is
+    /// returned or sent as a dead letter, once and in order.
     #[test]
     fn failed_dead_letters_lose_nothing(
         partitions in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 0..12), 1..4),

@@ -1,4 +1,5 @@
-//! Compaction against a model, with random work, closing, killing and losses of power between; damage; bad input.
+//! Compaction against a model, with random work, closing, killing and losses of power between;
+//! damage; bad input.
 //!
 //! `ANNALS_COMPACTION_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
@@ -122,7 +123,7 @@ impl Life {
             let mut model = self.model.clone();
             model.compact(bound, now, self.retention);
             if self.retention == 0 && passes > 1 {
-                // What the first pass met may go with the second.
+                // Tombstones that the first pass dated may be removed by the second.
                 let mut least = model.clone();
                 least.compact(bound, now, 0);
                 let must: Vec<Rec> = least.records().cloned().collect();
@@ -445,7 +446,8 @@ fn future_records_wait_out_compaction_lag() {
     assert_eq!(offsets(&log), [3]);
 }
 
-/// Trap: what is appended in the place of what was cut counts as clean, and both records of a key stay.
+/// Trap: records appended in place of truncated ones count as clean, so that both records of a key
+/// stay.
 #[test]
 fn appends_after_truncation_are_dirty() {
     let fs = MemFs::new();
@@ -479,7 +481,8 @@ fn appends_after_truncation_are_dirty() {
     }
 }
 
-/// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as it is.
+/// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as
+/// it is.
 #[test]
 fn cleaner_checkpoint_is_void_after_broker() {
     let fs = MemFs::new();
@@ -501,7 +504,8 @@ fn cleaner_checkpoint_is_void_after_broker() {
     assert_eq!(log.compact().unwrap().records_kept, 1);
 }
 
-/// Where the log's codec packs worse than the one a producer used, what was built of a group could be larger than a segment.
+/// Where the log's codec packs worse than the one a producer used, what was built of a group could
+/// be larger than a segment.
 #[test]
 fn compaction_keeps_codec_when_smaller() {
     let fs = MemFs::new();
@@ -512,7 +516,7 @@ fn compaction_keeps_codec_when_smaller() {
         let mut builder = BatchBuilder::new();
         builder.compression(Compression::of(Codec::Zstd));
         for n in 0..100 {
-            // Half of the keys come again, in the next batch.
+            // Half of the keys are written again in the next batch.
             let record = Record::new(vec![b'v'; 400]).key(format!("{}", batch * 50 + n));
             builder.push_record(&record, Timestamp::from_millis(T0)).unwrap();
         }

@@ -19,7 +19,8 @@ fn config() -> LogConfig {
         .index_interval_bytes(0)
 }
 
-/// A log of closed segments, some of them compacted before; of each key the last record comes late.
+/// A log of closed segments, some of them compacted before; of each key the last record comes
+/// late.
 fn prepared(seed: u64) -> (MemFs, Vec<Rec>) {
     let disk = MemFs::new();
     let log = Log::open(DIR, config().fs(disk.clone())).unwrap();
@@ -181,7 +182,8 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
             }
             over.store(true, Ordering::SeqCst);
         }));
-        // Where the pass holds nothing, the change comes now; where it waits for the pass, soon after.
+        // Where the pass holds nothing, the change comes now; where it waits for the pass, soon
+        // after.
         for _ in 0..300 {
             if done.load(Ordering::SeqCst) {
                 break;
@@ -227,7 +229,7 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
         assert!(found.contains(&rec), "{} is gone", rec.offset);
     }
     assert_eq!(log.verify().unwrap(), []);
-    // What comes in the place of what was cut counts as new.
+    // Records appended in place of truncated ones count as new.
     let mut model = Keyed::default();
     model.end = limit;
     for key in 0..40 {
@@ -309,7 +311,7 @@ fn compaction_restarts_after_deletion() {
     }
 }
 
-/// Many threads at once: readers, one who appends, one who compacts.
+/// Many threads at once: readers, an appender and a compactor.
 #[test]
 fn concurrent_readers_survive_compaction() {
     let log = Log::open(DIR, config().segment_bytes(2000).fs(MemFs::new())).unwrap();
@@ -360,7 +362,8 @@ fn concurrent_readers_survive_compaction() {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// The files of a directory that have no name any more and take room because somebody has them open.
+/// The files of a directory that have no name any more but take space because a handle keeps them
+/// open.
 #[cfg(target_os = "linux")]
 fn nameless(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -369,8 +372,8 @@ fn nameless(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     links.filter(|link| link.starts_with(dir) && gone(link)).collect()
 }
 
-/// A pass over a large log takes no more room than for a group of its segments. It had kept those open that it had
-/// replaced, as many as sixteen of them.
+/// A pass over a large log takes no more room than for a group of its segments. It had kept those
+/// open that it had replaced, as many as sixteen of them.
 #[test]
 #[cfg(target_os = "linux")]
 fn replaced_segments_free_space_during_pass() {
@@ -408,7 +411,8 @@ fn replaced_segments_free_space_during_pass() {
     }
 }
 
-/// Where the log is cut or compacted again and again while it is verified, that had begun at the front again each time.
+/// Where the log is cut or compacted again and again while it is verified, that had begun at the
+/// front again each time.
 #[test]
 fn verify_continues_when_log_changes() {
     let fs = FaultFs::new(MemFs::new());

@@ -21,12 +21,12 @@ fn config() -> LogConfig {
     LogConfig::default().segment_bytes(600).index_interval_bytes(0)
 }
 
-/// Records are of any time, and who sent them is known as long.
+/// Records have any timestamp, and producer state never expires.
 fn remembering() -> LogConfig {
     config().producer_id_expiration(Duration::MAX)
 }
 
-/// What the log must hold, and what it may hold besides since a call failed.
+/// The content that the log must have, and what it may have besides since a call failed.
 #[derive(Clone, Default)]
 struct Ledger {
     /// Acknowledged, in the order of offsets.
@@ -45,7 +45,7 @@ struct Ledger {
     numbered: Vec<Vec<Rec>>,
 }
 
-/// Who numbers its records.
+/// The producer that numbers its records.
 const PRODUCER: ProducerId = 7;
 
 fn send(log: &Log, sequence: Sequence, recs: &[Rec]) -> Result<Appended> {
@@ -103,7 +103,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A producer that was killed sends all it has again: what is there is known, and the rest is taken.
+    /// A producer that was killed sends all it has again: what is there is known, and the rest is
+    /// taken.
     fn send_all_again(&self, log: &Log) {
         check_producers(log);
         let mut sequence = 0;
@@ -244,7 +245,7 @@ impl Bench {
     }
 }
 
-/// What a process does with a log; it stops at the first error of a call that says so.
+/// A process that uses a log; it stops at the first error of a call that says so.
 fn work(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     let log = bench.open()?;
     if let Err(error) = use_log(&log, ledger) {
@@ -262,7 +263,7 @@ fn work(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     appended
 }
 
-/// What it does with what a crash left.
+/// The same process on the disk that a crash left.
 fn recover(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     let log = bench.open()?;
     let mut go_on = || {
@@ -396,7 +397,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// After a failed call: either the log works as before, or it says that it is poisoned. Says which.
+    /// After a failed call: either the log works as before, or it says that it is poisoned. Says
+    /// which.
     fn check_after(&mut self, log: &Log, error: &Error) -> bool {
         let _ = log.offsets();
         match log.append("after") {
@@ -532,14 +534,15 @@ fn scenes() -> Vec<Scene> {
     ];
     for disk in left {
         let mut ledger = ledger.clone();
-        // What opening finds when nothing fails is on the medium.
+        // Everything that an opening finds without failure is durable.
         ledger.model.check_survived(&Log::open(DIR, config().fs(disk.kill())).unwrap());
         scenes.push(Scene { name: "recover", work: recover, config: config(), disk, ledger });
     }
     scenes
 }
 
-/// Runs a scene with the nth call failing, and looks at what is left. Says whether there was such a call.
+/// Runs a scene with the nth call failing, and looks at what is left. Says whether there was such
+/// a call.
 fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     let memory = scene.disk.kill();
     let fs = FaultFs::new(memory.clone());
@@ -554,7 +557,7 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     if let Err(error) = &result {
         assert!(fired && way.explains(error), "{error:?}");
     }
-    // What was found at the beginning may not have been on the medium until opening was done with it.
+    // Records found at the start may not have been durable until the opening was done with them.
     let power = scene.disk.unsynced().is_empty() || result.is_ok();
     let other = match n % 3 {
         0 => memory.crash(CrashState::SyncedOnly),
@@ -642,7 +645,8 @@ fn log_works_without_producer_snapshots() {
             let fs = FaultFs::new(memory.clone());
             let config = remembering().fs(fs.clone());
             let log = Log::open(DIR, config).unwrap();
-            // A sync of one that fails is a sync that fails: it says of the medium what any other does.
+            // A failed sync of a file that is being closed is a failed sync: the disk is as
+            // suspect as after any other.
             let calls = Rule::new(CreateNew, way.fault.clone()).or(Write).or(Rename).or(Remove);
             // A write that is interrupted is tried again, as often as it takes.
             let calls = if way.name == "EINTR" { calls.nth(nth) } else { calls.from_nth(nth) };
@@ -698,7 +702,7 @@ fn gate() -> (Receiver<()>, std::sync::mpsc::Sender<()>, Fault) {
     (reached, open, fault)
 }
 
-/// Trap: the leader of a group commit fails, and its followers wait for ever.
+/// Trap: the leader of a group commit fails, and its followers wait forever.
 #[test]
 fn failed_sync_fails_every_waiting_flush() {
     let fs = FaultFs::new(MemFs::new());
@@ -761,7 +765,7 @@ fn close_rewrites_bytes_after_failed_sync() {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// Trap: an error of a write forgotten, and a later sync says that all is well.
+/// Trap: a write error is forgotten, and a later sync reports success.
 #[test]
 fn flush_fails_after_failed_write() {
     let fs = FaultFs::new(MemFs::new());
@@ -777,7 +781,7 @@ fn flush_fails_after_failed_write() {
     assert_eq!(log.offsets().end, 1);
 }
 
-/// A quota and the largest size of a file are limits like a full disk: the medium is sound.
+/// A quota and the largest file size are limits like a full disk: the disk itself is sound.
 #[test]
 fn only_lack_of_space_is_survived() {
     let rooms = [
@@ -843,7 +847,7 @@ fn append_rolls_when_file_reaches_limit() {
     log.close().unwrap();
 }
 
-/// What was to be taken back could not be: what the file holds is not known.
+/// The rollback failed, so the content of the file is unknown.
 #[test]
 fn append_poisons_when_rollback_fails() {
     for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
@@ -862,7 +866,7 @@ fn append_poisons_when_rollback_fails() {
     }
 }
 
-/// Trap: a sync under a lock that others need.
+/// Trap: a sync that runs under a lock that other calls need.
 #[test]
 fn slow_sync_blocks_nothing_else() {
     let fs = FaultFs::new(MemFs::new());
@@ -889,7 +893,7 @@ fn slow_sync_blocks_nothing_else() {
     assert_eq!(log.flush().unwrap(), 3);
 }
 
-/// Trap: one offset, two contents, after a sync that failed.
+/// Trap: one offset with two contents after a failed sync.
 #[test]
 fn one_history_remains_after_failed_sync() {
     let memory = MemFs::new();
@@ -958,7 +962,8 @@ fn failed_sync_poisons_with_any_error() {
     }
 }
 
-/// Reserved room that could not be given back stayed behind the last batch; after a clean close it was damage.
+/// Reserved room that could not be given back stayed behind the last batch; after a clean close it
+/// was damage.
 #[test]
 fn roll_fails_when_preallocation_cannot_shrink() {
     let fs = FaultFs::new(MemFs::new());
@@ -976,8 +981,8 @@ fn roll_fails_when_preallocation_cannot_shrink() {
     assert_eq!((read_all(&log).len(), log.verify().unwrap()), (3, vec![]));
 }
 
-/// Neither room for the next segment nor a way to remove its file: the file that stayed claimed the offsets of what
-/// was appended next, and the log did not open again.
+/// Neither room for the next segment nor a way to remove its file: the file that stayed claimed
+/// the offsets of what was appended next, and the log did not open again.
 #[test]
 fn failed_roll_leaves_no_segment_name() {
     for can_remove in [true, false] {
@@ -999,7 +1004,8 @@ fn failed_roll_leaves_no_segment_name() {
     }
 }
 
-/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves that.
+/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves
+/// that.
 #[test]
 fn opening_never_truncates_at_corruption() {
     for flushed in [false, true] {
@@ -1017,7 +1023,8 @@ fn opening_never_truncates_at_corruption() {
         bytes[70 + 65] ^= 1;
         support::write_file(&disk, DIR, &name, &bytes);
         let opened = Log::open(DIR, LogConfig::default().fs(disk.clone()));
-        // What lies below the recovery point is not read by opening; reading it finds the damage.
+        // Opening does not read below the recovery point; reading the records there finds the
+        // damage.
         let outcome = opened.and_then(|log| log.get(1).map(drop));
         assert!(matches!(outcome, Err(Error::Corrupt(_))), "flushed: {flushed}, {outcome:?}");
         assert_eq!(support::read_file(&disk, DIR, &name), bytes, "nothing is cut");

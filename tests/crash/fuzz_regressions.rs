@@ -1,4 +1,4 @@
-//! What fuzzing and hostile directories have found, each with its story.
+//! Faults that fuzzing and hostile directories have found, each with its story.
 
 use annals::fs::{Fs, MemFs};
 use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
@@ -102,7 +102,8 @@ fn reader_repeats_the_same_corruption() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
 }
 
-/// What a reader has found wrong it says again, but not when the log is closed or cut there, or the place is deleted.
+/// A reader repeats the corruption it has found, unless the log is closed, truncated there, or the
+/// place is deleted.
 #[test]
 fn reader_drops_corruption_that_is_gone() {
     let damaged = || {
@@ -141,8 +142,9 @@ fn reader_drops_corruption_that_is_gone() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
 }
 
-/// An entry in the middle of the active segment's time index was lowered, and the process died. Opening looks at the last entries;
-/// `verify`, which has read all batches, said nothing of it either: it looked at the indexes of closed segments only.
+/// An entry in the middle of the active segment's time index was lowered, and the process died.
+/// Opening looks at the last entries; `verify`, which has read all batches, said nothing of it
+/// either: it looked at the indexes of closed segments only.
 #[test]
 fn verify_checks_indexes_of_active_segment() {
     let fs = MemFs::new();
@@ -174,7 +176,7 @@ fn shortened_time_index_is_rebuilt() {
     for time in times {
         log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
     }
-    // What a recovery finds is durable, its indexes too.
+    // Everything that a recovery finds is durable, including its indexes.
     let fs = fs.kill();
     drop(Log::open(DIR, dense().fs(fs.clone())).unwrap());
     let whole = read_file(&fs, DIR, &name(0, "timeindex"));
@@ -191,9 +193,10 @@ fn shortened_time_index_is_rebuilt() {
     }
 }
 
-/// The last offset delta of a batch was damaged downwards, below a clean close. Looking for the offsets
-/// that it no longer named, `get` and `read` passed over it by its header, came to the batch behind
-/// it, and said that there is no such record: in the middle of a segment, and at its end.
+/// The last offset delta of a batch was damaged downwards, below a clean close. Looking for the
+/// offsets that it no longer named, `get` and `read` passed over it by its header, came to the
+/// batch behind it, and said that there is no such record: in the middle of a segment, and at its
+/// end.
 #[test]
 fn get_reports_lowered_last_offset_delta() {
     for rolled in [false, true] {
@@ -220,8 +223,9 @@ fn get_reports_lowered_last_offset_delta() {
     }
 }
 
-/// A digit of the marker of a clean shutdown was damaged. It was taken on its word: with a lower end the
-/// last offsets were given out again, with a lower largest time lookups passed over the last segment.
+/// A digit of the marker of a clean shutdown was damaged. It was taken on its word: with a lower
+/// end the last offsets were given out again, with a lower largest time lookups passed over the
+/// last segment.
 #[test]
 fn damaged_shutdown_marker_is_ignored() {
     let fs = MemFs::new();
@@ -249,8 +253,9 @@ fn damaged_shutdown_marker_is_ignored() {
     }
 }
 
-/// The recovery point of a log that had been closed in order was damaged upwards. Opening went by the marker
-/// and left it there: after the next crash a sound log was refused as one that had lost its end.
+/// The recovery point of a log that had been closed in order was damaged upwards. Opening went by
+/// the marker and left it there: after the next crash a sound log was refused as one that had lost
+/// its end.
 #[test]
 fn opening_corrects_point_beyond_clean_end() {
     let fs = MemFs::new();
@@ -264,8 +269,9 @@ fn opening_corrects_point_beyond_clean_end() {
     assert_eq!((log.offsets().end, read_all(&log).len()), (4, 4));
 }
 
-/// The recovery point vouched for two segments, and both were damaged. Opening to truncate read and cut only the
-/// second; the recovery point that it left vouched for less, so the opening after it cut the first one too.
+/// The recovery point covered two segments, and both were damaged. Opening to truncate read and
+/// truncated only the second; the recovery point that it left was lower, so the next opening
+/// truncated the first one too.
 #[test]
 fn wrong_recovery_point_is_lowered_first() {
     let truncate = |fs| dense().fs(fs).on_corruption(OnCorruption::Truncate);
@@ -289,8 +295,8 @@ fn wrong_recovery_point_is_lowered_first() {
     assert_eq!((again.recovery().truncated_bytes, read_all(&again).len()), (0, 3));
 }
 
-/// A batch with a right checksum said that it covers the offset of the record behind it. Who read on from batch to
-/// batch, by the index, went from its end to what lies behind that record, and never saw it.
+/// A batch with a valid checksum claimed to cover the offset of the record after it. A reader that
+/// went from batch to batch by the index continued after that record, and never returned it.
 #[test]
 fn fetch_reports_overlapping_batch() {
     let fs = MemFs::new();
@@ -320,9 +326,9 @@ fn fetch_reports_overlapping_batch() {
     assert_eq!(found.reason, CorruptionKind::OffsetsNotIncreasing { expected: 4, found: 3 });
 }
 
-/// A segment held a batch so far above its base that no index entry can name it. While it was appended to, its largest time was
-/// known; closed, that was asked of the time index, and a lookup by time said that there is no such record. No program writes
-/// such a segment: it is damage.
+/// A segment held a batch so far above its base that no index entry can name it. While it was
+/// appended to, its largest time was known; closed, that was asked of the time index, and a lookup
+/// by time said that there is no such record. No program writes such a segment: it is damage.
 #[test]
 fn batch_beyond_index_range_is_corruption() {
     let fs = MemFs::new();
@@ -341,8 +347,9 @@ fn batch_beyond_index_range_is_corruption() {
     assert_eq!(found.reason, CorruptionKind::OffsetsOverlapNext { limit: 1 << 31, found: far });
 }
 
-/// Beside the last segment lay an empty replacement of it, which no writer leaves: what is appended to is not replaced. A
-/// read-only log took it for the last segment, found that cut at each look, and looked for ever.
+/// Beside the last segment lay an empty replacement of it, which no writer leaves: what is
+/// appended to is not replaced. A read-only log took it for the last segment, found that cut at
+/// each look, and looked for ever.
 #[test]
 fn viewer_ignores_replacement_of_last_segment() {
     let fs = MemFs::new();

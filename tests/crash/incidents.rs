@@ -18,9 +18,9 @@ fn open(fs: impl Fs) -> Result<Log, Error> {
     Log::open(DIR, LogConfig::default().index_interval_bytes(0).fs(fs))
 }
 
-/// Segment 0 was rolled but not synced when the power failed. The name of segment 6 reached the
-/// medium, the last batch of segment 0 did not. Recovery kept both: records 3 to 5 were gone,
-/// 6 to 8 were there, and a log that promises a prefix had a hole.
+/// Segment 0 was rolled but not synced when the power failed. The name of segment 6 became
+/// durable, the last batch of segment 0 did not. Recovery kept both: records 3 to 5 were gone, 6
+/// to 8 were there, and a log that promises a prefix had a hole.
 #[test]
 fn segment_after_lost_end_is_removed() {
     let fs = MemFs::new();
@@ -40,8 +40,8 @@ fn segment_after_lost_end_is_removed() {
     assert!(log.recovery().truncated_bytes > 0);
 }
 
-/// The same shape, made on purpose: truncation inside of a batch leaves offsets without a record.
-/// It must be on the medium when truncate_to returns, and recovery must not take it for a loss.
+/// The same shape on purpose: a truncation inside a batch leaves offsets without records. They
+/// must be durable when `truncate_to` returns, and recovery must not take them for a loss.
 #[test]
 fn end_inside_batch_survives_power_loss() {
     let fs = MemFs::new();
@@ -68,7 +68,7 @@ fn interrupted_recovery_still_knows_power_loss() {
     let log = open(fs.clone()).unwrap();
     (0..3).for_each(|i| three(&log, &i.to_string()));
     let disk = fs.crash(CrashState::AllWrites);
-    // The first of three batches that were never synced did not reach the medium.
+    // The first of three unsynced batches did not become durable.
     let mut bytes = read_file(&disk, DIR, &name(0, "log"));
     bytes[70] ^= 1;
     write_file(&disk, DIR, &name(0, "log"), &bytes);
@@ -128,9 +128,9 @@ fn flush_future_resolves_after_truncation() {
     assert_eq!(support::block_on(future).unwrap(), 3);
 }
 
-/// Who leads a sync tells the others that it is done before it writes the recovery point. A close
-/// that had waited for it wrote the same file at the same time: one of the two found its
-/// temporary file gone, and the close failed, or the other wrote after the lock was released.
+/// The leader of a sync tells the others that it is done before it writes the recovery point. A
+/// close that had waited for it wrote the same file at the same time: either one of the two found
+/// its temporary file gone and the close failed, or the leader wrote after the lock was released.
 #[test]
 fn close_waits_for_running_sync() {
     let fs = FaultFs::new(MemFs::new());
@@ -179,8 +179,8 @@ fn flush_succeeds_without_space_for_checkpoint() {
     assert_eq!(log.append("more").unwrap(), 6);
 }
 
-/// And when that write fails for another reason the medium is not to be trusted: the flush
-/// failed, but the log went on as if nothing were wrong.
+/// If that write fails for another reason, the disk cannot be trusted: the flush failed, but the
+/// log continued as if nothing were wrong.
 #[test]
 fn failed_checkpoint_sync_poisons() {
     let fs = FaultFs::new(MemFs::new());
@@ -209,8 +209,8 @@ fn index_is_rebuilt_when_disk_full() {
     assert_eq!(log.get(20).unwrap().unwrap().offset, 20);
 }
 
-/// Truncating took the entries of the index below the cut on their word. One that was wrong, and that
-/// no lookup had met, made the call fail on a log that was sound.
+/// Truncating took the entries of the index below the cut on their word. One that was wrong, and
+/// that no lookup had met, made the call fail on a log that was sound.
 #[test]
 fn truncation_succeeds_with_wrong_index_entry() {
     let fs = MemFs::new();
@@ -231,8 +231,8 @@ fn truncation_succeeds_with_wrong_index_entry() {
 }
 
 /// A recovery wrote the indexes of the active segment without syncing them, then a recovery point
-/// that vouched for them. After a loss of power the time index was empty while the offset index
-/// was whole, and lookups by time found nothing.
+/// that covered them. After a power loss, the time index was empty while the offset index was
+/// whole, and lookups by time found nothing.
 #[test]
 fn recovery_syncs_indexes_before_its_point() {
     let fs = MemFs::new();
@@ -251,8 +251,9 @@ fn recovery_syncs_indexes_before_its_point() {
 }
 
 /// A recovery stored the end of the log as its recovery point, and the next call rolled there. The
-/// room reserved in the closed segment was cut off, but not durably, and nobody looked at a segment
-/// below the recovery point: after a loss of power its zeros were read as a damaged batch.
+/// space preallocated in the closed segment was removed, but not durably, and no later opening
+/// read a segment below the recovery point: after a power loss, its zeros were read as a damaged
+/// batch.
 #[test]
 fn preallocation_below_recovery_point_is_removed() {
     let fs = MemFs::new();
@@ -271,8 +272,8 @@ fn preallocation_below_recovery_point_is_removed() {
 }
 
 /// A recovery resumes at the recovery point if the stored index is sound. Entries added since may
-/// read as zeros after a loss of power, and one entry of zeros alone looks sound: it names the first
-/// offset and the first byte. It was kept for good.
+/// read as zeros after a loss of power, and one entry of zeros alone looks sound: it names the
+/// first offset and the first byte. It was kept for good.
 #[test]
 fn index_entry_of_zeros_is_removed() {
     let fs = MemFs::new();
@@ -309,8 +310,8 @@ fn rebuilt_index_keeps_no_old_entries() {
     assert_eq!(read_all(&log).len(), 9);
 }
 
-/// The base offset of the last batch of a sealed segment was flipped upwards. A reader asked whether
-/// the end of the log had moved past it, it had, and asked again: for ever.
+/// The base offset of the last batch of a sealed segment was flipped upwards. A reader asked
+/// whether the end of the log had moved past it, it had, and asked again: for ever.
 #[test]
 fn reader_reports_batch_beyond_next_segment() {
     let fs = MemFs::new();
@@ -325,7 +326,8 @@ fn reader_reports_batch_beyond_next_segment() {
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
 
-/// A whole segment was deleted from the middle of a closed log, and what was left opened as if compaction had made the gap.
+/// A whole segment was deleted from the middle of a closed log, and what was left opened as if
+/// compaction had made the gap.
 #[test]
 fn missing_inner_segment_is_an_error() {
     let fs = MemFs::new();
@@ -342,13 +344,14 @@ fn missing_inner_segment_is_an_error() {
     let path = Path::new(DIR).join(name(2, "log"));
     let bytes = read_file(&lost, DIR, &name(2, "log"));
     lost.remove(&path).unwrap();
-    // Who only reads is told, too, and does not read on behind the hole as if nothing had been there.
+    // A read-only log reports the hole too, and does not read on after it as if nothing had been
+    // there.
     let config = LogConfig::default().fs(lost.clone());
     match Log::open_read_only(DIR, config.clone()).unwrap_err() {
         Error::Corrupt(corruption) => assert_eq!(corruption.path, path),
         other => panic!("{other}"),
     }
-    // Who wants what is left can have it, and a look at everything tells of the hole.
+    // The rest can be read on request, and `verify` reports the hole.
     let reading = Log::open_read_only(DIR, config.on_corruption(OnCorruption::Truncate)).unwrap();
     assert_eq!(read_all(&reading).iter().map(|rec| rec.offset).collect::<Vec<_>>(), [0, 1, 3]);
     assert_eq!(reading.verify().unwrap().iter().map(|c| &c.path).collect::<Vec<_>>(), [&path]);
@@ -400,8 +403,9 @@ fn codecs(log: &Log) -> Vec<Codec> {
     codecs
 }
 
-/// `append_batch` looked at the codec that the log was opened with: "none" altered to zstd stored uncompressed
-/// batches, and zstd altered to the producer's choice stored all of them uncompressed.
+/// `append_batch` looked at the codec that the log was opened with: "none" altered to zstd stored
+/// uncompressed batches, and zstd altered to the producer's choice stored all of them
+/// uncompressed.
 #[test]
 fn append_batch_uses_altered_compression() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
@@ -430,8 +434,8 @@ fn append_batch_uses_altered_compression() {
     }
 }
 
-/// A reader let go of a deleted segment, and its snapshot went, between the look at what is there and the renames:
-/// the truncation poisoned the log.
+/// A reader closed a deleted segment, and its snapshot was removed, between the listing and the
+/// renames of a truncation: the truncation poisoned the log.
 #[test]
 fn truncation_succeeds_when_snapshot_disappears() {
     let memory = MemFs::new();

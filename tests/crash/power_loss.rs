@@ -71,7 +71,7 @@ fn failed_recovery_still_knows_power_loss() {
     }
 }
 
-/// What truncating inside a batch leaves is no hole.
+/// Offsets that a truncation inside a batch leaves out are no hole.
 #[test]
 fn gap_left_by_truncation_stays() {
     let fs = MemFs::new();
@@ -110,7 +110,7 @@ fn listener_may_truncate_from_event() {
     assert_eq!(log.offsets().end, 1);
 }
 
-/// Two segments of two batches each: offsets 0 and 1, 2 and 3. All of it is on the medium.
+/// Two segments of two batches each: offsets 0 and 1, 2 and 3. All of it is durable.
 fn two_segments() -> MemFs {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
@@ -130,8 +130,8 @@ fn replace(fs: &MemFs, base: Offset, stage: &str) {
     write_file(fs, DIR, &name(base, stage), &bytes[..bytes.len() / 2]);
 }
 
-/// What replaces several segments counts when all of it is complete, and what an interrupted opening
-/// has left of it does not count either.
+/// A replacement of several segments counts only when it is complete, and the rest that an
+/// interrupted opening leaves of it does not count either.
 #[test]
 fn replacement_counts_only_when_complete() {
     let cases: [(&[_], &[_]); 4] = [
@@ -163,7 +163,8 @@ fn replacement_counts_only_when_complete() {
     }
 }
 
-/// The files of a complete replacement take their names whether what they replace is there still or not.
+/// The files of a complete replacement take their names whether what they replace is there still
+/// or not.
 #[test]
 fn replacement_is_completed_from_any_step() {
     for gone in [false, true] {
@@ -206,7 +207,8 @@ fn flushed_segments_keep_their_indexes() {
     assert!(!heard.iter().any(|event| matches!(event, Event::IndexRebuilt { .. })), "{heard:?}");
 }
 
-/// A flush that finds no descriptor has synced no names; the next one does, whatever else it can write.
+/// A flush that finds no descriptor has synced no names; the next one does, whatever else it can
+/// write.
 #[test]
 fn next_flush_syncs_missed_names() {
     let memory = MemFs::new();

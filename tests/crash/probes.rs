@@ -1,4 +1,4 @@
-//! What other logs got wrong, asked of this one. Each test is a row of a table of probes.
+//! Faults of other logs, checked against this one. Each test is a row of a table of probes.
 
 use annals::fs::{DiskFs, Fs, MemFs, OpenMode};
 #[cfg(feature = "zstd")]
@@ -77,7 +77,8 @@ fn recovery_truncates_torn_tail() {
 
 #[test]
 fn opening_fails_on_corruption_anywhere() {
-    // Where in a batch: the value, the checksum, the record's length, the batch's length, its base offset.
+    // Where in a batch: the value, the checksum, the record's length, the batch's length, its base
+    // offset.
     for clean in [true, false] {
         for sealed in [true, false] {
             for (what, at, bit) in [
@@ -132,7 +133,7 @@ fn opening_fails_on_corruption_anywhere() {
                 assert!(reader.next_record().is_err(), "{case}: skipped");
                 assert!(log.get(bad).is_err() || what.contains("base offset"), "{case}");
                 assert!(!log.verify().unwrap().is_empty(), "{case}");
-                // What lies beyond in other segments is still read.
+                // The rest of the other segments is still read.
                 let beyond = if sealed { 39 } else { 0 };
                 assert_eq!(log.get(beyond).unwrap().unwrap().offset, beyond, "{case}");
             }
@@ -428,8 +429,9 @@ fn opening_rejects_what_is_no_log() {
     assert_eq!(log.offsets().end, 1);
 }
 
-/// A broker's data directory has checkpoints with the names of ours: it was taken for a log that lost its segments,
-/// or for an empty one, whose opening would have overwritten the recovery points of all the broker's logs.
+/// A broker's data directory has checkpoints with the names of ours: it was taken for a log that
+/// lost its segments, or for an empty one, whose opening would have overwritten the recovery
+/// points of all the broker's logs.
 #[test]
 fn opening_rejects_data_directory() {
     for points in ["0\n1\norders 0 72\n", "0\n2\norders 0 72\norders 1 3\n", "0\n0\n"] {
@@ -446,7 +448,8 @@ fn opening_rejects_data_directory() {
     }
 }
 
-/// Directories and files that have nearly the names of logs, or of their files, are others' and left alone.
+/// Directories and files that have nearly the names of logs, or of their files, are others' and
+/// left alone.
 #[test]
 fn foreign_files_are_left_alone() {
     let segment = name(20, "log");

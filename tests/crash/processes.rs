@@ -163,7 +163,7 @@ fn log_recovers_when_descriptors_return() {
         retryable(log.get(0).unwrap_err());
         retryable(log.flush().unwrap_err());
         retryable(log.roll().unwrap_err());
-        // What is open goes on, up to the end of the segment.
+        // Open files can be used up to the end of the segment.
         let mut end = 100;
         let full = loop {
             match log.append(format!("{end:020}").as_str()) {

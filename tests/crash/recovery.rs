@@ -1,4 +1,4 @@
-//! What opening a log reads after its process died, and what it makes of what it finds.
+//! The parts of a log that an opening reads after a process exit, and the conclusions it draws.
 
 use annals::fs::{Fs, MemFs};
 use annals::record::BatchBuilder;
@@ -28,8 +28,8 @@ fn killed(interval: u64, closed: &[i64], added: &[i64]) -> MemFs {
     fs.kill()
 }
 
-/// What is vouched for is not read, whatever its times are and whatever follows it. Nothing shows in the files
-/// afterwards: they are those of a log that nothing happened to.
+/// Batches below the recovery point are not read, whatever their timestamps and whatever follows
+/// them. The files afterwards are those of a log that was never interrupted.
 #[test]
 fn recovery_reads_only_above_its_point() {
     let rising = [10, 20, 30, 40, 50, 60, 70, 80];
@@ -71,7 +71,8 @@ fn recovery_reads_only_above_its_point() {
     }
 }
 
-/// The age of a segment counts from its first batch, however it was opened: closed in order, read, or vouched for.
+/// The age of a segment counts from its first batch, however the log was opened: after a clean
+/// close, after a recovery that read the segment, or after one that did not.
 #[test]
 fn segment_age_counts_from_first_batch() {
     for (closed, added) in [(3, 0), (0, 3), (1, 2), (3, 2)] {
@@ -96,7 +97,8 @@ fn segment_age_counts_from_first_batch() {
     }
 }
 
-/// Offsets that truncating left without records are below the recovery point, too: nothing needs to be read for them.
+/// Offsets that truncating left without records are below the recovery point, too: nothing needs
+/// to be read for them.
 #[test]
 fn gap_below_recovery_point_is_accepted() {
     let fs = MemFs::new();
@@ -109,8 +111,8 @@ fn gap_below_recovery_point_is_accepted() {
     assert_eq!((log.offsets().end, log.recovery().scanned_bytes), (4, 0));
 }
 
-/// What is vouched for is passed over by its headers where no index entry leads beyond it: that they do not
-/// follow each other is damage, and nothing is cut.
+/// Below the recovery point, a recovery goes by the headers where no index entry leads beyond it:
+/// headers out of order are corruption, and nothing is truncated.
 #[test]
 fn unordered_offsets_are_corruption() {
     // Closed in the middle of a segment, and at the end of one, where the next begins.
@@ -146,7 +148,8 @@ fn unordered_offsets_are_corruption() {
     }
 }
 
-/// A recovery point above the end of the log is wrong, and vouches for nothing below it either.
+/// A recovery point above the end of the log is wrong, so nothing below it counts as durable
+/// either.
 #[test]
 fn recovery_point_above_end_is_ignored() {
     let fs = killed(0, &[1; 6], &[1; 2]);
@@ -164,8 +167,8 @@ fn recovery_point_above_end_is_ignored() {
     }
 }
 
-/// What reads as the header of a batch need not be one: the end of a write that was cut short is cut off, whatever
-/// the values in it look like.
+/// Bytes that parse as a batch header need not be one: the end of an interrupted write is
+/// truncated, whatever its values look like.
 #[test]
 fn recovery_truncates_torn_nested_header() {
     let mut batch = BatchBuilder::new();
@@ -191,7 +194,8 @@ fn recovery_truncates_torn_nested_header() {
     }
 }
 
-/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has written reads as zeros.
+/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has
+/// written reads as zeros.
 #[test]
 fn offset_gap_before_preallocation_is_accepted() {
     let fs = killed(0, &[1; 4], &[]);

@@ -1,4 +1,4 @@
-//! What every file system does. Each test runs on each of them.
+//! The behaviour that every file system shares. Each test runs on each of them.
 
 use crate::{kind, read, same};
 use annals::fs::{DirEntry, DiskFs, EntryKind, FaultFs, File, Fs, MemFs, OpenMode};
@@ -266,7 +266,8 @@ fn rename_to_itself_changes_nothing(at: &Place) {
     assert_eq!(at.read("a"), b"1");
 }
 
-/// Open files of a directory stay usable under its new name, and a name is only given where there is none.
+/// Open files of a directory stay usable under its new name, and a name is only given where there
+/// is none.
 fn directories_are_renamed_and_removed(at: &Place) {
     at.fs.create_dir(&at.path("d")).unwrap();
     let file = at.fs.open(&at.path("d/a"), OpenMode::CreateNew).unwrap();
@@ -398,7 +399,7 @@ fn held_directory_is_followed_when_moved(at: &Place) {
     held.remove(&dir.join("a")).unwrap();
     held.remove_dir(&dir.join("e")).unwrap();
     assert_eq!(names(&at.fs, at.path("moved")), ["c"]);
-    // What lies beside it is found from where it is.
+    // Paths beside it are resolved from where it is now.
     at.create("beside", b"2");
     assert_eq!(read(&held, at.path("beside")).unwrap(), b"2");
 }

@@ -1,4 +1,5 @@
-//! What a power failure leaves, against a model that knows nothing of blocks or journals.
+//! The state that a power failure leaves, against a model that knows nothing of blocks or
+//! journals.
 
 use crate::read;
 use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
@@ -92,7 +93,7 @@ struct Model {
     files: Vec<ModelFile>,
     live: BTreeMap<&'static str, usize>,
     synced: BTreeMap<&'static str, usize>,
-    /// What each name has been since the last sync of the directory.
+    /// The files that each name has had since the last sync of the directory.
     been: BTreeMap<&'static str, BTreeSet<Option<usize>>>,
     /// Files that lost a name otherwise than by a rename since then.
     dropped: BTreeSet<usize>,
@@ -473,7 +474,8 @@ fn changes_keep_order_across_directory_syncs() {
     assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "e"), ["b"]);
 }
 
-/// Who has seen a sync end and then syncs something else never finds the second without the first.
+/// A thread that sees one sync end and then syncs something else never finds the second without
+/// the first.
 #[test]
 fn crash_is_one_moment() {
     let fs = MemFs::new();

@@ -1,4 +1,4 @@
-//! What only a real disk has: links, pipes, sockets, a working directory.
+//! Things that only a real disk has: links, pipes, sockets, a working directory.
 
 use annals::fs::{DiskFs, Fs, OpenMode};
 
@@ -90,7 +90,7 @@ mod unix {
             assert_eq!(kind(DiskFs.open(&path, how)), ErrorKind::InvalidInput);
         }
         DiskFs.remove(&path).unwrap();
-        // A pipe nobody writes to must not hold up the reader. Where there is no such tool, that is not tried.
+        // A pipe without a writer must not block the reader. Skipped where there is no `mkfifo`.
         let pipe = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         if made.is_ok_and(|status| status.success()) {

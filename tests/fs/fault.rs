@@ -136,7 +136,7 @@ fn rule_selects_by_path_and_operation() {
     file.sync_data().unwrap();
     fs.clear_rules();
     file.len().unwrap();
-    // Of a rename either name counts, of an open file the one it was opened by.
+    // A rename counts by either name, a call on an open file by the name it was opened by.
     fs.add_rule(Rule::any(error()).path("target"));
     assert!(fs.rename(Path::new("dir.log"), Path::new("target")).is_err());
     fs.clear_rules();

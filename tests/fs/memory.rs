@@ -21,7 +21,7 @@ fn full_device_writes_what_fits() {
     assert_eq!(kind(file.write_at(&[3; 1], 3 * 4096)), ErrorKind::StorageFull);
     assert_eq!(kind(file.write_all_at(&[3; 9], 3 * 4096 - 4)), ErrorKind::StorageFull);
     assert_eq!(file.len().unwrap(), 3 * 4096);
-    // What has room already can be written again.
+    // Bytes that have space already can be written again.
     file.write_all_at(&[4; 3 * 4096], 0).unwrap();
     same(&read(&fs, "a").unwrap(), &[4; 3 * 4096]);
     // A failed write leaves no gap behind.
@@ -115,7 +115,7 @@ fn crashed_disk_counts_own_space() {
     assert_eq!(fs.crash(CrashState::AllWrites).used_bytes(), 3 * 4096);
     assert_eq!(fs.kill().used_bytes(), 3 * 4096);
 
-    // Removed here, but the medium still has it.
+    // Removed here, but still durable.
     fs.remove(Path::new("a")).unwrap();
     drop(file);
     assert_eq!(fs.used_bytes(), 0);
@@ -174,7 +174,7 @@ fn kill_keeps_cache_and_frees_locks() {
     next.lock(Path::new(".lock")).unwrap();
     assert_eq!(read(&next, "a").unwrap(), b"written");
     assert_eq!(next.boot_id(), fs.boot_id());
-    // What was not synced still is not; a sync by the next process saves it.
+    // Unsynced bytes stay unsynced; a sync by the next process saves them.
     assert_eq!(names(&next.crash(CrashState::SyncedOnly), "/"), [""; 0]);
     next.open(Path::new("a"), OpenMode::ReadWrite).unwrap().sync_data().unwrap();
     next.sync_dir(Path::new("/")).unwrap();

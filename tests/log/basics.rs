@@ -314,7 +314,8 @@ fn builder_takes_compression_of_each_log() {
     }
 }
 
-/// A tail that begins to wait just as the thread that watches the files gives up must not be forgotten.
+/// A tail that begins to wait just as the thread that watches the files gives up must not be
+/// forgotten.
 #[test]
 fn read_only_tail_wakes_every_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -368,7 +369,8 @@ fn tail_times_out_despite_markers() {
     assert!(log.reader(StartAt::Latest).unwrap().offset() > 1, "there were markers");
 }
 
-/// The thread that watches the files met the error and told nobody: whoever waited without a limit did so for ever.
+/// The thread that watches the files met the error and told no reader: a tail that waited without
+/// a limit waited forever.
 #[test]
 fn waiting_tail_fails_when_log_disappears() {
     let fs = FaultFs::new(MemFs::new());
@@ -383,8 +385,8 @@ fn waiting_tail_fails_when_log_disappears() {
     assert!(matches!(got, Err(Error::DirectoryNotFound { .. })), "{got:?}");
 }
 
-/// A read-only log ends with the last whole batch, as its writer may be in the middle of the next. So a
-/// flipped bit in a log that was closed long ago read as its end, without a word.
+/// A read-only log ends with the last whole batch, as its writer may be in the middle of the next.
+/// So a flipped bit in a log that was closed long ago read as its end, without a word.
 #[test]
 fn read_only_reader_reports_flipped_bit() {
     let fs = MemFs::new();
@@ -400,7 +402,7 @@ fn read_only_reader_reports_flipped_bit() {
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 1], at).unwrap();
         let config = || LogConfig::default().fs(fs.clone());
-        // What was closed is trusted, as by `open`: the damage is found by reading it.
+        // A closed log is trusted, as by `open`: reading finds the damage.
         let log = Log::open_read_only("l-0", config()).unwrap();
         assert_eq!(log.offsets().end, 3);
         let mut reader = log.reader(0).unwrap();
@@ -456,7 +458,7 @@ fn every_append_rejects_invalid_timestamp() {
     }
 }
 
-/// The files of what was cut off go when nobody reads them any more; those of others stay.
+/// The files of truncated segments are removed once no reader needs them; foreign files stay.
 #[test]
 fn truncation_leaves_no_file() {
     let fs = MemFs::new();
@@ -474,7 +476,8 @@ fn truncation_leaves_no_file() {
     assert!(!files(&fs, DIR).into_keys().any(|name| name.ends_with(".deleted")));
 }
 
-/// A segment begins with none of the bytes that another left under its name, nor with what that knew of producers.
+/// A segment begins with none of the bytes that another left under its name, nor with what that
+/// knew of producers.
 #[test]
 fn new_segment_replaces_stale_files() {
     let fs = MemFs::new();
@@ -505,8 +508,9 @@ fn flushed(fs: &MemFs) -> (Log, u64) {
     (log, read_file(fs, DIR, &name(0, "log")).len() as u64)
 }
 
-/// What lies below the recovery point is not read, but for the segment before it: whether room at
-/// its end is cut off may not have become durable. Of the others the end is looked at, in a log that was never compacted.
+/// Batches below the recovery point are not read, except in the segment before it, where the
+/// removal of preallocated space may not have become durable. In a log that was never compacted,
+/// the end of each other segment is checked.
 #[test]
 fn opening_reads_from_recovery_point() {
     let fs = MemFs::new();
@@ -527,7 +531,8 @@ fn opening_reads_from_recovery_point() {
     assert_eq!(fs.count(Operation::Rename), 0, "what has not changed is not written");
 }
 
-/// What is missing below the recovery point is told as that; zeros where a batch was, as a file too short.
+/// Records missing below the recovery point are reported as that; zeros in place of a batch are
+/// reported as a file that is too short.
 #[test]
 fn recovery_error_names_what_is_missing() {
     // The length to which the last segment is cut, or the first is filled with zeros.
@@ -558,7 +563,8 @@ fn recovery_error_names_what_is_missing() {
     assert_eq!(lost(0, true, 3), missing(3, 2));
 }
 
-/// A file that somebody cut under an open log has lost what it had; a read that fails says nothing of what is there.
+/// A file that another program truncated under an open log has lost its records; the failed read
+/// says nothing about the others.
 #[test]
 fn read_reports_corruption_when_file_shrinks() {
     let fs = FaultFs::new(MemFs::new());

@@ -1,4 +1,4 @@
-//! A listener or a clock may call the log back, or panic: nobody hangs, and what was acknowledged stays.
+//! A listener or a clock may call the log, or panic: no call hangs, and acknowledged records stay.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
@@ -69,7 +69,7 @@ impl Listener for BreakingListener {
     }
 }
 
-/// What was acknowledged, by offset.
+/// The acknowledged records, by offset.
 #[derive(Debug, Default)]
 struct Acknowledged {
     values: Vec<(u64, String)>,
@@ -261,7 +261,8 @@ impl Listener for Caller {
     }
 }
 
-/// Calls a store, its logs and its groups from every event, but not from the events of its own calls.
+/// Calls a store, its logs and its groups from every event, but not from the events of its own
+/// calls.
 #[derive(Debug, Default)]
 struct StoreCaller {
     store: Mutex<Option<Store>>,
@@ -302,7 +303,8 @@ impl Listener for StoreCaller {
         }
         let name = format!("{event:?}");
         self.seen.lock().unwrap().insert(name.split([' ', '(']).next().unwrap().to_owned());
-        // The disk is full meanwhile, or the topic or the store is gone: what matters is that the call returns.
+        // The disk is full meanwhile, or the topic or the store is gone: what matters is that the
+        // call returns.
         self.call(&store).ok();
         self.calling.store(false, Ordering::SeqCst);
     }
@@ -342,7 +344,8 @@ fn store_that_reports(closes: bool) -> (Store, Arc<StoreCaller>) {
     (store, caller)
 }
 
-/// Events of a store come from calls that hold its locks, and from several threads that work for one such call.
+/// Events of a store come from calls that hold its locks, and from several threads that work for
+/// one such call.
 #[test]
 fn listener_may_call_store_anytime() {
     type Call = fn(&Store) -> Result<()>;
@@ -642,7 +645,8 @@ impl std::task::Wake for Calling {
     }
 }
 
-/// A compaction, a deletion and a close sync and wake those who wait, and had done so with the locks of all three held.
+/// A compaction, a deletion and a close sync and wake waiting tasks. They did so while they held
+/// the locks of all three.
 #[test]
 #[cfg(feature = "futures")]
 fn waker_may_call_log() {
@@ -659,7 +663,8 @@ fn waker_may_call_log() {
             let mut context = std::task::Context::from_waker(&waker);
             let mut tail = Box::pin(log.tail(log.offsets().end).unwrap());
             assert!(tail.as_mut().poll_next(&mut context).is_pending());
-            // Who begins to wait in the middle of a sync is woken by who leads it, if by anybody but the thread for tasks.
+            // A task that starts to wait in the middle of a sync is woken by the leader of that
+            // sync, unless only the thread for tasks wakes tasks.
             let durable = Mutex::new(Some(Box::pin(log.flush_async())));
             let task = std::task::Waker::from(Arc::clone(&calling));
             fs.add_rule(Rule::any(Fault::call(move |call| {
@@ -705,8 +710,8 @@ impl std::task::Wake for CallingStore {
     }
 }
 
-/// A log that closes wakes who waits at its end, and a commit who waits at the end of its topic. An executor may run the
-/// task on the spot, and the locks of the store and of the groups were held.
+/// A log that closes wakes the tasks at its end, and a commit wakes those at the end of its topic.
+/// An executor may run a task on the spot, and the locks of the store and of the groups were held.
 #[test]
 #[cfg(feature = "futures")]
 fn waker_may_call_store_anytime() {

@@ -145,7 +145,7 @@ fn all_calls_run_concurrently() {
     }
 }
 
-/// However a test ends, those who wait for more or go on until they are told end too.
+/// However a test ends, threads that wait for records or run until told to stop end too.
 struct Ending<'a>(&'a Log, &'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -155,7 +155,8 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Long enough for one in many to be written alone, the others short enough to be written together.
+/// Long enough for one in many to be written alone, the others short enough to be written
+/// together.
 fn stress_value(thread: u64, count: u64, seed: u64) -> String {
     let mut chance = Chance(seed ^ (thread << 32) ^ count);
     let fill = if chance.below(25) == 0 { 9_000 } else { chance.below(40) };
@@ -163,7 +164,7 @@ fn stress_value(thread: u64, count: u64, seed: u64) -> String {
     format!("{thread}:{count}:{}", letter.to_string().repeat(fill as usize))
 }
 
-/// What one thread was told: an offset for each of its records, in its order.
+/// The answers that one thread got: an offset for each of its records, in its order.
 type Told = Vec<(u64, u64)>;
 
 fn stress_appends(log: &Log, thread: u64, seed: u64, operations: u64) -> Told {
@@ -185,7 +186,8 @@ fn stress_appends(log: &Log, thread: u64, seed: u64, operations: u64) -> Told {
     told
 }
 
-/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and in its order.
+/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and
+/// in its order.
 struct Witness {
     next: u64,
     counts: Vec<u64>,

@@ -20,7 +20,7 @@ fn three(log: &Log) {
     }
 }
 
-/// What a future says once it is woken: a time-out alone would look at it once more in the end.
+/// The result of a future once it is woken: a timeout alone would poll it once more at the end.
 async fn resolve(future: FlushFuture) -> annals::Result<Offset> {
     let task = tokio::spawn(future);
     tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap()
@@ -47,8 +47,9 @@ async fn flush_future_resolves_after_truncation() {
     assert_eq!(resolve(flushed).await.unwrap(), 2);
 }
 
-/// A sync that fails is the answer to all who await it. One that was not tried, for want of a descriptor, was
-/// tried again without end, and the log was not poisoned, so that nobody was told.
+/// A failed sync is the answer to every task that awaits it. A sync that was not tried, for lack
+/// of a descriptor, was retried without end, and the log was not poisoned, so that no caller
+/// learned of it.
 #[tokio::test]
 async fn flush_futures_resolve_when_sync_fails() {
     for (operation, number) in [(Operation::SyncData, 5), (Operation::Open, 24)] {
@@ -83,7 +84,8 @@ impl Wake for Tells {
     }
 }
 
-/// Who came while a sync ran is not woken by that one, which does not cover it, but by the next.
+/// A task that starts to wait during a sync is woken by the next sync, because the running one
+/// does not cover its records.
 #[test]
 fn woken_flush_future_is_durable() {
     let fs = FaultFs::new(MemFs::new());
@@ -109,7 +111,8 @@ fn woken_flush_future_is_durable() {
     assert!(matches!(again, Poll::Ready(Ok(2))));
 }
 
-/// What was synced and is closed is not synced again; the indexes of the active segment are not at all.
+/// Synced and closed segments are not synced again; the indexes of the active segment are not
+/// synced at all.
 #[test]
 fn flush_syncs_only_changed_files() {
     let memory = MemFs::new();
@@ -130,7 +133,8 @@ fn flush_syncs_only_changed_files() {
     assert_eq!(synced(&fs, &log), [name(5, "log")]);
 }
 
-/// An index that is gone is made again when it is needed; one that cannot be opened may be one that is not synced.
+/// An index that is gone is made again when it is needed; one that cannot be opened may be one
+/// that is not synced.
 #[test]
 fn flush_fails_when_index_cannot_open() {
     for extension in ["index", "timeindex"] {

@@ -33,7 +33,7 @@ fn survivors(records: &[Rec], below: Offset) -> Vec<Rec> {
     records.iter().filter(stays).cloned().collect()
 }
 
-/// One who reads along, and what it has read.
+/// A reader, and the records it has returned.
 struct Along {
     reader: Reader,
     read: Vec<Rec>,
@@ -48,8 +48,8 @@ impl Along {
     }
 }
 
-/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked up, and somebody
-/// opens the log anew.
+/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked
+/// up, and the log is opened anew.
 #[test]
 fn reader_continues_through_foreign_compaction() {
     for pace in [1, 7] {
@@ -100,7 +100,7 @@ fn reader_continues_through_foreign_compaction() {
     }
 }
 
-/// Deletions and truncations, too, are seen by whoever reads on.
+/// A reader also sees deletions and truncations as it reads on.
 #[test]
 fn reader_sees_changes_after_foreign_compaction() {
     let fs = MemFs::new();
@@ -120,7 +120,8 @@ fn reader_sees_changes_after_foreign_compaction() {
     assert_eq!(other.verify().unwrap(), []);
 }
 
-/// To know where a replacement ends, all of it is read. A writer that died may leave it there for long.
+/// To know where a replacement ends, all of it is read. A writer that died may leave it there for
+/// long.
 #[test]
 fn unfinished_replacement_is_read_once() {
     let memory = MemFs::new();

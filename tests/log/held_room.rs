@@ -1,5 +1,5 @@
-//! What idle handles keep on disk, and open: a reader the segment that it is in, and a handle to a
-//! closed log nothing.
+//! Disk space and open files that idle handles keep: a reader keeps the segment that it is in, a
+//! handle to a closed log keeps nothing.
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
@@ -73,7 +73,7 @@ enum At {
     End,
 }
 
-/// What waits.
+/// The waiting client.
 enum Idle {
     Reader(Reader),
     Tail(Tail),
@@ -220,7 +220,7 @@ fn poll_without_records_keeps_no_segment() {
         log.roll().unwrap();
         log.delete_before(5).unwrap();
         assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
-        // What is left is an index, and no segment.
+        // The only file left is an index, and no segment.
         let left = fs.used_bytes() - before;
         assert!(left < room / 2, "{left} of {room} bytes");
         consumer.resume([partition()]).unwrap();
@@ -252,8 +252,8 @@ fn reader_continues_once_next_segment_opens() {
     assert!(reader.next_record().unwrap().is_none());
 }
 
-/// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait for
-/// its end.
+/// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait
+/// for its end.
 #[test]
 fn compaction_closes_deleted_segments() {
     let memory = MemFs::new();
@@ -303,7 +303,8 @@ fn verify_closes_deleted_segments() {
     assert_eq!(told.try_recv().unwrap(), 3);
 }
 
-/// Handles to a deleted topic used to keep its files open: a full disk stayed full while they lived.
+/// Handles to a deleted topic used to keep its files open: a full disk stayed full while they
+/// lived.
 #[test]
 fn deleted_topic_frees_space_beside_handles() {
     for kind in KINDS {

@@ -1,4 +1,5 @@
-//! What a reader returns is a piece of one history of the log, though the log is truncated while it is read.
+//! A reader returns a piece of one history of the log, although the log is truncated while it is
+//! read.
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
@@ -70,7 +71,8 @@ fn tail_drops_batch_after_truncation() {
     assert_eq!(record.value_str(), Some("new1"));
 }
 
-/// All records of the old batch were returned, so its end is the reader's place. The new batch reaches beyond it.
+/// All records of the old batch were returned, so its end is the reader's place. The new batch
+/// reaches beyond it.
 #[test]
 fn reader_continues_inside_longer_new_batch() {
     let log = old_log();
@@ -182,7 +184,8 @@ fn tiny(fs: impl Fs) -> LogConfig {
     LogConfig::default().segment_bytes(400).index_interval_bytes(0).fs(fs)
 }
 
-/// The new records are longer than the old ones, shorter, or of the same size: the file alone does not tell.
+/// The new records are longer than the old ones, shorter, or of the same size: the file alone does
+/// not tell.
 #[test]
 fn follower_reads_new_records_after_truncation() {
     for width in [3, 8, 30] {
@@ -218,7 +221,7 @@ fn follower_reads_new_records_after_truncation() {
     }
 }
 
-/// What a reader has returned is still there: it goes on.
+/// The records that a reader has returned are still there: it continues.
 #[test]
 fn follower_continues_when_truncation_is_above() {
     let fs = MemFs::new();
@@ -310,7 +313,8 @@ impl Writer {
                     let (at, next) = (model.end, model.next);
                     model.now.insert(at, next);
                     (model.end, model.next) = (at + 1, next + 1);
-                    // All of one size, so that what is appended anew takes the room of what was truncated.
+                    // All of one size, so that what is appended anew takes the room of what was
+                    // truncated.
                     batch.push(Record::from(format!("{next:8}")));
                 }
                 drop(model);
@@ -353,7 +357,7 @@ struct Follower {
     log: Log,
     config: LogConfig,
     reader: Reader,
-    /// What the reader has returned since it was sought.
+    /// The records that the reader has returned since its last seek.
     run: Vec<(Offset, u64)>,
     chance: Chance,
     histories: Arc<Mutex<Histories>>,
@@ -381,7 +385,8 @@ impl Follower {
                     let model = self.histories.lock().unwrap();
                     let there = (model.start..=model.end).contains(&self.reader.offset());
                     let of_now = there && Histories::has(&model.now, &self.run, 0);
-                    // Where no record was returned from just before the place, the place itself may have been gone for a moment.
+                    // Where no record was returned from just before the place, the place itself
+                    // may have been gone for a moment.
                     let returned =
                         self.run.last().is_some_and(|last| last.0 + 1 == self.reader.offset());
                     assert!(!of_now || !returned, "{error}, after {:?}", self.run);
@@ -394,7 +399,7 @@ impl Follower {
         true
     }
 
-    /// What is read at once, from anywhere.
+    /// Everything readable at this moment, from anywhere.
     fn look(&mut self) {
         let ends = self.log.offsets();
         let from = ends.start + self.chance.below(ends.end - ends.start + 1);
@@ -416,7 +421,8 @@ impl Follower {
         }
     }
 
-    /// With the writer at rest, everything is seen, and what the reader has returned is in the log.
+    /// With the writer at rest, everything is seen, and what the reader has returned is in the
+    /// log.
     fn check_all(&mut self) {
         while self.read_on(u64::MAX) {}
         let model = self.histories.lock().unwrap();

@@ -1,4 +1,5 @@
-//! Index files that are in order and wrong, below a mark of a clean shutdown: no answer depends on them.
+//! Index files that are in order and wrong, below a mark of a clean shutdown: no answer depends on
+//! them.
 
 use annals::fs::{FaultFs, MemFs, Operation};
 use annals::record::{BatchBuilder, BatchHeader, stamp_base_offset};
@@ -65,7 +66,8 @@ fn append(log: &Log, model: &mut Model, batches: Range<u64>) {
     }
 }
 
-/// A log whose process died, and its recovery point: in its only segment, or at the end of the first of two.
+/// A log whose process died, and its recovery point: in its only segment, or at the end of the
+/// first of two.
 fn killed_log(interval: u64, rolled: bool, added: u64) -> (MemFs, Model, Offset) {
     let fs = MemFs::new();
     let open = || Log::open(DIR, config(&fs, interval).segment_bytes(1 << 20)).unwrap();
@@ -219,8 +221,8 @@ fn lookups_survive_wrong_time_index() {
     }
 }
 
-/// The recovery point vouches for records, and for no entry: opening keeps what the log bears out where it
-/// looks, and whoever uses the rest finds what is wrong with it.
+/// The recovery point covers records, and no index entry: opening keeps the entries that agree
+/// with the log where it looks, and a later lookup finds what is wrong with the rest.
 #[test]
 fn lookups_survive_wrong_index_after_crash() {
     let states = [(false, 0), (false, 3), (true, 3)];
@@ -304,7 +306,8 @@ fn rebuilt(fs: &MemFs, interval: u64, model: &Model) -> usize {
     heard.iter().filter(|event| matches!(event, Event::IndexRebuilt { .. })).count()
 }
 
-/// Of a closed segment or of the active one: what is found wrong is put right once, and is then as it was.
+/// A wrong index, of a closed segment or of the active one, is rebuilt once, and is then as it
+/// was.
 #[test]
 fn wrong_index_is_rebuilt_identically() {
     for interval in [0, 300] {
@@ -314,7 +317,8 @@ fn wrong_index_is_rebuilt_identically() {
                 let file = name(base, extension);
                 let right = read_file(&fs, DIR, &file);
                 let shorter = (0..right.len()).step_by(entry).map(|len| right[..len].to_vec());
-                // One that the log contradicts. That of the active segment goes when the segment is closed.
+                // One that the log contradicts. That of the active segment goes when the segment
+                // is closed.
                 let mut changed = right.clone();
                 changed[right.len() - 1] ^= 1;
                 let changed = (base == bases[0]).then_some(changed);
@@ -322,7 +326,8 @@ fn wrong_index_is_rebuilt_identically() {
                     let disk = fs.kill();
                     write_file(&disk, DIR, &file, &wrong);
                     let case = format!("{file} of {interval}, {} of {}", wrong.len(), right.len());
-                    // An offset index with fewer entries is one of a larger interval, unless a marker says how many it has.
+                    // An offset index with fewer entries is one of a larger interval, unless a
+                    // marker says how many it has.
                     let is_sound =
                         base == bases[0] && extension == "index" && right.starts_with(&wrong);
                     assert_eq!(rebuilt(&disk, interval, &model), usize::from(!is_sound), "{case}");
@@ -335,7 +340,8 @@ fn wrong_index_is_rebuilt_identically() {
     }
 }
 
-/// Whoever wrote the index may have had another interval: a broker, or this log before its options were changed.
+/// The index may have been written with another interval: by a broker, or by this log before its
+/// options changed.
 #[test]
 fn sparser_index_is_used_unchanged() {
     for (written, opened) in [(1000, 0), (u64::MAX, 0), (u64::MAX, 300), (300, 0), (0, 1000)] {
@@ -376,8 +382,8 @@ fn altered_interval_applies_from_next_opening() {
     assert_eq!(entries(append(&open())), 9);
 }
 
-/// Kafka appends several batches at once where a follower fetches, with one entry: the last offset of
-/// all of them, and where the first begins.
+/// Kafka appends several batches at once where a follower fetches, with one entry: the last offset
+/// of all of them, and where the first begins.
 #[test]
 fn index_entry_may_cover_several_batches() {
     let (fs, model, bases) = closed_log(0);
@@ -400,8 +406,8 @@ fn index_entry_may_cover_several_batches() {
     }
 }
 
-/// Where an index says where to look, no more is read than that: whole logs would be walked through
-/// for every record otherwise, with the same answers.
+/// Where an index says where to look, no more is read than that: whole logs would be walked
+/// through for every record otherwise, with the same answers.
 #[test]
 fn lookup_reads_little_beyond_the_batch() {
     for sealed in [true, false] {
@@ -437,7 +443,8 @@ fn lookup_reads_little_beyond_the_batch() {
     }
 }
 
-/// What this crate wrote itself is never doubted: an index is made again only if something is wrong with it.
+/// An index that this crate wrote is never doubted: it is rebuilt only if something is wrong with
+/// it.
 #[test]
 fn correct_index_is_never_rebuilt() {
     // Around the sizes of one to five batches of 70 bytes.

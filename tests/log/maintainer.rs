@@ -22,7 +22,7 @@ struct Wire(&'static str, Mutex<Sender<(&'static str, Event)>>);
 
 impl Listener for Wire {
     fn on_event(&self, event: &Event) {
-        // At the end of a test nobody listens any more.
+        // At the end of a test the receiver is gone.
         self.1.lock().unwrap().send((self.0, event.clone())).ok();
     }
 }
@@ -152,7 +152,7 @@ fn maintainer_takes_deletions_then_dirtiest() {
     }
     maintainer.add(&feed).unwrap();
     assert_eq!(maintainer.stats().logs, 5, "none twice");
-    // What was added waits for its turn.
+    // A log that is added waits for its turn.
     for log in &logs {
         drop(log.pause_maintenance());
     }
@@ -244,7 +244,8 @@ fn failed_pass_is_reported_and_retried() {
     assert_eq!(leftovers.count(), 0);
 }
 
-/// A maintainer that will not finish a pass in the lifetime of this machine, and a log in the middle of one.
+/// A maintainer that will not finish a pass in the lifetime of this machine, and a log in the
+/// middle of one.
 fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     let slow = rare().bytes_per_second(1);
     let maintainer = Maintainer::new(slow).unwrap();
@@ -257,7 +258,7 @@ fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     (maintainer, log)
 }
 
-/// Opens a log as soon as the pass that was in the middle of it has noticed that nobody has it any more.
+/// Opens a log as soon as the running pass has noticed that the last handle to it is gone.
 fn reopen(fs: &MemFs) -> Log {
     loop {
         match Log::open("t-0", compacted().fs(fs.clone())) {
@@ -347,7 +348,7 @@ fn many_threads_maintain_many_logs() {
     }
 }
 
-/// What was appended last is flushed in time although nothing more is appended.
+/// The last record is flushed in time although nothing more is appended.
 #[test]
 fn flush_interval_holds_when_appends_stop() {
     let (events, maintainer) = (Events::new(), Maintainer::new(rare()).unwrap());

@@ -1,4 +1,5 @@
-//! Idempotent producers on a log: what is stored once, what is refused, and what of it an opening knows.
+//! Idempotent producers on a log: what is stored once, what is refused, and what of it an opening
+//! knows.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::record::BatchBuilder;
@@ -17,14 +18,14 @@ use support::{
     Chance, DIR, Heard, T0, clock, files, name, read_all, read_file, say, seeds, write_file,
 };
 
-/// What is appended by who numbers nothing.
+/// A record of a producer that does not number its records.
 const NOBODY: &str = "of nobody";
 
 fn config(fs: &MemFs) -> LogConfig {
     LogConfig::default().segment_bytes(900).index_interval_bytes(100).clock(clock()).fs(fs.clone())
 }
 
-/// What a producer sends.
+/// The batches that a producer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sent {
     id: ProducerId,
@@ -114,7 +115,8 @@ fn resent_batch_is_stored_once_concurrently() {
                         let batch = sent(1, 0, n * 2, 2);
                         loop {
                             match batch.append(log, T0) {
-                                // It has been stored, and so has the next, or it follows one that another will store.
+                                // It has been stored, and so has the next, or it follows one that
+                                // another will store.
                                 Ok(_) => break,
                                 Err(Error::Producer(ProducerStateError::OutOfOrder {
                                     expected,
@@ -200,7 +202,7 @@ fn old_records_are_recognised_after_opening() {
     }
 }
 
-/// One that counted from a wrong clock would forget everybody, or nobody for a year.
+/// A log that counted from a wrong clock would forget all producers, or none for a year.
 #[test]
 fn producer_expiration_ignores_clock_jumps() {
     let year = Duration::from_secs(365 * 24 * 3600).as_millis() as i64;
@@ -216,7 +218,7 @@ fn producer_expiration_ignores_clock_jumps() {
         log.truncate_to(1).unwrap();
         assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
         drop(log);
-        // What is replayed counts as heard at the opening, and for no longer than from there.
+        // A replayed batch counts as heard at the opening, and for no longer than from there.
         let disk = fs.kill();
         for entry in disk.list(Path::new(DIR)).unwrap().iter().filter(|e| is_of_producers(&e.name))
         {
@@ -278,7 +280,7 @@ fn five_batches_are_recognised_after_opening() {
     }
 }
 
-/// What a silent producer is known by is given back when nobody rolls the log, too.
+/// The state of a silent producer is freed when the log is not rolled, too.
 #[test]
 fn maintenance_forgets_silent_producers() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
@@ -314,7 +316,8 @@ fn snapshot_of(batches: &[Sent]) -> Vec<u8> {
     files(&fs, DIR).remove(&name(end, "snapshot")).unwrap()
 }
 
-/// A snapshot from before the first segment says of producers what was true once: they went on, and that was deleted.
+/// A snapshot from before the first segment says of producers what was true once: they went on,
+/// and that was deleted.
 #[test]
 fn snapshot_below_first_segment_is_ignored() {
     let fs = MemFs::new();
@@ -333,8 +336,8 @@ fn snapshot_below_first_segment_is_ignored() {
     assert!(!files(&disk, DIR).contains_key(&name(2, "snapshot")));
 }
 
-/// The segment a snapshot was taken at may be read for other reasons from further in front, where nothing tells of a
-/// producer any more: what the snapshot knows counted for nothing.
+/// The segment a snapshot was taken at may be read for other reasons from further in front, where
+/// nothing tells of a producer any more: what the snapshot knows counted for nothing.
 #[test]
 fn recovery_uses_later_snapshots() {
     let fs = MemFs::new();
@@ -353,7 +356,8 @@ fn recovery_uses_later_snapshots() {
     assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
 }
 
-/// The right checksum is no proof: a batch above the snapshot's offset would be answered as a duplicate, and is not there.
+/// The right checksum is no proof: a batch above the snapshot's offset would be answered as a
+/// duplicate, and is not there.
 #[test]
 fn impossible_snapshot_is_ignored() {
     let fs = MemFs::new();
@@ -385,7 +389,7 @@ fn directory_named_as_snapshot_stays() {
     assert_eq!(Log::open(DIR, config(&fs)).unwrap().producers().unwrap()[0].last_sequence, 1);
 }
 
-/// What writes the snapshot is somebody else's code, and may panic.
+/// The file system that writes the snapshot is user-supplied code, and may panic.
 #[test]
 fn snapshot_panic_forgets_no_producer() {
     let fs = FaultFs::new(MemFs::new());
@@ -398,7 +402,7 @@ fn snapshot_panic_forgets_no_producer() {
     assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
 }
 
-/// What was known where a segment began that was merged into another is of no use.
+/// The snapshot at the start of a segment that was merged into another is useless.
 #[test]
 fn compaction_keeps_snapshots_of_segments() {
     let fs = MemFs::new();
@@ -424,7 +428,7 @@ fn compaction_keeps_snapshots_of_segments() {
         (of(".log"), of(".snapshot"))
     };
     let before = bases().0.len();
-    // What is small enough after the first pass is joined by the second.
+    // Segments that are small enough after the first pass are joined by the second.
     for _ in 0..2 {
         log.compact().unwrap();
     }
@@ -441,8 +445,8 @@ fn compaction_keeps_snapshots_of_segments() {
     assert_eq!(log.producers().unwrap(), known);
 }
 
-/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of a
-/// store that had begun at 0 too, acknowledged them, and stored nothing.
+/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of
+/// a store that had begun at 0 too, acknowledged them, and stored nothing.
 #[test]
 fn store_avoids_producer_ids_of_broker() {
     let fs = MemFs::new();
@@ -476,8 +480,8 @@ fn store_avoids_producer_ids_of_broker() {
     assert_eq!(id, FIRST_STORE_PRODUCER_ID + 7_001 + 2_000);
 }
 
-/// In one process, closing a producer means that none of its batches can come again: what a log knew
-/// of it stayed for a day. A producer that is not closed is remembered.
+/// In one process, closing a producer means that none of its batches can be resent: a log
+/// remembered it for a day all the same. A producer that is not closed is remembered.
 #[test]
 fn closed_producer_is_forgotten() {
     let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
@@ -522,8 +526,9 @@ fn batches(log: &Log) -> Vec<(ProducerId, i32)> {
     }
 }
 
-/// A compaction whose map is full ends early, and took the last batch of a producer that lies behind
-/// that point for one before its last: with the snapshots lost, it was stored a second time.
+/// A compaction whose map is full ends early, and took the last batch of a producer that lies
+/// behind that point for one before its last: with the snapshots lost, it was stored a second
+/// time.
 #[test]
 fn last_batch_stays_when_map_full() {
     let fs = MemFs::new();
@@ -576,7 +581,7 @@ fn compaction_removes_batches_of_forgotten_producers() {
     };
     send(0..3000);
     log.compact().unwrap();
-    // All have the same key. Of active producers the last batch stays.
+    // All have the same key. The last batch of each active producer stays.
     let expected: Vec<_> = (0..3000).map(|id| (id, i32::from(id == 2999))).collect();
     // So does the last batch of a segment, which shows where that ends.
     let kept = |expected: &[_]| {
@@ -589,14 +594,14 @@ fn compaction_removes_batches_of_forgotten_producers() {
     send(3000..3003);
     log.compact().unwrap();
     kept(&[(3000, 0), (3001, 0), (3002, 1)]);
-    // Also without anything new, and where nobody looked since.
+    // Also without new records, and without a look in between.
     clock.advance(DAY);
     log.compact().unwrap();
     kept(&[(3002, 1)]);
 }
 
-/// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction open
-/// from 11 on; 11 has aborted 9 to 12, with a marker at 13.
+/// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction
+/// open from 11 on; 11 has aborted 9 to 12, with a marker at 13.
 fn log_with_transactions() -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
@@ -644,15 +649,16 @@ fn last_stable_offset_precedes_open_transaction() {
     }
     drop(log);
     let log = Log::open(DIR, config(&log_with_transactions())).unwrap();
-    // At 11, producer 12 has none open, and 11 one from 9 on. At 3, one from 0 on was not committed yet.
+    // At 11, producer 12 has none open, and 11 one from 9 on. At 3, one from 0 on was not
+    // committed yet.
     for (target, last_stable) in [(13, 9), (11, 9), (10, 2), (3, 0), (2, 0)] {
         log.truncate_to(target).unwrap();
         assert_eq!((log.offsets().last_stable, log.offsets().end), (last_stable, target));
     }
 }
 
-/// A clean close tells a broker to trust the index. It hid committed records behind a transaction that
-/// had been truncated, and showed aborted ones whose entry was missing.
+/// A clean close tells a broker to trust the index. It hid committed records behind a transaction
+/// that had been truncated, and showed aborted ones whose entry was missing.
 #[test]
 fn transaction_index_follows_log() {
     let whole = read_file(&log_with_transactions(), DIR, &name(0, "txnindex"));
@@ -673,7 +679,7 @@ fn transaction_index_follows_log() {
             log.truncate_to(target).unwrap();
             assert_eq!(aborted(&fs), [(12, 10), (11, 13)][..left], "{target}");
         }
-        // What takes the place of the cut ones is not hidden.
+        // Records that take the place of the truncated ones are not hidden.
         for _ in 0..20 {
             log.append(NOBODY).unwrap();
         }
@@ -718,7 +724,7 @@ fn append_rejects_transactional_batches() {
 /// How long a producer may be silent in the model test.
 const SILENCE: i64 = 3_600_000;
 
-/// What a log was sent and took, and so what it knows of who sent it.
+/// The batches that a log was sent and accepted, and so the producers it knows.
 #[derive(Debug, Clone, Default)]
 struct Model {
     /// Where each batch lies, and when it came, also where the log begins above it.
@@ -728,11 +734,13 @@ struct Model {
     start: Offset,
     end: Offset,
     now: i64,
-    /// Whether records go, so that what is known of a producer's last batches may be of older ones.
+    /// Whether records go, so that what is known of a producer's last batches may be of older
+    /// ones.
     compacts: bool,
     /// Below it, batches may be gone that were the last of their producer before the log went on.
     compacted: Offset,
-    /// Up to where it went for producers whose last batch lay above: what is below is not kept for them.
+    /// Up to where it went for producers whose last batch lay above: what is below is not kept for
+    /// them.
     went_on: BTreeMap<ProducerId, Offset>,
     /// Whose batches were deleted with all that said of them.
     forgotten: BTreeSet<ProducerId>,
@@ -744,7 +752,7 @@ struct Model {
     fresh: BTreeMap<ProducerId, Offset>,
 }
 
-/// What the records of a producer say of the time: some producers send what happened long ago.
+/// The timestamps of a producer's records: some producers send records of long ago.
 fn stamp(id: ProducerId, now: i64) -> i64 {
     if id % 2 == 0 { now } else { now - 100 * SILENCE }
 }
@@ -761,8 +769,8 @@ impl Model {
         heard.map_or((false, false), |at| (since(at), since(at.max(self.replayed))))
     }
 
-    /// Whether its last batch may be gone: compaction keeps none of those who are forgotten, and what is
-    /// left of them is replayed when the snapshots are lost.
+    /// Whether its last batch may be gone: compaction keeps no batch of a forgotten producer, and
+    /// the rest is replayed when the snapshots are lost.
     fn is_vague(&self, id: ProducerId) -> bool {
         self.compacts && !self.is_remembered(id).0
     }
@@ -810,7 +818,7 @@ impl Model {
         self.end = end;
         for (id, fresh) in &mut self.fresh {
             let last = self.stored.iter().rev().find(|(sent, ..)| sent.id == *id);
-            // Of what came before it was forgotten, a snapshot may say nothing.
+            // A snapshot may lack the batches before the producer was forgotten.
             if let Some((_, base, at)) = last.filter(|(_, base, _)| base < fresh) {
                 *fresh = *base;
                 self.heard.insert(*id, *at);
@@ -818,8 +826,8 @@ impl Model {
         }
     }
 
-    /// What an opening and a truncation leave. A batch that was sent again left nothing in the log,
-    /// and where the last batch is cut, those before may have been compacted.
+    /// The state after an opening and a truncation. A resent batch left nothing in the log, and
+    /// where the last batch is truncated, those before it may have been compacted.
     fn read_again(&mut self, log: &Log, is_opening: bool, place: &str) {
         self.replayed = self.now;
         if is_opening || self.compacts {
@@ -845,7 +853,7 @@ impl Model {
         self.check(log, place);
     }
 
-    /// The log knows who is to be known, and of nobody else but who fell silent.
+    /// The log knows every producer it must know, and besides only producers that fell silent.
     fn check(&self, log: &Log, place: &str) {
         let states = log.producers().unwrap();
         for state in &states {
@@ -932,7 +940,7 @@ impl Model {
             Ok(appended) => {
                 assert!((follows || !must) && !repeats, "{place}");
                 assert_eq!(appended.first, self.end, "{place}");
-                // Of who was not known nothing is left.
+                // No batch of an unknown producer is left.
                 if !must || last.is_none_or(|last| last.epoch != batch.epoch) {
                     self.fresh.insert(batch.id, self.end);
                 }

@@ -66,7 +66,8 @@ fn deleted_records_stay_deleted() {
     check(&Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap());
 }
 
-/// Of the first segment compaction leaves nothing but a batch without records. What is behind it grows old all the same.
+/// Compaction leaves only a batch without records in the first segment. The segments after it grow
+/// old all the same.
 #[test]
 fn emptied_segment_does_not_stop_retention() {
     let (fs, clock) = (MemFs::new(), clock());
@@ -87,8 +88,8 @@ fn emptied_segment_does_not_stop_retention() {
     assert_eq!(logs(&fs), [name(6, "log")]);
 }
 
-/// A pass began when a truncation had not published its end yet, and let the recovery point vouch for what that cut: after the
-/// next crash the log was refused for offsets that nobody had lost.
+/// A pass began before a truncation had published its end, and stored a recovery point above it:
+/// after the next crash the log was rejected for offsets that were never lost.
 #[test]
 fn pass_stores_no_point_above_truncation() {
     let memory = MemFs::new();
@@ -103,7 +104,8 @@ fn pass_stores_no_point_above_truncation() {
         log.roll().unwrap();
     }
     log.append(Record::new("v").key("a")).unwrap();
-    // The truncation is held in its first call that changes something, until the pass waits for it.
+    // The truncation is held in its first call that changes something, until the pass waits for
+    // it.
     let (began, cleaner) = (Arc::new(Barrier::new(2)), log.clone());
     let (held, once) = (Arc::clone(&began), AtomicBool::new(true));
     let waits = Fault::call(move |call| {
@@ -163,8 +165,8 @@ fn reader_finishes_segment_that_is_deleted() {
     assert_eq!(logs(&fs).len(), 2, "nobody reads them any more");
 }
 
-/// A reader, tail or consumer that waited at the end kept the files of every segment that was there
-/// when it came to the end: nobody could free a full disk while it waited.
+/// A reader, tail or consumer that waited at the end kept the files of every segment that existed
+/// when it reached the end: a full disk could not be freed while it waited.
 #[test]
 fn idle_reader_keeps_no_deleted_segment() {
     let fs = MemFs::new();
@@ -195,7 +197,8 @@ fn idle_reader_keeps_no_deleted_segment() {
     assert_eq!(left.count(), 1);
 }
 
-/// Deletes when an index is made again, as a pass of compaction does before it rewrites the segment.
+/// Deletes when an index is made again, as a pass of compaction does before it rewrites the
+/// segment.
 #[derive(Debug, Default)]
 struct DeletesMeanwhile(OnceLock<Log>);
 
@@ -230,7 +233,8 @@ fn compaction_continues_after_deletion() {
     assert_eq!((left.len(), left[0].offset), (1, 19));
 }
 
-/// Trap: the segment after the one that is read is looked up by its place in a list that got shorter.
+/// Trap: the segment after the one that is read is looked up by its place in a list that became
+/// shorter.
 #[test]
 fn reader_continues_when_list_gets_shorter() {
     let fs = MemFs::new();
@@ -306,7 +310,8 @@ fn clock_jump_empties_no_log() {
     assert_eq!(log.maintain().unwrap().segments_deleted, 0);
 }
 
-/// A record from a host whose clock was wrong kept its segment, and all behind it, until the year 2096.
+/// A record from a host whose clock was wrong kept its segment, and all behind it, until the year
+/// 2096.
 #[test]
 fn record_from_future_delays_retention_briefly() {
     const CENTURY: i64 = 100 * 365 * 86_400_000;
@@ -362,7 +367,8 @@ fn record_from_future_ages_with_file() {
     assert_eq!(log.maintain().unwrap().segments_deleted, 1);
 }
 
-/// No checksum covers the file that says where the log begins; a digit of it that is damaged must not delete anything.
+/// No checksum covers the file that says where the log begins; a digit of it that is damaged must
+/// not delete anything.
 #[test]
 fn damaged_start_offset_deletes_nothing() {
     let fs = MemFs::new();
@@ -468,7 +474,7 @@ fn read_only_log_sees_start_move() {
     assert_eq!(error.kind(), ErrorKind::OutOfRange, "{error}");
 }
 
-/// What retention leaves is what a list of segments would by the rules, whatever the sizes and times.
+/// Retention leaves what the rules leave of a list of segments, whatever the sizes and timestamps.
 #[test]
 fn retention_matches_model() {
     for seed in seeds("ANNALS_RETENTION_SEEDS", 200) {
@@ -519,7 +525,8 @@ fn retention_matches_model() {
     }
 }
 
-/// Readers beside deletions see every record from where they began, until they are told that they are too late.
+/// Readers beside deletions see every record from where they began, until they are told that they
+/// are too late.
 #[test]
 fn readers_skip_nothing_during_deletions() {
     let fs = MemFs::new();

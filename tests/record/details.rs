@@ -15,7 +15,8 @@ fn some_codec() -> Codec {
     Codec::ALL.into_iter().rev().find(|codec| codec.is_available()).unwrap()
 }
 
-/// Compaction leaves such batches: their attributes keep the codec, and there is nothing to expand.
+/// Compaction leaves such batches: their attributes keep the codec, and there is nothing to
+/// expand.
 #[test]
 fn empty_batch_decodes_with_any_codec() {
     let mut bytes = batch(|builder| {
@@ -84,7 +85,8 @@ fn last_sequence_counts_from_first() {
     }
 }
 
-/// A length that no format has is said to be that; one that only the old formats have, with their magic, is theirs.
+/// A length that no format has is said to be that; one that only the old formats have, with their
+/// magic, is theirs.
 #[test]
 fn wrong_length_and_old_format_differ() {
     let mut bytes = batch(|builder| builder.push(T, None, Some(b"v")).unwrap());
@@ -125,7 +127,8 @@ fn headers_know_their_count() {
     }
 }
 
-/// Owned records of an uncompressed batch share its memory; those of a compressed one have what it expanded to.
+/// Owned records of an uncompressed batch share its memory; those of a compressed one have what it
+/// expanded to.
 #[test]
 fn owned_records_share_batch_memory() {
     let build = |compression| {
@@ -177,7 +180,8 @@ fn decode_buffer_reports_its_limit() {
     assert!(format!("{:?}", BatchBuilder::new()).contains("Compressor { .. }"));
 }
 
-/// Skipping is a short cut of reading: from every place to every offset, also where offsets have no record.
+/// Skipping is a short cut of reading: from every place to every offset, also where offsets have
+/// no record.
 #[test]
 fn skipping_matches_reading() {
     let deltas = [0, 1, 4, 5, 9];
@@ -227,7 +231,7 @@ fn records_convert_from_common_types() {
     assert_eq!(Record::default().payload_bytes(), 0);
 }
 
-/// What was read goes into another log as it was, but for its offset.
+/// A record that was read is appended to another log unchanged, except for its offset.
 #[test]
 fn stored_record_can_be_appended_again() {
     let headers = [("a", b"1".as_slice()), ("b", b"2"), ("a", b"3")];

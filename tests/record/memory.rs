@@ -33,7 +33,8 @@ fn problem(bytes: &[u8], scratch: &mut DecodeBuffer) -> Option<InvalidBatch> {
 fn kibibytes() -> Vec<(Codec, Vec<u8>)> {
     let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff];
     while zstd.len() < 1020 {
-        // A run of 128 KiB, which is all that a block may be; the window is claimed to be as large as can be.
+        // A run of 128 KiB, which is all that a block may be; the window is claimed to be as large
+        // as can be.
         let header: u32 = (128 << 10) << 3 | 1 << 1;
         zstd.extend_from_slice(&[header as u8, (header >> 8) as u8, (header >> 16) as u8, 0]);
     }

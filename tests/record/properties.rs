@@ -1,4 +1,5 @@
-//! What must hold of every batch: what is encoded comes out again, and nothing else passes for it.
+//! Invariants of every batch: decoding returns what was encoded, and nothing else passes for a
+//! batch.
 
 use annals::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Header, Record,

@@ -1,5 +1,5 @@
-//! What an opening makes and changes, and what it leaves as it is: directories of others, partitions that are not there, and
-//! all that it knew if it fails.
+//! Files that an opening creates and changes, and files it leaves alone: foreign directories,
+//! partitions that are not there, and everything it knew if it fails.
 
 use crate::topic_error;
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
@@ -53,7 +53,8 @@ fn is_clean(fs: &MemFs) -> bool {
     logs.into_iter().all(|log| log.recovery().clean_shutdown)
 }
 
-/// A log whose number or name was mistyped became a partition that the store did not know, and the store did not open again.
+/// A log whose number or name was mistyped became a partition that the store did not know, and the
+/// store did not open again.
 #[test]
 fn unknown_partition_is_not_created() {
     let fs = closed_store();
@@ -81,7 +82,8 @@ fn unknown_partition_is_not_created() {
     assert!(is_clean(&fs));
 }
 
-/// An error of a look at the directory above counted as "there is none": the log was refused later, and its directory stayed.
+/// An error of a look at the directory above counted as "there is none": the log was refused
+/// later, and its directory stayed.
 #[test]
 fn rejected_log_leaves_no_directory() {
     let fs = closed_store();
@@ -116,7 +118,8 @@ fn log_is_created_below_unreadable_directory() {
     assert!(!names(&fs, "d").contains(&"new-0".to_owned()));
 }
 
-/// The store said that partition 3 of 8 is gone, which never was, and not a word of the directory that is one too many.
+/// The store said that partition 3 of 8 is gone, which never was, and not a word of the directory
+/// that is one too many.
 #[test]
 fn error_names_directory_beyond_count() {
     for filled in [false, true] {
@@ -141,8 +144,8 @@ fn error_names_directory_beyond_count() {
     }
 }
 
-/// After `cp -a orders-0 copy-0` the store said that partition 1 of `copy` is gone, which never was. A copy of all of a topic
-/// opened, and then two topics had one id.
+/// After `cp -a orders-0 copy-0` the store said that partition 1 of `copy` is gone, which never
+/// was. A copy of all of a topic opened, and then two topics had one id.
 #[test]
 fn error_names_copy_of_topic() {
     for (copied, as_copy) in [(0..1, 0), (1..2, 1), (0..3, 0)] {
@@ -175,7 +178,8 @@ fn error_names_copy_of_topic() {
     }
 }
 
-/// A broker that had the directory meanwhile may have added partitions, perhaps not all of them here.
+/// A broker that had the directory meanwhile may have added partitions, perhaps not all of them
+/// here.
 #[test]
 fn partitions_added_by_broker_are_served() {
     for added in [3, 5] {
@@ -216,7 +220,7 @@ fn foreign_directory_is_no_store() {
         }
         assert_eq!(names(fs, "d"), before);
     }
-    // What a fresh volume has, or a tool puts anywhere, is no such thing, for a log as well.
+    // The directories of a fresh volume, or of a tool, are neither a store nor a log.
     let fresh = || make(&hidden[1..2], &[".git", ".snapshot", "lost+found"]);
     open(&fresh()).unwrap();
     Log::open("d", plain(&fresh())).unwrap();
@@ -226,8 +230,8 @@ fn foreign_directory_is_no_store() {
     assert_eq!(open(&fs).unwrap().topics().len(), 1);
 }
 
-/// A directory whose only content was `orders-0.<32 digits>-delete` counted as a store, and that directory was removed with
-/// all that was in it.
+/// A directory whose only content was `orders-0.<32 digits>-delete` counted as a store, and that
+/// directory was removed with all that was in it.
 #[test]
 fn foreign_directory_named_deleted_stays() {
     let named = format!("d/orders-0.{}-delete", "5ab1fd8ce0b24ae8a8f33ba1c4c51a7f");
@@ -246,7 +250,7 @@ fn foreign_directory_named_deleted_stays() {
     let store = open(&fs).unwrap();
     assert_eq!(store.unknown_directories(), [Path::new(&named)]);
     assert_eq!(names(&fs, &named), ["precious"]);
-    // What a deletion left is removed: a file of a log is in it, or nothing.
+    // The rest of a deletion is removed: the directory has a file of a log, or nothing.
     for left in [&["precious", &name(0, "log")][..], &[]] {
         let fs = precious();
         write_file(&fs, "d", ".lock", b"");
@@ -258,8 +262,8 @@ fn foreign_directory_named_deleted_stays() {
     }
 }
 
-/// A viewer of a directory that is not there got an I/O error, which tells to inform an operator, and so did the viewer of a
-/// deleted topic.
+/// A viewer of a directory that is not there got an I/O error, which tells to inform an operator,
+/// and so did the viewer of a deleted topic.
 #[test]
 fn viewer_reports_missing_directory() {
     let fs = closed_store();
@@ -316,8 +320,8 @@ fn junk_in_meta_properties_fails() {
     assert!(is_clean(&fs));
 }
 
-/// An empty directory `backup-2024` became partition 2024 of a topic with 2024 partitions elsewhere, and one with the number 0
-/// was removed.
+/// An empty directory `backup-2024` became partition 2024 of a topic with 2024 partitions
+/// elsewhere, and one with the number 0 was removed.
 #[test]
 fn empty_directory_is_no_partition() {
     let fs = closed_store();
@@ -337,14 +341,15 @@ fn empty_directory_is_no_partition() {
     store.add_partitions("orders", 4).unwrap();
     store.close().unwrap();
     assert!(is_clean(&fs));
-    // A partition is one without a record, too, whoever made it: it has a segment.
+    // A partition without records is a partition too, whoever made it: it has a segment.
     let log = Log::open("other-0", plain(&fs)).unwrap();
     log.close().unwrap();
     fs.rename_dir(Path::new("other-0"), Path::new("d/other-0")).unwrap();
     assert_eq!(open(&fs).unwrap().topic("other").unwrap().partitions().len(), 1);
 }
 
-/// What the next opening knows of a directory: which logs were closed in order, and that a topic is gone.
+/// The facts that the next opening knows about a directory: which logs were closed in order, and
+/// that a topic is gone.
 fn check_knows_all(fs: &MemFs, at: &str) {
     assert!(is_clean(fs), "{at}");
     let gone = fs.kill();
@@ -359,8 +364,8 @@ fn check_knows_all(fs: &MemFs, at: &str) {
     assert!(Store::open("d", config(fs).offline_partitions(OfflinePartitions::Never)).is_err());
 }
 
-/// A store that did not open for a photo in a directory `backup-2024` had used the mark of a clean shutdown up: the next
-/// opening read all logs, and did not notice that a topic was gone.
+/// A store that did not open for a photo in a directory `backup-2024` had used the mark of a clean
+/// shutdown up: the next opening read all logs, and did not notice that a topic was gone.
 #[test]
 fn rejected_opening_keeps_shutdown_marker() {
     let fs = closed_store();
@@ -470,7 +475,8 @@ fn failed_log_opening_keeps_knowledge() {
     }
 }
 
-/// Without another partition that has the id, one that could not be read for a moment was replaced by a new one.
+/// Without another partition that has the id, one that could not be read for a moment was replaced
+/// by a new one.
 #[test]
 fn unreadable_id_is_not_replaced() {
     let before = |fs: &MemFs| read_file(fs, "d/users-0", "partition.metadata");
@@ -507,8 +513,9 @@ fn unreadable_id_is_not_replaced() {
     assert!(!names(&fs, "d/orders-0").contains(&"partition.metadata".to_owned()));
 }
 
-/// A partition that was copied out of its store, with a file of others that has the name of a segment: it was emptied, and the
-/// log ended behind it. Where it was refused, the message blamed the sound segment before it.
+/// A partition that was copied out of its store, with a file of others that has the name of a
+/// segment: it was emptied, and the log ended behind it. Where it was refused, the message blamed
+/// the sound segment before it.
 #[test]
 fn foreign_last_segment_stays_whole() {
     let contents: [&[u8]; 3] = [b"root:x:0:0:root:/root:/bin/bash\n", b"x", &[0xff; 100]];
@@ -630,7 +637,7 @@ fn empty_last_segment_keeps_end() {
     }
 }
 
-/// What was synced counts: where a segment with such offsets lost its bytes, none is given again.
+/// Synced offsets count: if a segment with such offsets lost its bytes, none of them is reused.
 #[test]
 fn quarantine_keeps_synced_end() {
     for bytes in [&b""[..], b"hello", &[0; 100]] {

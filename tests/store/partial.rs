@@ -55,7 +55,7 @@ fn three_of_two(fs: &MemFs) {
     store.close().unwrap();
 }
 
-/// Everyone who mounts a fresh volume has a `lost+found` in it, and each system and tool makes its own.
+/// Every fresh volume has a `lost+found`, and each system and tool creates its own directories.
 #[test]
 fn foreign_directories_are_kept_and_listed() {
     let fs = MemFs::new();
@@ -112,7 +112,8 @@ fn false_partition_directory_is_rejected() {
     assert_eq!(files(&fs, "data/backup-2024").len(), 1);
 }
 
-/// Leaves partitions of a topic as a broker of a cluster has them: some, and nothing that says how many there are.
+/// Leaves partitions of a topic as a broker of a cluster has them: some, and nothing that says how
+/// many there are.
 fn of_a_cluster(fs: &MemFs, numbers: &[u32]) {
     for number in numbers {
         let dir = format!("{DATA}/orders-{number}");
@@ -165,7 +166,8 @@ fn partial_topic_of_cluster_is_served() {
     );
 }
 
-/// By its key, a record would go to a partition that depends on how many there are, which only the cluster knows.
+/// By its key, a record would go to a partition that depends on how many there are, which only the
+/// cluster knows.
 #[test]
 fn producer_needs_partition_without_known_count() {
     let fs = MemFs::new();
@@ -197,8 +199,8 @@ fn producer_needs_partition_without_known_count() {
     assert_eq!(read, 25);
 }
 
-/// A process that has too many files open is not to find a part of its topics. A topic whose definition could not be read at
-/// that moment was offline, also where none may be.
+/// A process that has too many files open is not to find a part of its topics. A topic whose
+/// definition could not be read at that moment was offline, also where none may be.
 #[test]
 fn opening_fails_whole_without_descriptors() {
     let fs = MemFs::new();
@@ -308,7 +310,8 @@ fn quarantine_touches_only_offline_partition() {
     assert!(strict(&fs).unwrap().topic("orders").unwrap().unavailable_partitions().is_empty());
 }
 
-/// Members live in the process that has the store open: once it is gone, a view must not show them as if they still read.
+/// Members live in the process that has the store open: once it is gone, a view must not show them
+/// as if they still read.
 #[test]
 fn view_shows_no_members_after_exit() {
     let fs = MemFs::new();
@@ -339,7 +342,8 @@ fn view_shows_no_members_after_exit() {
     drop((dynamic, fixed));
 }
 
-/// What decides which topic a directory belongs to, or how long its records stay, is not guessed at: the others open.
+/// The file that decides which topic a directory belongs to, or how long its records stay, is not
+/// guessed at: the others open.
 #[test]
 fn damaged_small_file_takes_partition_offline() {
     let cases: [(&str, &str, &[u8], usize); 4] = [
@@ -377,7 +381,7 @@ fn values_from(topic: &Topic, partition: u32) -> Vec<String> {
     reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
-/// What was in it is lost, and that is not to be found out later.
+/// Its records are lost, and the user must learn that at once.
 #[test]
 fn missing_partition_fails_unless_allowed() {
     let fs = MemFs::new();
@@ -412,8 +416,8 @@ fn topic_is_deletable_with_offline_partition() {
     assert_eq!(values(&strict(&fs).unwrap().topic("orders").unwrap(), 1), Vec::<String>::new());
 }
 
-/// A line in a checkpoint says where the records of a partition begin that has none at the moment: it was never one whose creation
-/// was interrupted.
+/// A line in a checkpoint says where the records of a partition begin that has none at the moment:
+/// it was never one whose creation was interrupted.
 #[test]
 fn empty_partition_stays_when_checkpointed() {
     let fs = MemFs::new();
@@ -509,7 +513,8 @@ fn groups_are_listed_beside_offline_ones() {
     store.close().unwrap();
 }
 
-/// A member of a group is assigned all partitions, also one that is offline. It reads that as soon as it is back.
+/// A member of a group is assigned all partitions, also one that is offline. It reads that as soon
+/// as it is back.
 #[test]
 fn member_reads_partition_once_reopened() {
     let fs = MemFs::new();
@@ -542,7 +547,8 @@ fn member_reads_partition_once_reopened() {
     store.close().unwrap();
 }
 
-/// Groups are found by the number of partitions, and all a group has committed is one record of a key.
+/// Groups are found by the number of partitions, and all a group has committed is one record of a
+/// key.
 #[test]
 fn internal_topics_cannot_be_changed() {
     let fs = MemFs::new();
@@ -575,8 +581,8 @@ fn internal_topics_cannot_be_changed() {
     }
 }
 
-/// The topics that brokers of Kafka 4 keep for themselves: patterns do not meet them, and what they hold is not compacted
-/// away.
+/// The topics that brokers of Kafka 4 keep for themselves: patterns do not meet them, and what
+/// they hold is not compacted away.
 #[test]
 fn topics_of_brokers_are_internal() {
     let fs = MemFs::new();
@@ -641,7 +647,7 @@ fn offsets_change_fails_when_topic_deleted() {
     assert_eq!(consumer.committed(&at).unwrap(), None);
 }
 
-/// The tool, or whoever looks, sees what the writer does, and gets in nobody's way.
+/// The tool, or another viewer, sees the changes of the writer, and does not disturb it.
 #[test]
 fn view_follows_live_writer() {
     let fs = MemFs::new();

@@ -20,7 +20,8 @@ fn open(fs: &FaultFs) -> Store {
     Store::open("data", config).unwrap()
 }
 
-/// A store with two partitions of `orders`. Each append is synced, so that a sync may fail after the write.
+/// A store with two partitions of `orders`. Each append is synced, so that a sync may fail after
+/// the write.
 fn store() -> (FaultFs, Store) {
     let fs = FaultFs::new(MemFs::new());
     let store = open(&fs);
@@ -71,8 +72,9 @@ fn fail_sync(fs: &FaultFs) {
     fs.add_rule(rule.path("orders-1").nth(1));
 }
 
-/// One failed sync of one partition meant to close the whole store: the call that the message names returned `Ok`, and the log
-/// stayed as it was. The batch whose sync failed is in the log, and its producer must not give its numbers to another.
+/// One failed sync of one partition meant to close the whole store: the call that the message
+/// names returned `Ok`, and the log stayed as it was. The batch whose sync failed is in the log,
+/// and its producer must not give its numbers to another.
 #[test]
 fn reopened_partition_accepts_after_failed_sync() {
     let (fs, store) = store();
@@ -116,7 +118,8 @@ fn clients_continue_after_reopening() {
     assert_eq!(poll(&mut consumer).unwrap(), ["a", "c"]);
 }
 
-/// A log that reads only what may be torn finds out later, from a reader, that one of its synced batches is damaged.
+/// A log that reads only what may be torn finds out later, from a reader, that one of its synced
+/// batches is damaged.
 #[test]
 fn reopening_quarantines_damage_from_poll() {
     let (fs, store) = store();
@@ -243,7 +246,8 @@ fn working_clients_survive_reopening() {
     }
 }
 
-/// The members of a group are in memory, and what it has committed is in a log that may fail like any other.
+/// The members of a group are in memory, and what it has committed is in a log that may fail like
+/// any other.
 #[test]
 fn group_continues_when_offsets_reopen() {
     let (fs, store) = store();
@@ -282,8 +286,9 @@ fn group_continues_when_offsets_reopen() {
     assert_eq!(described.offsets[&at].committed.offset, 4);
 }
 
-/// The store had been opened after a loss of power, which explained any damage above the recovery point for as long as it was
-/// open: acknowledged records behind a byte that was damaged since were cut, without an error.
+/// The store had been opened after a loss of power, which explained any damage above the recovery
+/// point for as long as it was open: acknowledged records behind a byte that was damaged since
+/// were cut, without an error.
 #[test]
 fn reopening_fails_on_damage_after_crash() {
     let disk = MemFs::new();
@@ -309,8 +314,9 @@ fn reopening_fails_on_damage_after_crash() {
     assert_eq!(stored(&store), ["b"]);
 }
 
-/// A disk that failed under several partitions: that one of them was reopened was reported as the error of another, as all
-/// partitions of the topic were given to the maintainer again; and so was that partitions were added.
+/// A disk that failed under several partitions: that one of them was reopened was reported as the
+/// error of another, as all partitions of the topic were given to the maintainer again; and so was
+/// that partitions were added.
 #[test]
 fn partition_reopens_beside_closed_ones() {
     let store = Store::open("data", StoreConfig::default().fs(MemFs::new())).unwrap();
@@ -324,7 +330,8 @@ fn partition_reopens_beside_closed_ones() {
     topic.partition(3).unwrap().append("b").unwrap();
 }
 
-/// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.
+/// The members still know the group state that the reopened log has lost: a crash must not find
+/// less than they do.
 #[test]
 fn reopening_restores_lost_group_state() {
     let disk = MemFs::new();
@@ -350,7 +357,8 @@ fn reopening_restores_lost_group_state() {
     assert_eq!((stored.members.len(), stored.generation), (1, generation));
 }
 
-/// With a thousand partitions, an error that does not say which is of no use, nor is one whose advice cannot be followed.
+/// With a thousand partitions, an error that does not say which is of no use, nor is one whose
+/// advice cannot be followed.
 #[test]
 fn errors_name_log_and_remedy() {
     let fs = MemFs::new();
@@ -393,7 +401,8 @@ fn errors_name_log_and_remedy() {
     assert!(format!("{handle:?}").len() < 80, "{handle:?}");
 }
 
-/// A topic that was deleted and created again has the name of the one before, and none of its records.
+/// A topic that was deleted and created again has the name of the one before, and none of its
+/// records.
 #[test]
 fn pending_records_stay_with_deleted_topic() {
     let (_, store) = store();
@@ -412,7 +421,8 @@ fn pending_records_stay_with_deleted_topic() {
     assert_eq!(committed.unwrap_err().kind(), ErrorKind::Rebalancing);
 }
 
-/// Whatever becomes of the log in between, a record whose send returned `Ok` is polled once, in order.
+/// Whatever happens to the log in between, a record whose send returned `Ok` is polled once, in
+/// order.
 #[test]
 fn acknowledged_records_are_polled_once() {
     for seed in seeds("ANNALS_REOPENING_SEEDS", 40) {
@@ -462,7 +472,7 @@ fn append(store: &Store, value: u64) {
     orders(store).append(value.to_string()).unwrap();
 }
 
-/// What a caller learns of a consumer: results, and kinds of errors.
+/// The results that a caller gets from a consumer: records, and kinds of errors.
 #[derive(Debug, Default, PartialEq)]
 struct Story(Vec<String>);
 
@@ -508,8 +518,9 @@ fn slow_consumer(store: &Store, is_member: bool, reset: AutoOffsetReset) -> Cons
     consumer
 }
 
-/// The consumer stood where the closed log had no record any more. It took that for an offset to reset, which a closed log
-/// rejects, and never learned that another log was in its place: each poll and each seek failed for good.
+/// The consumer stood where the closed log had no record any more. It took that for an offset to
+/// reset, which a closed log rejects, and never learned that another log was in its place: each
+/// poll and each seek failed for good.
 #[test]
 fn consumer_continues_after_truncated_partition_reopens() {
     let story =
@@ -554,7 +565,8 @@ fn consumer_continues_after_truncated_partition_reopens() {
     }
 }
 
-/// The topic was cut, then deleted and created again: what the consumer had not read is none of the new topic's affairs.
+/// The topic was cut, then deleted and created again: what the consumer had not read is none of
+/// the new topic's affairs.
 #[test]
 fn consumer_restarts_when_topic_is_recreated() {
     for (is_member, first) in [(false, 0), (false, 2), (false, 4), (true, 0), (true, 2), (true, 4)]
@@ -580,7 +592,8 @@ fn consumer_restarts_when_topic_is_recreated() {
     }
 }
 
-/// A loop that polls with a timeout, and logs the errors, must not spin until the partition is back.
+/// A loop that polls with a timeout, and logs the errors, must not spin until the partition is
+/// back.
 #[test]
 fn poll_waits_after_first_closed_error() {
     let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
@@ -605,7 +618,8 @@ fn poll_waits_after_first_closed_error() {
     });
 }
 
-/// Two stores see the same calls, and one of them is reopened now and then: no consumer can tell which.
+/// Two stores see the same calls, and one of them is reopened now and then: no consumer can tell
+/// which.
 #[test]
 fn consumer_never_notices_reopening() {
     for seed in seeds("ANNALS_REOPENING_SEEDS", 30) {
@@ -637,7 +651,8 @@ fn consumer_never_notices_reopening() {
     }
 }
 
-/// A truncation or a deletion that fails half way leaves a log that has to be reopened, and its consumer anywhere.
+/// A truncation or a deletion that fails half way leaves a log that has to be reopened, and its
+/// consumer anywhere.
 #[test]
 fn consumer_continues_after_failed_truncation() {
     for seed in seeds("ANNALS_REOPENING_SEEDS", 40) {

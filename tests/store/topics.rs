@@ -1,4 +1,5 @@
-//! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are touched.
+//! Topics in a directory: created topics stay, deleted topics are removed, and foreign files are
+//! not touched.
 
 use crate::{DATA, replace_file, topic_error, values};
 use annals::fs::{CrashState, EntryKind, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
@@ -64,7 +65,8 @@ fn opening_reads_nothing_after_close() {
     }
 }
 
-/// A broker that finds a directory with another name in it refuses to start, and keeps its checkpoints above the logs.
+/// A broker that finds a directory with another name in it refuses to start, and keeps its
+/// checkpoints above the logs.
 #[test]
 fn directory_layout_matches_broker() {
     let fs = MemFs::new();
@@ -132,7 +134,7 @@ fn broker_directory_is_taken_over() {
     assert_eq!(store.topics().len(), 1);
     let topic = store.topic("orders").unwrap();
     assert_eq!(topic.partition_count(), 2);
-    // How it was set up is not known: nothing of it is deleted before somebody says so.
+    // The configuration is unknown: no record is deleted before the topic is altered.
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
     assert_eq!(values(&topic, 0).len(), 5);
     assert_eq!(topic.partition(1).unwrap().offsets().start, 3);
@@ -142,7 +144,8 @@ fn broker_directory_is_taken_over() {
     assert_eq!(directories(&fs).len(), 4);
 }
 
-/// Nothing in the directory says how its topics were set up: by the defaults of a store, retention would take what a broker was told to keep.
+/// Nothing in the directory says how its topics were set up: by the defaults of a store, retention
+/// would take what a broker was told to keep.
 #[test]
 fn broker_records_stay_until_altered() {
     let (fs, clock) = (MemFs::new(), clock());
@@ -311,7 +314,8 @@ fn partitions_can_be_added() {
     assert_eq!(values(&topic, 3), ["y"]);
 }
 
-/// The alteration had said that the topic was whole as it was, and the next opening found partitions missing.
+/// The alteration had said that the topic was whole as it was, and the next opening found
+/// partitions missing.
 #[test]
 fn failed_growth_is_completed_after_alteration() {
     let disk = MemFs::new();
@@ -331,8 +335,9 @@ fn failed_growth_is_completed_after_alteration() {
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
 }
 
-/// Partitions are made in any order. When the process ends, partition 1 may have the id of its topic and partition 0 none yet:
-/// the next opening drew another id, and refused partition 1 for ever.
+/// Partitions are made in any order. When the process ends, partition 1 may have the id of its
+/// topic and partition 0 none yet: the next opening drew another id, and refused partition 1 for
+/// ever.
 #[test]
 fn topic_opens_with_partial_ids() {
     for (with_id, partitions) in [(vec![1], 4), (vec![0], 4), (vec![2, 3], 4), (vec![], 4)] {
@@ -353,7 +358,8 @@ fn topic_opens_with_partial_ids() {
     }
 }
 
-/// Brokers before Kafka 2.8 wrote no `partition.metadata`. All partitions get one id, whichever of them was given it first.
+/// Brokers before Kafka 2.8 wrote no `partition.metadata`. All partitions get one id, whichever of
+/// them was given it first.
 #[test]
 fn partitions_share_the_one_id() {
     let fs = MemFs::new();
@@ -413,7 +419,8 @@ impl Fs for Folding {
     }
 }
 
-/// The directory of `Orders-0` was that of `orders-0`: the creation took it over, failed, and removed it.
+/// The directory of `Orders-0` was that of `orders-0`: the creation took it over, failed, and
+/// removed it.
 #[test]
 fn creation_fails_when_only_case_differs() {
     let fs = MemFs::new();
@@ -429,7 +436,7 @@ fn creation_fails_when_only_case_differs() {
     }
     assert_eq!(directories(&fs), ["orders-0", "orders-1"]);
     topic.partition(0).unwrap().append("and more").unwrap();
-    // What an interrupted growth of `orders` has left is not taken for something of `Orders` either.
+    // The rest of an interrupted growth of `orders` is not taken for a part of `Orders` either.
     store.close().unwrap();
     let store = open();
     let topic = store.topic("orders").unwrap();
@@ -464,7 +471,8 @@ fn name_is_usable_after_creation_failed() {
     }
 }
 
-/// Between the two, the creation said that the topic was being made, and a crash brought the deleted records back.
+/// Between the two, the creation said that the topic was being made, and a crash brought the
+/// deleted records back.
 #[test]
 fn name_is_usable_after_deletion_failed() {
     for nth in 1..=3 {
@@ -525,8 +533,8 @@ fn failed_growth_can_be_repeated() {
     }
 }
 
-/// What a growth that failed had begun to make stayed behind when the topic was deleted: the topic was back at the next opening,
-/// and its name could not be used before.
+/// The partitions that a failed growth had begun stayed when the topic was deleted: the topic was
+/// back at the next opening, and its name could not be used before.
 #[test]
 fn topic_is_deletable_after_failed_growth() {
     for again in [false, true] {
@@ -552,7 +560,8 @@ fn topic_is_deletable_after_failed_growth() {
     }
 }
 
-/// The store has no lock beside the segments, and a log by itself none above: each asks for the other's.
+/// The store has no lock beside the segments, and a log by itself none above: each asks for the
+/// other's.
 #[test]
 fn log_and_store_exclude_each_other() {
     let fs = MemFs::new();
@@ -584,7 +593,8 @@ fn log_and_store_exclude_each_other() {
     assert_eq!((offsets.start, offsets.end), (3, 8));
 }
 
-/// Who looks whether a lock is free has it for a moment, in which another that looks finds it taken.
+/// A process that checks whether a lock is free holds it for a moment, and another process that
+/// checks then finds it taken.
 #[test]
 fn briefly_held_lock_is_retried() {
     let disk = MemFs::new();
@@ -602,7 +612,7 @@ fn briefly_held_lock_is_retried() {
     }
 }
 
-/// What lies above `.` by its text is `.` again: the log took its own lock for that of a store.
+/// The lexical parent of `.` is `.` again: the log took its own lock for that of a store.
 #[test]
 fn log_opens_in_current_directory() {
     for dir in [".", "/"] {
@@ -685,8 +695,8 @@ fn foreign_directory_stays_unchanged() {
     }
 }
 
-/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there twice, and where the two
-/// differ, the directory is refused.
+/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there
+/// twice, and where the two differ, the directory is refused.
 #[test]
 fn damaged_checkpoint_line_is_ignored() {
     let fs = MemFs::new();
@@ -710,7 +720,8 @@ fn damaged_checkpoint_line_is_ignored() {
     assert_eq!((start(0), start(1)), (2, 2));
 }
 
-/// What decides which topic a directory belongs to, or what is deleted, is not guessed at.
+/// The file that decides which topic a directory belongs to, or what is deleted, is not guessed
+/// at.
 #[test]
 fn unreadable_definition_fails_opening() {
     let fs = MemFs::new();
@@ -754,7 +765,8 @@ fn unreadable_definition_fails_opening() {
     store.new_producer_id().unwrap();
 }
 
-/// The maintainer had a clock of its own: a test that moved that of its store waited for a round of the machine's time.
+/// The maintainer had a clock of its own: a test that moved that of its store waited for a round
+/// of the machine's time.
 #[test]
 fn maintenance_uses_clock_of_store() {
     let (fs, clock) = (MemFs::new(), clock());
@@ -794,7 +806,8 @@ fn background_maintenance_serves_all_logs() {
     store.close().unwrap();
 }
 
-/// After `Store::close`, some calls said that the store is closed, some that the log is, and some answered as before.
+/// After `Store::close`, some calls said that the store is closed, some that the log is, and some
+/// answered as before.
 #[test]
 fn every_call_reports_closed_store() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();

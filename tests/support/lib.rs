@@ -53,7 +53,7 @@ impl From<StoredRecord> for Rec {
     }
 }
 
-/// What was appended: batches, and the end, which may lie above the last of them.
+/// The appended batches, and the end, which may lie above the last batch.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Model {
     pub batches: Vec<Vec<Rec>>,
@@ -74,7 +74,7 @@ impl Model {
         self.batches.iter().flatten().filter(|record| record.offset >= self.start)
     }
 
-    /// What is left of it where it begins at `start`.
+    /// The model of the same log where it begins at `start`.
     pub fn from(&self, start: Offset) -> Model {
         let mut left = Model { start, ..self.clone() };
         left.batches.iter_mut().for_each(|batch| batch.retain(|rec| rec.offset >= start));
@@ -110,7 +110,8 @@ impl Model {
         assert_eq!(found.len(), self.records().count(), "the number of records");
     }
 
-    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model to that.
+    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model
+    /// to that.
     pub fn check_survived(&mut self, log: &Log) {
         let end = log.offsets().end;
         assert!(end >= self.durable, "the log ends at {end}, {} was durable", self.durable);

@@ -4,7 +4,7 @@
 //! A thread that finds the lock taken copies its batch to a queue and waits. The next thread that
 //! gets the lock leads, whether it has waited or just arrived: it takes the whole queue, assigns
 //! offsets to each batch, writes them with one call, and leaves each thread its result. No thread
-//! depends on being served: if it is not served in time, it blocks on the lock, and leads when it
+//! depends on a leader: if its batch is not written soon, it blocks on the lock, and leads when it
 //! gets it.
 //!
 //! A waiting thread mostly yields, because a write takes less time than putting a thread to sleep
@@ -52,7 +52,7 @@ impl LogInner {
         self.flush_if_due(appended, flush)
     }
 
-    /// Returns the lock, unless the ticket is served first.
+    /// Returns the lock, unless a leader writes the batch first.
     fn wait_for_writer(&self, pending: &PendingAppend) -> Option<MutexGuard<'_, Option<Writer>>> {
         let mut yields = 0;
         let slot = loop {
@@ -68,7 +68,7 @@ impl LogInner {
             yields = yields.saturating_add(1);
             thread::yield_now();
         };
-        // Tickets are served under the lock: with it in hand, the answer stays.
+        // Results are stored under the lock, so with it held the answer stays.
         (!pending.is_done()).then_some(slot)
     }
 
@@ -102,8 +102,8 @@ impl LogInner {
         writer.spare = queued_batches;
     }
 
-    /// Appends a group with one write, if it fits into the segment as a whole; false if nothing
-    /// was done.
+    /// Appends all batches with one write, if they fit into the segment together. Returns false if
+    /// nothing was done.
     fn append_in_one_write(&self, writer: &mut Writer, queued_batches: &mut QueuedBatches) -> bool {
         let QueuedBatches { bytes, batches } = queued_batches;
         let first = self.state.end();
@@ -130,7 +130,7 @@ impl LogInner {
         }
         let mut position = match writer.log.append(bytes) {
             Ok(position) => position,
-            // Each batch alone may fit although all together do not.
+            // One batch alone may fit although all together do not.
             Err(failure) if failure.rolled_back => return false,
             Err(failure) => {
                 let error = self.not_appended(failure);
@@ -161,8 +161,8 @@ impl LogInner {
         true
     }
 
-    /// Writes its offset, and the time if that is the log's, into each batch; `None` if the bytes
-    /// are not these batches.
+    /// Stamps each batch with its offset, and with the append time if there is one. Returns `None`
+    /// if the bytes are not these batches.
     fn stamp_places(
         &self,
         bytes: &mut [u8],
@@ -209,8 +209,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    /// Old records, appended by threads that meet: the segment is as old as the times that the log
-    /// stamps on them.
+    /// The records have old timestamps of their own, but the age of the segment counts by the
+    /// append times that the log stamps on them.
     #[test]
     fn group_rolls_by_stamped_time() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));

@@ -1,5 +1,5 @@
-//! Appending. Encoding and validation happen before the lock is taken; under the lock, an append
-//! assigns the offsets, stamps them on the batch, and makes one write.
+//! Appending. An append encodes and validates its batch without a lock. Under the writer lock it
+//! assigns the offsets, stamps them on the batch, and writes it with one call.
 
 pub(crate) mod group;
 pub(crate) mod producers;
@@ -9,6 +9,7 @@ pub(crate) mod txn_index;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::fs::WhenFull;
+use crate::log::config::FOREVER;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
@@ -21,7 +22,6 @@ use crate::segment::active::AppendFailure;
 use crate::sync::MutexGuard;
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
 use std::cell::Cell;
-use std::time::Duration;
 
 /// Removes the append time of another log, as Kafka does: this log's append time, or the
 /// producer's timestamps, take its place.
@@ -36,7 +36,7 @@ fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
 }
 
 crate::sync::thread_local! {
-    /// A builder for appends of records, kept so that its memory is. Taken while in use: an
+    /// A builder for appends of records, kept for its memory. Taken while in use, because an
     /// iterator of records may itself append to a log.
     static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };
     /// A buffer for reading compressed batches, kept in the same way.
@@ -76,7 +76,7 @@ impl LogInner {
     ) -> Result<Appended> {
         self.state.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
-        // It may come from an append to a log that compresses.
+        // The builder may come from an append to a log that compresses.
         builder.compression(self.dynamic.compression().unwrap_or(Compression::None));
         let now = self.clock().now();
         let appended =
@@ -94,7 +94,8 @@ impl LogInner {
         self.append_built(builder, self.clock().now())
     }
 
-    /// Reads the clock once for each append: that is a few percent of the append of one record.
+    /// Appends the content of a builder. The caller reads the clock, once for each append: reading
+    /// it is a few percent of the append of one record.
     fn append_built(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<Appended> {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
@@ -125,7 +126,7 @@ impl LogInner {
         let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
         let checked = checked?;
-        // Read once: it may be altered meanwhile.
+        // Read once, because it may be altered meanwhile.
         let recompress = self
             .dynamic
             .compression()
@@ -144,8 +145,8 @@ impl LogInner {
         }
     }
 
-    /// First sets the batch's largest timestamp from its records, because some clients leave it
-    /// out.
+    /// Appends a batch after setting its largest timestamp from its records, because some clients
+    /// leave that out.
     fn append_corrected(
         &self,
         batch: &mut [u8],
@@ -201,7 +202,7 @@ impl LogInner {
         }
     }
 
-    /// Writes a batch with the writer in hand.
+    /// Writes a batch with the writer lock held.
     #[inline(always)]
     pub(crate) fn append_alone(
         &self,
@@ -344,8 +345,7 @@ impl LogInner {
 
     #[inline(always)]
     pub(crate) fn flush_is_due(&self, writer: &mut Writer) -> bool {
-        if self.dynamic.flush_messages() == u64::MAX && self.dynamic.flush_interval() >= FLUSH_NEVER
-        {
+        if self.dynamic.flush_messages() == u64::MAX && self.dynamic.flush_interval() >= FOREVER {
             return false;
         }
         self.flush_is_due_now(writer)
@@ -363,5 +363,3 @@ impl LogInner {
         due
     }
 }
-
-pub(crate) const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);

@@ -1,10 +1,10 @@
 //! Storing the producers of a log in snapshots.
 //!
-//! No snapshot is needed: a [replay](crate::log::append::replay) rebuilds the same content from the
-//! batches. Snapshots save reading, so they are written without an fsync of their own, and a damaged
-//! one is ignored. But a snapshot must not describe batches that are not there: before anything is
-//! appended to a log that was truncated, or opened, the replay removes the snapshots above its end,
-//! durably.
+//! No snapshot is needed: a [replay](crate::log::append::replay) rebuilds the same content from
+//! the batches. Snapshots save reading, so they are written without an fsync of their own, and a
+//! damaged one is ignored. But a snapshot must not describe batches that are not there: before
+//! anything is appended to a log that was truncated, or opened, the replay removes the snapshots
+//! above its end, durably.
 
 use crate::error::Result;
 use crate::event::Event;
@@ -16,7 +16,8 @@ use crate::segment::name::{Kind, SegmentFile};
 use crate::types::Offset;
 
 impl LogInner {
-    /// Takes a snapshot of the producers as of the end of the log. The writer lock is held.
+    /// Takes a snapshot of the producers as of the end of the log. The caller holds the writer
+    /// lock.
     pub(crate) fn store_producers(
         &self,
         tracked: &mut ProducerTracker,
@@ -39,7 +40,7 @@ impl LogInner {
             Ok(()) => {
                 tracked.is_stale = false;
                 let before = tracked.stored.replace(end);
-                // Between the segments one is enough.
+                // Within a segment one is enough.
                 if let Some(before) = before.filter(|before| *before > segment && *before < end) {
                     self.dir.discard(SegmentFile::live(before, Kind::Snapshot));
                     self.dir.discard(SegmentFile::live(before, Kind::Recent));
@@ -49,8 +50,8 @@ impl LogInner {
         }
     }
 
-    /// Writes the snapshot of an offset. What it leaves out comes first: where it is found, so is
-    /// that.
+    /// Writes the snapshot of an offset. The `.recent` file with what it leaves out is written
+    /// first, so that it is there whenever the snapshot is.
     fn write_producers(&self, producers: &Producers, end: Offset) -> Result<()> {
         let states = producers.states();
         let content = snapshot::encode(&states);
@@ -125,7 +126,8 @@ mod tests {
         }
         send(&log, 3, 0);
         assert_eq!(snapshots(&fs), [1, 4]);
-        // An opening vouches for all that, so that the next one has no other reason to read it.
+        // After an opening the recovery point covers all of it, so the next opening has no other
+        // reason to read it.
         let disk = fs.kill();
         drop(open(&disk));
         disk.kill()

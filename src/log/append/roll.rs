@@ -41,7 +41,8 @@ impl LogInner {
             || (size > 0 && self.is_aged(writer, timestamp))
     }
 
-    /// Each batch may add an entry to both indexes, and must find room for it.
+    /// Returns whether an index lacks room for so many batches: each may add an entry to both
+    /// indexes.
     #[inline(always)]
     fn index_is_full(&self, writer: &Writer, batches: usize) -> bool {
         use crate::segment::{offset_index, time_index};
@@ -53,8 +54,8 @@ impl LogInner {
             || after(writer.indexes.times.len()) > room(time_index::ENTRY_BYTES).saturating_sub(1)
     }
 
-    /// The age counts from the first timestamp of the segment to that of the batch; without
-    /// timestamps, from when the segment was begun.
+    /// Returns whether the segment is too old for a batch. The age counts from the first timestamp
+    /// of the segment to that of the batch; without timestamps, from when the segment was begun.
     #[inline(always)]
     fn is_aged(&self, writer: &Writer, timestamp: Timestamp) -> bool {
         let age = if writer.first_timestamp.is_none() {
@@ -80,10 +81,10 @@ impl LogInner {
         })
     }
 
-    /// Closes the active segment and begins one at `base`. The writer lock is held.
+    /// Closes the active segment and begins one at `base`. The caller holds the writer lock.
     ///
-    /// Fails before anything has changed, or not at all. The caller holds its events back until the
-    /// lock is released.
+    /// Fails before anything has changed, or not at all. The caller holds its events back until
+    /// the lock is released.
     pub(crate) fn roll_locked(
         &self,
         writer: &mut Writer,
@@ -106,7 +107,8 @@ impl LogInner {
         now: Duration,
         when_full: WhenFull,
     ) -> Result<()> {
-        // Room that stayed behind the last batch would be read as damage after a clean close.
+        // Reserved room that stayed after the last batch would be read as damage after a clean
+        // close.
         writer.log.trim()?;
         let mut next = begin_segment(&self.dir, &self.dynamic.current(), base, now, when_full)?;
         self.store_producers(&mut writer.tracked, writer.segment.base, 0);
@@ -124,8 +126,8 @@ impl LogInner {
             sync.segments.push(Arc::clone(&next.segment));
             sync.new_names = true;
         }
-        self.state.update_segments(|view| {
-            let mut segments = view.segments.clone();
+        self.state.update_segments(|list| {
+            let mut segments = list.segments.clone();
             segments.pop();
             segments.push(closed);
             segments.push(Arc::clone(&next.segment));
@@ -136,16 +138,15 @@ impl LogInner {
         Ok(())
     }
 
-    /// Brings the index files of the active segment to what they hold when it is closed. What
-    /// fails here is a cache that will be made again.
+    /// Completes the index files of the active segment, as it is being closed. If that fails, they
+    /// are removed, and rebuilt when they are needed.
     fn seal_index_files(&self, writer: &mut Writer) {
         if let Err(error) = self.store_indexes(writer) {
             self.discard_indexes(writer.segment.base, &error);
         }
     }
 
-    /// Removes index files that could not be written whole: without them they are made from the
-    /// log.
+    /// Removes index files that could not be written whole. They are rebuilt from the log.
     pub(crate) fn discard_indexes(&self, base: Offset, error: &Error) {
         for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
             self.dir.discard(SegmentFile::live(base, kind));
@@ -168,10 +169,10 @@ impl LogInner {
         Ok(())
     }
 
-    /// Writes entries into an index file, which is there afterwards even if there are none.
+    /// Writes entries into an index file, which exists afterwards even if there are none.
     ///
-    /// One that is written from its first entry on is a new file: what a truncation that could
-    /// not remove it left under that name may be longer, and may be mapped.
+    /// If it is written from its first entry on, it is a new file: a truncation that could not
+    /// remove the old one may have left it longer, and readers may have mapped it.
     fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, kind));
         if at == 0 {
@@ -183,7 +184,7 @@ impl LogInner {
     }
 }
 
-/// Creates the file of an empty active segment, and what the writer needs to know of it.
+/// Creates the file of an empty active segment, and its writer.
 pub(crate) fn begin_segment(
     dir: &Arc<SegmentDir>,
     config: &LogConfig,
@@ -199,8 +200,8 @@ pub(crate) fn begin_segment(
         if let Err(error) = file.allocate(reserved) {
             if when_full == WhenFull::UseReserve && is_storage_full(&error) {
                 reserved = 0;
-            // A file that stayed would claim the offsets that the segment before it takes now:
-            // where it cannot be removed, it is used as it is.
+            // A file that stayed would claim the offsets that the previous segment takes now. If
+            // it cannot be removed, it is used without the reserved room.
             } else if dir.fs.remove(&path).is_ok() {
                 return Err(Error::io("preallocate", &path, error));
             }
@@ -215,8 +216,8 @@ pub(crate) fn begin_segment(
     Ok(Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age))
 }
 
-/// The age at which a segment is closed: the configured age less a share of the
-/// jitter that follows from where the segment is, so that it is the same in every run.
+/// Returns the age at which a segment is closed: the configured age less a share of the jitter
+/// that follows from where the segment is, so that it is the same in every run.
 pub(crate) fn roll_age(config: &LogConfig, dir: &Path, base: Offset) -> Duration {
     let jitter = config.segment_jitter.min(config.segment_age);
     let mut hasher = DefaultHasher::new();

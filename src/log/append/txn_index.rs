@@ -1,10 +1,10 @@
-//! Keeping the index of aborted transactions true where a log is recovered or truncated.
+//! Keeping the index of aborted transactions correct when a log is recovered or truncated.
 //!
 //! A `.txnindex` has an entry for each aborted transaction whose marker lies in its segment, in
-//! the order of the markers. A consumer that reads committed records hides what the entries name.
-//! A clean close tells a broker to trust them, so they must describe the markers that are in the
-//! log: no others, and all of them. What recovery reads is indexed anew; what is cut leaves the
-//! index.
+//! the order of the markers. A consumer that reads committed records hides the records that the
+//! entries name. After a clean close a broker trusts the entries, so they must describe exactly
+//! the markers that are in the log. The part that recovery reads is indexed anew, and truncated
+//! markers leave the index.
 
 use crate::error::{Error, Result};
 use crate::fs::OpenMode;
@@ -33,7 +33,7 @@ struct Aborted {
     first: Offset,
     /// The offset of its marker.
     last: Offset,
-    /// Below it nothing was undecided once this transaction was.
+    /// The last stable offset once this transaction was decided.
     last_stable: Offset,
 }
 
@@ -63,7 +63,7 @@ impl TxnIndexes {
         TxnIndexes { stored, ..TxnIndexes::default() }
     }
 
-    /// All batches of a segment from an offset on are about to be read, or there are none.
+    /// Begins a segment, all of whose batches from an offset on are about to be read.
     pub(crate) fn begin(&mut self, base: Offset, at: Offset) {
         self.found.retain(|aborted| aborted.last < at);
         let from = self.read_from.entry(base).or_insert(at);
@@ -124,7 +124,7 @@ fn store_one(dir: &SegmentDir, base: Offset, from: Offset, found: &[u8]) -> Resu
     if !stored.starts_with(&entries) {
         return dir.replace(&path, &entries);
     }
-    // What only gets shorter needs no room on the disk.
+    // An index that only gets shorter needs no room on the disk.
     if entries.is_empty() {
         dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         return dir.sync();

@@ -9,7 +9,7 @@ use crate::log::state::writer::Writer;
 use crate::segment::name::Kind;
 use std::sync::Arc;
 
-/// Whether a log is closed by itself or with all of its directory.
+/// Whether a log is closed alone or with all logs of its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closes {
     Alone,
@@ -22,7 +22,7 @@ impl LogInner {
         self.close_by(Closes::Alone, CloseReason::ByHandle)
     }
 
-    /// Closes one of many logs of a directory that are closed together.
+    /// Closes one of the logs of a data directory that are closed together.
     pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
         self.close_by(Closes::WithOthers, reason)
     }
@@ -38,8 +38,8 @@ impl LogInner {
     }
 
     fn close_now(&self, how: Closes, reason: CloseReason) -> Result<()> {
-        // None may write after the lock is released. That one comes between here and there finds
-        // the log closed.
+        // No maintenance may write after the directory lock is released. A pass that begins after
+        // this finds the log closed.
         self.cleaning.pause();
         let mut closing = self.cleaning.cleaner.lock();
         closing.wait();
@@ -53,8 +53,8 @@ impl LogInner {
             open?;
             slot.take()
         };
-        // Only this close changes the log from here on. A flush that still runs promises only its
-        // own records, and they are durable before its recovery point is set.
+        // Only this close changes the log from here on. A flush that is still running promises
+        // only its own records, and they are durable before its recovery point is set.
         if how == Closes::WithOthers {
             self.flushes.checkpoints.hold();
         }
@@ -63,22 +63,22 @@ impl LogInner {
             None => Ok(()),
         };
         if closed.is_err() {
-            // The close has failed already, whether this succeeds or not.
+            // The close has failed already, whether or not this succeeds.
             self.write_unsynced_again().ok();
         }
-        // A sync that another thread leads may be about to write the recovery point: not
-        // after the lock is released.
+        // Another thread's fsync may be about to write the recovery point, which must not happen
+        // after the directory lock is released.
         let syncs = self.flushes.pause_syncs();
         self.state.latch_closed();
-        // The files of segments that readers hold still are another writer's from here on.
+        // From here on another writer may own the files of segments that readers still hold.
         self.dir.disown();
         *self.ownership.lock() = None;
         drop(syncs);
         closed
     }
 
-    /// Makes everything durable and says so in a marker, so that the next opening has nothing to
-    /// read.
+    /// Makes everything durable and stores a marker that says so, so that the next opening has
+    /// nothing to read.
     fn close_files(&self, mut writer: Writer) -> Result<()> {
         let end = self.state.end();
         let segment = Arc::clone(&writer.segment);
@@ -104,7 +104,7 @@ impl LogInner {
         if writer.tracked.len() > 0 {
             self.store_producers(&mut writer.tracked, segment.base, writer.log.position());
         }
-        // Their names too, before the recovery point vouches for them.
+        // Their names must be durable, too, before the recovery point covers them.
         self.dir.sync()?;
         self.unless_full(self.flushes.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
         let marker = CleanShutdown {
@@ -128,8 +128,7 @@ impl LogInner {
         self.unless_full(self.flushes.checkpoints.set_clean_shutdown(marker), CLEAN_SHUTDOWN)
     }
 
-    /// What only spares the next opening work need not be written on a full disk: that is
-    /// reported.
+    /// Ignores a full disk for a file that only saves the next opening work, and reports it.
     fn unless_full(&self, written: Result<()>, file: &str) -> Result<()> {
         match written {
             Err(error) if error.kind() == ErrorKind::StorageFull => {

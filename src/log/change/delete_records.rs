@@ -2,12 +2,12 @@
 //!
 //! The start offset moves at once, to any offset. The segments wholly below it leave the log at
 //! that moment. Their files are removed with it, except for segments that a reader is in: those
-//! files are removed when it goes on. The new start is durable before any file is removed: if a
-//! crash leaves some of them, with holes between, the next opening knows that they are deleted,
-//! and removes them. If a full disk has no room for the new start, they are removed one by one
-//! from the start of the log, and the first remaining segment tells where the log starts. The
-//! recovery point is changed before that to vouch for the start no more, so that no opening regards
-//! them as lost.
+//! files are removed when the reader goes on. The new start is durable before any file is removed:
+//! if a crash leaves some files, with holes between them, the next opening knows that they are
+//! deleted, and removes them. If a full disk has no room for the new start, the files are removed
+//! one by one from the start of the log, and the first remaining segment tells where the log
+//! starts. Before that, the recovery point is changed so that it no longer confirms the stored
+//! start, and no opening takes the removed segments for lost ones.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -51,8 +51,8 @@ impl LogInner {
         Ok(self.state.start())
     }
 
-    /// Does what removes something from the front, from the look at what is to go on: no
-    /// truncation comes between, after which the same offsets could be those of other records.
+    /// Runs a change that removes records from the start, including its choice of what to remove.
+    /// No truncation can come between, after which the same offsets could belong to other records.
     pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
         let (removed, events) = {
             let _change = self.cleaning.change.lock();
@@ -64,20 +64,21 @@ impl LogInner {
         removed
     }
 
-    /// Moves the start of the log up to `target` and lets go of what lies below. The change lock
-    /// is held.
+    /// Moves the start of the log up to `target` and removes the segments below. The caller holds
+    /// the change lock.
     pub(crate) fn remove_front(&self, target: Offset) -> Result<Removed> {
         let start = self.state.start().max(target);
         self.state.check_range(start)?;
-        // A log that ended below its start would give out again what was deleted.
+        // A log that ended below its start would assign deleted offsets again.
         self.sync_below(start)?;
-        let view = self.state.segments()?;
-        let count = view.find(start);
+        let list = self.state.segments()?;
+        let count = list.find(start);
         if start == self.state.start() && count == 0 {
             return Ok(Removed::default());
         }
-        let front = view.segments.get(..count).unwrap_or_default();
-        // Also where it stays: what goes now is to stay away after a crash.
+        let front = list.segments.get(..count).unwrap_or_default();
+        // Store it even if it does not move: the segments that are removed now must stay removed
+        // after a crash.
         match self.flushes.checkpoints.set(Checkpoint::Start, start) {
             Err(full) if full.kind() == ErrorKind::StorageFull => {
                 return self.remove_one_by_one(front, start, full);
@@ -87,10 +88,10 @@ impl LogInner {
         Ok(self.drop_front(front, start))
     }
 
-    /// Removes the first segments where there is no room to write down that they are to go. The
-    /// files go one by one from the front, each durably, so that a crash leaves no hole, until
-    /// there is room. Meanwhile the recovery point does not vouch for the start: if it did, the next
-    /// opening would take what went for lost.
+    /// Removes the first segments when there is no room to store the new start. The files are
+    /// removed one by one from the front, each durably, so that a crash leaves no hole, until
+    /// there is room. Meanwhile the recovery point does not confirm the start, or the next opening
+    /// would take the removed segments for lost.
     fn remove_one_by_one(
         &self,
         front: &[Arc<Segment>],
@@ -103,14 +104,14 @@ impl LogInner {
         for (number, segment) in (1..).zip(front) {
             let next =
                 self.state.segments()?.segments.get(1).map_or(start, |next| next.base).min(start);
-            // A flush that comes between stores this before its recovery point.
+            // A flush in between stores this before its recovery point.
             self.flushes.checkpoints.note(Checkpoint::Start, next)?;
             if number == 1 {
                 point = self.flushes.checkpoints.doubt_point()?;
             }
             let path = segment.path(Kind::Log);
             self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
-            // From here on it is gone, whatever comes next.
+            // The segment is gone, so the list must change, whatever fails next.
             removed = removed.and(self.drop_front(std::slice::from_ref(segment), next));
             segment.release_file();
             self.dir.sync().inspect_err(|error| {
@@ -127,13 +128,13 @@ impl LogInner {
             }
         }
         match stored {
-            // Then the first segment that is left says where the log starts.
+            // Then the first remaining segment says where the log starts.
             Err(_) if self.state.start() == start => Ok(removed),
             stored => stored.map(|()| removed),
         }
     }
 
-    /// Stores a recovery point that was taken back, unless there is a higher one meanwhile.
+    /// Stores a recovery point that was taken back, unless a higher one was stored meanwhile.
     fn restore_point(&self, point: Option<Offset>) -> Result<()> {
         let _syncs = self.flushes.pause_syncs();
         match self.flushes.checkpoints.get(Checkpoint::RecoveryPoint)?.max(point) {
@@ -142,7 +143,7 @@ impl LogInner {
         }
     }
 
-    /// Lets the log begin at `start`, without these first segments.
+    /// Moves the start of the log to `start`, and drops these first segments.
     fn drop_front(&self, front: &[Arc<Segment>], start: Offset) -> Removed {
         self.state.raise_start(start);
         self.flushes
@@ -150,8 +151,8 @@ impl LogInner {
             .lock()
             .segments
             .retain(|s| !front.iter().any(|gone| Arc::ptr_eq(gone, s)));
-        self.state.update_segments(|view| SegmentList {
-            segments: view.segments.get(front.len()..).unwrap_or_default().to_vec(),
+        self.state.update_segments(|list| SegmentList {
+            segments: list.segments.get(front.len()..).unwrap_or_default().to_vec(),
         });
         let mut removed = Removed::default();
         for segment in front {

@@ -14,8 +14,7 @@ use crate::log::config::LogConfig;
 use crate::log::inner::LogInner;
 
 impl LogInner {
-    /// Lets other options hold from now on, of those that [`DynamicConfig`](crate::log::dynamic_config::Live) has;
-    /// the others stay as they are.
+    /// Applies other options from now on, as far as they can be altered while a log is open.
     pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
         config.validate()?;
         let mut slot = self.appends.writer.lock();

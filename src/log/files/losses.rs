@@ -11,8 +11,8 @@ use crate::segment::recover::{Recovered, SegmentTail};
 use crate::types::Offset;
 use std::collections::BTreeMap;
 
-/// The segments that were there at the close and now are not, or are shorter. Those wholly below
-/// the start were deleted.
+/// Returns the segments that are missing or shorter than at the close. Segments wholly below the
+/// start were deleted, and do not count.
 pub(crate) fn lost_segments(
     dir: &SegmentDir,
     marker: &CleanShutdown,

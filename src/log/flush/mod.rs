@@ -1,8 +1,8 @@
 //! Group commit: one thread syncs for all threads that wait.
 //!
-//! A thread that finds no fsync running leads one: it notes the end of the log, syncs every
-//! segment that may hold unsynced bytes below it, and raises `durable` for all. Threads that
-//! arrive meanwhile wait for it, and one of them leads the next if the first did not cover
+//! A thread that finds no fsync running leads one: it loads the end of the log, syncs every
+//! segment that may hold unsynced bytes below it, and raises the durable end for all. Threads that
+//! arrive meanwhile wait for it, and one of them leads the next fsync if the first did not cover
 //! them. Appends and reads go on throughout.
 //!
 //! A failed fsync is never retried, because the retry could succeed although the bytes are
@@ -15,7 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::OPEN;
-use crate::log::append::FLUSH_NEVER;
+use crate::log::config::FOREVER;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::LogInner;
 use crate::log::state::sync::SyncState;
@@ -26,17 +26,16 @@ use crate::types::Offset;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The bytes and names that are not durable yet.
-/// How much of a segment is read and written again at a time.
+/// The number of bytes that are read and written again at a time.
 const REWRITE_BYTES: usize = 1 << 20;
 
-/// The right and the duty to sync. However it ends, the next thread may lead, and all waiting
-/// threads look again.
+/// The guard of the thread that leads an fsync. However the fsync ends, the drop lets the next
+/// thread lead, and wakes all waiting threads.
 struct SyncLeader<'a> {
     log: &'a LogInner,
-    /// How long the sync took.
+    /// How long the fsync took.
     took: Duration,
-    /// The names that it has not synced yet.
+    /// Whether there are new names that it has not synced yet.
     new_names: bool,
 }
 
@@ -53,7 +52,7 @@ impl Drop for SyncLeader<'_> {
 
 impl LogInner {
     /// Makes everything below `wanted` durable, returns the durable end, and wakes the tasks that
-    /// wait for it. No lock is held, because wakers are user-supplied code.
+    /// wait for it. The caller holds no lock, because wakers are user-supplied code.
     pub(crate) fn flush_below(&self, wanted: Offset) -> Result<Offset> {
         let mut led = false;
         let synced = self.sync_or_join(wanted, &mut led);
@@ -64,11 +63,11 @@ impl LogInner {
         synced
     }
 
-    /// Flushes if that is due by the time since the last flush, and returns the time until it can
-    /// be due next; `None` if it never is.
+    /// Flushes if the last flush is long enough ago. Returns the time until the next flush can be
+    /// due; `None` if it never is.
     pub(crate) fn flush_by_age(&self) -> Result<Option<Duration>> {
         let interval = self.dynamic.flush_interval();
-        if interval >= FLUSH_NEVER || self.state.check_writable().is_err() {
+        if interval >= FOREVER || self.state.check_writable().is_err() {
             return Ok(None);
         }
         // `Clock` is user-supplied: it is read with no lock held.
@@ -76,7 +75,7 @@ impl LogInner {
         let left = {
             let mut slot = self.appends.writer.lock();
             let Some(writer) = slot.as_mut() else { return Ok(None) };
-            // What is appended from now on is looked at when it can be that old.
+            // Records that are appended from now on cannot be that old earlier.
             if self.state.durable() >= self.state.end() {
                 return Ok(Some(interval));
             }
@@ -93,13 +92,12 @@ impl LogInner {
         Ok(Some(interval))
     }
 
-    /// Makes everything below an offset durable; leaves the waking of tasks to the thread that
-    /// syncs for them.
+    /// Makes everything below an offset durable, without waking tasks.
     pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
         self.sync_or_join(wanted, &mut false)
     }
 
-    /// Also returns whether this thread led the fsync.
+    /// Leads an fsync or waits for one that covers `wanted`. Sets `led` if this thread led it.
     fn sync_or_join(&self, wanted: Offset, led: &mut bool) -> Result<Offset> {
         let mut counted = None;
         loop {
@@ -150,8 +148,8 @@ impl LogInner {
         end: Offset,
     ) -> Result<Offset> {
         let began = self.clock().monotonic();
-        // The wait for others depends on the real speed of the disk, not on a clock that a test
-        // moves.
+        // How long to wait for others depends on the real speed of the disk, not on a clock that a
+        // test moves.
         let real = SystemClock::new();
         if let Err(error) = self.sync_segments(segments, lead.new_names) {
             if !was_not_opened(&error) {
@@ -172,9 +170,9 @@ impl LogInner {
         Ok(end)
     }
 
-    /// Writes the bytes once more that no fsync has made durable. After an fsync that failed, the
-    /// system may hold them in memory and count them as written: the next opening would read them
-    /// there, and its own fsync would return at once without them.
+    /// Writes the bytes again that no fsync has made durable. After a failed fsync, the system may
+    /// keep them in memory and count them as written: the next opening would read them there, and
+    /// its own fsync would return at once without writing them.
     pub(crate) fn write_unsynced_again(&self) -> Result<()> {
         let segments = self.flushes.sync.lock().segments.clone();
         let (durable, end) = (self.state.durable(), self.state.end());
@@ -183,7 +181,7 @@ impl LogInner {
         }
         let mut bytes = vec![0; REWRITE_BYTES];
         for segment in segments {
-            // Where the place is not found, all of the segment is written.
+            // If the position of the durable end is not found, the whole segment is written.
             let known =
                 if durable > segment.base { segment.locate(durable, end) } else { Ok(None) };
             let mut at = known.ok().flatten().map_or(0, |found| found.position);
@@ -201,7 +199,7 @@ impl LogInner {
         Ok(())
     }
 
-    /// Waits a moment for other threads to join this fsync, if they are expected.
+    /// Waits a moment for other threads to join this fsync, if any are expected.
     fn gather(&self, state: &mut MutexGuard<'_, SyncState>) {
         let Some(patience) = state.batcher.patience() else { return };
         let waiting = SystemClock::new();
@@ -247,8 +245,8 @@ impl LogInner {
     }
 }
 
-/// Returns whether an fsync was not tried because there was no descriptor: that says nothing about
-/// the disk.
+/// Returns whether an fsync was not tried because there was no file descriptor. That says nothing
+/// about the disk.
 pub(crate) fn was_not_opened(error: &Error) -> bool {
     let opening = matches!(error, Error::Io { operation, .. } if *operation == OPEN);
     opening && error.kind() == ErrorKind::TooManyFiles
@@ -268,7 +266,7 @@ mod tests {
         Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap()
     }
 
-    /// As after a sync that took so long, and served two.
+    /// Sets the state after an fsync that took so long, and served two threads.
     fn expect_two(log: &Log, took: Duration, longest_wait: Duration) {
         let mut state = log.inner.flushes.sync.lock();
         state.batcher.longest_wait = longest_wait;
@@ -299,7 +297,7 @@ mod tests {
         assert_eq!(fs.count(Operation::SyncData), before + 1);
     }
 
-    /// However slow the last sync was.
+    /// However slow the last fsync was, the wait is short.
     #[test]
     fn a_leader_to_whom_nobody_comes_begins_alone() {
         let fs = FaultFs::new(MemFs::new());

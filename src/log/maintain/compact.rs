@@ -1,10 +1,10 @@
 //! Compacting a log: passes of the cleaner over its closed segments.
 //!
 //! A pass holds no lock while it reads and writes, only the right to be the one pass.
-//! [`replace`](LogInner::replace) puts its result in place, one group of segments after the other. A
-//! truncation does not wait for the pass, except for its first fsync and the moment of a
-//! replacement. A close or a pause waits until the pass has noticed it, which it checks every 256
-//! KiB. The pass then discards what it was writing.
+//! [`replace`](LogInner::replace) puts its result in place, one group of segments after the other.
+//! A truncation does not wait for the pass, except for its first fsync and the moment of a
+//! replacement. A close or a pause waits until the pass has noticed it, which the pass checks
+//! every 256 KiB. The pass then discards its unfinished output.
 
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::plan::{Dirty, GroupLimits, Part, Rules, dirty, groups};
@@ -42,13 +42,13 @@ pub(crate) enum Scope {
 
 /// How a pass ended.
 enum Outcome {
-    /// Everything it set out to clean is, or up to where its map was full.
+    /// Everything that it set out to clean is clean, or everything up to where its map was full.
     Clean { full: bool },
     /// There is nothing to do.
     Nothing,
-    /// The log has changed under it.
+    /// The log has changed meanwhile.
     Interrupted,
-    /// It was told to stop.
+    /// The caller stopped it.
     Stopped,
 }
 
@@ -60,10 +60,10 @@ struct Pass<'a> {
     /// Whether the caller has stopped the pass.
     stopped: Cell<bool>,
     now: Timestamp,
-    /// What it knows of the segments. Those that it has done it does not keep: they may be
-    /// deleted.
+    /// The facts about the segments. The segments themselves are not kept once they are done,
+    /// because they may be deleted.
     parts: Vec<Part>,
-    /// The number of the first that it still has to read.
+    /// The number of the first segment that it still has to read.
     next: Cell<usize>,
 }
 
@@ -81,7 +81,7 @@ impl LogInner {
         self.compact(Scope::All, &mut |_| true)
     }
 
-    /// Compacts the log. A pass that another thread runs is waited for.
+    /// Compacts the log, after waiting for a pass that another thread runs.
     pub(crate) fn compact(&self, scope: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
         let (done, events) = {
             let mut closing = self.cleaning.cleaner.lock();
@@ -91,7 +91,7 @@ impl LogInner {
         done
     }
 
-    /// Makes passes until there is nothing to do. The cleaner lock is held.
+    /// Makes passes until there is nothing to do. The caller holds the cleaner lock.
     fn go_through(
         &self,
         mut scope: Scope,
@@ -106,7 +106,7 @@ impl LogInner {
             }
             let revision = self.state.revision();
             match self.pass(revision, scope, &mut report, pace, closing) {
-                // What is left is dirty, and worth it as it was before.
+                // The rest is dirty, and worth a pass as it was before.
                 Ok(Outcome::Clean { full: true }) => scope = Scope::Dirty,
                 Ok(Outcome::Interrupted) if !self.cleaning.is_paused() => {}
                 Ok(Outcome::Clean { full: false } | Outcome::Nothing) => break,
@@ -121,15 +121,15 @@ impl LogInner {
             }
         }
         report.first_dirty_offset = self.cleaning.progress.lock().cleaned.unwrap_or(0);
-        // Also what a pass did that did not come to its end.
+        // Report also the work of a pass that did not come to its end.
         if report.passes > 0 || report.records_removed > 0 || report.segments_removed > 0 {
             self.emit(&Event::Compacted(report));
         }
         Ok(report)
     }
 
-    /// How large a share of the log is dirty; infinite for one that only deletes, which takes no
-    /// time.
+    /// Returns the share of the log that is dirty; infinite for a log that only deletes, because
+    /// that takes no time.
     pub(crate) fn dirty_ratio(&self) -> f64 {
         if !self.dynamic.current().cleanup_policy.compacts() {
             return f64::INFINITY;
@@ -137,13 +137,13 @@ impl LogInner {
         let rules = Rules { min_dirty_ratio: 0.0, min_lag: Duration::ZERO, max_lag: FOREVER };
         let (end, start) = (self.state.end(), self.state.start());
         // Without lags nothing is read for this.
-        let parts = self.state.segments().and_then(|view| parts(&view, end, &rules));
+        let parts = self.state.segments().and_then(|list| parts(&list, end, &rules));
         let Ok(parts) = parts else { return 0.0 };
         let cleaned = self.cleaning.progress.lock().cleaned;
         dirty(&parts, start, cleaned, end, Timestamp::NONE, &rules).ratio()
     }
 
-    /// What fails for what is stored will fail again: such a log is left alone until it is opened
+    /// An error of the stored batches would recur, so the log is not compacted until it is opened
     /// again.
     fn give_up(&self, error: &Error) {
         if matches!(error, Error::Corrupt(_) | Error::Unsupported(_) | Error::InvalidBatch(_)) {
@@ -162,21 +162,21 @@ impl LogInner {
         // `Clock` is user-supplied: read it with only the cleaner lock held.
         let now = self.clock().now();
         let (end, start) = (self.state.end(), self.state.start());
-        let view = self.state.segments()?;
+        let list = self.state.segments()?;
         let rules = self.cleaning_rules();
-        let parts = parts(&view, end, &rules)?;
+        let parts = parts(&list, end, &rules)?;
         let cleaned = self.cleaning.progress.lock().cleaned.filter(|_| scope != Scope::All);
         let dirty = dirty(&parts, start, cleaned, end, now, &rules);
         if dirty.dirty_bytes == 0 || (scope == Scope::Due && !dirty.is_due(&rules)) {
             return Ok(Outcome::Nothing);
         }
-        let segments = view.segments.clone();
-        drop(view);
+        let segments = list.segments.clone();
+        drop(list);
         let (revision, stopped, next) = (Cell::new(revision), Cell::new(false), Cell::new(0));
         let pass = Pass { log: self, revision, stopped, now, parts, next };
         match pass.run(segments, &dirty, report, pace, closing) {
             Err(_) if pass.stopped.get() => Ok(Outcome::Stopped),
-            // What it read may have been cut or deleted while it read it.
+            // The batches that it read may have been truncated or deleted meanwhile.
             Err(_) if pass.is_outdated() => Ok(Outcome::Interrupted),
             done => done,
         }
@@ -191,11 +191,12 @@ impl LogInner {
         }
     }
 
-    /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above
-    /// that, offsets that are missing would be taken for lost.
+    /// Makes everything that is to be compacted durable, and raises the recovery point above it:
+    /// offsets that are missing above the recovery point would be taken for lost.
     fn advance_recovery_point_to(&self, upto: Offset, revision: u64) -> Result<()> {
         let _change = self.cleaning.change.lock();
-        // A log that was cut ends below: nothing may vouch for what will be appended there.
+        // A truncated log may end below, and the recovery point must not cover records that are
+        // appended there later.
         if self.state.revised_since(revision) {
             return Err(self.state.closed());
         }
@@ -272,8 +273,8 @@ impl Pass<'_> {
                 self.log.discard_replacement(base)?;
                 continue;
             }
-            // If the file stays open, its removal only removes the name, which takes no time under
-            // the lock. For a file that cannot be opened, it takes longer.
+            // While a file is open, its removal only removes the name, which is fast under the
+            // lock. It takes longer for a file that cannot be opened.
             let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
             let large = members.iter().filter(is_large);
             let files = large.filter_map(|source| source.segment.file().ok()).collect();
@@ -289,7 +290,7 @@ impl Pass<'_> {
         Ok(Outcome::Clean { full: mapped.full })
     }
 
-    /// The producers that may go on and whose last batch lies below an offset.
+    /// Returns the producers that have not expired and whose last batch lies below an offset.
     fn active_producers(&self, upto: Offset) -> Vec<ProducerState> {
         // The clock is user-supplied and may panic: it is read with no lock held.
         let now = self.log.clock().monotonic();
@@ -302,21 +303,21 @@ impl Pass<'_> {
         writer.tracked.active(now, expire_after).filter(is_below).collect()
     }
 
-    /// Whether the pass is to go on, asked now and then.
+    /// Fails if the pass must end. Called now and then.
     fn go_on(&self, bytes: u64, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
         let log = self.log;
         if !pace(bytes) || log.cleaning.is_paused() || log.state.check_writable().is_err() {
             self.stopped.set(true);
         }
-        // The error is not looked at: it ends the pass.
+        // The caller ignores which error it is.
         if self.stopped.get() || self.is_outdated() {
             return Err(log.state.closed());
         }
         Ok(())
     }
 
-    /// Whether any of the segments that it still has to read was cut, replaced or deleted by
-    /// another. A deleted one keeps its room on disk until this pass ends.
+    /// Returns whether another thread truncated, replaced or deleted a segment that the pass still
+    /// has to read. A deleted one keeps its room on disk until the pass ends.
     fn is_outdated(&self) -> bool {
         let start = self.log.state.start();
         let is_deleted = |first: &Part| !first.active && first.next <= start;
@@ -324,14 +325,14 @@ impl Pass<'_> {
             || self.parts.get(self.next.get()).is_some_and(is_deleted)
     }
 
-    /// Segments from a number on, to be read.
+    /// Returns the segments from a number on, to be read.
     fn sources<'a>(&self, from: usize, segments: &'a [Arc<Segment>]) -> Vec<Source<'a>> {
         let parts = self.parts.iter().skip(from);
         let segments = segments.iter().zip(parts);
         segments.map(|(segment, part)| Source { segment, next: part.next }).collect()
     }
 
-    /// The segments with the sizes of their indexes, where those matter.
+    /// Returns the segments with the sizes of their indexes, where those matter.
     fn parts_with_entries(&self, segments: &[Arc<Segment>], end: Offset) -> Result<Vec<Part>> {
         let mut parts = self.parts.clone();
         for (part, segment) in parts.iter_mut().zip(segments) {
@@ -344,8 +345,7 @@ impl Pass<'_> {
         Ok(parts)
     }
 
-    /// Puts what was written in the place of what it was made from, unless that has changed
-    /// meanwhile.
+    /// Replaces segments by their compacted form, unless they have changed meanwhile.
     fn replace(&self, old: &[Arc<Segment>], done: &Rewritten, indexes: Indexes) -> Result<bool> {
         let log = self.log;
         let dir = Arc::clone(&log.dir);
@@ -366,7 +366,7 @@ impl Pass<'_> {
         replaced
     }
 
-    /// Writes down how far everything is clean now.
+    /// Stores up to where the log is clean now.
     fn finish(&self, end: Offset) -> Result<()> {
         let _change = self.log.cleaning.change.lock();
         self.log.state.check_writable()?;
@@ -386,11 +386,11 @@ fn note(report: &mut CompactionReport, sources: &[Source<'_>], done: &Rewritten)
     report.tombstones_removed = report.tombstones_removed.saturating_add(done.tombstones_removed);
 }
 
-/// The segments of a log, as far as the rules need them.
-fn parts(view: &SegmentList, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
-    let mut parts = Vec::with_capacity(view.segments.len());
-    for (number, segment) in view.segments.iter().enumerate() {
-        let next = view.limit(number, end);
+/// Returns the segments of a log, as far as the rules need them.
+fn parts(list: &SegmentList, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
+    let mut parts = Vec::with_capacity(list.segments.len());
+    for (number, segment) in list.segments.iter().enumerate() {
+        let next = list.limit(number, end);
         let active = !segment.is_sealed();
         let largest = if active || rules.min_lag.is_zero() {
             Timestamp::NONE

@@ -47,7 +47,7 @@ impl LogInner {
             writer.tracked.expire(now, self.config.producer_id_expiration);
         }
         self.dir.fill_reserve();
-        // Whatever comes of that, what is to be deleted is.
+        // Whether or not that succeeds, retention is applied.
         let compacted = if self.is_compacted() {
             self.compact(Scope::Due, pace)
         } else {
@@ -56,7 +56,7 @@ impl LogInner {
         // `Clock` is user-supplied: read it with no lock held.
         let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
         let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
-            // A pause that began meanwhile waits for this, or finds it not done.
+            // A pause that began meanwhile waits for this, or nothing is deleted.
             Some(target) if !self.cleaning.is_paused() => self.remove_front(target),
             _ => Ok(Removed::default()),
         })?;
@@ -72,21 +72,22 @@ impl LogInner {
             && self.cleaning.progress.lock().uncleanable.is_none()
     }
 
-    /// The offset that everything to be deleted lies below, if there is any.
+    /// Returns the offset that everything to be deleted lies below, if there is any.
     fn expired_below(&self, limits: &Limits, monotonic: Duration) -> Result<Option<Offset>> {
-        // The end first: the last segment of an older view may have become one in the middle, and
-        // what was appended behind it since is not its own.
+        // Load the end first: the last segment of an older list may be in the middle of the log by
+        // now, and later records are not its own.
         let end = self.state.end();
-        let view = self.state.segments()?;
-        let segments = extents(&view, end);
+        let list = self.state.segments()?;
+        let segments = extents(&list, end);
         let count = expired(&segments, limits, |number| {
-            self.latest(&view, number, end, limits.now, monotonic)
+            self.latest(&list, number, end, limits.now, monotonic)
         })?;
         let last = count.checked_sub(1).and_then(|last| segments.get(last));
         if last.is_some() && count == segments.len() {
-            // Then the one that is appended to goes too, and is closed for that.
+            // All segments are due, so close the active one to delete it, too.
             match self.roll(WhenFull::UseReserve) {
-                // Without room for the next one it stays, and those before it go.
+                // Without room for the next segment the active one stays, and the earlier ones are
+                // deleted.
                 Err(error) if error.kind() == ErrorKind::StorageFull => {
                     let before = count.checked_sub(2).and_then(|last| segments.get(last));
                     return before.map_or(Err(error), |last| Ok(Some(last.next)));
@@ -97,19 +98,19 @@ impl LogInner {
         Ok(last.map(|last| last.next))
     }
 
-    /// The largest timestamp of a segment, and of one that lies in the future the time when it was
-    /// written at the latest: a record must not keep all behind it for as long as its clock was
-    /// wrong. A segment that is damaged counts as having no time: it is reported, and kept.
+    /// Returns the largest timestamp of a segment. For one that lies in the future, returns the
+    /// latest time at which it can have been written: a record with a wrong clock must not keep
+    /// all later records. A damaged segment counts as having no time: it is reported, and kept.
     fn latest(
         &self,
-        view: &SegmentList,
+        list: &SegmentList,
         number: usize,
         end: Offset,
         now: Timestamp,
         monotonic: Duration,
     ) -> Result<Timestamp> {
-        let Some(segment) = view.segments.get(number) else { return Ok(Timestamp::NONE) };
-        match segment.largest_timestamp(view.limit(number, end)) {
+        let Some(segment) = list.segments.get(number) else { return Ok(Timestamp::NONE) };
+        match segment.largest_timestamp(list.limit(number, end)) {
             Err(Error::Corrupt(corruption)) => {
                 self.emit(&Event::CorruptionFound(*corruption));
                 Ok(Timestamp::NONE)
@@ -167,11 +168,11 @@ impl Maintained for LogInner {
     }
 }
 
-fn extents(view: &SegmentList, end: Offset) -> Vec<Extent> {
-    let segments = view.segments.iter().enumerate();
+fn extents(list: &SegmentList, end: Offset) -> Vec<Extent> {
+    let segments = list.segments.iter().enumerate();
     segments
         .map(|(number, segment)| Extent {
-            next: view.limit(number, end),
+            next: list.limit(number, end),
             bytes: segment.published(),
         })
         .collect()

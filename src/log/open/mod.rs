@@ -1,5 +1,5 @@
-//! Opening a log: take the locks, finish or undo interrupted changes, recover the end of the log,
-//! and sync everything before it is relied upon.
+//! Opening a log: finish or undo interrupted changes, recover the end of the log, and sync
+//! everything before relying on it.
 //!
 //! After a clean close, opening reads only names and small files. After a crash it reads the
 //! batches above the recovery point. Records that were acknowledged as durable are never
@@ -49,14 +49,14 @@ pub(crate) struct Opener {
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
-    /// Whether the machine stopped since the log was last open. Then what was not synced may be
-    /// lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    /// Whether the power was lost since the log was last open. Then unsynced writes may be missing
+    /// in any order, and a valid batch after a hole does not prove corruption.
     pub(crate) lost_power: bool,
     /// The recovery point: what was synced when the log was last open.
     pub(crate) point: RecoveryPoint,
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) may_have_holes: bool,
-    /// Which partition it is, if a store opens the log.
+    /// The partition that the log is, if a store opens it.
     pub(crate) partition: Option<PartitionOf>,
     /// The files, if they were listed since the directory was locked.
     pub(crate) listing: Option<Listing>,
@@ -149,9 +149,9 @@ impl Opener {
         }))
     }
 
-    /// Where the dirty part begins, if that is known. One above the end is of another log, or of
-    /// one that lost its end: it says nothing of this one, whose dirty part begins at its start,
-    /// as in Kafka.
+    /// Returns the start of the dirty part, if it is known. A stored one above the end belongs to
+    /// another log, or the log has lost its end: then the dirty part begins at the start of the
+    /// log, as in Kafka.
     fn cleaned_below(&self, start: Offset, end: Offset) -> Result<Option<Offset>> {
         match self.checkpoints.get(Checkpoint::Cleaned)? {
             Some(cleaned) if cleaned > end => {
@@ -161,8 +161,8 @@ impl Opener {
         }
     }
 
-    /// Takes what is to be taken out of the log before recovery, and reads the marker of a clean
-    /// shutdown, if there is one of the files as they are then.
+    /// Moves damage out of the log before recovery, if that is chosen. Returns the marker of a
+    /// clean shutdown, if one describes the files as they are then.
     fn set_damage_aside(
         &mut self,
         listing: &mut Listing,
@@ -176,7 +176,7 @@ impl Opener {
             self.remove_strays(&strays)?;
             return Ok(clean);
         }
-        // All of it is read anyway, so the marker saves nothing.
+        // The whole log is read anyway, so the marker saves nothing.
         if clean.is_some() {
             self.checkpoints.remove_clean_shutdown()?;
         }
@@ -188,14 +188,15 @@ impl Opener {
         Ok(None)
     }
 
-    /// The files behind the end of the log that are none of its segments, which the listing has no
-    /// more. Fails for one, if that is chosen, before anything is changed.
+    /// Takes the files after the end that do not belong to the log out of the listing, and returns
+    /// them. If an opening must fail for damage, it fails for one here, before anything is
+    /// changed.
     pub(crate) fn strays(&self, listing: &mut Listing) -> Result<Strays> {
         let (dir, checkpoints) = (&self.dir, &self.checkpoints);
         let found = Strays::find(dir, listing, checkpoints, self.point, self.may_have_holes)?;
         let is_explained = self.lost_power && found.are_blank;
         match self.config.on_corruption {
-            // Recovery removes them with what was lost before them.
+            // Recovery removes them together with the lost records before them.
             OnCorruption::Fail | OnCorruption::Truncate if is_explained => {
                 return Ok(Strays::default());
             }
@@ -227,8 +228,8 @@ impl Opener {
         Ok(())
     }
 
-    /// Finds the damage in every segment that no crash explains, if it is to be moved out of them.
-    /// All of it is found before any is moved: an opening that fails must have changed nothing.
+    /// Finds all damage that no crash explains, if it is to be moved out of the log. All of it is
+    /// found before any is moved, because an opening that fails must have changed nothing.
     fn damaged(&self, listing: &Listing, recovery_point: Offset) -> Result<Vec<DamagedSegment>> {
         if self.config.on_corruption != OnCorruption::Quarantine {
             return Ok(Vec::new());
@@ -249,11 +250,10 @@ impl Opener {
         dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))
     }
 
-    /// Continues the log at its start if everything that is left lies below: a truncation that
+    /// Continues the log at its start if all remaining records lie below: a truncation that
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
-        let now = self.config.clock.monotonic();
-        let writer = begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?;
+        let writer = self.begin_segment(start)?;
         self.sync_segment(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
@@ -262,10 +262,9 @@ impl Opener {
         Ok((writer, Vec::new(), start))
     }
 
-    /// Reads the marker of a clean shutdown. It counts only if it describes the files that are
-    /// there. Then it stays until the log is open: if this opening fails, the next one has it. Any
-    /// other marker is removed now, because the files that it is compared with are about to
-    /// change.
+    /// Returns the marker of a clean shutdown, if it describes the files that are there. It stays
+    /// until the log is open: if this opening fails, the next one has it. Any other marker is
+    /// removed now, because the files that it is compared with are about to change.
     fn clean_marker(&self, listing: &Listing, start: Offset) -> Result<Option<CleanShutdown>> {
         let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker
@@ -306,8 +305,8 @@ impl Opener {
         drop(sealed.pop());
         let opened = stored_indexes(&self.dir, marker.base, marker.bytes)?.ok().filter(stored);
         let Some(indexes) = opened else {
-            // The log is sound but its index is not: read it as after a crash, without doubting
-            // what was synced.
+            // The log is sound but its index is not: read it as after a crash, and trust the
+            // synced part.
             let found = recover_segment(&self.dir, marker.base, ScanRules::NONE, &mut ())?;
             if !matches!(found.tail, SegmentTail::Clean) {
                 return Err(damage_at_end(&self.dir, marker.base, &found, None, 0));
@@ -338,8 +337,8 @@ impl Opener {
         Ok((writer, sealed, marker.end))
     }
 
-    /// What appends need, for a segment whose valid bytes are known, and whose index files may be
-    /// `stored`.
+    /// Returns the writer of a segment whose valid bytes are known. `stored` says that its index
+    /// files are complete.
     pub(crate) fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
         let file = self.dir.open_log(base)?;
@@ -359,6 +358,12 @@ impl Opener {
         let mut writer = Writer::new(segment, indexes, log, found.cadence, first, begun, roll_age);
         (writer.stored_offset_entries, writer.stored_time_entries) = stored;
         Ok(writer)
+    }
+
+    /// Begins an empty segment. On a full disk it takes the reserve.
+    pub(crate) fn begin_segment(&self, base: Offset) -> Result<Writer> {
+        let now = self.config.clock.monotonic();
+        begin_segment(&self.dir, &self.config, base, now, WhenFull::UseReserve)
     }
 
     /// Makes the content of a file durable before opening relies on it.

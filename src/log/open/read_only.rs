@@ -5,7 +5,7 @@ use crate::fs::Dir;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::{Listing, segment_dir};
-use crate::log::files::lock::Place;
+use crate::log::files::lock::DirHandle;
 use crate::log::files::losses::lost_since_close;
 use crate::log::inner::{LogInner, LogParts};
 use crate::log::open::directory::data_dir_above;
@@ -20,14 +20,14 @@ use std::sync::Arc;
 /// Opens a log for reading only, whether or not another process has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner> {
     config.validate()?;
-    Place::check(path)?;
+    DirHandle::check(path)?;
     let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
     Listing::read(&dir)?;
     let checkpoints = checkpoints_to_read(&dir)?;
     let (follower, segments) =
         survey(&dir, &checkpoints, &config, &mut ReplacementEnds::default())?;
-    // A hole that lost files left reads like one that compaction left: only the close knows
-    // better.
+    // A hole that lost files left reads like one that compaction left. Only the marker of a clean
+    // close tells them apart.
     if config.on_corruption != OnCorruption::Truncate {
         let strays = read_strays(&dir, &checkpoints, &config)?.into_iter();
         if let Some(damage) = strays.chain(lost_since_close(&dir, &checkpoints)?).next() {
@@ -54,9 +54,9 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner>
     }))
 }
 
-/// The checkpoints of a log that is only read.
+/// Returns the checkpoints of a read-only log.
 pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> {
-    let place = Place::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
+    let place = DirHandle::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
     let above = data_dir_above(&place)?.map(|(above, key)| {
         let (fs, events) = (Arc::clone(&place.fs), dir.events.clone());
         (Arc::new(Dir::new(fs, above, events, false)), key)

@@ -2,44 +2,42 @@
 //!
 //! # Offsets without a batch
 //!
-//! Appends leave no offset out. So offsets that no batch covers are either what compaction left,
-//! which must stay as it is, or what a crash or a mishap took, behind which nothing may be served
-//! as if nothing were missing.
+//! Appends leave no offset out. So if no batch covers an offset, either compaction removed it, and
+//! the log must stay as it is, or a crash or an accident took it, and the records after it must
+//! not be served as if nothing were missing.
 //!
 //! - Nothing was compacted in a log without a policy that compacts and without a cleaner
-//!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it.
-//!   There, all offsets must have their batch, within segments and between them: no checksum
-//!   covers a base offset, and this is what shows that one is wrong.
-//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before
-//!   a pass changes a file, all that it will clean is synced and the recovery point raised above
-//!   it, durably; a truncation lowers it to the end of what it keeps. That holds for a point that
-//!   this crate wrote, and as it wrote it: each line is there twice, so that a damaged digit is
-//!   noticed. A broker cleans above its recovery point, which it writes once a minute, and writes
-//!   a line once.
-//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as
-//!   they are, as in Kafka, and that it may have been compacted is kept in its cleaner checkpoint.
+//!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it. In
+//!   such a log, all offsets must have a batch, within segments and between them. No checksum
+//!   covers a base offset, so only this check shows that one is wrong.
+//! - In a log that may have been compacted, nothing above the recovery point was. Before a pass
+//!   changes a file, everything that it will clean is synced and the recovery point raised above
+//!   it, durably; a truncation lowers it to the end of the remaining records. That holds for a
+//!   recovery point that this crate wrote, and as it wrote it: each line is stored twice, so that
+//!   a damaged digit is noticed. A broker cleans above its recovery point, which it writes once a
+//!   minute, and writes a line once.
+//! - If another program had the log last, nothing is known. Offsets without a batch stay as they
+//!   are, as in Kafka, and the cleaner checkpoint stores that the log may have been compacted.
 //!
 //! The front of a log is known, too. Each deletion stores the start before it removes a segment,
-//! and an opening that finds a log of another program stores where that begins, before the first
-//! recovery point of ours. So where the recovery point is ours, a log that begins above its start
-//! has lost its front. On a full disk that has no room for the start, the two lines of the recovery
-//! point are made to differ by one first, which needs none: it vouches for all else then.
+//! and an opening that finds a log of another program stores its start before the first recovery
+//! point of ours. So where the recovery point is ours, a log that begins above its start has lost
+//! its front. If a full disk has no room for the start, the two lines of the recovery point are
+//! first made to differ by one, which needs no room: then it confirms everything but the start.
 //!
-//! And where this crate leaves offsets out at the end of a segment, it covers them with an [empty
+//! If this crate leaves offsets out at the end of a segment, it covers them with an [empty
 //! batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such
 //! a segment needs no proof.
 //!
-//! A loss of power takes the end of a segment that was not synced. That explains offsets which are
-//! missing between two segments, above the recovery point, if the power was lost. What lies behind
-//! them was never acknowledged as durable, since a sync goes through the segments in order, and is
-//! cut. Without a loss of power, offsets that are missing in a log that may have been compacted
-//! stay so; in any other they are damage.
+//! A power loss takes the end of a segment that was not synced. That explains offsets that are
+//! missing between two segments above the recovery point. The records after them were never
+//! acknowledged as durable, because an fsync goes through the segments in order, and they are
+//! truncated. Without a power loss, a log that may have been compacted keeps its missing offsets;
+//! in any other log they are damage.
 
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::fs::WhenFull;
 use crate::log::append::replay::ProducerReplay;
-use crate::log::append::roll::begin_segment;
 use crate::log::config::OnCorruption;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
@@ -60,16 +58,16 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The first of these segments that recovery reads.
+/// Returns the first of these segments that recovery reads.
 ///
-/// Where the recovery point is a segment's base, the segment before it is looked at too: its
-/// records are durable, but that its reserved room was cut off may not be.
+/// If the recovery point is the base of a segment, the previous segment is read too: its records
+/// are durable, but the truncation of its reserved room may not be.
 fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
     logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
 }
 
 impl Opener {
-    /// Whether compaction, or another program, may have left offsets out.
+    /// Returns whether compaction, or another program, may have left offsets out.
     pub(crate) fn may_have_holes(&self, listing: &Listing) -> Result<bool> {
         let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
         if self.point.is_foreign && cleaned.is_none() && listing.logs().next().is_some() {
@@ -86,12 +84,13 @@ impl Opener {
         self.checkpoints.note(Checkpoint::Cleaned, 0)
     }
 
-    /// The offset from which on a hole between two segments makes the log unusable.
+    /// Returns the offset from which on a hole between two segments makes the log unusable.
     fn dense_from(&self) -> Offset {
         if self.keeps_gaps() { Offset::MAX } else { self.written_dense_from() }
     }
 
-    /// The offset from which on none was left out between two segments, as this file's head says.
+    /// Returns the offset from which on none was left out between two segments, by the rules at
+    /// the head of this file.
     fn written_dense_from(&self) -> Offset {
         match self.point.uncompacted {
             _ if !self.may_have_holes => 0,
@@ -134,10 +133,7 @@ impl Opener {
             let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
-                found.cadence.finish(&found.indexes);
-                self.dir.store_indexes(*base, &found.indexes)?;
-                sealed.push(self.sealed(*base, found.valid_bytes));
-                self.sync_segment(*base)?;
+                sealed.push(self.seal(*base, &found)?);
                 continue;
             }
             last = Some((*base, found));
@@ -146,21 +142,10 @@ impl Opener {
         let (writer, end) = match last {
             Some((base, mut found)) if found.end < recovery_point && self.keeps_gaps() => {
                 self.cover(base, &mut found, Some(recovery_point))?;
-                found.cadence.finish(&found.indexes);
-                self.dir.store_indexes(base, &found.indexes)?;
-                self.sync_segment(base)?;
-                sealed.push(self.sealed(base, found.valid_bytes));
-                let now = self.config.clock.monotonic();
-                let writer = begin_segment(
-                    &self.dir,
-                    &self.config,
-                    recovery_point,
-                    now,
-                    WhenFull::UseReserve,
-                )?;
-                (writer, recovery_point)
+                sealed.push(self.seal(base, &found)?);
+                (self.begin_segment(recovery_point)?, recovery_point)
             }
-            // The recovery point was wrong: a lower one does not vouch for what it did.
+            // The recovery point was wrong. Begin again from a lower one.
             Some((_, found)) if first_read(&logs, found.end) < first => {
                 replay.forget();
                 return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
@@ -177,13 +162,21 @@ impl Opener {
         Ok((writer, sealed, end))
     }
 
-    pub(crate) fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
+    /// Completes and syncs a recovered segment that is not the last.
+    fn seal(&self, base: Offset, found: &Recovered) -> Result<Arc<Segment>> {
+        found.cadence.finish(&found.indexes);
+        self.dir.store_indexes(base, &found.indexes)?;
+        self.sync_segment(base)?;
+        Ok(self.sealed(base, found.valid_bytes))
+    }
+
+    fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
         let dense_from = if self.may_have_holes || self.keeps_gaps() { Offset::MAX } else { 0 };
         ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
     }
 
-    /// Writes down that everything is synced. On a full disk a lower point may stay: the next
-    /// recovery begins there.
+    /// Stores that everything is synced. On a full disk a lower point may stay: the next recovery
+    /// begins there.
     pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
         match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
             Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
@@ -195,7 +188,8 @@ impl Opener {
         }
     }
 
-    /// A directory without a segment is a new log, unless it is known to have had records.
+    /// Begins a log in a directory without a segment. It is a new log, unless it is known to have
+    /// had records.
     fn begin_log(&mut self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
         // A log that never had a record has nothing to be recovered.
         self.recovery.clean_shutdown =
@@ -208,17 +202,17 @@ impl Opener {
                 reason: CorruptionKind::MissingData { expected: recovery_point, found: start },
             })));
         }
-        let now = self.config.clock.monotonic();
-        Ok((begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?, start))
+        Ok((self.begin_segment(start)?, start))
     }
 
-    /// Whether offsets whose records are gone stay without any.
+    /// Returns whether lost offsets stay without a record.
     fn keeps_gaps(&self) -> bool {
         self.config.on_corruption == OnCorruption::Quarantine
     }
 
-    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is
-    /// missing between them that must have a batch. Zeros in the place of offsets are never right.
+    /// Returns whether a segment can be followed by the one after it, which begins at `next`: no
+    /// offset is missing between them that must have a batch. Zeros in the place of missing
+    /// offsets are never right.
     fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
         let gap = next.filter(|next| found.end < *next);
         match found.tail {
@@ -228,7 +222,7 @@ impl Opener {
         }
     }
 
-    /// Covers the offsets after a segment with an empty batch: they are known to be lost, and no
+    /// Covers the offsets after a segment with an empty batch. They are known to be lost, and no
     /// later opening may report them as a new loss.
     fn cover(&self, base: Offset, found: &mut Recovered, next: Option<Offset>) -> Result<()> {
         let Some(next) = next.filter(|next| *next <= base.saturating_add(SPAN)) else {
@@ -253,12 +247,12 @@ impl Opener {
         Ok(())
     }
 
-    /// The first of these segments, none of which recovery need read but the last, with a hole
-    /// before the one after it: that one is gone, or its end is.
+    /// Returns the first of these segments with a hole before the next one: a segment is gone, or
+    /// the end of one. Recovery need not read any of them but the last.
     fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
         for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
         {
-            // Where gaps are kept, it is covered as one.
+            // If gaps are kept, it is covered as one.
             if *next > self.written_dense_from()
                 && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
             {
@@ -268,7 +262,7 @@ impl Opener {
         Ok(None)
     }
 
-    /// Decides whether what follows the valid part of a segment may be cut off.
+    /// Fails if the bytes after the valid part of a segment may not be truncated.
     fn check_truncatable(
         &self,
         base: Offset,
@@ -283,7 +277,7 @@ impl Opener {
                 SegmentTail::Zeros | SegmentTail::Torn(_) => !has_later_segments || self.lost_power,
                 SegmentTail::Damaged(_) => self.lost_power,
             };
-        // What was to be quarantined has been: what is left of it is a gap.
+        // The damage was quarantined already, and the gap is what is left of it.
         let missing =
             matches!(found.tail, SegmentTail::Clean | SegmentTail::Zeros) && !has_later_segments;
         if explained
@@ -304,8 +298,8 @@ impl Opener {
         if is_apart { self.check_begins(base) } else { Ok(()) }
     }
 
-    /// Fails for a file that only has the name of a segment. Where it does not begin at the end
-    /// of the log, no torn write explains it, and it is neither cut nor removed, unless that is
+    /// Fails for a file that only has the name of a segment. If it does not begin at the end of
+    /// the log, no torn write explains it, and it is neither truncated nor removed, unless that is
     /// chosen.
     fn check_begins(&self, base: Offset) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
@@ -318,8 +312,8 @@ impl Opener {
         Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
     }
 
-    /// Fails for a segment behind a gap that has no batch: it is the one that does not belong
-    /// there, and not the sound segment before it.
+    /// Fails for a segment without a batch after a gap. That file is wrong, and not the sound
+    /// segment before it.
     fn check_follows(&self, base: Offset, end: Offset) -> Result<()> {
         self.check_begins(base)?;
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
@@ -335,11 +329,11 @@ impl Opener {
         Err(Error::Corrupt(Box::new(corruption)))
     }
 
-    /// Judges where the log begins. Says whether all that is left of it was removed.
+    /// Checks the start of the log. Returns whether all its remaining segments were removed.
     ///
-    /// The start is stored before anything below it goes, and that of a log which begins elsewhere
-    /// before a recovery point of ours is. So behind the start, nothing is missing that was not
-    /// lost: with the power, if it was not synced.
+    /// The start is stored before anything below it is removed, and for a log of another program
+    /// before the first recovery point of ours. So records that are missing after the start were
+    /// lost: in a power loss, if they were not synced.
     pub(crate) fn check_front(
         &mut self,
         listing: &Listing,
@@ -385,7 +379,7 @@ impl Opener {
         Ok(segments.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes)))
     }
 
-    /// Cuts a segment to its valid part, and removes the segments after it.
+    /// Truncates a segment to its valid part, and removes the segments after it.
     fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
         let dropped = match found.tail {
             SegmentTail::Clean | SegmentTail::Zeros => 0,

@@ -19,9 +19,9 @@ use std::sync::Arc;
 /// the cursor drops what it has read ahead and looks up its place again, so no reader sees a
 /// mixture of the log before and after.
 ///
-/// On a read-only log a truncation is found out only by looking at the files: after each read of a
-/// file, and with the batch that was returned last. If that is gone, the reader has returned
-/// records that were truncated, and does not go on with those of another history.
+/// On a read-only log, only a look at the files shows a truncation: after each read of a file, and
+/// by the batch that was returned last. If that is gone, the reader has returned records that were
+/// truncated, and does not continue with the records of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     log: Arc<LogInner>,
@@ -30,7 +30,7 @@ pub(crate) struct Cursor {
     revision: u64,
     /// The segment being read. `None` before the first read, after a revision, and once the log is
     /// closed.
-    at: Option<Place>,
+    at: Option<SegmentPlace>,
     /// The next offset to be read.
     next: Offset,
     /// The number of bytes to read at a time.
@@ -56,14 +56,14 @@ impl Trail {
         self.found = Some(header);
     }
 
-    /// The last batch below an offset.
+    /// Returns the last batch below an offset.
     fn last_read(&self, next: Offset) -> Option<BatchHeader> {
         self.found.filter(|found| found.base_offset < next).or(self.passed)
     }
 }
 
 #[derive(Debug)]
-struct Place {
+struct SegmentPlace {
     segment: Arc<Segment>,
     /// The base of the next segment, which no change but a revision moves. `None` in the last.
     next_base: Option<Offset>,
@@ -79,7 +79,7 @@ impl Cursor {
         Cursor { log, generation, revision, at: None, next, read_ahead, spare, trail }
     }
 
-    /// Reads at most this much at a time, but for batches that are larger.
+    /// Reads at most this much at a time, except for larger batches.
     pub(crate) fn reading_ahead(mut self, bytes: usize) -> Cursor {
         self.read_ahead = bytes.min(BUFFER_BYTES);
         self
@@ -112,22 +112,22 @@ impl Cursor {
         &self.log
     }
 
-    /// The next offset to be read.
+    /// Returns the next offset to be read.
     pub(crate) fn offset(&self) -> Offset {
         self.next
     }
 
-    /// The revision of the log that what was read is of.
+    /// Returns the revision of the log that the cursor has read.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Whether the log was truncated or compacted since the last batch was read.
+    /// Returns whether the log was truncated or compacted since the last batch was read.
     pub(crate) fn is_outdated(&self) -> bool {
         self.log.state.revised_since(self.revision)
     }
 
-    /// Fails when the log is closed, or the next offset not in it.
+    /// Fails when the log is closed, or the next offset is not in it.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.check_open()?;
         self.log.state.check_range(self.next)
@@ -146,7 +146,7 @@ impl Cursor {
         (self.trail.found, self.trail.passed) = (None, None);
     }
 
-    /// Takes the offsets up to here as read.
+    /// Counts the offsets up to here as read.
     pub(crate) fn pass(&mut self, next: Offset) {
         self.next = self.next.max(next);
     }
@@ -162,7 +162,8 @@ impl Cursor {
 
     /// Returns the list of segments. Drop it before the cursor waits.
     fn look(&mut self) -> Result<Arc<SegmentList>> {
-        // The counters first: a list that is newer than they say is looked up once more.
+        // Load the counters first: if the list is newer than they say, it is only looked up once
+        // more.
         self.note_revision();
         self.generation = self.log.state.generation();
         self.log.state.segments()
@@ -180,12 +181,13 @@ impl Cursor {
             }
             if self.at.is_none() {
                 let placed = {
-                    let view = self.look()?;
-                    // After the list: one without the deleted segments comes with the new start.
+                    let list = self.look()?;
+                    // Load the start after the list: a list without the deleted segments comes
+                    // with the new start.
                     self.log.state.check_range(self.next)?;
-                    self.check_trail(&view).and_then(|()| self.place(&view))
+                    self.check_trail(&list).and_then(|()| self.place(&list))
                 };
-                // What was not found may have been truncated away: then the list is old.
+                // An offset that was not found may have been truncated, and the list may be old.
                 if self.log.state.revised_since(self.revision) {
                     self.leave();
                     continue;
@@ -231,11 +233,11 @@ impl Cursor {
         }
     }
 
-    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the
-    /// place is left.
+    /// Returns the error, unless a truncation, a compaction or a deletion caused it. Then the
+    /// cursor leaves its place.
     fn unless_revised(&mut self, error: Error) -> Option<Error> {
         let error = self.explain(error);
-        // A file may be missing that the next list does not need.
+        // The missing file may not be in the next list.
         let outdated = self.is_outdated()
             || (error.is_not_found() && self.log.state.generation() != self.generation);
         if outdated {
@@ -245,20 +247,20 @@ impl Cursor {
     }
 
     /// On a read-only log, fails when the batch that was returned last was truncated.
-    fn check_trail(&mut self, view: &SegmentList) -> Result<()> {
+    fn check_trail(&mut self, list: &SegmentList) -> Result<()> {
         let truncations = self.log.truncations();
         if truncations == self.trail.truncations {
             return Ok(());
         }
         if let Some(read) = self.trail.last_read(self.next) {
-            let index = view.find(read.base_offset);
-            let limit = view.limit(index, self.log.state.end());
-            let segment = view.segments.get(index);
+            let index = list.find(read.base_offset);
+            let limit = list.limit(index, self.log.state.end());
+            let segment = list.segments.get(index);
             let now = segment.map_or(Ok(None), |s| s.header_at(read.base_offset, limit));
             if now.is_err() {
                 self.log.refresh()?;
             }
-            // Nothing can be said of a batch that was deleted since.
+            // A batch that was deleted since cannot be checked.
             let (start, end) = (self.log.state.start(), self.log.state.end().min(read.base_offset));
             if read.last_offset() >= start && now? != Some(read) {
                 return Err(self.log.state.outside(self.next, start, end));
@@ -268,13 +270,13 @@ impl Cursor {
         Ok(())
     }
 
-    /// The batch the last step found.
+    /// Returns the batch the last step found.
     pub(crate) fn batch(&self) -> Option<BatchRef<'_>> {
         self.at.as_ref()?.stream.batch()
     }
 
-    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this
-    /// is where it is found out that its writer has cut or compacted it.
+    /// Returns why the next offset cannot be read: it may have been deleted. On a read-only log,
+    /// this also looks for truncations and compactions by its writer.
     fn explain(&self, error: Error) -> Error {
         match self.log.refresh() {
             Ok(()) => self.log.state.unless_deleted(self.next, error),
@@ -292,21 +294,21 @@ impl Cursor {
         Ok((self.log.state.end(), self.log.state.generation()) != before)
     }
 
-    /// Looks up the next offset; false when there is nothing at or after it.
-    fn place(&mut self, view: &SegmentList) -> Result<bool> {
+    /// Looks up the next offset. Returns false if there is nothing at or after it.
+    fn place(&mut self, list: &SegmentList) -> Result<bool> {
         let end = self.log.state.end();
         if self.next >= end {
             return Ok(false);
         }
-        let mut index = view.find(self.next);
-        while let Some(segment) = view.segments.get(index) {
-            let limit = view.limit(index, end);
+        let mut index = list.find(self.next);
+        while let Some(segment) = list.segments.get(index) {
+            let limit = list.limit(index, end);
             let located = segment.locate(self.next, limit)?;
             if let Some(located) = located {
                 let stream = BatchStream::new(segment.file()?, located.position, located.lowest)
                     .with_buffer(std::mem::take(&mut self.spare), self.read_ahead);
-                let next_base = view.base_after(index);
-                self.at = Some(Place { segment: Arc::clone(segment), next_base, stream });
+                let next_base = list.base_after(index);
+                self.at = Some(SegmentPlace { segment: Arc::clone(segment), next_base, stream });
                 return Ok(true);
             }
             index = index.saturating_add(1);
@@ -330,8 +332,8 @@ impl Cursor {
                 Ok(Step::Damaged(
                     damage @ CorruptionKind::OffsetsOverlapNext { limit: at, .. },
                 )) if at == limit && self.log.end_after_current_append() > at => {
-                    // The batch was published a moment before the end of the log was. Where the
-                    // limit is the base of the next segment, it stays, and this is damage.
+                    // The batch was published a moment before the end of the log was. If the limit
+                    // is the base of the next segment, it does not move, and this is damage.
                     limit = place.limit(&self.log);
                     if limit == at {
                         return Err(place.damage(damage));
@@ -355,20 +357,20 @@ impl Cursor {
             self.log.state.check_range(self.next)?;
             return Ok(Stepped::End);
         }
-        let view = self.look()?;
+        let list = self.look()?;
         let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
-        let index = view.find(place.segment.base);
-        let here = view.segments.get(index);
-        // Another one in its place may have grown before it was closed, or hold what others held
-        // that are gone.
+        let index = list.find(place.segment.base);
+        let here = list.segments.get(index);
+        // Another segment in its place may have grown before it was closed, or hold the records of
+        // others that are gone.
         if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
             self.leave();
             return Ok(Stepped::NextSegment);
         }
-        // What follows may have been deleted: then the next there is lies behind a gap.
+        // The next records may have been deleted: then the next segment lies after a gap.
         self.log.state.check_range(self.next)?;
         let behind = index.saturating_add(1);
-        let Some(next) = view.segments.get(behind) else {
+        let Some(next) = list.segments.get(behind) else {
             place.next_base = None;
             return Ok(Stepped::End);
         };
@@ -376,7 +378,7 @@ impl Cursor {
         let file = next.file()?;
         let lowest = place.stream.lowest().max(next.base);
         place.stream.seek(file, 0, lowest);
-        (place.segment, place.next_base) = (Arc::clone(next), view.base_after(behind));
+        (place.segment, place.next_base) = (Arc::clone(next), list.base_after(behind));
         Ok(Stepped::NextSegment)
     }
 }
@@ -387,7 +389,7 @@ enum Stepped {
     End,
 }
 
-impl Place {
+impl SegmentPlace {
     /// Returns the limit of the segment's offsets.
     fn limit(&self, log: &LogInner) -> Offset {
         self.next_base.unwrap_or_else(|| log.state.end())

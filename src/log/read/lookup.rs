@@ -1,4 +1,4 @@
-//! From a time to an offset.
+//! Looking up an offset by time.
 
 use crate::error::{Error, Result};
 use crate::log::inner::LogInner;
@@ -22,38 +22,38 @@ impl LogInner {
             OffsetSpec::Latest => Ok(Some((self.state.end(), Timestamp::NONE))),
             OffsetSpec::LatestTiered => Ok(None),
             OffsetSpec::Time(at) => self.offset_for_time(at),
-            OffsetSpec::MaxTimestamp => self.unrevised(|view, end| {
+            OffsetSpec::MaxTimestamp => self.unrevised(|list, end| {
                 let mut largest: Option<(Timestamp, usize)> = None;
-                for (index, segment) in view.segments.iter().enumerate() {
-                    let mut time = segment.largest_timestamp(view.limit(index, end))?;
-                    // It may be that of a record that was deleted.
+                for (index, segment) in list.segments.iter().enumerate() {
+                    let mut time = segment.largest_timestamp(list.limit(index, end))?;
+                    // It may belong to a deleted record.
                     if segment.base < self.state.start()
-                        && self.first_at(&view, index, time, end)?.is_none()
+                        && self.first_at(&list, index, time, end)?.is_none()
                     {
-                        time = self.largest_kept(&view, index, end)?;
+                        time = self.largest_kept(&list, index, end)?;
                     }
                     if !time.is_none() && largest.is_none_or(|(before, _)| time > before) {
                         largest = Some((time, index));
                     }
                 }
                 let Some((time, index)) = largest else { return Ok(None) };
-                self.first_at(&view, index, time, end)
+                self.first_at(&list, index, time, end)
             }),
         }
     }
 
-    /// The largest timestamp of the records of a segment that are not deleted.
-    fn largest_kept(&self, view: &SegmentList, index: usize, end: Offset) -> Result<Timestamp> {
-        let Some(segment) = view.segments.get(index) else { return Ok(Timestamp::NONE) };
+    /// Returns the largest timestamp of the records of a segment that are not deleted.
+    fn largest_kept(&self, list: &SegmentList, index: usize, end: Offset) -> Result<Timestamp> {
+        let Some(segment) = list.segments.get(index) else { return Ok(Timestamp::NONE) };
         let (bytes, start) = (segment.published(), self.state.start());
         let mut largest = Timestamp::NONE;
-        let located = segment.locate(start, view.limit(index, end))?;
+        let located = segment.locate(start, list.limit(index, end))?;
         let Some(located) = located else { return Ok(largest) };
         let mut batches = SegmentBatches::new(segment, bytes, Offset::MAX)?.starting_at(&located);
         let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
         while let Some((position, batch)) = batches.next()? {
             let header = batch.header();
-            if !self.is_within(view, index, end, position, header)? {
+            if !self.is_within(list, index, end, position, header)? {
                 break;
             }
             if header.base_offset >= start {
@@ -69,14 +69,14 @@ impl LogInner {
         Ok(largest)
     }
 
-    /// The first record whose timestamp is this or later.
+    /// Returns the first record whose timestamp is this or later.
     pub(crate) fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
-        self.unrevised(|view, end| {
-            for (index, segment) in view.segments.iter().enumerate() {
-                if segment.largest_timestamp(view.limit(index, end))? < at {
+        self.unrevised(|list, end| {
+            for (index, segment) in list.segments.iter().enumerate() {
+                if segment.largest_timestamp(list.limit(index, end))? < at {
                     continue;
                 }
-                if let Some(found) = self.first_at(&view, index, at, end)? {
+                if let Some(found) = self.first_at(&list, index, at, end)? {
                     return Ok(Some(found));
                 }
             }
@@ -84,40 +84,40 @@ impl LogInner {
         })
     }
 
-    /// Looks something up, again if anything was truncated or replaced meanwhile, or if a file was
-    /// missing that the next view does not need: a segment may be rolled and deleted while it is
-    /// looked for.
+    /// Looks something up, and again if anything was truncated or replaced meanwhile, or if a file
+    /// was missing that the next list does not have: a segment may be rolled and deleted during
+    /// the lookup.
     pub(crate) fn unrevised<T>(
         &self,
         look: impl Fn(Arc<SegmentList>, Offset) -> Result<T>,
     ) -> Result<T> {
         loop {
             let (revision, generation) = (self.state.revision(), self.state.generation());
-            let found = self.state.segments().and_then(|view| look(view, self.state.end()));
+            let found = self.state.segments().and_then(|list| look(list, self.state.end()));
             match found {
                 Ok(_) => self.recheck()?,
-                // Another process may have cut or compacted the log it writes.
+                // The writer may have truncated or compacted a read-only log.
                 Err(_) => self.refresh()?,
             }
             let deleted = found.as_ref().is_err_and(Error::is_not_found)
                 && generation != self.state.generation();
-            // What was not there, or was not whole, may have been cut off or replaced.
+            // Records that were not there, or not whole, may have been truncated or replaced.
             if !deleted && !self.state.revised_since(revision) {
                 return found.map_err(|error| self.state.unless_closed(error));
             }
         }
     }
 
-    /// The first record of one segment with this timestamp or a later one.
+    /// Returns the first record of one segment with this timestamp or a later one.
     fn first_at(
         &self,
-        view: &SegmentList,
+        list: &SegmentList,
         index: usize,
         at: Timestamp,
         end: Offset,
     ) -> Result<Option<(Offset, Timestamp)>> {
-        let Some(segment) = view.segments.get(index) else { return Ok(None) };
-        let limit = view.limit(index, end);
+        let Some(segment) = list.segments.get(index) else { return Ok(None) };
+        let limit = list.limit(index, end);
         let (bytes, start) = (segment.published(), self.state.start());
         let from = segment.earlier_than(at, limit)?.max(start);
         let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
@@ -127,7 +127,7 @@ impl LogInner {
         let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
         while let Some((position, batch)) = batches.next()? {
             let header = batch.header();
-            if !self.is_within(view, index, end, position, header)? {
+            if !self.is_within(list, index, end, position, header)? {
                 break;
             }
             if header.max_timestamp < at || header.last_offset() < start {

@@ -1,4 +1,4 @@
-//! One-shot reads, and the start of a reader.
+//! Reads of one call: by offset, in whole batches, and the start of a reader.
 
 pub(crate) mod cursor;
 pub(crate) mod lookup;
@@ -161,42 +161,42 @@ impl LogInner {
         }
     }
 
-    /// Whether a batch lies below what comes behind its segment, as all must; false for one that
-    /// was published a moment before the end of the log was moved.
+    /// Checks that a batch lies below the next segment, or the end of the log. Returns false for a
+    /// batch that was published a moment before the end was.
     ///
-    /// The base offset stands outside of the checksum: a batch moved upwards would give its
+    /// The checksum does not cover the base offset: a batch with a raised one would give its
     /// records the offsets of others.
     pub(crate) fn is_within(
         &self,
-        view: &SegmentList,
+        list: &SegmentList,
         index: usize,
         end: Offset,
         position: u64,
         header: &BatchHeader,
     ) -> Result<bool> {
-        let (limit, found) = (view.limit(index, end), header.last_offset());
+        let (limit, found) = (list.limit(index, end), header.last_offset());
         if found < limit {
             return Ok(true);
         }
-        let is_last = index.saturating_add(1) == view.segments.len();
+        let is_last = index.saturating_add(1) == list.segments.len();
         if is_last && header.base_offset >= end && found < self.end_after_current_append() {
             return Ok(false);
         }
-        let Some(segment) = view.segments.get(index) else { return Ok(false) };
+        let Some(segment) = list.segments.get(index) else { return Ok(false) };
         let damage = CorruptionKind::OffsetsOverlapNext { limit, found };
         Err(segment.corrupt(position, Some(header.next_offset()), damage))
     }
 
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
-        let view = self.state.segments()?;
+        let list = self.state.segments()?;
         let end = self.state.end();
-        // A view without the segments below the start is no older than the start.
+        // A list without the segments below the start is no older than the start.
         if offset < self.state.start() {
             return Err(self.state.out_of_range(offset));
         }
-        let mut index = view.find(offset);
-        while let Some(segment) = view.segments.get(index) {
-            let limit = view.limit(index, end);
+        let mut index = list.find(offset);
+        while let Some(segment) = list.segments.get(index) {
+            let limit = list.limit(index, end);
             let Some(located) = segment.locate(offset, limit)? else {
                 index = index.saturating_add(1);
                 continue;
@@ -214,7 +214,7 @@ impl LogInner {
             let found = batches.next().and_then(|next| {
                 let Some((position, batch)) = next else { return Ok(None) };
                 let header = batch.header();
-                if !self.is_within(&view, index, end, position, header)?
+                if !self.is_within(&list, index, end, position, header)?
                     || header.base_offset > offset
                     || header.is_control()
                 {
@@ -227,7 +227,8 @@ impl LogInner {
             POINT_READ.set(PointRead { buffer, scratch: Some(scratch) });
             return found;
         }
-        // A truncation shortens the view before it says so: with it done, the caller looks again.
+        // A truncation shortens the list before it announces that. Once it is done, the caller
+        // looks again.
         self.end_after_current_append();
         Ok(None)
     }

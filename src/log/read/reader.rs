@@ -62,7 +62,7 @@ impl Reader {
         Ok(Reader::at(log, log.resolve(start)?))
     }
 
-    /// A reader at an offset of which the first read says whether the log has it.
+    /// Returns a reader at an offset of which the first read says whether the log has it.
     pub(crate) fn at(log: &Arc<LogInner>, offset: Offset) -> Reader {
         let scratch = DecodeBuffer::new(log.config.max_decompressed_bytes);
         let cursor = Cursor::new(Arc::clone(log), offset);
@@ -217,7 +217,8 @@ impl Reader {
         self.cursor.revision()
     }
 
-    /// Lets go of the segment it is in if that may have been deleted: it reads nothing for now.
+    /// Releases the segment that the reader is in if it may have been deleted, because no read
+    /// follows for now.
     pub(crate) fn leave_if_changed(&mut self) {
         self.cursor.leave_if_changed();
     }
@@ -229,8 +230,8 @@ impl Reader {
         self.cursor.seek(offset);
     }
 
-    /// Like [`next_record`](Reader::next_record), but goes on from the end of the log when it gets
-    /// there: the last offsets may have no record.
+    /// Like [`next_record`](Reader::next_record), but moves to the end of the log when it gets
+    /// there, because the last offsets may have no record.
     pub(crate) fn next_record_or_end(&mut self) -> Result<Option<StoredRecord>> {
         let log = self.cursor.log();
         let (revision, end) = (log.state.revision(), log.state.end());

@@ -1,5 +1,5 @@
-//! Looking at the files of a read-only log again: what its writer appended, truncated, compacted or
-//! deleted since the last look.
+//! Looking at the files of a read-only log again: what its writer appended, truncated, compacted
+//! or deleted since the last look.
 
 use crate::callback;
 use crate::error::Result;
@@ -32,7 +32,7 @@ impl LogInner {
         let end = follower.end;
         if let Ok(start) = looked {
             self.state.set_start(start);
-            // Before the end: what a new batch opens is known with it.
+            // Before the end, so that a reader of a new batch sees the transaction that it opens.
             self.state.set_first_unstable(follower.first_unstable());
             self.state.set_end(end);
         }
@@ -44,9 +44,9 @@ impl LogInner {
         looked.map(drop)
     }
 
-    /// On a read-only log, looks whether it was truncated, and at all its files if it was: what
-    /// was read below its end since it was looked at last is of the same log if there was no
-    /// revision.
+    /// On a read-only log, checks whether it was truncated, and looks at all its files if it was.
+    /// If there was no revision, everything read below its end since the last look belongs to the
+    /// same log.
     pub(crate) fn recheck(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
         let anchor = match follower.files.lock().as_ref() {
@@ -61,60 +61,59 @@ impl LogInner {
         }
     }
 
-    /// How many truncations of a read-only log have been noticed.
+    /// Returns how many truncations of a read-only log have been noticed.
     pub(crate) fn truncations(&self) -> u64 {
         let follower = self.follower.as_ref().map(|follower| follower.files.lock());
         follower.and_then(|follower| Some(follower.as_ref()?.truncations)).unwrap_or(0)
     }
 
-    /// Looks whether more was appended, the last segment is the last no more, or anything was cut,
-    /// and where the log begins.
+    /// Looks for appended batches, a new last segment and truncations. Returns the start of the
+    /// log.
     fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
         let is_unchanged = follower.take_new_batches()?;
         let listing = Listing::read(&self.dir)?;
         let ends = &mut follower.ends;
         let mut logs = match log_files(&self.dir, &listing, ends) {
             Ok(logs) => logs,
-            // It may have been put in place meanwhile.
+            // A replacement may have been put in place meanwhile.
             Err(_) => look_until_stable(&self.dir, |listing| log_files(&self.dir, listing, ends))?,
         };
         logs.retain(|file| !follower.strays.contains(file));
-        let view = self.state.segments()?;
+        let list = self.state.segments()?;
         let (active, position) = (follower.segment.base, follower.position);
-        // The last one grows. Another one that is not as long as it was has been replaced.
+        // The last segment grows. Any other that has another length was replaced.
         let is_same = |((file, len), known): (&(SegmentFile, u64), &Arc<Segment>)| {
             file.base == known.base && (!known.is_sealed() || *len == known.published())
         };
         let same =
-            logs.len() == view.segments.len() && logs.iter().zip(&view.segments).all(is_same);
+            logs.len() == list.segments.len() && logs.iter().zip(&list.segments).all(is_same);
         let was_cut = logs.iter().any(|(file, len)| file.base == active && *len < position);
         if same && !was_cut && is_unchanged {
-            return start_of(&self.flushes.checkpoints, &view, follower.end);
+            return start_of(&self.flushes.checkpoints, &list, follower.end);
         }
-        // What was added to the segment before the next one was begun.
+        // Take the batches that were appended before the next segment was begun.
         follower.take_new_batches()?;
         self.follow_anew(follower, was_cut)
     }
 
-    /// Reads the directory again, and tells readers if anything they may have read is there no
-    /// more.
+    /// Reads the directory again, and tells readers if anything that they may have read is gone.
     fn follow_anew(&self, follower: &mut Follower, was_cut: bool) -> Result<Offset> {
         let before = follower.end;
-        let (mut next, view) = survey(
+        let (mut next, list) = survey(
             &self.dir,
             &self.flushes.checkpoints,
             &self.dynamic.current(),
             &mut follower.ends,
         )?;
-        // What is not there as it was, but for what was deleted at the front, was cut or
+        // A segment that is not as it was, and was not deleted at the front, was truncated or
         // compacted.
-        let first = view.segments.first().map_or(0, |first| first.base);
+        let first = list.segments.first().map_or(0, |first| first.base);
         let is_there = |known: &Arc<Segment>| {
             let same = |now: &Arc<Segment>| {
                 now.base == known.base
                     && (!known.is_sealed() || now.published() == known.published())
             };
-            view.segments.iter().any(same)
+            list.segments.iter().any(same)
         };
         let known = self.state.segments()?;
         let lost = match &follower.anchor {
@@ -124,7 +123,7 @@ impl LogInner {
         next.truncations = follower.truncations;
         if let Some(anchor) = lost
             && anchor.header.last_offset() >= first
-            && !self.may_be_compacted(anchor, &view)?
+            && !self.may_be_compacted(anchor, &list)?
         {
             next.truncations = next.truncations.saturating_add(1);
         }
@@ -133,10 +132,10 @@ impl LogInner {
             || next.end < before
             || !known.segments.iter().filter(|known| known.base >= first).all(is_there);
         *follower = next;
-        let start = start_of(&self.flushes.checkpoints, &view, follower.end)?;
-        // A reader that sees the view must see the start, too.
+        let start = start_of(&self.flushes.checkpoints, &list, follower.end)?;
+        // A reader that sees the list must see the start, too.
         self.state.set_start(start);
-        self.state.update_segments(|_| view);
+        self.state.update_segments(|_| list);
         if revised {
             self.state.set_first_unstable(follower.first_unstable());
             self.state.set_end(follower.end);
@@ -145,10 +144,10 @@ impl LogInner {
         Ok(start)
     }
 
-    /// Whether compaction may be why a batch is not where it was. It leaves the last segment
-    /// alone, and writes down how far it has come, which a truncation takes back.
-    fn may_be_compacted(&self, lost: &Anchor, view: &SegmentList) -> Result<bool> {
-        if view.segments.last().is_none_or(|last| last.base <= lost.segment.base) {
+    /// Returns whether compaction may have moved a batch. Compaction leaves the last segment
+    /// alone, and stores how far it has come, which a truncation takes back.
+    fn may_be_compacted(&self, lost: &Anchor, list: &SegmentList) -> Result<bool> {
+        if list.segments.last().is_none_or(|last| last.base <= lost.segment.base) {
             return Ok(false);
         }
         let cleaned = self.flushes.checkpoints.get(Checkpoint::Cleaned)?;

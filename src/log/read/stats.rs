@@ -17,7 +17,7 @@ use crate::types::{Offset, Timestamp};
 /// log.append("a")?;
 /// log.flush()?;
 /// log.append("b")?;
-/// let offsets = log.state.offsets();
+/// let offsets = log.offsets();
 /// assert_eq!((offsets.start, offsets.durable, offsets.end), (0, 1, 2));
 /// # Ok::<(), annals::Error>(())
 /// ```
@@ -100,14 +100,14 @@ impl LogInner {
     pub(crate) fn stats(&self) -> Result<LogStats> {
         self.state.check_readable()?;
         self.refresh()?;
-        self.unrevised(|view, _| self.stats_of(&view))
+        self.unrevised(|list, _| self.stats_of(&list))
     }
 
-    fn stats_of(&self, view: &SegmentList) -> Result<LogStats> {
+    fn stats_of(&self, list: &SegmentList) -> Result<LogStats> {
         let offsets = self.state.offsets();
-        let mut segments = Vec::with_capacity(view.segments.len());
-        for (index, segment) in view.segments.iter().enumerate() {
-            let next_offset = view.limit(index, offsets.end);
+        let mut segments = Vec::with_capacity(list.segments.len());
+        for (index, segment) in list.segments.iter().enumerate() {
+            let next_offset = list.limit(index, offsets.end);
             segments.push(stats_of_segment(segment, next_offset)?);
         }
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
@@ -123,7 +123,8 @@ impl LogInner {
     }
 }
 
-/// One damaged segment must not hide the others.
+/// Returns the statistics of a segment. Damage is reported in them, so that it does not hide the
+/// other segments.
 fn stats_of_segment(segment: &Segment, next_offset: Offset) -> Result<SegmentStats> {
     let look = || -> Result<_> {
         let indexes = segment.indexes(next_offset)?;

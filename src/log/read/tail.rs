@@ -22,8 +22,8 @@ use std::time::Duration;
 ///
 /// A tail wakes up when records are appended; when the log is truncated, and its next read then
 /// fails with [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone;
-/// and when the log is closed ([`Error::Closed`](crate::error::Error::Closed); a stream then ends). It
-/// sees records as soon as they are appended, durable or not.
+/// and when the log is closed ([`Error::Closed`](crate::error::Error::Closed); a stream then
+/// ends). It sees records as soon as they are appended, durable or not.
 ///
 /// A closed log stays closed, and so does the end of its tails. To find out why it was closed,
 /// call [`next_record`](Tail::next_record), also after a stream has ended: it returns at once, and

@@ -1,4 +1,4 @@
-//! Reading everything, to find all damage there is.
+//! Reading a whole log to find all its damage.
 
 use crate::error::{Corruption, CorruptionKind, Error, InvalidBatch, Result};
 use crate::log::files::losses::lost_since_close;
@@ -21,7 +21,7 @@ impl LogInner {
         self.state.check_readable()?;
         self.refresh()?;
         let (mut found, mut from) = (Vec::new(), 0);
-        // Not what is appended meanwhile, which may be more than can be read.
+        // Records that are appended meanwhile may be more than can be read.
         let until = self.state.end();
         while from <= until {
             let (damage, next) = self.verify_next(from)?;
@@ -38,14 +38,14 @@ impl LogInner {
         Ok(found)
     }
 
-    /// Checks the segment in which an offset lies, or the last. Says where the one after it
-    /// begins.
+    /// Checks the segment in which an offset lies, or the last one. Returns the base of the next
+    /// segment.
     ///
-    /// One at a time: what is cut or replaced meanwhile makes no more than one be read again.
+    /// One at a time, so that a truncation or replacement makes it read only one segment again.
     fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
         loop {
             let revision = self.state.revision();
-            let (found, next) = self.unrevised(|view, end| self.verify_in(view, end, from))?;
+            let (found, next) = self.unrevised(|list, end| self.verify_in(list, end, from))?;
             // The writer of a read-only log may have replaced files under it.
             if found.is_empty() || !self.state.is_read_only() {
                 return Ok((found, next));
@@ -59,31 +59,32 @@ impl LogInner {
 
     fn verify_in(
         &self,
-        view: Arc<SegmentList>,
+        list: Arc<SegmentList>,
         end: Offset,
         from: Offset,
     ) -> Result<(Vec<Corruption>, Option<Offset>)> {
         let mut found = Vec::new();
-        let behind = view.segments.iter().skip(1).position(|segment| segment.base > from);
-        let index = behind.unwrap_or(view.segments.len().saturating_sub(1));
-        let next = view.segments.get(index.saturating_add(1)).map(|segment| segment.base);
-        let Some(segment) = view.segments.get(index).map(Arc::clone) else {
+        let behind = list.segments.iter().skip(1).position(|segment| segment.base > from);
+        let index = behind.unwrap_or(list.segments.len().saturating_sub(1));
+        let next = list.segments.get(index.saturating_add(1)).map(|segment| segment.base);
+        let Some(segment) = list.segments.get(index).map(Arc::clone) else {
             return Ok((found, next));
         };
         let bytes = segment.published();
-        let mut limit = view.limit(index, end);
-        // This reads for a while: segments that are deleted meanwhile must leave the disk.
-        drop(view);
+        let mut limit = list.limit(index, end);
+        // This reads for a while, and segments that are deleted meanwhile must leave the disk.
+        drop(list);
         if limit == end {
-            // Appends go on: what they have published lies below the end that they leave.
+            // Appends go on. The batches that they have published lie below the end after the
+            // current append.
             limit = self.end_after_current_append().max(end);
         }
         if let Some(batches) = self.verify_log(&segment, bytes, limit, &mut found)? {
             if segment.is_sealed() {
                 self.verify_stored_indexes(&segment, &batches, &mut found)?;
             } else if !self.state.is_read_only() {
-                // Those of the active segment are in memory. What was appended meanwhile is left
-                // to the next time.
+                // The indexes of the active segment are in memory. Later appends are left to the
+                // next call.
                 let indexes = segment.indexes(limit)?;
                 self.verify_indexes(&segment, &indexes, bytes, &batches, &mut found);
             }
@@ -91,8 +92,8 @@ impl LogInner {
         Ok((found, next))
     }
 
-    /// The batches of a sound segment by position: last offset and largest timestamp so far.
-    /// `None` when it is damaged, after noting that.
+    /// Returns the batches of a sound segment by position: last offset and largest timestamp so
+    /// far. `None` when it is damaged, after noting that.
     fn verify_log(
         &self,
         segment: &Segment,
@@ -147,7 +148,7 @@ impl LogInner {
             Ok(indexes) => {
                 self.verify_indexes(segment, &indexes, segment.published(), batches, found);
             }
-            // Made again when it is needed: no damage to the log.
+            // It is rebuilt when it is needed, so that is no damage.
             Err((_, MISSING)) => {}
             Err((kind, reason)) => {
                 let path = self.dir.path_of(SegmentFile::live(segment.base, kind));
@@ -158,7 +159,7 @@ impl LogInner {
         Ok(())
     }
 
-    /// Holds the entries for the first bytes of a segment against its batches there.
+    /// Compares the index entries for the first bytes of a segment with its batches.
     fn verify_indexes(
         &self,
         segment: &Segment,
@@ -201,7 +202,7 @@ impl LogInner {
     }
 }
 
-/// The facts to remember of a batch.
+/// The facts about a batch that its index entries must match.
 struct Seen {
     last_offset: Offset,
     largest: Timestamp,

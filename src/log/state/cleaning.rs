@@ -1,4 +1,4 @@
-//! Who may compact a log or change its segments, and how far compaction got.
+//! The right to compact a log or to change its segments, and how far compaction got.
 
 use crate::error::Result;
 use crate::event::Event;

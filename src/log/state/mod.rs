@@ -1,7 +1,7 @@
 //! The parts of an open log, each in a file with the methods that touch that part alone.
 //!
-//! - [`LogState`]: everybody's. Whether the log is open, its segments, its offsets, and the threads
-//!   and tasks that wait for its end to move.
+//! - [`LogState`]: everybody's. Whether the log is open, its segments, its offsets, and the
+//!   threads and tasks that wait for its end to move.
 //! - [`Appends`](writer::Appends): the writer, with the active segment and the producers, and the
 //!   queue of batches that wait for it.
 //! - [`Flushes`](sync::Flushes): what is not durable, the fsync that is running, the checkpoints,

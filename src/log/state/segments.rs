@@ -44,8 +44,8 @@ impl LogState {
         self.revision.load(Ordering::Relaxed) != revision
     }
 
-    /// Tells readers about a truncation or a replacement, after the new list is in place and before
-    /// a file is touched.
+    /// Tells readers about a truncation or a replacement, after the new list is in place and
+    /// before a file is touched.
     pub(crate) fn announce_revision(&self) {
         self.revision.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! How long the leader of an fsync waits for other threads to join it.
+//! How long the leader of an fsync waits for other threads to join.
 //!
 //! Threads that append and wait for the disk in a loop split into two groups: while one group
 //! waits for an fsync that is running, the previous fsync has just released the other. Each fsync
@@ -13,29 +13,29 @@
 use crate::types::Offset;
 use std::time::Duration;
 
-/// The most syncs that go without waiting after waiting was in vain.
+/// The largest number of fsyncs without a wait after a wait in vain.
 const MAX_REST: u32 = 64;
 
-/// The longest that a leader waits for others, however slow the last sync was.
+/// The longest that a leader waits for others, however slow the last fsync was.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(crate) struct SyncBatcher {
     /// Counts the fsyncs that have begun, so that each waiting thread is counted once.
     round: u64,
-    /// How many wait for the next sync.
+    /// The number of threads that wait for the next fsync.
     joined: usize,
-    /// How many wait for the sync that is running, or waited for the last.
+    /// The number of threads that wait for the running fsync, or waited for the last.
     served: usize,
     /// Everything below this is covered by the fsync that is running.
     covered: Offset,
-    /// How many to expect for the next sync.
+    /// The number of threads to expect for the next fsync.
     expected: usize,
-    /// How long the last sync took, in real time.
+    /// The duration of the last fsync, in real time.
     took: Duration,
     /// The longest that a leader waits in all.
     pub(crate) longest_wait: Duration,
-    /// How many syncs to go without waiting, and how many after waiting in vain once more.
+    /// The number of fsyncs left without a wait, and the number after the next wait in vain.
     rest: u32,
     next_rest: u32,
 }
@@ -76,7 +76,7 @@ impl SyncBatcher {
         self.joined >= self.expected
     }
 
-    /// How many wait for the next sync.
+    /// Returns how many wait for the next sync.
     pub(crate) fn joined(&self) -> usize {
         self.joined
     }

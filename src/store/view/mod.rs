@@ -5,7 +5,7 @@ pub(crate) mod groups;
 use crate::error::{Error, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::{Dir, EntryKind};
-use crate::log::{Log, LogConfig, Place, WriteLock};
+use crate::log::{DirHandle, Log, LogConfig, WriteLock};
 use crate::store::admin::{PartitionDescription, TopicDescription};
 use crate::store::config::StoreConfig;
 use crate::store::directory::Directory;
@@ -69,7 +69,7 @@ impl Store {
     /// - [`Error::InvalidConfig`], [`Error::Io`].
     pub fn open_read_only(dir: impl AsRef<Path>, config: StoreConfig) -> Result<StoreView> {
         config.validate()?;
-        Place::check(dir.as_ref())?;
+        DirHandle::check(dir.as_ref())?;
         let (fs, path) = (Arc::clone(&config.log.fs), dir.as_ref().to_path_buf());
         let events = EventSink::new(config.log.listener.clone());
         let dir = Arc::new(Dir::new(fs, path, events, false));

@@ -1,5 +1,5 @@
-//! Who owns a directory: what one writer does is durable, is its own, and stays so whatever others
-//! do meanwhile.
+//! Ownership of directories: the changes of one writer are durable, are its own, and stay so
+//! whatever others do meanwhile.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
@@ -159,7 +159,7 @@ fn directory_stays_locked_while_handles_live() {
     }
 }
 
-/// A close is for all handles: what they hold keeps nobody out.
+/// A close counts for all handles: the rest of them locks no other process out.
 #[test]
 fn close_unlocks_while_handles_live() {
     let fs = MemFs::new();
@@ -380,8 +380,8 @@ fn lone_log_starts_where_store_says() {
     assert!(!names.iter().any(|entry| own(&entry.name)), "{names:?}");
 }
 
-/// What a log by itself left beside its segments, before there was a store above it, counts when
-/// there is one.
+/// The files that a lone log left beside its segments, before a store opened it, count for the
+/// store.
 #[test]
 fn store_takes_over_lone_log() {
     let fs = MemFs::new();
@@ -483,9 +483,8 @@ fn unreadable_start_returns_no_deleted_record() {
     }
 }
 
-/// A partition changes hands again and again, between its store and itself, over deletions,
-/// compactions, crashes of all kinds. Whatever was flushed is there, and whatever was deleted is
-/// not.
+/// A partition changes hands many times, between its store and a lone log, over deletions,
+/// compactions and crashes of all kinds. Flushed records are there, and deleted records are not.
 #[test]
 fn alternating_openers_lose_nothing() {
     for seed in seeds("OWNERSHIP_SEEDS", 60) {
@@ -542,8 +541,9 @@ fn alternating_openers_lose_nothing() {
                 _ => fs.crash(CrashState::Random { seed: chance.next() }),
             };
             flushed.retain(|offset| *offset >= start);
-            // Lost by a person, say: what it vouched for is read again, and no record is gone with it. Where the power
-            // was lost too, the log may be rejected, because nothing tells an unsynced write from damage then.
+            // Lost by an operator, for example: the batches that it covered are read again, and no
+            // record is lost with it. If the power was lost too, the log may be rejected, because
+            // nothing tells an unsynced write from damage then.
             if chance.below(4) == 0 && end < 2 {
                 for dir in ["d", "d/t-0"] {
                     fs.remove(&Path::new(dir).join("recovery-point-offset-checkpoint")).ok();

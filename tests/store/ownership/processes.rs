@@ -25,8 +25,8 @@ struct Way {
     from: PathBuf,
 }
 
-/// What another process says that opens a directory, writes, and ends: `opened`, `locked`, or the
-/// error.
+/// The outcome in another process that opens a directory, writes, and ends: `opened`, `locked`, or
+/// the error.
 fn outcome(kind: Kind, way: &Way) -> String {
     let output = process::child(&child_opens_directory)
         .current_dir(&way.from)

@@ -1,4 +1,5 @@
-//! Bytes as an index or as one of the small files of a sound log: what is served does not depend on them.
+//! Bytes as an index or as one of the small files of a sound log: what is served does not depend
+//! on them.
 
 use super::Choices;
 use super::agree::agree;

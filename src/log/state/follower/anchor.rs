@@ -1,12 +1,13 @@
-//! Detects that another process has truncated the files of a read-only log and written on.
+//! Detects that another process has truncated the files of a read-only log and appended to them
+//! again.
 //!
-//! Nothing tells it, and lengths do not: other records may take the same room. So it remembers the
-//! last batch it knows of. A truncation of anything below removes that batch, and what is appended
-//! then has another header at its place. As long as the batch is there, everything below it is
-//! what it was.
+//! Lengths do not show it, because other records may have the same size. So a read-only log
+//! remembers the last batch that it knows of. A truncation of anything below removes that batch,
+//! and a batch that is appended in its place has another header. As long as the batch is there,
+//! everything below it is unchanged.
 //!
-//! The check comes after the bytes were read that it vouches for, and it looks at the file that
-//! has the name now: a handle leads to a removed file, too.
+//! The check must come after the bytes that it confirms were read. It opens the file by its name,
+//! because a handle that is kept open also leads to a removed file.
 
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::File;
@@ -28,12 +29,13 @@ pub(crate) struct Anchor {
 }
 
 impl Anchor {
-    /// The last batch of a segment, found by its indexes; `None` if it has none that can be read.
+    /// Returns the last batch of a segment, found by its indexes; `None` if it has none that can
+    /// be read.
     pub(crate) fn of_segment(segment: &Arc<Segment>, limit: Offset) -> Result<Option<Anchor>> {
         let end = segment.published();
         let fail = |error| Error::io("read", &segment.path(Kind::Log), error);
         let indexes = match segment.indexes(limit) {
-            // A read of damage reports it.
+            // A read of the damage reports it.
             Err(Error::Corrupt(_)) => return Ok(None),
             indexes => indexes?,
         };
@@ -46,14 +48,14 @@ impl Anchor {
         Ok(last)
     }
 
-    /// Whether the batch is where it was.
+    /// Returns whether the batch is where it was.
     pub(crate) fn is_there(&self) -> Result<bool> {
         let fail = |error| Error::io("read", &self.segment.path(Kind::Log), error);
         holds(self.segment.open_file(), self.position, &self.header)?.map_err(fail)
     }
 }
 
-/// Whether a file that was opened has this header at a position.
+/// Returns whether a file that was opened has this header at a position.
 fn holds(
     opened: Result<Arc<dyn File>>,
     position: u64,
@@ -69,8 +71,8 @@ fn holds(
     })
 }
 
-/// Checks while a segment is scanned that it is not truncated: whenever its file was read, the
-/// last batch of what was read before must still be there.
+/// Checks while a segment is scanned that it is not truncated: after each read of the file, the
+/// last batch of the earlier reads must still be there.
 pub(crate) struct Chain<'a> {
     inner: &'a mut dyn RecoveryObserver,
     dir: &'a SegmentDir,
@@ -83,7 +85,7 @@ pub(crate) struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// Hands all that is read on to another observer.
+    /// Creates a chain that passes all batches on to another observer.
     pub(crate) fn new(
         dir: &'a SegmentDir,
         base: Offset,
