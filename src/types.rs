@@ -274,4 +274,4 @@ impl fmt::Display for TopicPartition {
 /// A point in the order in which partitions are made. The earliest is the opening of the store.
 #[cfg_attr(shuttle, allow(dead_code))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(pub(crate) u64);
+pub(crate) struct LogicalTime(pub(crate) u64);
