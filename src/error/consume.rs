@@ -1,4 +1,4 @@
-//! Why a consumer could not go on.
+//! The errors of consumers.
 
 use crate::error::{Error, ErrorKind, GroupError};
 use crate::types::Offset;
@@ -21,7 +21,7 @@ pub enum ConsumeError {
     /// The partition has no committed offset, and `auto_offset_reset` is none.
     /// Kafka: `NoOffsetForPartitionException`.
     #[error(
-        "nothing is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none: seek to where it should begin"
+        "nothing is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none: seek to the offset to start from"
     )]
     NoOffsetForPartition {
         /// The topic.
@@ -31,7 +31,7 @@ pub enum ConsumeError {
     },
     /// The consumer neither subscribes nor has partitions assigned.
     /// Kafka: `IllegalStateException`.
-    #[error("the consumer reads nothing yet: subscribe to topics, or assign partitions, first")]
+    #[error("the consumer has no topics or partitions yet: subscribe or assign first")]
     NotSubscribed,
     /// Topics by name, topics by pattern and assigned partitions exclude each other.
     /// Kafka: `IllegalStateException`.
@@ -51,7 +51,7 @@ pub enum ConsumeError {
         what: &'static str,
     },
     /// Offsets were not committed. Kafka: `CommitFailedException`.
-    #[error("group `{group}` did not take the offsets: {reason}")]
+    #[error("group `{group}` rejected the offsets: {reason}")]
     CommitFailed {
         /// The group.
         group: String,
@@ -71,10 +71,9 @@ pub enum ConsumeError {
         /// The error of the read.
         source: Arc<Error>,
     },
-    /// User-supplied code that the consumer called has panicked. The consumer goes on: poll again.
-    #[error(
-        "{callback} has panicked: {message}; the consumer goes on as if it had returned: poll again"
-    )]
+    /// User-supplied code that the consumer called has panicked. The consumer can still be used:
+    /// poll again.
+    #[error("{callback} has panicked: {message}; the consumer can still be used: poll again")]
     CallbackPanicked {
         /// The kind of callback.
         callback: &'static str,
@@ -90,8 +89,7 @@ pub enum ConsumeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The group rejected the commit: partitions have been assigned anew, or another consumer has
-    /// taken over.
+    /// The group rejected the commit: it has rebalanced, or another consumer has taken over.
     #[error("{0}")]
     Group(GroupError),
     /// The consumer is a member of the group, and another member has the partition.
@@ -123,16 +121,18 @@ pub enum CommitError {
         /// The partition.
         partition: u32,
     },
-    /// The metadata of an offset are too long. Kafka: `OffsetMetadataTooLarge`.
-    #[error("its metadata has {bytes} bytes, and {limit} is the most there may be; shorten it")]
+    /// The metadata of an offset is too long. Kafka: `OffsetMetadataTooLarge`.
+    #[error("its metadata has {bytes} bytes, and the limit is {limit}; shorten it")]
     MetadataTooLarge {
         /// The length in bytes.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// Offsets above this cannot be in a log.
-    #[error("there is no offset {offset}; commit the offset of the next record to read")]
+    /// The offset is higher than any offset of a log.
+    #[error(
+        "offset {offset} is higher than any offset of a log; commit the offset of the next record to read"
+    )]
     InvalidOffset {
         /// The offset.
         offset: Offset,

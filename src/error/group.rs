@@ -21,7 +21,7 @@ pub enum GroupError {
     /// The call is from an old generation of the group. Kafka: `IllegalGenerationException`, and
     /// for commits `CommitFailedException`.
     #[error(
-        "generation {given} is not the group's, which is {current}: partitions have been assigned anew; poll again, and leave to others what was assigned before"
+        "generation {given} is not the group's, which is {current}: the group has rebalanced; poll again, and stop processing the partitions assigned before"
     )]
     IllegalGeneration {
         /// The given value.
@@ -31,19 +31,19 @@ pub enum GroupError {
     },
     /// Another consumer has taken over the instance id. Kafka: `FencedInstanceIdException`.
     #[error(
-        "another has joined with the instance id `{instance_id}` and taken over; close this one, or give it an instance id of its own"
+        "another consumer has joined with the instance id `{instance_id}` and taken over; close this one, or choose another instance id for it"
     )]
     FencedInstanceId {
         /// The instance id.
         instance_id: String,
     },
-    /// The group is assigning its partitions anew. Kafka: `RebalanceInProgressException`.
-    #[error("partitions are about to be assigned anew; poll again")]
+    /// The group is rebalancing. Kafka: `RebalanceInProgressException`.
+    #[error("the group is rebalancing; poll again")]
     RebalanceInProgress,
     /// The member has no assignor or protocol type in common with the group.
     /// Kafka: `InconsistentGroupProtocolException`.
     #[error(
-        "the members of the group have no protocol in common with what was offered: {reason}; offer one that all members support"
+        "the consumer has no protocol in common with the other members of the group: {reason}; choose one that all members support"
     )]
     InconsistentGroupProtocol {
         /// The difference.
@@ -52,7 +52,7 @@ pub enum GroupError {
     /// The session timeout is outside of the store's bounds.
     /// Kafka: `InvalidSessionTimeoutException`.
     #[error(
-        "`session_timeout` is {given:?}, and the store takes {least:?} to {most:?}; choose one of these, or change the store's `GroupCoordinatorConfig::session_timeout_bounds`"
+        "`session_timeout` is {given:?}, and the store allows {least:?} to {most:?}; choose one in that range, or change the store's `GroupCoordinatorConfig::session_timeout_bounds`"
     )]
     InvalidSessionTimeout {
         /// The given value.
@@ -64,7 +64,7 @@ pub enum GroupError {
     },
     /// The group is full. Kafka: `GroupMaxSizeReachedException`.
     #[error(
-        "the group has {limit} members, which is the most it may have; close a consumer of it first, or raise `GroupCoordinatorConfig::max_members`"
+        "the group has {limit} members, which is its limit; close one of its consumers first, or raise `GroupCoordinatorConfig::max_members`"
     )]
     GroupMaxSizeReached {
         /// The limit.
@@ -85,7 +85,7 @@ pub enum GroupError {
         group: String,
     },
     /// The group does not exist. Kafka: `GroupIdNotFoundException`.
-    #[error("there is no group `{group}`: nobody has joined it, and nothing is committed for it")]
+    #[error("there is no group `{group}`: it has no members and no committed offsets")]
     UnknownGroup {
         /// The group.
         group: String,
@@ -102,7 +102,7 @@ pub enum GroupError {
     },
     /// The group has committed no offset for the partition that could be shifted.
     #[error(
-        "nothing is committed for partition {partition} of `{topic}`, so there is nothing to shift; name an offset"
+        "nothing is committed for partition {partition} of `{topic}`, so there is no offset to shift; choose an offset"
     )]
     NoCommittedOffset {
         /// The topic.

@@ -1,11 +1,11 @@
-//! Which log an error is about, and what can be done about it there.
+//! The location of the log in an error, and the remedies that depend on it.
 
 use crate::types::Timestamp;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The log that an error is about: its directory, and its topic and partition if a
+/// The location of the log in an error: its directory, and its topic and partition if a
 /// [`Store`](crate::Store) opened it.
 ///
 /// It displays as the directory. A clone shares it.
@@ -75,7 +75,7 @@ pub enum CloseReason {
     Reopened,
 }
 
-/// The way out for a closed log.
+/// The remedy for a closed log.
 pub(super) struct Closed<'a>(pub(super) &'a LogLocation, pub(super) CloseReason);
 
 impl fmt::Display for Closed<'_> {
@@ -86,7 +86,7 @@ impl fmt::Display for Closed<'_> {
                 write!(f, "log {log} was closed with its store; open the store again")
             }
             (CloseReason::TopicDeleted, Some((topic, _))) => {
-                write!(f, "log {log} is gone: topic `{topic}` was deleted")
+                write!(f, "log {log} was deleted with topic `{topic}`")
             }
             (CloseReason::Reopened, Some((topic, number))) => write!(
                 f,
@@ -101,7 +101,7 @@ impl fmt::Display for Closed<'_> {
     }
 }
 
-/// The way out for a log that stopped accepting writes.
+/// The remedy for a log that stopped accepting writes.
 pub(super) struct Recover<'a>(pub(super) &'a LogLocation);
 
 impl fmt::Display for Recover<'_> {
@@ -147,7 +147,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// Which setting keeps a timestamp out of its range.
+/// The setting that a timestamp out of range violates.
 pub(super) struct TimeLimit(pub(super) Timestamp, pub(super) Timestamp);
 
 impl fmt::Display for TimeLimit {
@@ -155,7 +155,7 @@ impl fmt::Display for TimeLimit {
         let TimeLimit(timestamp, earliest) = *self;
         let side = match timestamp < earliest {
             true if earliest.as_millis() <= 0 => {
-                return f.write_str("leave it out, or give a time since 1970");
+                return f.write_str("omit it, or choose a time since 1970");
             }
             true => "before",
             false => "after",

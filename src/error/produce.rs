@@ -1,4 +1,4 @@
-//! Why a record could not be produced.
+//! The errors of producers.
 
 use crate::error::{Error, ErrorKind};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub enum ProduceError {
         option: &'static str,
     },
     /// The buffer was full for as long as `send` may wait. Kafka: `BufferExhaustedException`.
-    #[error("{}", NoRoom(*.waited, *.buffer_bytes, .cause.as_deref()))]
+    #[error("{}", FullBuffer(*.waited, *.buffer_bytes, .cause.as_deref()))]
     BufferFull {
         /// How long `send` waited.
         waited: Duration,
@@ -36,7 +36,7 @@ pub enum ProduceError {
         /// The error of the last write to the partition, if that is the cause.
         cause: Option<Arc<Error>>,
     },
-    /// The record could not be written within the delivery timeout, in spite of retries.
+    /// The record was not written within the delivery timeout, in spite of retries.
     /// Kafka: `TimeoutException`.
     #[error(
         "not written to partition {partition} of `{topic}` within {timeout:?}: {cause}; send it again, or raise `delivery_timeout`"
@@ -64,34 +64,36 @@ pub enum ProduceError {
         partitions: u32,
     },
     /// A partitioner panicked; the record was not sent.
-    #[error("the partitioner panicked over a record for `{topic}`: the record was not sent")]
+    #[error("the partitioner panicked on a record for `{topic}`: the record was not sent")]
     PartitionerPanicked {
         /// The topic.
         topic: Arc<str>,
     },
     /// The producer was closed, or dropped, before the record was written.
-    #[error("the producer was closed before the record was written: give `close` more time")]
+    #[error(
+        "the producer was closed before the record was written: close it with a longer timeout"
+    )]
     Aborted,
     /// The producer was closed before this call. Kafka: `IllegalStateException`.
     #[error("the producer is closed: create a new one with `Store::producer`")]
     Closed,
 }
 
-/// Why a buffer is full, and the way out: a larger one helps only if writing works.
-struct NoRoom<'a>(Duration, u64, Option<&'a Error>);
+/// The reason why a buffer is full, and the remedy: a larger buffer helps only if writes succeed.
+struct FullBuffer<'a>(Duration, u64, Option<&'a Error>);
 
-impl std::fmt::Display for NoRoom<'_> {
+impl std::fmt::Display for FullBuffer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let NoRoom(waited, buffer_bytes, cause) = self;
+        let FullBuffer(waited, buffer_bytes, cause) = self;
         if let Some(cause) = cause {
-            write!(f, "writing fails ({cause}), so there was ")?;
+            write!(f, "writes fail ({cause}), so there was ")?;
         }
         write!(
             f,
             "no room for the record within {waited:?}: {buffer_bytes} bytes wait to be written; "
         )?;
         f.write_str(match cause {
-            Some(_) => "send it again when writing works",
+            Some(_) => "send it again when writes succeed",
             None => "try again, or raise `buffer_bytes` or `max_block`",
         })
     }

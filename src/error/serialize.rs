@@ -1,4 +1,4 @@
-//! Why a value cannot become bytes, or bytes a value.
+//! The errors of serializers and deserializers.
 
 use crate::error::ErrorKind;
 use crate::types::Offset;
@@ -71,7 +71,7 @@ pub struct SerializeError {
 }
 
 impl SerializeError {
-    /// Creates an error with this reason, such as one of a library that writes a format.
+    /// Creates an error with this reason, such as the error of a library that writes a format.
     pub fn new(reason: impl fmt::Display) -> SerializeError {
         SerializeError { reason: reason.to_string() }
     }
@@ -92,7 +92,7 @@ pub enum DeserializeError {
         found: usize,
     },
     /// The record has null, and the type has no value for null.
-    #[error("expected {expected}, found null; where that may be, take an `Option`")]
+    #[error("expected {expected}, found null; use an `Option` if null is valid")]
     Null {
         /// The type.
         expected: &'static str,

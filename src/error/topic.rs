@@ -1,4 +1,4 @@
-//! Why something cannot be done with a topic.
+//! The errors of topics.
 
 use crate::error::ErrorKind;
 use crate::topic_name::CONSUMER_OFFSETS;
@@ -16,7 +16,7 @@ pub enum TopicError {
         topic: String,
     },
     /// The topic already exists. Kafka: `TopicExistsException`.
-    #[error("there is a topic `{topic}` already: use it, or take another name")]
+    #[error("topic `{topic}` already exists: use it, or choose another name")]
     Exists {
         /// The name of the topic.
         topic: String,
@@ -52,9 +52,10 @@ pub enum TopicError {
         /// The reason.
         reason: &'static str,
     },
-    /// The directory of a partition is gone: it was there before, or `topic.properties` counts it.
+    /// The directory of a partition is missing: it existed before, or `topic.properties` counts
+    /// it.
     #[error(
-        "the directory of partition {partition} of topic `{topic}`, which has {partitions}, is gone: restore it, or open the store with `OfflinePartitions::DamagedOrMissing` to use the others"
+        "the directory of partition {partition} of topic `{topic}`, which has {partitions}, is missing: restore it, or open the store with `OfflinePartitions::DamagedOrMissing` to use the others"
     )]
     MissingPartition {
         /// The topic.
@@ -64,9 +65,9 @@ pub enum TopicError {
         /// The number of partitions of the topic.
         partitions: u32,
     },
-    /// All directories of the topic are gone, although it was there when the store was closed.
+    /// All directories of the topic are missing, although it existed when the store was closed.
     #[error(
-        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or open the store once with `OnCorruption::Quarantine` to go on without the topic"
+        "topic `{topic}` existed when the store was closed, and its directories are missing: restore them, or open the store once with `OnCorruption::Quarantine` to continue without the topic"
     )]
     Missing {
         /// The topic.
@@ -104,7 +105,7 @@ pub enum TopicError {
     Spread {
         /// The topic.
         topic: String,
-        /// The reason why all of them are needed, and the way out.
+        /// The reason why all of them are needed, and the remedy.
         reason: &'static str,
     },
     /// The topic is internal to the store or a broker.
@@ -144,7 +145,7 @@ pub enum TopicError {
     },
 }
 
-/// The way out for a missing topic.
+/// The remedy for a missing topic.
 struct WayToTopic<'a>(&'a str);
 
 impl fmt::Display for WayToTopic<'_> {
@@ -152,14 +153,14 @@ impl fmt::Display for WayToTopic<'_> {
         f.write_str(match self.0 {
             CONSUMER_OFFSETS => "the store creates it with the first consumer of a group",
             topic if topic.starts_with("__") => {
-                "it may be one that brokers keep for themselves; `topics` lists those there are"
+                "it may be an internal topic of brokers; `topics` lists the topics of the store"
             }
-            _ => "`topics` lists those there are, and `Store::create_topic` creates one",
+            _ => "`topics` lists the topics of the store, and `Store::create_topic` creates one",
         })
     }
 }
 
-/// The way out for an offline partition.
+/// The remedy for an offline partition.
 struct WayOnline<'a>(&'a str, u32, ErrorKind);
 
 impl fmt::Display for WayOnline<'_> {
@@ -169,11 +170,11 @@ impl fmt::Display for WayOnline<'_> {
             ErrorKind::Busy => f.write_str("try again"),
             ErrorKind::Corrupt => write!(
                 f,
-                "`Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)` opens it once it is restored, and with `OnCorruption::Quarantine` sets the damage aside"
+                "`Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)` opens it once it is restored, and with `OnCorruption::Quarantine` quarantines the damage"
             ),
             _ => write!(
                 f,
-                "when that is mended, call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`"
+                "after the repair, call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`"
             ),
         }
     }
@@ -185,7 +186,7 @@ impl fmt::Display for Nearest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(key) => write!(f, "did you mean `{key}`?"),
-            None => f.write_str("`TopicConfig::entries` lists those that they have"),
+            None => f.write_str("`TopicConfig::entries` lists the valid settings"),
         }
     }
 }

@@ -292,7 +292,7 @@ mod tests {
         );
         assert_eq!(
             refused::<String>(None),
-            "expected a string, found null; where that may be, take an `Option`"
+            "expected a string, found null; use an `Option` if null is valid"
         );
         assert_eq!(refused::<()>(five), "expected null, found 5 bytes");
         assert_eq!(
