@@ -597,7 +597,7 @@ mod tests {
 
     /// Topics come and go for as long as a store is open, which may be for years.
     #[test]
-    fn nothing_is_kept_of_deleted_topics() {
+    fn forget_leaves_nothing_of_deleted_topics() {
         let dir = Dir::new(Arc::new(MemFs::new()), "/".into(), EventSink::default(), true);
         let checkpoints = DataCheckpoints::open(&Arc::new(dir), false).unwrap();
         checkpoints.commit([]).unwrap();
