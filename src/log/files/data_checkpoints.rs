@@ -1,4 +1,4 @@
-//! The checkpoints of all logs of a data directory: a line each in Kafka's files.
+//! The checkpoints of all logs of a data directory: one line for each log in Kafka's files.
 //!
 //! Reads are answered from memory. A value that is set is in the file before the call returns.
 //! Calls that arrive while the file is written share the next write. The values of logs that are
