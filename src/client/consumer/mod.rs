@@ -420,9 +420,9 @@ impl Consumer {
     /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
     /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) for an offset below the start
     ///   or above the end of the partition.
-    /// - [`ConsumeError::Partition`] if its log is closed or offline, or its topic was deleted. The
-    ///   error is [retryable](crate::Error::is_retryable) while the partition is
-    ///   [being reopened](Store::reopen_partition).
+    /// - [`ConsumeError::Partition`] if its log is closed or offline, or its topic was deleted.
+    ///   The error is [retryable](crate::Error::is_retryable) while the partition is [being
+    ///   reopened](Store::reopen_partition).
     pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
         let (index, to) = (self.assigned(partition)?, to.into());
         loop {
