@@ -234,7 +234,7 @@ impl ProducerInner {
     }
 
     /// Rejects records from now on. Returns false if the producer was closed before.
-    pub(super) fn shut(&self) -> bool {
+    pub(super) fn close(&self) -> bool {
         let _listed = self.listed.lock();
         self.context.set_closed()
     }

@@ -119,7 +119,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.inner.shut() {
+        if self.inner.close() {
             self.inner.end(true);
         }
     }
@@ -335,7 +335,7 @@ impl Producer {
 
     fn close_until(self, timeout: Option<Duration>) -> Result<()> {
         let inner = &self.handle.inner;
-        if !inner.shut() {
+        if !inner.close() {
             return Err(ProduceError::Closed.into());
         }
         let flushed = inner.flush(timeout);

@@ -91,7 +91,7 @@ fn sequence_wraps_to_zero_in_log() {
 }
 
 #[test]
-fn lost_records_are_reported_with_acks_none() {
+fn lost_records_reported_with_acks_none() {
     let (listener, store, topic) = store_with_panics(0);
     let config = ProducerConfig::default().acks(Acks::None).linger(Duration::from_secs(60));
     let producer = store.producer(config).unwrap();
@@ -178,7 +178,7 @@ fn dropped_producer_ends_thread_and_queues() {
 /// A sender that has found a topic when it is deleted and created again does not use the entry
 /// that it has found: the records of two entries of one topic would not be in one order.
 #[test]
-fn topic_is_looked_up_again_when_retired() {
+fn retired_topic_is_looked_up_again() {
     let (_, store, _) = store_with_panics(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let inner = &producer.handle.inner;

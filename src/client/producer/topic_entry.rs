@@ -112,7 +112,7 @@ impl TopicEntry {
         self.version.load(Ordering::Acquire) == RETIRED
     }
 
-    /// Lets go of its logs. What was gathered for them fails.
+    /// Drops the logs. Batches that wait for them fail.
     pub(super) fn release_logs(&self, context: &ProducerContext) {
         let mut seen = self.logs.lock();
         self.set_logs(&[], context);
