@@ -14,7 +14,7 @@ use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Log;
 use crate::random::SplitMix64;
-use crate::store::topic::{Slot, Topic};
+use crate::store::topic::{PartitionState, Topic};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -166,9 +166,12 @@ impl TopicEntry {
         let Some(topic) = topic.filter(|_| !unavailable.is_empty()) else {
             return self.set_logs(open, context);
         };
-        let log = |slot: &Slot| if let Slot::Open(log) = slot { Some(log.clone()) } else { None };
-        let logs: Vec<Option<Log>> = topic.slots().iter().map(log).collect();
-        let partitions = topic.numbered().into_iter().map(|(number, _)| number).collect();
+        let log = |state: &PartitionState| {
+            if let PartitionState::Open(log) = state { Some(log.clone()) } else { None }
+        };
+        let logs: Vec<Option<Log>> = topic.partition_states().iter().map(log).collect();
+        let partitions =
+            topic.numbered_partitions().into_iter().map(|(number, _)| number).collect();
         *self.usable.lock() =
             Arc::new(UsablePartitions { partitions, unavailable, is_spread: topic.is_spread() });
         self.replace_logs(&logs, SOME_UNUSABLE, context);
