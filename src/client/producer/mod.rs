@@ -304,7 +304,7 @@ impl Producer {
     /// `timeout`.
     ///
     /// A batch that another thread is writing by then cannot be given up: its handles tell whether
-    /// it was written. CallbackThread that have not been called by then are called later.
+    /// it was written. Callbacks that have not been called by then are called later.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 /// let context = DeserializeContext::new("orders", RecordPart::Value, &headers);
 /// assert_eq!(Json::deserialize(bytes.as_ref(), &context)?, order);
 /// let refused = Json::<Order>::deserialize(Some(&"{}".into()), &context).unwrap_err();
-/// assert_eq!(refused.to_string(), "expected JSON, found 2 bytes that are not: missing field `id` at line 1 column 2");
+/// assert_eq!(refused.to_string(), "2 bytes are not JSON: missing field `id` at line 1 column 2");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -67,7 +67,7 @@ use bytes::Bytes;
 /// let context = DeserializeContext::new("prices", RecordPart::Value, &headers);
 /// assert_eq!(Price::deserialize(bytes.as_ref(), &context), Ok(price));
 /// let refused = Price::deserialize(Some(&Bytes::from("free")), &context).unwrap_err();
-/// assert_eq!(refused.to_string(), "expected a price, found 4 bytes that are not: no number and word");
+/// assert_eq!(refused.to_string(), "4 bytes are not a price: no number and word");
 /// # Ok::<(), annals::SerializeError>(())
 /// ```
 pub trait Serialize {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// It is an error that names the record and the problem, and it contains the record as it is
 /// stored. `?` converts it into an [`Error::Serialization`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}", record.offset)]
+#[error("cannot deserialize the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}", record.offset)]
 #[non_exhaustive]
 pub struct PoisonRecord {
     /// The topic.
