@@ -93,8 +93,7 @@ pub enum ConsumeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The group rejected the commit: its partitions were reassigned, or another consumer has
-    /// taken over.
+    /// The group rejected the commit: it has rebalanced, or another consumer has taken over.
     #[error("{0}")]
     Group(GroupError),
     /// The consumer is a member of the group, and another member has the partition.
@@ -126,7 +125,7 @@ pub enum CommitError {
         /// The partition.
         partition: u32,
     },
-    /// The metadata of an offset are too long. Kafka: `OffsetMetadataTooLarge`.
+    /// The metadata of an offset is too long. Kafka: `OffsetMetadataTooLarge`.
     #[error("the metadata of an offset has {bytes} bytes, but the limit is {limit}; shorten it")]
     MetadataTooLarge {
         /// The length in bytes.

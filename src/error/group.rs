@@ -21,7 +21,7 @@ pub enum GroupError {
     /// The call is from an old generation of the group. Kafka: `IllegalGenerationException`, and
     /// for commits `CommitFailedException`.
     #[error(
-        "the call is from generation {given}, but the group is at generation {current}, so its partitions were reassigned; poll again, and commit only for partitions from `assignment()`"
+        "the call is from generation {given}, but the group is at generation {current}, because it has rebalanced; poll again, and stop processing the partitions assigned before"
     )]
     IllegalGeneration {
         /// The given value.
@@ -37,13 +37,13 @@ pub enum GroupError {
         /// The instance id.
         instance_id: String,
     },
-    /// The group is reassigning its partitions. Kafka: `RebalanceInProgressException`.
-    #[error("the group is reassigning its partitions; poll again")]
+    /// The group is rebalancing. Kafka: `RebalanceInProgressException`.
+    #[error("the group is rebalancing; poll again")]
     RebalanceInProgress,
     /// The member has no assignor or protocol type in common with the group.
     /// Kafka: `InconsistentGroupProtocolException`.
     #[error(
-        "the members of the group have no protocol in common with this one: {reason}; choose one that all members support"
+        "the consumer has no protocol in common with the other members of the group: {reason}; choose one that all members support"
     )]
     InconsistentGroupProtocol {
         /// The difference.

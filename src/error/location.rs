@@ -1,11 +1,11 @@
-//! The log that an error is about, and the ways out there.
+//! The location of the log in an error, and the remedies that depend on it.
 
 use crate::types::Timestamp;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The log that an error is about: its directory, and its topic and partition if a
+/// The location of the log in an error: its directory, and its topic and partition if a
 /// [`Store`](crate::Store) opened it.
 ///
 /// It is displayed as the path of the directory. Clones are cheap.
@@ -75,7 +75,7 @@ pub enum CloseReason {
     Reopened,
 }
 
-/// The way out for a closed log.
+/// The remedy for a closed log.
 pub(super) struct Closed<'a>(pub(super) &'a LogLocation, pub(super) CloseReason);
 
 impl fmt::Display for Closed<'_> {
@@ -104,7 +104,7 @@ impl fmt::Display for Closed<'_> {
     }
 }
 
-/// The way out for a log that stopped accepting writes.
+/// The remedy for a log that stopped accepting writes.
 pub(super) struct Recover<'a>(pub(super) &'a LogLocation);
 
 impl fmt::Display for Recover<'_> {
@@ -158,7 +158,7 @@ impl fmt::Display for TimeLimit {
         let TimeLimit(timestamp, earliest) = *self;
         let side = match timestamp < earliest {
             true if earliest.as_millis() <= 0 => {
-                return f.write_str("leave it out, or set a time since 1970");
+                return f.write_str("omit it, or choose a time since 1970");
             }
             true => "before",
             false => "after",

@@ -1,4 +1,4 @@
-//! The errors of the crate, with the way out of each.
+//! The errors of the crate, with the remedy for each.
 
 mod consume;
 mod corruption;
@@ -39,7 +39,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The error of a failed call. Its [`kind`](Error::kind) tells how to react.
 ///
-/// Every message names the failure, its place, and the way out. A failed call never leaves the log
+/// Every message names the failure, its place, and the remedy. A failed call never leaves the log
 /// in an intermediate state: it has changed nothing, or its documentation describes the state.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

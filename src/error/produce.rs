@@ -29,7 +29,7 @@ pub enum ProduceError {
     },
     /// The buffer stayed full for the whole time that `send` may wait.
     /// Kafka: `BufferExhaustedException`.
-    #[error("{}", NoRoom(*.waited, *.buffer_bytes, .cause.as_deref()))]
+    #[error("{}", FullBuffer(*.waited, *.buffer_bytes, .cause.as_deref()))]
     BufferFull {
         /// How long `send` waited.
         waited: Duration,
@@ -84,11 +84,11 @@ pub enum ProduceError {
 }
 
 /// Why a buffer is full, and the way out: a larger buffer helps only if writes succeed.
-struct NoRoom<'a>(Duration, u64, Option<&'a Error>);
+struct FullBuffer<'a>(Duration, u64, Option<&'a Error>);
 
-impl std::fmt::Display for NoRoom<'_> {
+impl std::fmt::Display for FullBuffer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let NoRoom(waited, buffer_bytes, cause) = self;
+        let FullBuffer(waited, buffer_bytes, cause) = self;
         write!(
             f,
             "the buffer of {buffer_bytes} bytes had no room for the record within {waited:?}"

@@ -144,7 +144,7 @@ pub enum TopicError {
     },
 }
 
-/// The way out for a missing topic.
+/// The remedy for a missing topic.
 struct WayToTopic<'a>(&'a str);
 
 impl fmt::Display for WayToTopic<'_> {
@@ -159,7 +159,7 @@ impl fmt::Display for WayToTopic<'_> {
     }
 }
 
-/// The way out for an offline partition.
+/// The remedy for an offline partition.
 struct WayOnline<'a>(&'a str, u32, ErrorKind);
 
 impl fmt::Display for WayOnline<'_> {
