@@ -39,7 +39,7 @@ use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result, TopicError};
 use crate::event::EventSink;
 use crate::group::config::GroupCoordinatorConfig;
-use crate::group::membership::{Group, Step};
+use crate::group::membership::{Group, GroupStep};
 use crate::group::offsets::partition_for;
 use crate::group::shard::{Now, Shard};
 use crate::log::{Log, Maintainer};
@@ -61,14 +61,14 @@ pub(crate) struct Coordinator {
     events: EventSink,
     /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
-    pub(super) partitions: Vec<Partition>,
+    pub(super) partitions: Vec<GroupPartition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
     pub(super) started_at: Timestamp,
     pub(super) next_member: AtomicU64,
 }
 
 #[derive(Debug)]
-pub(super) struct Partition {
+pub(super) struct GroupPartition {
     pub(super) number: u32,
     /// `None` until it was read. Taken with no other lock of the crate held but that of changes to
     /// topics; held while its log is appended to.
@@ -91,7 +91,7 @@ impl Coordinator {
         events: EventSink,
         maintainer: Option<Maintainer>,
     ) -> Coordinator {
-        let partition = |number| Partition { number, shard: Mutex::new(None) };
+        let partition = |number| GroupPartition { number, shard: Mutex::new(None) };
         Coordinator {
             config,
             events,
@@ -109,7 +109,7 @@ impl Coordinator {
     }
 
     /// The partition that a group is kept in.
-    pub(super) fn partition(&self, group: &str) -> Result<&Partition> {
+    pub(super) fn partition(&self, group: &str) -> Result<&GroupPartition> {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let number = partition_for(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
@@ -117,14 +117,14 @@ impl Coordinator {
     }
 
     /// The log of a partition, unless that is offline.
-    pub(super) fn log(&self, partition: &Partition) -> Result<Log> {
+    pub(super) fn log(&self, partition: &GroupPartition) -> Result<Log> {
         self.logs.log(partition.number)
     }
 
     /// Does something with what is in a partition.
     pub(super) fn with_shard<T>(
         &self,
-        partition: &Partition,
+        partition: &GroupPartition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
         let work = || {
@@ -151,7 +151,7 @@ impl Coordinator {
     /// Does the work unless the partition is empty, without reading it for that.
     pub(super) fn with_shard_unless_empty<T: Default>(
         &self,
-        partition: &Partition,
+        partition: &GroupPartition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
         let slot = partition.shard.lock();
@@ -183,7 +183,7 @@ impl Coordinator {
     fn load_or_continue<'a>(
         &self,
         slot: &'a mut MutexGuard<'_, Option<Shard>>,
-        partition: &Partition,
+        partition: &GroupPartition,
         now: Now,
     ) -> Result<&'a mut Shard> {
         match &mut **slot {
@@ -207,7 +207,7 @@ impl Coordinator {
     pub(super) fn step<T>(
         &self,
         group: &str,
-        call: impl FnOnce(&mut Group, Duration) -> Step<T>,
+        call: impl FnOnce(&mut Group, Duration) -> GroupStep<T>,
     ) -> Result<Result<T, GroupError>> {
         let partition = self.partition(group)?;
         let (result, wakers) = self.with_shard(partition, |shard, now| {

@@ -3,7 +3,7 @@
 use crate::error::{GroupError, Result};
 use crate::group::coordinator::Coordinator;
 use crate::group::hosted_group::MemberMailbox;
-use crate::group::membership::{Answer, Caller, Join, JoinAs, Step};
+use crate::group::membership::{Answer, Caller, GroupStep, Join, JoinAs};
 use crate::notify::wake_all;
 use crate::sync::atomic::Ordering;
 use crate::types::LogicalTime;
@@ -71,7 +71,7 @@ impl Coordinator {
     /// Returns the answer that the member waits for, if it is there.
     pub(crate) fn take_answer(&self, group: &str, caller: Caller<'_>) -> Result<Option<Answer>> {
         let partition = self.partition(group)?;
-        self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
+        self.step(group, |group, now| GroupStep { result: Ok(()), changes: group.tick(now) })??;
         let found = self.with_shard(partition, |shard, _| {
             let hosted = shard.groups.get_mut(group);
             let mailbox = hosted.and_then(|hosted| hosted.mailboxes.get_mut(caller.member_id));

@@ -9,7 +9,7 @@ use crate::store::topic::{PartitionState, Topic, TopicInner};
 use crate::store::topic_properties::TopicState;
 use crate::store::topics::Store;
 use crate::uuid::TopicId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A partition to be opened.
@@ -23,6 +23,16 @@ struct TopicToOpen<'a> {
     found: &'a FoundTopic,
     id: TopicId,
     config: LogConfig,
+}
+
+/// The result of opening partitions.
+#[derive(Default)]
+struct Opened<'a> {
+    states: BTreeMap<&'a str, Vec<PartitionState>>,
+    /// The logs that took over the checkpoints beside their segments.
+    with_own_checkpoints: Vec<Log>,
+    /// The first error that fails the opening of the store.
+    failed: Option<Error>,
 }
 
 /// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is
@@ -45,57 +55,73 @@ impl Store {
         *inner.unknown.write() = unknown;
         let prepare = |topic| self.prepare(topic);
         let prepared: Vec<TopicToOpen<'_>> = found.iter().map(prepare).collect::<Result<_>>()?;
-        let jobs: Vec<PartitionToOpen<'_>> = prepared
-            .iter()
-            .flat_map(|topic| {
-                (0..topic.found.config.partitions)
-                    .map(move |number| PartitionToOpen { topic, number })
-            })
-            .collect();
-        let opened = inner.in_parallel(&jobs, |job| self.open_or_offline(job));
-        let mut states: BTreeMap<&str, Vec<PartitionState>> = BTreeMap::new();
-        let (mut with_own_checkpoints, mut failed) = (Vec::new(), None);
-        for (PartitionToOpen { topic, .. }, opened) in jobs.iter().zip(opened) {
-            let states = states.entry(&topic.found.name).or_default();
-            match opened {
-                Ok((state, own)) => {
-                    with_own_checkpoints.extend(own);
-                    states.push(state);
-                }
-                Err(error) => {
-                    states.push(PartitionState::offline(&error));
-                    failed = failed.or(Some(error));
-                }
-            }
-        }
-        {
-            let mut topics = inner.topics.write();
-            for TopicToOpen { found, id, .. } in &prepared {
-                let name: Arc<str> = found.name.as_str().into();
-                let states = states.remove(&*found.name).unwrap_or_default();
-                let topic = TopicInner::new(Arc::clone(&name), *id, states, found.config.clone());
-                topics.insert(name, Arc::new(topic));
-            }
-        }
+        let Opened { states, with_own_checkpoints, failed } = self.open_partitions(&prepared);
+        self.publish(&prepared, states);
         if let Some(error) = failed {
             return Err(error);
         }
         inner.checkpoints.unmark()?;
         self.persist_opening(&found, with_own_checkpoints)?;
+        self.finish_deletions(deleting)?;
+        inner.directory.dir.fill_reserve();
+        self.topics()
+            .iter()
+            .try_for_each(|topic| self.register_with_maintainer(&topic.partitions()))
+    }
+
+    /// Opens the partitions of these topics, several at once.
+    fn open_partitions<'a>(&self, topics: &'a [TopicToOpen<'_>]) -> Opened<'a> {
+        let jobs: Vec<PartitionToOpen<'_>> = topics
+            .iter()
+            .flat_map(|topic| {
+                let numbers = 0..topic.found.config.partitions;
+                numbers.map(move |number| PartitionToOpen { topic, number })
+            })
+            .collect();
+        let done = self.inner().in_parallel(&jobs, |job| self.open_or_offline(job));
+        let mut opened = Opened::default();
+        for (PartitionToOpen { topic, .. }, done) in jobs.iter().zip(done) {
+            let states = opened.states.entry(&topic.found.name).or_default();
+            match done {
+                Ok((state, own)) => {
+                    opened.with_own_checkpoints.extend(own);
+                    states.push(state);
+                }
+                Err(error) => {
+                    states.push(PartitionState::offline(&error));
+                    opened.failed = opened.failed.or(Some(error));
+                }
+            }
+        }
+        opened
+    }
+
+    /// Lets the store find these topics.
+    fn publish(&self, opened: &[TopicToOpen<'_>], mut states: BTreeMap<&str, Vec<PartitionState>>) {
+        let mut topics = self.inner().topics.write();
+        for TopicToOpen { found, id, .. } in opened {
+            let name: Arc<str> = found.name.as_str().into();
+            let states = states.remove(&*found.name).unwrap_or_default();
+            let topic = TopicInner::new(Arc::clone(&name), *id, states, found.config.clone());
+            topics.insert(name, Arc::new(topic));
+        }
+    }
+
+    /// Finishes the deletions that a crash has interrupted.
+    fn finish_deletions(&self, deleting: Vec<(String, BTreeSet<u32>)>) -> Result<()> {
+        let inner = self.inner();
         for (topic, partitions) in deleting {
             let groups = self.existing_coordinator()?;
             let count = partitions.last().map_or(0, |last| last.saturating_add(1));
             inner.interrupted.lock().insert(topic.clone(), count);
-            // All others can be used. It is tried again when the name is, or at the next opening.
+            // The other topics can be used. The next call with this name, or the next opening,
+            // tries again.
             if let Err(error) = self.finish_deletion(&topic, groups.as_deref()) {
                 let (path, error) = (inner.directory.partition_path(&topic, 0), error.to_string());
                 inner.directory.dir.events.emit(&Event::CleanupFailed { path, error });
             }
         }
-        inner.directory.dir.fill_reserve();
-        self.topics()
-            .iter()
-            .try_for_each(|topic| self.register_with_maintainer(&topic.partitions()))
+        Ok(())
     }
 
     /// The marker of a clean shutdown knows the topics that there were. No log can tell that all

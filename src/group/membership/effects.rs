@@ -10,7 +10,7 @@ use std::time::Duration;
 /// after a deadline.
 #[derive(Debug)]
 #[must_use = "members may wait for what is in it"]
-pub(crate) struct Step<T> {
+pub(crate) struct GroupStep<T> {
     pub(crate) result: Result<T, GroupError>,
     pub(crate) changes: Changes,
 }

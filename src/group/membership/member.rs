@@ -34,7 +34,7 @@ enum Polling {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Member {
+pub(super) struct GroupMember {
     pub(super) instance_id: Option<String>,
     pub(super) client_id: String,
     pub(super) client_host: String,
@@ -54,9 +54,9 @@ pub(super) struct Member {
     polling: Polling,
 }
 
-impl Member {
-    pub(super) fn new(join: Join, number: u64, now: Duration) -> Member {
-        let mut member = Member {
+impl GroupMember {
+    pub(super) fn new(join: Join, number: u64, now: Duration) -> GroupMember {
+        let mut member = GroupMember {
             instance_id: join.instance_id.clone(),
             client_id: join.client_id.clone(),
             client_host: join.client_host.clone(),

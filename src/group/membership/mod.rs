@@ -13,7 +13,7 @@
 //! ```
 //!
 //! [`Group`] implements this without threads and without a clock: each call gets the monotonic
-//! time, and returns a [`Step`] with the answers to members. The answer to a join or a sync comes
+//! time, and returns a [`GroupStep`] with the answers to members. The answer to a join or a sync comes
 //! with its own step or a later one. A member waits for one answer at a time: a valid call
 //! replaces an earlier one. Between calls, [`Group::tick`] does the work that is due at
 //! [`Group::next_deadline`]. Each call does that first, so a late tick does no harm.
@@ -61,13 +61,13 @@ mod tests;
 
 pub(crate) use crate::error::GroupError;
 pub(crate) use config::GroupConfig;
-pub(crate) use effects::{Answer, Changes, Joined, JoinedMember, Removal, Step};
+pub(crate) use effects::{Answer, Changes, GroupStep, Joined, JoinedMember, Removal};
 pub(crate) use request::{Caller, Committer, Join, JoinAs, Protocol};
 pub(crate) use snapshot::CONSUMER;
 pub use state::GroupState;
 
 use bytes::Bytes;
-use member::{Awaits, Member};
+use member::{Awaits, GroupMember};
 use state::Phase;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub(crate) struct Group {
     /// How partitions are assigned in this generation.
     protocol: Option<String>,
     leader: Option<String>,
-    members: BTreeMap<String, Member>,
+    members: BTreeMap<String, GroupMember>,
     /// The members that have an instance id.
     instances: BTreeMap<String, String>,
     /// How many have joined so far.
@@ -155,7 +155,7 @@ impl Group {
     }
 
     /// Joins. The caller waits for [`Answer::Joined`], under the member id that is returned.
-    pub(crate) fn join(&mut self, join: Join, now: Duration) -> Step<String> {
+    pub(crate) fn join(&mut self, join: Join, now: Duration) -> GroupStep<String> {
         self.step(now, |group, changes| {
             group.check_join(&join)?;
             let replaced =
@@ -178,7 +178,7 @@ impl Group {
         generation: i32,
         assignments: BTreeMap<String, Bytes>,
         now: Duration,
-    ) -> Step<()> {
+    ) -> GroupStep<()> {
         self.step(now, |group, changes| {
             group.check_member(caller, generation)?;
             match group.phase {
@@ -204,7 +204,7 @@ impl Group {
         caller: Caller<'_>,
         generation: i32,
         now: Duration,
-    ) -> Step<()> {
+    ) -> GroupStep<()> {
         self.step(now, |group, _| {
             let preparing = matches!(group.phase, Phase::Preparing(_));
             group.check_member(caller, generation)?.heartbeat(now);
@@ -213,22 +213,22 @@ impl Group {
     }
 
     /// The caller polls from now on. Meanwhile no deadline runs for it.
-    pub(crate) fn begin_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    pub(crate) fn begin_poll(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| group.member(caller).map(|member| member.begin_poll(now)))
     }
 
     /// The caller has polled. It has to do so again within its longest poll interval.
-    pub(crate) fn end_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    pub(crate) fn end_poll(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| group.member(caller).map(|member| member.end_poll(now)))
     }
 
     /// The caller goes without leaving. Its session runs on, for it may come back.
-    pub(crate) fn detach(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    pub(crate) fn detach(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| group.member(caller).map(|member| member.detach(now)))
     }
 
     /// The caller leaves.
-    pub(crate) fn leave(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    pub(crate) fn leave(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, changes| {
             group.member(caller)?;
             group.remove(caller.member_id, Removal::Left, changes);
@@ -238,7 +238,7 @@ impl Group {
     }
 
     /// Makes the member with this instance id leave.
-    pub(crate) fn leave_instance(&mut self, instance_id: &str, now: Duration) -> Step<()> {
+    pub(crate) fn leave_instance(&mut self, instance_id: &str, now: Duration) -> GroupStep<()> {
         self.step(now, |group, changes| {
             group.check_alive()?;
             let Some(id) = group.instances.get(instance_id).cloned() else {
@@ -259,7 +259,7 @@ impl Group {
         committer: Committer<'_>,
         transactional: bool,
         now: Duration,
-    ) -> Step<()> {
+    ) -> GroupStep<()> {
         self.step(now, |group, _| {
             group.check_alive()?;
             let completing = matches!(group.phase, Phase::Completing { .. });
@@ -295,7 +295,7 @@ impl Group {
     }
 
     /// Ends the group if it has no members.
-    pub(crate) fn delete(&mut self, name: &str, now: Duration) -> Step<()> {
+    pub(crate) fn delete(&mut self, name: &str, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| {
             group.check_alive()?;
             if group.phase != Phase::Empty {
@@ -311,13 +311,13 @@ impl Group {
         &mut self,
         now: Duration,
         call: impl FnOnce(&mut Group, &mut Changes) -> Result<T, GroupError>,
-    ) -> Step<T> {
+    ) -> GroupStep<T> {
         let mut changes = Changes::default();
         self.advance(now, &mut changes);
         let result = call(self, &mut changes);
         self.advance(now, &mut changes);
         changes.next_deadline = self.next_deadline();
-        Step { result, changes }
+        GroupStep { result, changes }
     }
 
     fn check_alive(&self) -> Result<(), GroupError> {
@@ -326,7 +326,7 @@ impl Group {
     }
 
     /// The member that calls, if it is the one it takes itself for.
-    fn member(&mut self, caller: Caller<'_>) -> Result<&mut Member, GroupError> {
+    fn member(&mut self, caller: Caller<'_>) -> Result<&mut GroupMember, GroupError> {
         self.check_alive()?;
         let Caller { member_id, instance_id } = caller;
         let unknown = || GroupError::UnknownMemberId { member_id: member_id.to_owned() };
@@ -344,7 +344,7 @@ impl Group {
         &mut self,
         caller: Caller<'_>,
         generation: i32,
-    ) -> Result<&mut Member, GroupError> {
+    ) -> Result<&mut GroupMember, GroupError> {
         let current = self.generation;
         let member = self.member(caller)?;
         if generation != current {

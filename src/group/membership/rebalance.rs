@@ -1,6 +1,6 @@
 //! How a group gets from one generation to the next.
 
-use super::member::{Awaits, Member};
+use super::member::{Awaits, GroupMember};
 use super::state::{Phase, Preparing};
 use super::{Answer, Caller, Changes, Group, GroupError, Join, Joined, JoinedMember, Removal};
 use bytes::Bytes;
@@ -52,7 +52,7 @@ impl Group {
             self.instances.insert(instance_id.clone(), id.clone());
         }
         self.joined_count = self.joined_count.saturating_add(1);
-        let mut member = Member::new(join, self.joined_count, now);
+        let mut member = GroupMember::new(join, self.joined_count, now);
         member.awaits = Awaits::Join;
         self.members.insert(id.clone(), member);
         self.leader.get_or_insert_with(|| id.clone());
@@ -209,7 +209,7 @@ impl Group {
         for id in gone {
             self.remove(&id, Removal::NotJoined, changes);
         }
-        let joined = |member: &Member| member.awaits == Awaits::Join;
+        let joined = |member: &GroupMember| member.awaits == Awaits::Join;
         let leader = self.leader.as_ref().and_then(|id| self.members.get(id));
         if !leader.is_some_and(joined) {
             let leader = self.oldest_member(joined);
@@ -249,7 +249,7 @@ impl Group {
             skip_assignment: leads && back,
         };
         if leads {
-            let seen = |(id, member): (&String, &Member)| JoinedMember {
+            let seen = |(id, member): (&String, &GroupMember)| JoinedMember {
                 member_id: id.clone(),
                 instance_id: member.instance_id.clone(),
                 metadata: member.metadata(&joined.protocol),
@@ -322,9 +322,9 @@ impl Group {
                 member.detach(now);
             }
         }
-        let overdue = |member: &Member| due(member.poll_end());
+        let overdue = |member: &GroupMember| due(member.poll_end());
         self.remove_all(Removal::PollOverdue, now, changes, overdue);
-        let expired = |member: &Member| due(member.session_end());
+        let expired = |member: &GroupMember| due(member.session_end());
         self.remove_all(Removal::SessionExpired, now, changes, expired);
     }
 
@@ -337,7 +337,7 @@ impl Group {
         why: Removal,
         now: Duration,
         changes: &mut Changes,
-        which: impl Fn(&Member) -> bool,
+        which: impl Fn(&GroupMember) -> bool,
     ) {
         let found = self.members.iter().filter(|(_, member)| which(member));
         let ids: Vec<String> = found.map(|(id, _)| id.clone()).collect();
@@ -356,7 +356,7 @@ impl Group {
     }
 
     /// The first that joined among some.
-    fn oldest_member(&self, which: impl Fn(&Member) -> bool) -> Option<String> {
+    fn oldest_member(&self, which: impl Fn(&GroupMember) -> bool) -> Option<String> {
         let some = self.members.iter().filter(|(_, member)| which(member));
         some.min_by_key(|(_, member)| member.number).map(|(id, _)| id.clone())
     }

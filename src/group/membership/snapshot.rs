@@ -1,6 +1,6 @@
 //! A group as its record has it.
 
-use super::member::Member;
+use super::member::GroupMember;
 use super::state::Phase;
 use super::{Group, GroupConfig, Join, JoinAs, Protocol};
 use crate::group::offsets::{GroupMetadata, GroupUse, MemberMetadata};
@@ -15,7 +15,7 @@ impl Group {
     /// What is to be stored when a step says so.
     pub(crate) fn metadata(&self, now: Timestamp) -> GroupMetadata {
         let protocol = self.protocol.as_deref().unwrap_or_default();
-        let member = |(id, member): (&String, &Member)| MemberMetadata {
+        let member = |(id, member): (&String, &GroupMember)| MemberMetadata {
             member_id: id.clone(),
             instance_id: member.instance_id.clone(),
             client_id: member.client_id.clone(),
@@ -101,7 +101,7 @@ impl Group {
             max_poll_interval: None,
         };
         self.joined_count = self.joined_count.saturating_add(1);
-        let mut member = Member::new(join, self.joined_count, now);
+        let mut member = GroupMember::new(join, self.joined_count, now);
         member.assignment = stored.assignment.clone();
         member.synced = true;
         self.members.insert(id, member);

@@ -1,7 +1,7 @@
 //! How a topic is set up.
 
 use super::entry::{ConfigEntry, ConfigSource};
-use super::keys::{self, KEYS, Key, Meaning};
+use super::keys::{self, KEYS, Setting, SettingEffect};
 use super::values::millis;
 use crate::error::{Error, Result, TopicError};
 use crate::log::{CleanupPolicy, LogConfig};
@@ -145,7 +145,7 @@ impl TopicConfig {
     /// Returns all settings with their values, in the order of the keys, with these options as the
     /// defaults.
     pub(crate) fn entries_over(&self, defaults: &LogConfig) -> Vec<ConfigEntry> {
-        let entry = |key: &Key| {
+        let entry = |key: &Setting| {
             let default = key.default(defaults);
             let (value, source) = match self.get(key.name) {
                 Some(own) => (own.to_owned(), ConfigSource::Topic),
@@ -182,7 +182,7 @@ impl TopicConfig {
     pub fn log(mut self, log: LogConfig) -> Self {
         let defaults = default_log();
         for key in KEYS {
-            if let Meaning::Option { read, .. } = key.meaning {
+            if let SettingEffect::Option { read, .. } = key.meaning {
                 let value = read(&log);
                 if value == read(&defaults) {
                     self.own.remove(key.name);
@@ -215,7 +215,7 @@ impl TopicConfig {
         for key in KEYS {
             let Some(value) = self.get(key.name) else { continue };
             check(key, value)?;
-            if let Meaning::Option { write, .. } = key.meaning
+            if let SettingEffect::Option { write, .. } = key.meaning
                 && write(&mut log, value).is_none()
             {
                 return Err(invalid(key, value, "it cannot be read".to_owned()));
@@ -396,17 +396,17 @@ impl TopicConfig {
     }
 }
 
-fn known(key: &str) -> Result<&'static Key> {
+fn known(key: &str) -> Result<&'static Setting> {
     keys::find(key).ok_or_else(|| {
         let nearest = keys::nearest(key);
         TopicError::UnknownSetting { key: key.to_owned(), nearest }.into()
     })
 }
 
-fn check(key: &Key, value: &str) -> Result<()> {
+fn check(key: &Setting, value: &str) -> Result<()> {
     key.rule.check(value).map_err(|reason| invalid(key, value, reason))
 }
 
-fn invalid(key: &Key, value: &str, reason: String) -> Error {
+fn invalid(key: &Setting, value: &str, reason: String) -> Error {
     TopicError::InvalidSetting { key: key.name.to_owned(), value: value.to_owned(), reason }.into()
 }

@@ -29,7 +29,7 @@ enum Waits {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Tally {
     joined: u64,
     synced: u64,
     refused: u64,
@@ -49,7 +49,7 @@ struct World {
     owned_in: i32,
     ids: u64,
     random: SplitMix64,
-    seen: Seen,
+    seen: Tally,
     last_state: (GroupState, i32),
 }
 
@@ -72,7 +72,7 @@ impl World {
             owned_in: 0,
             ids: 0,
             random,
-            seen: Seen::default(),
+            seen: Tally::default(),
             last_state: (GroupState::Empty, 0),
         }
     }
@@ -276,7 +276,7 @@ impl World {
         }
     }
 
-    fn call(&mut self, n: usize, call: impl FnOnce(&mut Group, Caller<'_>, i32) -> Step<()>) {
+    fn call(&mut self, n: usize, call: impl FnOnce(&mut Group, Caller<'_>, i32) -> GroupStep<()>) {
         let client = self.clients[n].clone();
         let Some(id) = client.id else { return };
         let caller = Caller { member_id: &id, instance_id: client.instance.as_deref() };
@@ -343,7 +343,7 @@ impl World {
     }
 }
 
-fn run(seed: u64) -> Seen {
+fn run(seed: u64) -> Tally {
     let mut world = World::new(seed);
     for step in 0..STEPS {
         world.act();
@@ -362,7 +362,7 @@ fn invariants_hold_for_random_clients() {
         println!("{:?}", run(seed.parse().unwrap()));
         return;
     }
-    let mut all = Seen::default();
+    let mut all = Tally::default();
     for seed in 0..SEEDS {
         let run = std::panic::catch_unwind(|| run(seed));
         let seen = run.unwrap_or_else(|_| panic!("GROUP_SEED={seed} shows it"));

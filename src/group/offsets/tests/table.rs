@@ -195,34 +195,34 @@ fn group_use_follows_stored_metadata() {
 }
 
 #[derive(Debug, Clone)]
-enum Event {
+enum TableEvent {
     Commit { producer: Option<ProducerId>, partition: i32 },
     Tombstone { partition: i32 },
     Marker { producer: ProducerId, committed: bool },
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = TableEvent> {
     let producer = prop_oneof![Just(None), (0..3_i64).prop_map(Some)];
     prop_oneof![
-        5 => (producer, 0..3).prop_map(|(producer, partition)| Event::Commit { producer, partition }),
-        1 => (0..3).prop_map(|partition| Event::Tombstone { partition }),
+        5 => (producer, 0..3).prop_map(|(producer, partition)| TableEvent::Commit { producer, partition }),
+        1 => (0..3).prop_map(|partition| TableEvent::Tombstone { partition }),
         2 => (0..3_i64, any::<bool>())
-            .prop_map(|(producer, committed)| Event::Marker { producer, committed }),
+            .prop_map(|(producer, committed)| TableEvent::Marker { producer, committed }),
     ]
 }
 
 /// What is committed for a partition, told from all that ever happened.
-fn last(events: &[Event], of: i32) -> Option<i64> {
+fn last(events: &[TableEvent], of: i32) -> Option<i64> {
     let decided = |from: usize, by: ProducerId| {
         events.iter().skip(from).find_map(|event| match event {
-            Event::Marker { producer, committed } if *producer == by => Some(*committed),
+            TableEvent::Marker { producer, committed } if *producer == by => Some(*committed),
             _ => None,
         })
     };
     for (n, event) in events.iter().enumerate().rev() {
         match event {
-            Event::Tombstone { partition } if *partition == of => return None,
-            Event::Commit { producer, partition }
+            TableEvent::Tombstone { partition } if *partition == of => return None,
+            TableEvent::Commit { producer, partition }
                 if *partition == of
                     && producer.is_none_or(|producer| decided(n, producer) == Some(true)) =>
             {
@@ -241,7 +241,7 @@ proptest! {
         let mut open: BTreeMap<ProducerId, BTreeSet<i32>> = BTreeMap::new();
         for (n, event) in events.iter().enumerate() {
             match event.clone() {
-                Event::Commit { producer, partition } => {
+                TableEvent::Commit { producer, partition } => {
                     let value = Some(value(n as i64));
                     let record = OffsetsRecord::Offset { key: key("g", "t", partition), value };
                     table.apply(n as Offset, producer, record);
@@ -249,12 +249,12 @@ proptest! {
                         open.entry(producer).or_default().insert(partition);
                     }
                 }
-                Event::Tombstone { partition } => {
+                TableEvent::Tombstone { partition } => {
                     let record = OffsetsRecord::Offset { key: key("g", "t", partition), value: None };
                     table.apply(n as Offset, None, record);
                     open.values_mut().for_each(|partitions| { partitions.remove(&partition); });
                 }
-                Event::Marker { producer, committed } => {
+                TableEvent::Marker { producer, committed } => {
                     table.end_transaction(producer, committed);
                     open.remove(&producer);
                 }
