@@ -1,7 +1,8 @@
-//! The settings of a topic, by Kafka's keys: what each may be, and which option of a log it is.
+//! The settings of a topic by Kafka's keys: the valid values, and the option of a log that each
+//! sets.
 //!
-//! A setting is text, as in Kafka. It is checked when it is set, and becomes an option when a log
-//! is opened with it. The table below serves both directions.
+//! A setting is text, as in Kafka. It is validated when it is set, and becomes an option when a
+//! log is opened. The table below serves both directions.
 
 use super::values::{
     age_limit, bytes, compression, count, millis, policy, ratio, size_limit, stamp, switch,
@@ -9,22 +10,22 @@ use super::values::{
 use crate::log::LogConfig;
 use crate::record::Compression;
 
-/// A setting that topics have.
+/// A setting of topics.
 pub(super) struct Setting {
-    /// Kafka's name for it.
+    /// Kafka's name of the setting.
     pub(super) name: &'static str,
-    /// Which values it may have.
+    /// The valid values.
     pub(super) rule: ValueRule,
-    /// Its effect here.
+    /// The effect of the setting.
     pub(super) meaning: SettingEffect,
 }
 
-/// Which values a setting may have.
+/// The valid values of a setting.
 #[derive(Clone, Copy)]
 pub(super) enum ValueRule {
-    /// A whole number between these two, both included.
+    /// A whole number between these two, inclusive.
     Number(i64, i64),
-    /// A whole number of which -1 says that there is no limit. This is the least.
+    /// A whole number, at least this one; -1 means no limit.
     Limit(i64),
     /// A number between 0 and 1.
     Ratio,
@@ -38,20 +39,20 @@ pub(super) enum ValueRule {
 
 /// The effect of a setting.
 pub(super) enum SettingEffect {
-    /// It is an option of the topic's logs.
+    /// Sets an option of the topic's logs.
     Option {
-        /// The method of [`LogConfig`].
+        /// The name of the method of [`LogConfig`].
         name: &'static str,
-        /// The value that a log has.
+        /// Returns the value in the options of a log.
         read: fn(&LogConfig) -> String,
-        /// Gives a log a value. `None` if it is none.
+        /// Sets the value in the options of a log. Returns `None` if the value is invalid.
         write: fn(&mut LogConfig, &str) -> Option<()>,
     },
-    /// No effect: the value is stored and described. Contains Kafka's default.
+    /// None: the value is stored and described. Contains Kafka's default.
     Carried(&'static str),
 }
 
-/// An option of [`LogConfig`] that is the setting itself, in one of the forms below.
+/// An option of [`LogConfig`] with the value of the setting, in one of the formats of `values`.
 macro_rules! option {
     ($key:literal, $rule:expr, $field:ident, $form:ident) => {
         Setting {
@@ -77,7 +78,7 @@ const INT: i64 = i32::MAX as i64;
 const LONG: i64 = i64::MAX;
 const AGE: ValueRule = ValueRule::Number(0, LONG);
 
-/// Every setting. Logs are given them in this order: the level of a codec comes behind the codec.
+/// All settings. They are applied in this order, so the level of a codec comes after the codec.
 pub(super) const KEYS: &[Setting] = &[
     option!("segment.bytes", ValueRule::Number(62, INT), segment_bytes, bytes),
     option!("segment.ms", ValueRule::Number(1, LONG), segment_age, millis),
@@ -135,11 +136,11 @@ pub(super) const KEYS: &[Setting] = &[
     option!("message.timestamp.type", ValueRule::Word(&stamp::WORDS), timestamp_type, stamp),
     option!("message.timestamp.before.max.ms", AGE, timestamp_before_max, millis),
     option!("message.timestamp.after.max.ms", AGE, timestamp_after_max, millis),
-    // There is one level of LZ4 here.
+    // LZ4 has one level here.
     carried("compression.lz4.level", ValueRule::Number(1, 17), "9"),
-    // A log removes a file at once, or when the reader that is in it goes on.
+    // A log removes a file at once, or when its last reader leaves it.
     carried("file.delete.delay.ms", AGE, "60000"),
-    // There is one copy of everything, and it is here.
+    // There is one copy of the data, in this process.
     carried("min.insync.replicas", ValueRule::Number(1, INT), "1"),
     carried("unclean.leader.election.enable", ValueRule::Bool, "false"),
     carried("leader.replication.throttled.replicas", ValueRule::Replicas, ""),
@@ -151,22 +152,23 @@ pub(super) const KEYS: &[Setting] = &[
     carried("local.retention.bytes", ValueRule::Number(-2, LONG), "-2"),
 ];
 
-/// The setting of that name.
+/// Returns the setting with that name.
 pub(super) fn find(name: &str) -> Option<&'static Setting> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Returns the name that was probably meant: the one with the fewest changed letters, unless these
-/// are half of them.
+/// Returns the name that was probably meant: the one with the fewest different letters, unless
+/// half of its letters differ.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    // Longer ones are no slip of the pen, and the distance takes the product of the lengths.
+    // A longer name is no typing mistake, and the cost grows with the product of both lengths.
     let name = if name.len() <= 100 { name } else { return None };
     let distances = KEYS.iter().map(|key| (distance(name, key.name), key.name));
     let (letters, found) = distances.min()?;
     if letters <= found.len() / 2 { Some(found) } else { None }
 }
 
-/// How many letters must be put in, left out or replaced to make one of the other.
+/// Returns how many letters must be inserted, removed or replaced to turn one name into the
+/// other.
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (above, a) in one.bytes().enumerate() {
@@ -185,7 +187,7 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 impl Setting {
-    /// The value of a topic that does not set it, where logs have these options.
+    /// Returns the value of a topic that does not set it, with these log options.
     pub(super) fn default(&self, log: &LogConfig) -> String {
         match &self.meaning {
             SettingEffect::Option { read, .. } => read(log),
@@ -193,7 +195,7 @@ impl Setting {
         }
     }
 
-    /// The option that it is.
+    /// Returns the name of the option that it sets.
     pub(super) fn option(&self) -> Option<&'static str> {
         match &self.meaning {
             SettingEffect::Option { name, .. } => Some(name),
@@ -203,7 +205,7 @@ impl Setting {
 }
 
 impl ValueRule {
-    /// Whether a value keeps it; if not, what would.
+    /// Checks a value; fails with a description of the valid values.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         let number = text.parse::<i64>().ok();
         let within = |from: i64, to: i64| number.is_some_and(|n| (from..=to).contains(&n));
@@ -230,7 +232,7 @@ impl ValueRule {
             ValueRule::Bool => "it must be `true` or `false`".to_owned(),
             ValueRule::Word(words) => format!("it must be one of `{}`", words.join("`, `")),
             ValueRule::GzipLevel => {
-                "it must be a level from 1 to 9, or -1 for the usual one".to_owned()
+                "it must be a level from 1 to 9, or -1 for the default".to_owned()
             }
             ValueRule::Policy => {
                 "it must be `delete`, `compact`, or `compact,delete`; to keep everything, \

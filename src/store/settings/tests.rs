@@ -45,7 +45,7 @@ const DEFAULTS: [(&str, &str); 33] = [
     ("unclean.leader.election.enable", "false"),
 ];
 
-/// Values that a key may have.
+/// Valid values of a setting.
 fn valid(rule: ValueRule) -> BoxedStrategy<String> {
     match rule {
         ValueRule::Number(from, to) => {
@@ -61,7 +61,7 @@ fn valid(rule: ValueRule) -> BoxedStrategy<String> {
     }
 }
 
-/// A few settings with values that each may have.
+/// A few settings with valid values.
 fn settings() -> impl Strategy<Value = TopicConfig> {
     let one = (0..KEYS.len()).prop_flat_map(|n| (Just(KEYS[n].name), valid(KEYS[n].rule)));
     proptest::collection::vec(one, 0..12).prop_map(|settings| {
