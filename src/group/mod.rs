@@ -30,9 +30,9 @@
 //! answers into mailboxes. When the lock is released, the wakers of these members are called.
 //!
 //! **A commit.** `commits` encodes the offsets and takes the same lock. `membership` checks that
-//! the committer owns its partitions in this generation, and the caller that the topics still
-//! exist. One batch is appended to the log, then applied to the table. An fsync, if wanted, follows
-//! after the lock is released.
+//! the committer may commit in this generation, and the caller checks that the topics still
+//! exist. One batch is appended to the log, then applied to the table. An fsync, if requested,
+//! follows after the lock is released.
 
 pub(crate) mod admin;
 pub mod assignor;

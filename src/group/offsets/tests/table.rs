@@ -44,7 +44,7 @@ fn transactional_offsets_wait_for_marker() {
     assert_eq!((found(&other), other.is_pending("g", "t", 0)), (Some(10), true));
     other.end_transaction(7, true);
     assert_eq!((found(&other), other.is_pending("g", "t", 0)), (Some(20), false));
-    // What was committed after it is the later one, though it is decided before.
+    // The commit after it is later, although the transaction ends after the commit.
     table.apply(6, None, commit(15));
     table.end_transaction(7, true);
     assert_eq!(found(&table), Some(15));
@@ -79,7 +79,7 @@ fn group_names_include_every_source() {
     assert_eq!((table.group("a"), table.group_names().len()), (None, 2));
 }
 
-/// A table with two topics, whose offsets were committed at the time and a day later.
+/// A table with two topics: one offset was committed at `T0`, the other a day later.
 fn two_topics() -> OffsetTable {
     let mut table = OffsetTable::default();
     for (n, (topic, later)) in [("old", 0), ("young", DAY)].into_iter().enumerate() {
@@ -92,7 +92,7 @@ fn two_topics() -> OffsetTable {
     table
 }
 
-/// The topics that expire at a time after `T0`, and whether the group goes with them.
+/// Returns the topics that expire at a time after `T0`, and whether the group is removed.
 fn expire(table: &OffsetTable, used: GroupUse<'_>, after: i64) -> (Vec<String>, bool) {
     let expired = table.expired("g", used, at(T0 + after), WEEK);
     let mut removed = table.clone();
@@ -120,7 +120,7 @@ fn expiry_follows_group_use() {
     let since = |after| GroupUse::Empty { since: Some(at(T0 + after)) };
     assert_eq!(expire(&table, since(2 * DAY), week + 2 * DAY - 1), (vec![], false));
     assert_eq!(expire(&table, since(2 * DAY), week + 2 * DAY), (topics(&both), true));
-    // What was committed after the group became empty counts from the commit.
+    // An offset that was committed after the group became empty counts from the commit.
     assert_eq!(expire(&table, since(-DAY), week - 1), (vec![], false));
     assert_eq!(expire(&table, since(-DAY), week), (topics(&["old"]), false));
     assert_eq!(expire(&table, since(-DAY), week + DAY), (topics(&both), true));
@@ -134,7 +134,7 @@ fn expiry_follows_group_use() {
     assert_eq!(expire(&table, idle, week + DAY), (topics(&both), false));
 }
 
-/// A consumer that reads and never commits keeps the offset, and after a restart at least half of
+/// A consumer that reads and never commits keeps its offset. After a restart, at least half of
 /// the retention is left.
 #[test]
 fn used_offset_renews_after_half_retention() {
@@ -172,7 +172,7 @@ fn own_expiry_and_transaction_take_precedence() {
     table.apply(4, Some(7), pending);
     let (topics, gone) = expire(&table, GroupUse::Simple, 100 * DAY);
     assert_eq!((topics, gone), (vec!["own".into(), "young".into()], false));
-    // A group of which nothing else is left.
+    // A group that has only its own record.
     let mut table = OffsetTable::default();
     let stored = OffsetsRecord::Group { group: "g".into(), value: Some(GroupMetadata::default()) };
     table.apply(0, None, stored);
@@ -211,7 +211,7 @@ fn event() -> impl Strategy<Value = TableEvent> {
     ]
 }
 
-/// What is committed for a partition, told from all that ever happened.
+/// Computes the committed offset of a partition from the complete history.
 fn last(events: &[TableEvent], of: i32) -> Option<i64> {
     let decided = |from: usize, by: ProducerId| {
         events.iter().skip(from).find_map(|event| match event {
