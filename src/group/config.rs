@@ -12,7 +12,8 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let week = Duration::from_secs(7 * 86_400);
-/// let groups = GroupCoordinatorConfig::default().offsets_partitions(4).offsets_retention(2 * week);
+/// let groups = GroupCoordinatorConfig::default();
+/// let groups = groups.offsets_partitions(4).offsets_retention(2 * week);
 /// let store = Store::in_memory(StoreConfig::default().group_coordinator(groups))?;
 /// # Ok::<(), annals::Error>(())
 /// ```

@@ -23,11 +23,12 @@
 //! | `member_calls`, `commits`, `admin` | the calls: of members, about offsets, of administrators |
 //! | `shard`, `hosted_group`, `changes`, `expiry` | the state of one partition; storing a change before any answer |
 //!
-//! **A join.** `member_calls` has the coordinator lock the group's partition. On first use, `shard`
-//! reads the partition's log into an `OffsetTable` and restores its groups. Expired offsets are
-//! removed, if that is due. `membership` takes the step and returns the changes: answers, removed
-//! members, whether to store the group. `changes` appends the group's record, then puts the
-//! answers into mailboxes. When the lock is released, the wakers of these members are called.
+//! **A join.** `member_calls` has the coordinator lock the group's partition. On first use,
+//! `shard` reads the partition's log into an `OffsetTable` and restores its groups. Expired
+//! offsets are removed, if that is due. `membership` takes the step and returns the changes:
+//! answers, removed members, whether to store the group. `changes` appends the group's record,
+//! then puts the answers into mailboxes. When the lock is released, the wakers of these members
+//! are called.
 //!
 //! **A commit.** `commits` encodes the offsets and takes the same lock. `membership` checks that
 //! the committer may commit in this generation, and the caller checks that the topics still

@@ -19,7 +19,7 @@ impl Store {
     /// except for the one segment that each reader, tail or consumer is in until its next call.
     ///
     /// ```text
-    ///  1  mark the topic in topic.properties     from here on, the next opening finishes the deletion after a crash
+    ///  1  mark the topic in topic.properties     after a crash, the next opening finishes the rest
     ///  2  close its logs                         from here on, no consumer commits for it
     ///  3  remove its committed offsets           durably, or a power loss would bring them back
     ///  4  remove its partitions                  the one with topic.properties last

@@ -1,7 +1,7 @@
 //! Reopening one partition while the store and all other partitions are in use.
 //!
 //! ```text
-//!  1  close its log                       its handles fail from here on; a producer keeps its records
+//!  1  close its log                       its handles fail; a producer keeps its records
 //!  2  open its log as at a start          after a failed sync, recover it as after a crash
 //!  3  give the topic the new log          producers, consumers and groups continue with it
 //! ```

@@ -7,8 +7,8 @@
 //! ```text
 //!  partitions=8
 //!  retention.ms=3600000
-//!  state=creating            while partitions are being created; `deleting` while they are being removed
-//!  topic.id=<22 characters>  while partitions are being created: the id that all of them get
+//!  state=creating            while partitions are created; `deleting` while they are removed
+//!  topic.id=<22 characters>  while partitions are created: the id that all of them get
 //! ```
 //!
 //! Writing this file creates, extends or deletes a topic. After a crash, the next opening of the

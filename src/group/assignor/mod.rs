@@ -8,7 +8,7 @@
 //!                  A                      B                      when C joins
 //!  range           t0: 0 1   t1: 0 1      t0:     2  t1:     2   each topic is divided anew
 //!  roundrobin      t0: 0  2  t1:   1      t0:   1    t1: 0   2   all partitions are assigned anew
-//!  sticky          as roundrobin                                 A and B give one each, and keep two
+//!  sticky          as roundrobin                                 A and B each give one
 //! ```
 //!
 //! *Eager*: at each change of the group, all members give up all partitions, and then get new

@@ -4,8 +4,8 @@
 //!                 a member joins                     all have joined, or time is up
 //!      Empty ─────────────────────▶ PreparingRebalance ─────────────────────▶ CompletingRebalance
 //!        ▲                           │      ▲      ▲                           │             │
-//!        └───────────────────────────┘      │      └───────────────────────────┘             │ the leader hands in
-//!              the last member leaves       │        a member joins, leaves or changes       │ the assignment
+//!        └───────────────────────────┘      │      └───────────────────────────┘             │ the leader
+//!              the last member leaves       │        a member joins, leaves or changes       │ assigns
 //!                                           │                                                ▼
 //!                                           └───────────────────────────────────────────── Stable
 //! ```

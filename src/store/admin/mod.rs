@@ -21,7 +21,8 @@ use std::collections::BTreeMap;
 /// use annals::{Store, StoreConfig, TopicConfig};
 ///
 /// let store = Store::in_memory(StoreConfig::default())?;
-/// let orders = store.create_topic("orders", TopicConfig::default().partitions(2).segment_bytes(1 << 20))?;
+/// let config = TopicConfig::default().partitions(2).segment_bytes(1 << 20);
+/// let orders = store.create_topic("orders", config)?;
 /// orders.partition(1)?.append_all(["a", "b", "c"].map(Into::into))?;
 ///
 /// let admin = store.admin();

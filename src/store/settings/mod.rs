@@ -3,7 +3,7 @@
 //! A topic sets a value itself, or a default applies:
 //!
 //! ```text
-//!   the topic's own            retention.ms=3600000     set by `TopicConfig::set` or a method such as `retention_age`
+//!   the topic's own            retention.ms=3600000     `TopicConfig::set` or a method
 //!        │ if not set
 //!        ▼
 //!   the store's log options    where they differ from Kafka's defaults

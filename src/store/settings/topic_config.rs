@@ -50,10 +50,14 @@ pub(super) const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 /// let refused = config.clone().set("retention.ms", "1h").unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "`retention.ms` cannot be `1h`: it must be a whole number from 0 to 9223372036854775807, or -1 for no limit",
+///     "`retention.ms` cannot be `1h`: it must be a whole number from 0 to 9223372036854775807, \
+///      or -1 for no limit",
 /// );
 /// let refused = config.set("retention.millis", "1").unwrap_err();
-/// assert_eq!(refused.to_string(), "topics have no setting `retention.millis`; did you mean `retention.ms`?");
+/// assert_eq!(
+///     refused.to_string(),
+///     "topics have no setting `retention.millis`; did you mean `retention.ms`?",
+/// );
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
