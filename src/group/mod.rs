@@ -4,10 +4,11 @@
 //! keeps this log nor the consumers of this process.
 //!
 //! ```text
-//!   consumer ── join, sync, leave ──▶ Coordinator ──▶ Shard (one lock) ─┬─▶ HostedGroup ─▶ Group    its members: no I/O, no clock
-//!               commit, committed       by hash of     a partition of   │       └─ mailboxes        answers to members that wait
-//!   Admin ───── describe, delete        the name       the offsets topic├─▶ OffsetTable             its committed offsets
-//!                                                                       └─▶ Log                     __consumer_offsets-7
+//!   consumer ── join, sync, leave ──┐       the partition of the offsets topic is found by hash
+//!   consumer ── commit, committed ──┼─▶ Coordinator ─▶ Shard (one lock)
+//!   Admin ───── describe, delete ───┘                    ├─▶ HostedGroup   Group and mailboxes
+//!                                                        ├─▶ OffsetTable   committed offsets
+//!                                                        └─▶ Log           __consumer_offsets-7
 //! ```
 //!
 //! | file | decides, without lock, clock or file |
