@@ -279,7 +279,7 @@ mod tests {
 
     /// A leader does not begin before the expected threads have arrived.
     #[test]
-    fn one_sync_serves_who_comes_while_its_leader_waits() {
+    fn flush_joins_waiting_leader() {
         let fs = FaultFs::new(MemFs::new());
         let log = open(&fs);
         expect_two(&log, HOUR, HOUR);
@@ -299,7 +299,7 @@ mod tests {
 
     /// However slow the last fsync was, the wait is short.
     #[test]
-    fn a_leader_to_whom_nobody_comes_begins_alone() {
+    fn flush_leads_alone_when_no_thread_joins() {
         let fs = FaultFs::new(MemFs::new());
         let log = open(&fs);
         expect_two(&log, HOUR, SyncBatcher::default().longest_wait);

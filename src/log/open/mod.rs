@@ -223,7 +223,7 @@ impl Opener {
             let path = damage.path;
             self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
             self.sync_dir()?;
-            self.note_cut(path, 0, *bytes, strays.end);
+            self.record_truncation(path, 0, *bytes, strays.end);
         }
         Ok(())
     }

@@ -131,7 +131,7 @@ impl Opener {
                 self.cover(*base, &mut found, next)?;
             }
             let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
-            self.cut(*base, &found, if whole { &[] } else { later })?;
+            self.truncate_segment(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 sealed.push(self.seal(*base, &found)?);
                 continue;
@@ -351,7 +351,7 @@ impl Opener {
         let is_explained = self.lost_power && start > 0 && self.point.synced <= start;
         if is_explained && !self.keeps_gaps() {
             let bytes = self.remove_segments(&listing.logs().collect::<Vec<_>>())?;
-            self.note_cut(path, 0, bytes, start);
+            self.record_truncation(path, 0, bytes, start);
             return Ok(true);
         }
         let reason = CorruptionKind::OffsetsMissing { from: start, to: first };
@@ -380,7 +380,12 @@ impl Opener {
     }
 
     /// Truncates a segment to its valid part, and removes the segments after it.
-    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
+    fn truncate_segment(
+        &mut self,
+        base: Offset,
+        found: &Recovered,
+        later: &[(Offset, u64)],
+    ) -> Result<()> {
         let dropped = match found.tail {
             SegmentTail::Clean | SegmentTail::Zeros => 0,
             SegmentTail::Torn(_) | SegmentTail::Damaged(_) => {
@@ -394,12 +399,18 @@ impl Opener {
             file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
         }
         if dropped > 0 {
-            self.note_cut(path, found.valid_bytes, dropped, found.end);
+            self.record_truncation(path, found.valid_bytes, dropped, found.end);
         }
         Ok(())
     }
 
-    pub(crate) fn note_cut(&mut self, path: PathBuf, position: u64, bytes: u64, end: Offset) {
+    pub(crate) fn record_truncation(
+        &mut self,
+        path: PathBuf,
+        position: u64,
+        bytes: u64,
+        end: Offset,
+    ) {
         self.recovery.truncated_bytes = self.recovery.truncated_bytes.saturating_add(bytes);
         self.recovery.truncated_at = Some((path.clone(), position));
         self.dir.events.emit(&Event::TailTruncated { path, position, bytes, end });

@@ -40,7 +40,7 @@ pub(crate) struct Cursor {
     trail: Trail,
 }
 
-/// What a cursor has read of a log that another process may truncate.
+/// The last batches that a cursor has read of a log that another process may truncate.
 #[derive(Debug, Default)]
 struct Trail {
     /// How many truncations had been noticed when `found` was read.
