@@ -7,8 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// The group does not exist any more.
-    #[error("the group was deleted, or its store closed; poll again, or open the store again")]
+    /// The group no longer exists.
+    #[error("the group was deleted, or its store was closed; poll again, or open the store again")]
     CoordinatorNotAvailable,
     /// The group has no member with this id. Kafka: `UnknownMemberIdException`.
     #[error(
@@ -21,7 +21,7 @@ pub enum GroupError {
     /// The call is from an old generation of the group. Kafka: `IllegalGenerationException`, and
     /// for commits `CommitFailedException`.
     #[error(
-        "generation {given} is not the group's, which is {current}: the group has rebalanced; poll again, and stop processing the partitions assigned before"
+        "the call is from generation {given}, but the group is at generation {current}, because it has rebalanced; poll again, and stop processing the partitions assigned before"
     )]
     IllegalGeneration {
         /// The given value.
@@ -31,7 +31,7 @@ pub enum GroupError {
     },
     /// Another consumer has taken over the instance id. Kafka: `FencedInstanceIdException`.
     #[error(
-        "another consumer has joined with the instance id `{instance_id}` and taken over; close this one, or choose another instance id for it"
+        "another consumer has joined with the instance id `{instance_id}` and taken over; close this one, or give it its own instance id"
     )]
     FencedInstanceId {
         /// The instance id.
@@ -52,7 +52,7 @@ pub enum GroupError {
     /// The session timeout is outside of the store's bounds.
     /// Kafka: `InvalidSessionTimeoutException`.
     #[error(
-        "`session_timeout` is {given:?}, and the store allows {least:?} to {most:?}; choose one in that range, or change the store's `GroupCoordinatorConfig::session_timeout_bounds`"
+        "`session_timeout` is {given:?}, but the store accepts {least:?} to {most:?}; choose a timeout in that range, or change the store's `GroupCoordinatorConfig::session_timeout_bounds`"
     )]
     InvalidSessionTimeout {
         /// The given value.
@@ -64,35 +64,37 @@ pub enum GroupError {
     },
     /// The group is full. Kafka: `GroupMaxSizeReachedException`.
     #[error(
-        "the group has {limit} members, which is its limit; close one of its consumers first, or raise `GroupCoordinatorConfig::max_members`"
+        "the group has reached its limit of {limit} members; close one of its consumers, or raise `GroupCoordinatorConfig::max_members`"
     )]
     GroupMaxSizeReached {
         /// The limit.
         limit: usize,
     },
     /// The member id is taken. Kafka: `InvalidRequestException`.
-    #[error("the member id `{member_id}` is taken; join with another")]
+    #[error("the member id `{member_id}` is taken; join with another id")]
     InvalidRequest {
         /// The member.
         member_id: String,
     },
     /// The group still has members. Kafka: `GroupNotEmptyException`.
     #[error(
-        "group `{group}` has members; close its consumers, or remove them with `Admin::remove_members`, first"
+        "group `{group}` has members; first close its consumers, or remove them with `Admin::remove_members`"
     )]
     NonEmptyGroup {
         /// The group.
         group: String,
     },
     /// The group does not exist. Kafka: `GroupIdNotFoundException`.
-    #[error("there is no group `{group}`: it has no members and no committed offsets")]
+    #[error(
+        "there is no group `{group}`, because it has no members and no committed offsets; `Admin::list_groups` lists the groups"
+    )]
     UnknownGroup {
         /// The group.
         group: String,
     },
     /// Members of the group subscribe to the topic. Kafka: `GroupSubscribedToTopicException`.
     #[error(
-        "members of group `{group}` read `{topic}`; close them, let them subscribe to other topics, or remove them with `Admin::remove_members`, first"
+        "members of group `{group}` subscribe to `{topic}`; first close them, subscribe them to other topics, or remove them with `Admin::remove_members`"
     )]
     GroupSubscribedToTopic {
         /// The group.
@@ -100,9 +102,9 @@ pub enum GroupError {
         /// The topic.
         topic: String,
     },
-    /// The group has committed no offset for the partition that could be shifted.
+    /// The group has no committed offset for the partition, so there is none to shift.
     #[error(
-        "nothing is committed for partition {partition} of `{topic}`, so there is no offset to shift; choose an offset"
+        "no offset is committed for partition {partition} of `{topic}`, so there is none to shift; reset it to an offset instead"
     )]
     NoCommittedOffset {
         /// The topic.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The location of the log in an error: its directory, and its topic and partition if a
 /// [`Store`](crate::Store) opened it.
 ///
-/// It displays as the directory. A clone shares it.
+/// It is displayed as the path of the directory. Clones are cheap.
 ///
 /// ```
 /// use annals::{Error, Store, StoreConfig, TopicConfig};
@@ -70,8 +70,8 @@ pub enum CloseReason {
     WithStore,
     /// Its [topic was deleted](crate::Store::delete_topic).
     TopicDeleted,
-    /// Its [partition was reopened](crate::Store::reopen_partition): the topic has another log in
-    /// its place, or is about to.
+    /// Its [partition was reopened](crate::Store::reopen_partition): the topic has a new log in
+    /// its place, or is about to have one.
     Reopened,
 }
 
@@ -86,11 +86,14 @@ impl fmt::Display for Closed<'_> {
                 write!(f, "log {log} was closed with its store; open the store again")
             }
             (CloseReason::TopicDeleted, Some((topic, _))) => {
-                write!(f, "log {log} was deleted with topic `{topic}`")
+                write!(
+                    f,
+                    "log {log} is closed, because topic `{topic}` was deleted; create the topic again to use it"
+                )
             }
             (CloseReason::Reopened, Some((topic, number))) => write!(
                 f,
-                "log {log} was closed to be reopened; get the new one from partition {number} of topic `{topic}`"
+                "log {log} was closed to be reopened; get the new log from partition {number} of topic `{topic}`"
             ),
             (_, Some((topic, number))) => write!(
                 f,
@@ -118,7 +121,7 @@ impl fmt::Display for Recover<'_> {
     }
 }
 
-/// The option that sets a limit, by the name it has where the log was opened.
+/// The option that sets a limit: its name as a method, or as a setting of the topic in a store.
 pub(super) struct Limit<'a>(pub(super) &'static str, pub(super) Option<&'a LogLocation>);
 
 impl fmt::Display for Limit<'_> {
@@ -134,7 +137,7 @@ impl fmt::Display for Limit<'_> {
     }
 }
 
-/// The offsets that a log has.
+/// The range of offsets of a log.
 pub(super) struct Range(pub(super) u64, pub(super) u64);
 
 impl fmt::Display for Range {
@@ -147,7 +150,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// The setting that a timestamp out of range violates.
+/// The way out for a timestamp that is out of range: the setting that limits it.
 pub(super) struct TimeLimit(pub(super) Timestamp, pub(super) Timestamp);
 
 impl fmt::Display for TimeLimit {
@@ -162,7 +165,7 @@ impl fmt::Display for TimeLimit {
         };
         write!(
             f,
-            "raise `message.timestamp.{side}.max.ms` of the topic, or `timestamp_{side}_max` of a log"
+            "raise `message.timestamp.{side}.max.ms` of the topic, or `timestamp_{side}_max` of the log"
         )
     }
 }

@@ -37,7 +37,7 @@ fn way_to_v2(magic: i8) -> &'static str {
     match magic {
         0 | 1 => "convert it with Kafka, which rewrites it as v2",
         _ => {
-            "update annals; if it is v2 with a damaged byte, OnCorruption::Quarantine sets it aside"
+            "update annals; if a damaged byte hides a v2 batch, `OnCorruption::Quarantine` sets it aside"
         }
     }
 }
