@@ -273,11 +273,9 @@ impl EventSink {
     /// Does work under a lock, and returns its events. The caller delivers them after releasing
     /// the lock: a listener may call the log, and may panic.
     pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        let outer = RestoreOuter(HELD_BACK.replace(Some(Vec::new())));
+        let mut outer = RestoreOuter(Some(HELD_BACK.replace(Some(Vec::new()))));
         let done = work();
-        let events = HELD_BACK.take().unwrap_or_default();
-        drop(outer);
-        (done, events)
+        (done, outer.restore())
     }
 
     /// Like [`hold`](EventSink::hold), for work whose events all go to this sink. Without a
@@ -301,10 +299,19 @@ impl EventSink {
 }
 
 /// Restores the events that an outer [`EventSink::hold`] has kept so far, also if the work panics.
-struct RestoreOuter(Option<Vec<Event>>);
+/// `None` once they are restored.
+struct RestoreOuter(Option<Option<Vec<Event>>>);
+
+impl RestoreOuter {
+    /// Restores them, and returns the events held since.
+    fn restore(&mut self) -> Vec<Event> {
+        let held = self.0.take().and_then(|before| HELD_BACK.replace(before));
+        held.unwrap_or_default()
+    }
+}
 
 impl Drop for RestoreOuter {
     fn drop(&mut self) {
-        HELD_BACK.set(self.0.take());
+        self.restore();
     }
 }
