@@ -273,16 +273,16 @@ impl EventSink {
     /// Does work under a lock, and returns its events. The caller delivers them after releasing
     /// the lock: a listener may call the log, and may panic.
     pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        let mut outer = RestoreOuter(Some(HELD_BACK.replace(Some(Vec::new()))));
+        let held = HeldEvents(Some(HELD_BACK.replace(Some(Vec::new()))));
         let done = work();
-        (done, outer.restore())
+        (done, held.release())
     }
 
-    /// Like [`hold`](EventSink::hold), for work whose events all go to this sink. Without a
-    /// listener there are none to hold back, and an append pays nothing.
+    /// Like [`hold`](EventSink::hold), until the guard is released, for work whose events all go
+    /// to this sink. Without a listener there are none to hold back, and an append pays nothing.
     #[inline(always)]
-    pub(crate) fn hold_own<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        if self.listener.is_none() { (work(), Vec::new()) } else { self.hold(work) }
+    pub(crate) fn hold_own(&self) -> HeldEvents {
+        HeldEvents(self.listener.as_ref().map(|_| HELD_BACK.replace(Some(Vec::new()))))
     }
 
     /// Does work that takes and releases locks, and delivers its events afterwards.
@@ -298,20 +298,29 @@ impl EventSink {
     }
 }
 
-/// Restores the events that an outer [`EventSink::hold`] has kept so far, also if the work panics.
-/// `None` once they are restored.
-struct RestoreOuter(Option<Option<Vec<Event>>>);
+/// Holds the events of this thread back. It keeps the events that an outer guard has held so far,
+/// and restores them also if the work panics; `None` once they are restored.
+#[must_use]
+pub(crate) struct HeldEvents(Option<Option<Vec<Event>>>);
 
-impl RestoreOuter {
-    /// Restores them, and returns the events held since.
+impl HeldEvents {
+    /// Returns the events, to be delivered without the lock.
+    #[inline(always)]
+    pub(crate) fn release(mut self) -> Vec<Event> {
+        if self.0.is_none() { Vec::new() } else { self.restore() }
+    }
+
     fn restore(&mut self) -> Vec<Event> {
         let held = self.0.take().and_then(|before| HELD_BACK.replace(before));
         held.unwrap_or_default()
     }
 }
 
-impl Drop for RestoreOuter {
+impl Drop for HeldEvents {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.restore();
+        if self.0.is_some() {
+            self.restore();
+        }
     }
 }

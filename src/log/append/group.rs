@@ -43,7 +43,9 @@ impl LogInner {
         }
         let pending = self.appends.queue.push(batch, header);
         if let Some(mut slot) = slot.or_else(|| self.wait_for_writer(&pending)) {
-            let ((), events) = self.dir.events.hold_own(|| self.append_queued(slot.as_mut()));
+            let held = self.dir.events.hold_own();
+            self.append_queued(slot.as_mut());
+            let events = held.release();
             drop(slot);
             self.state.waiters.notify();
             self.emit_all(events);

@@ -210,12 +210,9 @@ impl LogInner {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
-        let (done, events) = self.dir.events.hold_own(|| -> Result<(Appended, bool)> {
-            self.state.check_writable()?;
-            let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
-            let appended = self.append_locked(writer, batch, header)?;
-            Ok((appended, self.flush_is_due(writer)))
-        });
+        let held = self.dir.events.hold_own();
+        let done = self.append_under_lock(slot.as_mut(), batch, header);
+        let events = held.release();
         drop(slot);
         if done.is_ok() {
             self.state.waiters.notify();
@@ -223,6 +220,20 @@ impl LogInner {
         self.emit_all(events);
         let (appended, flush) = done?;
         self.flush_if_due(appended, flush)
+    }
+
+    /// Appends with the writer lock held. Also returns whether a flush is due.
+    #[inline(always)]
+    fn append_under_lock(
+        &self,
+        writer: Option<&mut Writer>,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<(Appended, bool)> {
+        self.state.check_writable()?;
+        let writer = writer.ok_or_else(|| self.state.closed())?;
+        let appended = self.append_locked(writer, batch, header)?;
+        Ok((appended, self.flush_is_due(writer)))
     }
 
     /// Flushes if the log is configured to after this append.
