@@ -560,7 +560,7 @@ fn flushed_segment_keeps_its_name() {
 }
 
 /// After a truncation the recovery point lies in a segment whose new indexes were not synced: what
-/// was left of them was taken for whole, and a time that is not the latest so far was stored as
+/// was left of them was taken for whole, and a time that or an earlier batch has a later one was stored as
 /// such.
 #[test]
 fn unsynced_index_is_rebuilt_after_truncation() {

@@ -150,7 +150,7 @@ impl ProducerReplay {
                         self.is_partial = false;
                         return self.recall(&states, &bytes, offset);
                     }
-                    Ok(_) => "it says of producers what cannot be at its offset",
+                    Ok(_) => "it has a state of producers that is impossible at its offset",
                     Err((_, reason)) => reason,
                 },
                 None => "it is missing",

@@ -247,7 +247,7 @@ impl LogInner {
                 scan.position(),
                 Some(end),
                 crate::error::CorruptionKind::Malformed(
-                    "it cannot be read up to where it is to be cut",
+                    "it cannot be read up to the truncation point",
                 ),
             ));
         }

@@ -312,7 +312,7 @@ impl Opener {
                 return Err(damage_at_end(&self.dir, marker.base, &found, None, 0));
             }
             let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
-            let reason = "it does not match the log it was closed with";
+            let reason = "it does not match the log";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
             let stored = self.dir.store_indexes(marker.base, &found.indexes)?;

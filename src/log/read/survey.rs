@@ -130,7 +130,7 @@ fn survey_listed(
         listing.check(dir)?;
         return Err(Error::NotALog {
             path: dir.path.as_path().into(),
-            reason: "it holds no segment; give the directory of a log, or open it for writing to make one",
+            reason: "it holds no segment; give the directory of a log, or open it for writing to create one",
         });
     };
     let segment = |(file, bytes): &(SegmentFile, u64)| {

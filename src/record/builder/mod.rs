@@ -360,7 +360,9 @@ impl BatchBuilder {
             .fixed_max_timestamp
             .is_some_and(|max| max.as_millis() != self.batch.max_timestamp)
         {
-            return Err(rule("the largest timestamp that was set is not that of the records"));
+            return Err(rule(
+                "the largest timestamp that was set differs from the largest of the records",
+            ));
         }
         let (earliest, latest) = rules.range();
         let times_hold = rules.timestamp_type == TimestampType::LogAppendTime
