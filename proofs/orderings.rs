@@ -80,7 +80,7 @@ mod sync {
     }
 }
 
-#[path = "../src/segment/entries.rs"]
+#[path = "../src/segment/entry_list.rs"]
 mod entries;
 #[path = "../src/callback.rs"]
 mod callback;

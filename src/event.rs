@@ -9,16 +9,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An event: something a log or a store did or found that no call returns.
+/// Something that a log or a store did or found, and that no call returns.
 ///
 /// Events are delivered on the thread that caused them, after the log and its store have released
-/// their locks, so a [`Listener`] may call either. If a listener panics, the call that caused the
-/// event unwinds after its work is done; in calls of a group, the panic is caught.
+/// their locks, so a [`Listener`] may call the log and the store. If a listener panics, the call
+/// that caused the event unwinds after its work is done; in calls of a group, the panic is caught.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// The directory of a log has a file with an unknown name, or the directory of a store has a
-    /// directory that is not a partition, such as `lost+found`. It is left alone.
+    /// directory that is not a partition, such as `lost+found`. The file or directory is left
+    /// alone.
     UnknownFile {
         /// The file or directory.
         path: PathBuf,
@@ -28,14 +29,14 @@ pub enum Event {
         /// The file.
         path: PathBuf,
     },
-    /// A complete replacement of segments, left by an interrupted compaction, was put in their
-    /// place.
+    /// A complete replacement that an interrupted compaction had left was put in place of its
+    /// segments.
     SwapCompleted {
         /// The segment file that now has its final name.
         path: PathBuf,
     },
-    /// A checkpoint could not be read, so the log was recovered as if it did not exist. A damaged
-    /// checkpoint of the log's start is an error instead.
+    /// A checkpoint could not be read, so the log was recovered as if the checkpoint did not
+    /// exist. A damaged checkpoint of the log's start is an error instead.
     CheckpointIgnored {
         /// The file.
         path: PathBuf,
@@ -46,14 +47,15 @@ pub enum Event {
     TailTruncated {
         /// The file that was truncated.
         path: PathBuf,
-        /// Its length now.
+        /// The present length of the file.
         position: u64,
-        /// The bytes that were truncated, including those of removed segments after it.
+        /// The number of bytes truncated, including those of removed segments after the
+        /// file.
         bytes: u64,
-        /// The end of the log now.
+        /// The present end of the log.
         end: Offset,
     },
-    /// CorruptionKind was moved out of the log, because of
+    /// Damage was moved out of the log, because of
     /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
     Quarantined(Quarantined),
     /// An index was missing or wrong, and was rebuilt from the log.
@@ -79,13 +81,13 @@ pub enum Event {
     },
     /// Records were removed from the end of the log.
     Truncated {
-        /// The end of the log now.
+        /// The present end of the log.
         end: Offset,
     },
-    /// The start of the log moved up: readers no longer see the deleted records, and whole
-    /// segments leave the disk.
+    /// The start of the log moved up: readers no longer see the deleted records, and segments
+    /// wholly below it are removed from disk.
     LogStartMoved {
-        /// The start of the log now.
+        /// The present start of the log.
         start: Offset,
         /// The number of segments removed from the log.
         segments: usize,
@@ -94,39 +96,40 @@ pub enum Event {
     },
     /// The log was compacted.
     Compacted(CompactionReport),
-    /// The log cannot be compacted until it is opened again, because of its stored records.
-    /// Everything else goes on.
+    /// The log cannot be compacted until it is reopened, because of a record or batch in it.
+    /// Everything else still works.
     Uncleanable {
         /// The failure.
         cause: String,
     },
-    /// A [`Maintainer`](crate::Maintainer) could not maintain the log. It tries again in its next
+    /// A [`Maintainer`](crate::Maintainer) could not maintain the log. It retries in its next
     /// round.
     MaintenanceFailed {
-        /// Why.
+        /// The message of the error.
         error: String,
     },
     /// A partition of a store could not be opened, and is [offline](crate::OfflinePartitions). All
-    /// others can be used.
+    /// other partitions work.
     PartitionOffline {
-        /// Its directory.
+        /// The directory of the partition.
         path: PathBuf,
-        /// Why.
+        /// The message of the error.
         error: String,
     },
     /// A read found damage, or an opening with
     /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) covers offsets whose batches
     /// are missing.
     CorruptionFound(Corruption),
-    /// A file that is no longer needed could not be removed or trimmed. Opening the log tries
-    /// again.
+    /// A file that is no longer needed could not be removed or truncated. The next opening of the
+    /// log retries.
     CleanupFailed {
         /// The file.
         path: PathBuf,
         /// The error of the operating system.
         error: String,
     },
-    /// A checkpoint could not be written. Nothing is lost: after a crash, more has to be read.
+    /// A checkpoint could not be written. No record is lost, but after a crash, the next opening
+    /// reads more.
     CheckpointFailed {
         /// The file.
         path: PathBuf,
@@ -135,13 +138,12 @@ pub enum Event {
     },
     /// User-supplied code that a producer or consumer called has panicked. The panic was caught.
     CallbackPanicked {
-        /// The topic of the record that it was called for.
+        /// The topic of the record for which it was called.
         topic: String,
         /// The kind of callback.
         what: &'static str,
     },
-    /// Records of a producer with [`Acks::None`](crate::Acks::None) could not be
-    /// written.
+    /// Records of a producer with [`Acks::None`](crate::Acks::None) could not be written.
     RecordsLost {
         /// The topic.
         topic: String,
@@ -149,10 +151,10 @@ pub enum Event {
         partition: u32,
         /// The number of records.
         records: u64,
-        /// Why.
+        /// The message of the error.
         error: String,
     },
-    /// The log stopped accepting writes: close it and open it again, in a store with
+    /// The log stopped accepting writes. Close it and open it again; in a store, call
     /// [`reopen_partition`](crate::Store::reopen_partition).
     Poisoned {
         /// The failure that caused it.
@@ -160,22 +162,23 @@ pub enum Event {
     },
 }
 
-/// CorruptionKind that was moved out of a log when it was opened with
+/// Damage that was moved out of a log when it was opened with
 /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quarantined {
-    /// The file that has the bytes now. annals never reads it: you can inspect it, and delete it.
+    /// The file to which the bytes were moved. annals never reads it: you can inspect it, and
+    /// delete it.
     pub path: PathBuf,
-    /// The log file that they were moved from.
+    /// The log file that the bytes were in.
     pub segment: PathBuf,
-    /// The position in that file at which they began.
+    /// The position in the log file at which the bytes began.
     pub position: u64,
     /// The number of bytes.
     pub bytes: u64,
-    /// The offsets that no longer have a record, as far as they had one.
+    /// The range of offsets that have lost their records. Some of them may never have had one.
     pub offsets: Range<Offset>,
-    /// The damage at the position.
+    /// The kind of damage at the position.
     pub reason: CorruptionKind,
 }
 
@@ -183,24 +186,25 @@ pub struct Quarantined {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CompactionReport {
-    /// The number of passes over the log: more than one if its keys do not all fit into
-    /// [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes); 0 if there was nothing to do.
+    /// The number of passes over the log. More than one if its keys do not all fit into
+    /// [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes); 0 if there was nothing to
+    /// do.
     pub passes: usize,
     /// The number of segments removed.
     pub segments_removed: usize,
     /// The number of bytes removed.
     pub bytes_removed: u64,
-    /// The number of records kept, of those that the last pass covered.
+    /// The number of records kept, among those that the last pass covered.
     pub records_kept: u64,
     /// The number of records removed, including tombstones.
     pub records_removed: u64,
-    /// The number of tombstones removed, after their time.
+    /// The number of tombstones removed after their delete horizon.
     pub tombstones_removed: u64,
     /// The offset below which each key is in the log once.
     pub first_dirty_offset: Offset,
 }
 
-/// Receives the events of a log.
+/// Receives the events of a log or a store.
 ///
 /// ```
 /// use annals::{Event, Listener, Log, LogConfig, fs::MemFs};
@@ -224,7 +228,7 @@ pub struct CompactionReport {
 /// # Ok::<(), annals::Error>(())
 /// ```
 pub trait Listener: Send + Sync + Debug {
-    /// Called for each event, in the order of each thread's own.
+    /// Called for each event. The events of one thread arrive in their order.
     fn on_event(&self, event: &Event);
 }
 
@@ -274,6 +278,13 @@ impl EventSink {
         let events = HELD_BACK.take().unwrap_or_default();
         drop(outer);
         (done, events)
+    }
+
+    /// Like [`hold`](EventSink::hold), for work whose events all go to this sink. Without a
+    /// listener there are none to hold back, and an append pays nothing.
+    #[inline(always)]
+    pub(crate) fn hold_own<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
+        if self.listener.is_none() { (work(), Vec::new()) } else { self.hold(work) }
     }
 
     /// Does work that takes and releases locks, and delivers its events afterwards.

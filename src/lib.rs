@@ -1,9 +1,10 @@
 //! Apache Kafka's storage engine as a library: an append-only log of records in Kafka's own file
 //! format, with topics, producers, consumers and groups on top, in one process.
 //!
-//! A [`Log`] is a directory. You append records at its end, and each gets an offset. You read them
-//! in the order of their offsets, from any offset or any time, as often as you want. There is no
-//! broker, no network and no async runtime, and a thread is started only while a call needs one.
+//! A [`Log`] is a directory. You append records at its end, and each record gets an offset. You
+//! read them in the order of their offsets, from any offset or any time, as often as you want.
+//! There is no broker, no network and no async runtime. The crate starts a thread only while a
+//! call needs one.
 //!
 //! ```
 //! use annals::{Log, LogConfig, Record, StartAt};
@@ -98,9 +99,9 @@
 //!
 //! ## Batches
 //!
-//! A batch is the unit of work: one checksum, one write, one compression. After a crash either all
-//! its records are there or none. Appending a hundred records as one batch costs little more than
-//! appending one.
+//! A batch is the unit of work: one checksum, one write, one compression. After a crash, either
+//! all records of a batch are there or none. Appending a hundred records as one batch costs little
+//! more than appending one.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, Record, fs::MemFs};
@@ -115,7 +116,7 @@
 //!
 //! ## Numbered batches
 //!
-//! If you are not sure that a batch was stored, resend it. If its records are numbered, the log
+//! If you are not sure that a batch was stored, and its records are numbered, resend it. The log
 //! recognises the batch by its producer's id, epoch and first sequence number, and stores it once:
 //! across threads, failures and restarts.
 //!
@@ -139,7 +140,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! [`docs::durability`](docs::durability#resent-batches) lists how many batches are recognised
+//! [`docs::durability`](docs::durability#resent-batches) lists how many batches the log recognises
 //! after which failure.
 //!
 //! ## Reading
@@ -162,10 +163,11 @@
 //!
 //! ## Tailing
 //!
-//! A [`Tail`] reads like a [`Reader`], and waits at the end for more: it blocks its thread, with
-//! or without a timeout, or it waits in a task. With the cargo feature `futures` it is a `Stream`:
-//! `tail.next().await`. Any number of tails can follow one log. [`docs::async_use`] lists the
-//! calls that block a thread, and shows how to use the crate from an executor.
+//! A [`Tail`] reads like a [`Reader`], and waits at the end of the log for more records: it blocks
+//! its thread, with or without a timeout, or it waits in a task. With the cargo feature `futures`
+//! it is a `Stream`: `tail.next().await`. Any number of tails can follow one log.
+//! [`docs::async_use`] lists the calls that block a thread, and shows how to use the crate from an
+//! executor.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -222,9 +224,9 @@
 //! ## Recovery
 //!
 //! Opening after a crash reads everything above the recovery point and truncates a torn last
-//! write. CorruptionKind that no crash explains is never truncated: opening fails and names the place.
-//! [`Log::recovery`] reports what opening found. [`Log::verify`] reads the whole log and lists all
-//! damage.
+//! write. Damage that no crash explains is never truncated: opening fails and names the place.
+//! [`Log::recovery`] reports the findings of the opening. [`Log::verify`] reads the whole log and
+//! lists all damage.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::{Fs, MemFs, OpenMode}};
@@ -248,9 +250,9 @@
 //! ## Retention and compaction
 //!
 //! By default, a log keeps everything. With a limit of age or size, [`Log::maintain`] deletes old
-//! segments. With [`CleanupPolicy::Compact`] it keeps the last record of each key: a table, and
-//! the feed of its changes. [`Log::delete_before`] deletes the records below an offset, for
-//! example once all your readers have read them.
+//! segments. With [`CleanupPolicy::Compact`], it keeps the last record of each key, so the log is
+//! a table and also the feed of its changes. [`Log::delete_before`] deletes the records below an
+//! offset, for example once all your readers have read them.
 //!
 //! ```
 //! # use annals::{CleanupPolicy, Log, LogConfig, Record, fs::MemFs};
@@ -265,15 +267,15 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! [`docs::cleanup`] helps to choose. A [`Maintainer`] has threads that maintain any number of
+//! [`docs::cleanup`] helps you choose. A [`Maintainer`] has threads that maintain any number of
 //! logs.
 //!
 //! ## A store
 //!
-//! [`Store::open`] opens a directory with the layout of a broker's, and creates one if there is
-//! none. [`Store::in_memory`] creates a store in memory. You create and delete topics, alter them
-//! and add partitions while they are in use, and describe them. Their settings are Kafka's, by
-//! method or by key, and have Kafka's defaults. A partition is a [`Log`].
+//! [`Store::open`] opens a directory that is laid out like a broker's, and creates it if it does
+//! not exist. [`Store::in_memory`] creates a store in memory. You create and delete topics, alter
+//! them and add partitions while they are in use, and describe them. Their settings are Kafka's,
+//! by method or by key, and have Kafka's defaults. A partition is a [`Log`].
 //!
 //! ```
 //! use annals::{CleanupPolicy, TopicConfig};
@@ -294,7 +296,7 @@
 //!
 //! ## A producer
 //!
-//! A [`Producer`] collects records into batches and writes them: in order within each partition,
+//! A [`Producer`] collects records into batches and writes them in order within each partition,
 //! and each record once. It retries a batch that cannot be written at the moment, for example
 //! because the disk is full. A record with a key goes to the partition that Kafka would choose.
 //! You can wait for the handle that [`send`](Producer::send) returns, await it, or drop it;
@@ -387,7 +389,7 @@
 //! |---|---|
 //! | `InvalidInput` | correct the call |
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
-//! | `Fenced` | close the producer: another has taken over |
+//! | `Fenced` | close the producer or consumer: another one has taken over |
 //! | `OutOfRange` | seek to the start or the end of the log |
 //! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | remove the cause, then retry: [`is_retryable`](Error::is_retryable) |
 //! | `InUse` | let the members of the group leave, or remove them |
@@ -397,8 +399,8 @@
 //! | `ReadOnly` | open the log for writing |
 //! | `Corrupt` | restore the file, or set the damage aside with [`Quarantine`](OnCorruption::Quarantine) |
 //! | `Unsupported` | enable the codec, or convert the old format |
-//! | `Closed` | open it again, or end |
-//! | `Io` | end, and inform an operator |
+//! | `Closed` | open the log or store again, or end the program |
+//! | `Io` | end the program, and inform an operator |
 //!
 //! ```
 //! # use annals::{Error, ErrorKind, Log, LogConfig, fs::MemFs};
@@ -431,7 +433,8 @@
 //!
 //! [`fs::MemFs`] is a disk in memory that distinguishes synced bytes from bytes that were only
 //! written. A crash is a clone: the disk as a loss of power at this moment could leave it, while
-//! the original goes on. So a test can crash at every step of a program and check what is left.
+//! the original stays usable. So a test can crash at every step of a program and check what is
+//! left.
 //!
 //! ```
 //! use annals::{Log, LogConfig, fs::{MemFs, CrashState}};
@@ -478,9 +481,9 @@
 //!
 //! ## Events
 //!
-//! A [`Listener`] receives events that no call returns: a torn end was truncated, an index was
-//! rebuilt, an fsync took a certain time. See its example. With the cargo feature `tracing`,
-//! `TracingListener` passes all events to `tracing`.
+//! A [`Listener`] receives the events that no call returns: a torn end was truncated, an index was
+//! rebuilt, an fsync took so many milliseconds. Its documentation has an example. With the cargo
+//! feature `tracing`, `TracingListener` passes all events to `tracing`.
 //!
 //! ## The raw level
 //!
@@ -503,20 +506,21 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `zstd`, `lz4`, `snappy`, `gzip` | on | the codecs. Without a codec, the log stores and serves its batches, and cannot decode them. Only `zstd` needs a C compiler |
-//! | `futures` | off | [`Tail`] is a `Stream`, `Log::flush_async` |
+//! | `zstd`, `lz4`, `snappy`, `gzip` | on | the codecs. Without a codec, the log still stores and serves its batches, but cannot decode them. Only `zstd` needs a C compiler |
+//! | `futures` | off | [`Tail`] is a `Stream`; `Log::flush_async` |
 //! | `serde` | off | `Json`: keys and values as JSON |
 //! | `tracing` | off | `TracingListener` |
 //!
 //! # Further reading
 //!
 //! Coming from Kafka? [`docs::from_kafka`] maps every setting and call to its name here and lists
-//! the differences. [`docs::testing`] shows how to test your service. [`docs::durability`]
-//! describes what survives which failure, [`docs::cleanup`] retention and compaction,
-//! [`docs::concurrency`] locks and waiting, [`docs::async_use`] calls from async tasks,
-//! [`docs::limits`] sizes and platforms, and [`docs::format`] every byte. Programs to run are
-//! under `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`; with topics
-//! `event_store`, `work_queue`, `outbox` and `testing`, the test of a service.
+//! the differences. [`docs::testing`] shows how to test your service. Other pages describe what
+//! survives which failure ([`docs::durability`]), retention and compaction ([`docs::cleanup`]),
+//! locks and waiting ([`docs::concurrency`]), calls from async tasks ([`docs::async_use`]), sizes
+//! and platforms ([`docs::limits`]), and every byte on disk ([`docs::format`]). The programs under
+//! `examples/` are `quickstart`, `compacted_table`, `tail` and `async_tail` for logs;
+//! `event_store`, `work_queue` and `outbox` for topics; `testing`, the test of a service; and
+//! `to_broker`, which moves a store to a broker.
 
 mod callback;
 mod checkpoint;

@@ -5,17 +5,18 @@ use crate::event::{Event, Listener};
 /// A [`Listener`] that turns every [`Event`] into a `tracing` event. Needs the cargo feature
 /// `tracing`.
 ///
-/// The target is `annals`, so a filter like `annals=debug` selects them. Each has a message and
-/// fields of the names that the variants of [`Event`] use: `path`, `bytes`, `end`. The levels:
+/// The target is `annals`, so a filter like `annals=debug` selects them. Each event has a message,
+/// and fields that are named like the fields of the variant of [`Event`]: `path`, `bytes`, `end`.
+/// The levels are:
 ///
 /// | level | events |
 /// |---|---|
-/// | `ERROR` | [`Poisoned`](Event::Poisoned), [`CorruptionFound`](Event::CorruptionFound) |
-/// | `WARN` | [`TailTruncated`](Event::TailTruncated), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile) |
-/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`StaleFileRemoved`](Event::StaleFileRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated), [`LogStartMoved`](Event::LogStartMoved) |
-/// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and what later versions add |
+/// | `ERROR` | [`Poisoned`](Event::Poisoned), [`CorruptionFound`](Event::CorruptionFound), [`PartitionOffline`](Event::PartitionOffline), [`RecordsLost`](Event::RecordsLost), [`Uncleanable`](Event::Uncleanable) |
+/// | `WARN` | [`TailTruncated`](Event::TailTruncated), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile), [`MaintenanceFailed`](Event::MaintenanceFailed), [`CallbackPanicked`](Event::CallbackPanicked) |
+/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`StaleFileRemoved`](Event::StaleFileRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated), [`LogStartMoved`](Event::LogStartMoved), [`Compacted`](Event::Compacted) |
+/// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and events that later versions add |
 ///
-/// Events come on the thread that caused them, inside whatever span that thread is in.
+/// Events are emitted on the thread that caused them, inside the current span of that thread.
 ///
 /// ```
 /// use annals::{Log, LogConfig, TracingListener, fs::MemFs};
@@ -24,7 +25,7 @@ use crate::event::{Event, Listener};
 /// let config = LogConfig::default().fs(MemFs::new()).listener(Arc::new(TracingListener::new("orders-0")));
 /// let log = Log::open("orders-0", config)?;
 /// log.append("hello")?;
-/// log.flush()?; // DEBUG annals: durable log="orders-0" through=1 took_micros=…
+/// log.flush()?; // DEBUG annals: flushed log="orders-0" through=1 took_micros=…
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -33,13 +34,13 @@ pub struct TracingListener {
 }
 
 impl TracingListener {
-    /// Creates a listener whose events carry this text in their field `log`, to tell logs apart.
+    /// Creates a listener whose events have this text in their field `log`, to tell logs apart.
     pub fn new(log: impl Into<String>) -> TracingListener {
         TracingListener { log: log.into() }
     }
 }
 
-/// One event of `tracing` with our target and the name of the log.
+/// Emits an event of `tracing` with the target of this crate and the name of the log.
 macro_rules! emit {
     ($level:ident, $self:ident, $($fields:tt)*) => {
         tracing::event!(target: "annals", tracing::Level::$level, log = $self.log, $($fields)*)
@@ -50,13 +51,13 @@ impl Listener for TracingListener {
     fn on_event(&self, event: &Event) {
         match event {
             Event::UnknownFile { path } => {
-                emit!(WARN, self, path = %path.display(), "a file of no meaning to the log");
+                emit!(WARN, self, path = %path.display(), "unknown file left alone");
             }
             Event::PartitionOffline { path, error } => {
                 emit!(ERROR, self, path = %path.display(), error, "partition is offline");
             }
             Event::StaleFileRemoved { path } => {
-                emit!(INFO, self, path = %path.display(), "leftover removed");
+                emit!(INFO, self, path = %path.display(), "stale file removed");
             }
             Event::SwapCompleted { path } => {
                 emit!(INFO, self, path = %path.display(), "interrupted replacement completed");
@@ -65,32 +66,32 @@ impl Listener for TracingListener {
                 emit!(WARN, self, path = %path.display(), reason, "checkpoint ignored");
             }
             Event::TailTruncated { path, position, bytes, end } => {
-                emit!(WARN, self, path = %path.display(), position, bytes, end, "torn end cut off");
+                emit!(WARN, self, path = %path.display(), position, bytes, end, "torn end truncated");
             }
             Event::Quarantined(taken) => {
                 let (path, position, bytes) = (taken.path.display(), taken.position, taken.bytes);
                 let (from, to) = (taken.offsets.start, taken.offsets.end);
-                emit!(WARN, self, %path, position, bytes, from, to, "damage taken out");
+                emit!(WARN, self, %path, position, bytes, from, to, "damage quarantined");
             }
             Event::IndexRebuilt { path, reason } => {
-                emit!(INFO, self, path = %path.display(), reason, "index made again");
+                emit!(INFO, self, path = %path.display(), reason, "index rebuilt");
             }
             Event::SegmentRolled { base_offset, closed_bytes } => {
-                emit!(DEBUG, self, base_offset, closed_bytes, "segment begun");
+                emit!(DEBUG, self, base_offset, closed_bytes, "segment rolled");
             }
             Event::Flushed { through, took } => {
                 let took_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                emit!(DEBUG, self, through, took_micros, "durable");
+                emit!(DEBUG, self, through, took_micros, "flushed");
             }
             Event::LogStartMoved { start, segments, bytes } => {
-                emit!(INFO, self, start, segments, bytes, "start moved");
+                emit!(INFO, self, start, segments, bytes, "log start moved");
             }
             Event::Compacted(report) => {
                 let (removed, kept) = (report.records_removed, report.records_kept);
                 let (bytes, passes) = (report.bytes_removed, report.passes);
                 emit!(INFO, self, removed, kept, bytes, passes, "compacted");
             }
-            Event::Uncleanable { cause } => emit!(ERROR, self, cause, "uncleanable"),
+            Event::Uncleanable { cause } => emit!(ERROR, self, cause, "log cannot be compacted"),
             Event::MaintenanceFailed { error } => {
                 emit!(WARN, self, error, "maintenance failed");
             }
@@ -98,7 +99,7 @@ impl Listener for TracingListener {
             Event::CorruptionFound(corruption) => {
                 let path = corruption.path.display();
                 let (position, reason) = (corruption.position, &corruption.reason);
-                emit!(ERROR, self, %path, position, offset = corruption.offset, %reason, "damaged");
+                emit!(ERROR, self, %path, position, offset = corruption.offset, %reason, "corruption found");
             }
             Event::CleanupFailed { path, error } => {
                 emit!(WARN, self, path = %path.display(), error, "cleanup failed");
@@ -112,7 +113,7 @@ impl Listener for TracingListener {
             Event::RecordsLost { topic, partition, records, error } => {
                 emit!(ERROR, self, topic, partition, records, error, "records lost");
             }
-            Event::Poisoned { cause } => emit!(ERROR, self, cause, "poisoned"),
+            Event::Poisoned { cause } => emit!(ERROR, self, cause, "log stopped accepting writes"),
         }
     }
 }
@@ -128,7 +129,7 @@ mod tests {
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Metadata, Subscriber};
 
-    /// Writes each event down as a line.
+    /// Records each event as a line.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -178,8 +179,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                r#"DEBUG annals message=segment begun log="orders" base_offset=1 closed_bytes=69"#,
-                r#"DEBUG annals message=durable log="orders" through=2"#,
+                r#"DEBUG annals message=segment rolled log="orders" base_offset=1 closed_bytes=69"#,
+                r#"DEBUG annals message=flushed log="orders" through=2"#,
                 r#"INFO annals message=truncated log="orders" end=1"#,
             ]
         );

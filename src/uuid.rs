@@ -1,14 +1,15 @@
-//! Ids that no two things share: of topics, and of data directories.
+//! Unique ids of topics and of data directories.
 
 use crate::random;
 use std::fmt;
 use std::str::FromStr;
 
-/// The id of a topic: another topic of the same name, made after the first was deleted, has
-/// another.
+/// The id of a topic.
+///
+/// If a topic is deleted and created again under the same name, the new one gets a new id.
 pub type TopicId = KafkaUuid;
 
-/// 16 bytes that no two things share. Kafka: `KafkaUuid`.
+/// A 16-byte id that no two topics or directories share. Kafka: `Uuid`.
 ///
 /// Its text is what Kafka writes in its files and shows in its tools: 22 characters of base64 in
 /// the alphabet for URLs, without padding.
@@ -25,7 +26,7 @@ pub type TopicId = KafkaUuid;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KafkaUuid(u128);
 
-/// A text that is no [`KafkaUuid`].
+/// The error of parsing text that is not a [`KafkaUuid`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an id is 22 characters of base64: letters, digits, `-` and `_`, and the last of them A, Q, g or w"

@@ -46,10 +46,8 @@
 //! the only one that is held while records are written. The order of all locks is in
 //! [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store).
 
-#[allow(dead_code, unreachable_pub, reason = "used by the store")]
-pub(crate) mod partitioner;
-
 mod consumer;
+mod partitioner;
 mod producer;
 mod serialize;
 mod typed;

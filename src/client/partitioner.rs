@@ -1,31 +1,31 @@
-//! Which partition of a topic a record goes to.
+//! The choice of a partition for a record.
 //!
 //! ```text
-//!  the record names a partition          that one
-//!  it has a key                          murmur2(key) without its sign, modulo the number of partitions
-//!  it has none                           the sticky one: a random partition, for about one batch
+//!  the record names a partition    that one
+//!  it has a key                    murmur2(key) without its sign, modulo the number of partitions
+//!  it has none                     the sticky one: a random partition, for about one batch
 //! ```
 //!
 //! The hash is Kafka's, so a key goes where a Kafka producer would send it. It goes elsewhere once
-//! the number of partitions changes. Records without keys could go round in a circle, and every
-//! partition would get small batches. Therefore they stay with one partition until it has got a
-//! batch:
+//! the number of partitions changes. If records without keys took turns, every partition would get
+//! small batches. Therefore they stay with one partition until it has received a batch:
 //!
 //! ```text
 //!  batch size 100     bytes 40    60      30      80        50
 //!  partition               2      2 ─ full  0      0 ─ 110   4
 //! ```
 //!
-//! The next one is drawn at random, more often where less is waiting to be written.
-//!
-//! Nothing here draws random numbers: they come from the caller.
+//! The next partition is drawn at random, each with the same probability. Kafka can draw one less
+//! often while many batches wait for it (KIP-794); here no broker makes a partition slower.
 
-/// A way of one's own to choose partitions, for records that do not name one.
+use crate::random::SplitMix64;
+
+/// A user-supplied choice of partitions, for records that do not name one.
 ///
 /// Closures with the same arguments are partitioners.
 pub trait Partitioner: Send + Sync {
-    /// The partition for a record: below `partitions`, which is at least 1. A producer refuses the
-    /// record otherwise.
+    /// Returns the partition for a record: a number below `partitions`, which is at least 1. If
+    /// the number is too large, the producer rejects the record.
     fn partition(
         &self,
         topic: &str,
@@ -52,13 +52,13 @@ where
 
 const SIGN: u32 = 1 << 31;
 
-/// The partition of a key. `None` if there are no partitions.
-pub(crate) fn of_key(key: &[u8], partitions: u32) -> Option<u32> {
+/// Returns the partition for a key; `None` if there are no partitions.
+pub(super) fn partition_for_key(key: &[u8], partitions: u32) -> Option<u32> {
     (murmur2(key) & !SIGN).checked_rem(partitions)
 }
 
-/// Kafka's hash of keys. Kafka shows it as a signed number.
-pub(crate) fn murmur2(bytes: &[u8]) -> u32 {
+/// Returns Kafka's hash of a key. Kafka shows it as a signed number.
+fn murmur2(bytes: &[u8]) -> u32 {
     const FACTOR: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;
     let (words, rest) = bytes.as_chunks::<4>();
@@ -77,79 +77,69 @@ pub(crate) fn murmur2(bytes: &[u8]) -> u32 {
     hash ^ hash >> 15
 }
 
-/// One after the other, whatever the key. One for each topic.
+/// Takes one partition after the other, whatever the key. One for each topic.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RoundRobin {
+pub(super) struct RoundRobin {
     next: u32,
 }
 
 impl RoundRobin {
-    /// The next of those that can be written to; the next of all if none can. `None` if there are
-    /// none at all.
-    pub(crate) fn choose(&mut self, available: &[u32], partitions: u32) -> Option<u32> {
+    /// Returns the next of the `usable` partitions, or the next of all if none is usable; `None`
+    /// if there are none at all.
+    pub(super) fn choose(&mut self, usable: &[u32], partitions: u32) -> Option<u32> {
         let turn = self.next & !SIGN;
         self.next = self.next.wrapping_add(1);
-        if available.is_empty() {
+        if usable.is_empty() {
             return turn.checked_rem(partitions);
         }
-        available.get((turn as usize).checked_rem(available.len())?).copied()
+        usable.get((turn as usize).checked_rem(usable.len())?).copied()
     }
 }
 
-/// A partition that can be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Queue {
-    pub(crate) partition: u32,
-    /// The batches that wait to be written to it. The same for all when that is not to matter.
-    pub(crate) waiting: u32,
-}
-
-/// Where the records without keys go. One for each topic.
+/// The partition of the records without keys. One for each topic.
 ///
-/// The caller asks for the partition, appends the record to its batch, and says so; all three
+/// The caller chooses the partition, appends the record to its batch, and reports that, all three
 /// without another record between.
 #[derive(Debug, Clone)]
-pub(crate) struct Sticky {
+pub(super) struct Sticky {
     batch_bytes: u64,
     current: Option<u32>,
     /// The bytes that `current` has received since it was chosen.
     bytes: u64,
+    random: SplitMix64,
 }
 
 impl Sticky {
-    /// A batch is full with so many bytes. 0 counts as 1: each record is a batch.
-    pub(crate) fn new(batch_bytes: u64) -> Sticky {
-        Sticky { batch_bytes: batch_bytes.max(1), current: None, bytes: 0 }
+    /// Starts with no partition. A batch is full at `batch_bytes`; 0 counts as 1, so that each
+    /// record is a batch.
+    pub(super) fn new(batch_bytes: u64, random: SplitMix64) -> Sticky {
+        Sticky { batch_bytes: batch_bytes.max(1), current: None, bytes: 0, random }
     }
 
-    /// The partition for the next record. `None` if there are none.
-    ///
-    /// `queues` are those that can be written to; when none can, any of all `partitions` is drawn.
-    /// `random` is asked only when a partition is drawn, and any number will do.
-    pub(crate) fn choose(
-        &mut self,
-        partitions: u32,
-        queues: &[Queue],
-        random: impl FnOnce() -> u32,
-    ) -> Option<u32> {
-        // A topic that was made again may have fewer.
+    /// Returns the partition for the next record; `None` if there are none. If a new one is due,
+    /// draws it from the `usable` partitions, or from all if none is usable.
+    pub(super) fn choose(&mut self, usable: &[u32], partitions: u32) -> Option<u32> {
+        // A topic that was created again may have fewer.
         if let Some(current) = self.current.filter(|current| *current < partitions) {
             return Some(current);
         }
-        let random = random() & !SIGN;
-        let drawn =
-            if queues.is_empty() { random.checked_rem(partitions) } else { draw(queues, random) };
+        let mut below = |count: u64| (count > 0).then(|| self.random.below(count));
+        let drawn = if usable.is_empty() {
+            below(u64::from(partitions)).map(|drawn| drawn as u32)
+        } else {
+            usable.get(below(usable.len() as u64)? as usize).copied()
+        };
         self.bytes = 0;
         self.current = drawn;
         drawn
     }
 
-    /// Says that a record was appended to the partition chosen: how many bytes it took, and
-    /// whether the batch that it is in is complete.
+    /// Reports that a record was appended to the chosen partition: the bytes it took, and whether
+    /// its batch is complete.
     ///
-    /// A batch that others still lengthen is not left behind half full, unless the partition
-    /// has got twice what is enough.
-    pub(crate) fn note(&mut self, bytes: u64, complete: bool) {
+    /// A batch that still grows is not left half full, unless the partition has received twice
+    /// the size of a batch.
+    pub(super) fn record_added(&mut self, bytes: u64, complete: bool) {
         self.bytes = self.bytes.saturating_add(bytes);
         let enough = if complete { self.batch_bytes } else { self.batch_bytes.saturating_mul(2) };
         if self.bytes >= enough {
@@ -158,27 +148,13 @@ impl Sticky {
     }
 }
 
-/// Draws a partition. The weight of each is by how much its queue is shorter than the longest, and 1.
-fn draw(queues: &[Queue], random: u32) -> Option<u32> {
-    let longest = queues.iter().map(|queue| queue.waiting).max()?;
-    let weight = |queue: &Queue| u64::from(longest.saturating_sub(queue.waiting)).saturating_add(1);
-    let total = queues.iter().map(weight).fold(0, u64::saturating_add);
-    let at = u64::from(random).checked_rem(total)?;
-    let mut upto = 0u64;
-    let drawn = queues.iter().find(|queue| {
-        upto = upto.saturating_add(weight(queue));
-        at < upto
-    });
-    drawn.map(|queue| queue.partition)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     #[test]
-    fn murmur2_is_kafkas() {
+    fn murmur2_agrees_with_kafka() {
         for (key, hash) in [
             ("", 275646681),
             ("21", -973932308),
@@ -195,57 +171,72 @@ mod tests {
     }
 
     #[test]
-    fn a_key_goes_to_one_of_all_partitions() {
-        assert_eq!(of_key(b"", 10), Some(1));
-        assert_eq!(of_key(b"21", 10), Some(0));
-        assert_eq!(of_key(b"foobar", 1000), Some(166));
-        assert_eq!(of_key(b"foobar", 1), Some(0));
-        assert_eq!(of_key(b"foobar", 0), None);
+    fn keys_map_to_kafkas_partitions() {
+        assert_eq!(partition_for_key(b"", 10), Some(1));
+        assert_eq!(partition_for_key(b"21", 10), Some(0));
+        assert_eq!(partition_for_key(b"foobar", 1000), Some(166));
+        assert_eq!(partition_for_key(b"foobar", 1), Some(0));
+        assert_eq!(partition_for_key(b"foobar", 0), None);
     }
 
-    /// What Kafka's producer does with these sizes and random numbers.
-    #[test]
-    fn records_without_keys_stay_for_a_batch() {
-        let queues: Vec<Queue> = (0..)
-            .zip([4, 0, 2, 3])
-            .map(|(partition, waiting)| Queue { partition, waiting })
-            .collect();
-        let mut sticky = Sticky::new(100);
-        let choose = |sticky: &mut Sticky, random: u32| sticky.choose(9, &queues, || random);
-        // Weights 1, 5, 3, 2.
-        assert_eq!(choose(&mut sticky, 11), Some(0));
-        sticky.note(99, true);
-        assert_eq!(choose(&mut sticky, 1), Some(0));
-        sticky.note(1, true);
-        assert_eq!(choose(&mut sticky, 1), Some(1));
-        sticky.note(100, false);
-        assert_eq!(choose(&mut sticky, 9), Some(1));
-        sticky.note(99, false);
-        assert_eq!(choose(&mut sticky, 9), Some(1));
-        sticky.note(1, false);
-        assert_eq!(choose(&mut sticky, 9), Some(3));
-        // The sign of a random number is of no account.
-        sticky.note(u64::MAX, false);
-        assert_eq!(choose(&mut sticky, (1 << 31) + 6), Some(2));
-        sticky.note(u64::MAX, false);
-        sticky.note(u64::MAX, false);
-        // It was made again, with fewer.
-        assert_eq!(sticky.choose(2, &[], || 3), Some(1));
-        assert_eq!(sticky.choose(1, &[], || 3), Some(0));
-        assert_eq!(sticky.choose(0, &[], || 3), None);
+    fn sticky(batch_bytes: u64) -> Sticky {
+        Sticky::new(batch_bytes, SplitMix64(7))
     }
 
+    /// The limits are those of Kafka's producer.
     #[test]
-    fn a_batch_of_no_bytes_is_one_record() {
-        let mut sticky = Sticky::new(0);
-        for random in 0..20 {
-            assert_eq!(sticky.choose(7, &[], || random), Some(random % 7));
-            sticky.note(1, true);
+    fn sticky_partition_changes_when_batch_complete() {
+        let mut sticky = sticky(100);
+        let drawn = |sticky: &Sticky| sticky.random.clone().below(1 << 20) as u32;
+        let mut chosen = None;
+        for (bytes, complete, stays) in [
+            (99, true, true),
+            (1, true, false),
+            (100, false, true),
+            (99, false, true),
+            (1, false, false),
+        ] {
+            let expected = chosen.unwrap_or_else(|| drawn(&sticky));
+            assert_eq!(sticky.choose(&[], 1 << 20), Some(expected));
+            sticky.record_added(bytes, complete);
+            chosen = stays.then_some(expected);
         }
     }
 
     #[test]
-    fn in_turn_means_each_equally_often() {
+    fn sticky_partition_changes_when_topic_shrinks() {
+        let mut sticky = sticky(100);
+        assert_eq!(sticky.choose(&[5], 6), Some(5));
+        assert_eq!(sticky.choose(&[], 6), Some(5));
+        assert!(sticky.choose(&[], 5).is_some_and(|chosen| chosen < 5));
+        assert_eq!(sticky.choose(&[], 1), Some(0));
+        assert_eq!(sticky.choose(&[], 0), None);
+    }
+
+    /// Each record is a batch then.
+    #[test]
+    fn sticky_partition_changes_when_batch_bytes_zero() {
+        let (mut sticky, mut random) = (sticky(0), SplitMix64(7));
+        for _ in 0..20 {
+            assert_eq!(sticky.choose(&[], 7), Some(random.below(7) as u32));
+            sticky.record_added(1, true);
+        }
+    }
+
+    #[test]
+    fn sticky_draws_usable_partitions_equally_often() {
+        let mut sticky = sticky(0);
+        let mut counts = std::collections::BTreeMap::new();
+        for _ in 0..3000 {
+            *counts.entry(sticky.choose(&[1, 4, 8], 9).unwrap()).or_insert(0) += 1;
+            sticky.record_added(1, true);
+        }
+        assert_eq!(counts.keys().copied().collect::<Vec<u32>>(), [1, 4, 8]);
+        assert!(counts.values().all(|count| (900..1100).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn round_robin_takes_turns_among_usable() {
         let mut turns = RoundRobin::default();
         let mut took = |available: &[u32], partitions| turns.choose(available, partitions);
         assert_eq!([(); 5].map(|()| took(&[], 3)), [0, 1, 2, 0, 1].map(Some));
@@ -261,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closure_is_a_partitioner() {
+    fn closure_is_a_partitioner() {
         let by_size = |_: &str, _: Option<&[u8]>, value: Option<&[u8]>, partitions: u32| match value
         {
             Some(value) => value.len() as u32 % partitions,
@@ -272,43 +263,24 @@ mod tests {
     }
 
     proptest! {
-        /// What is drawn can be written to, and each as often as its weight says.
+        /// A partition gets at least one batch, and less than two and a record.
         #[test]
-        fn short_queues_are_drawn_more_often(waiting in prop::collection::vec(0u32..6, 1..8)) {
-            let queues: Vec<Queue> = (0..)
-                .zip(&waiting)
-                .map(|(n, waiting)| Queue { partition: n * 3, waiting: *waiting })
-                .collect();
-            let longest = *waiting.iter().max().unwrap();
-            let total: u32 = waiting.iter().map(|q| longest + 1 - q).sum();
-            let mut drawn = std::collections::BTreeMap::new();
-            for random in 0..total * 2 {
-                let mut sticky = Sticky::new(10);
-                let partition = sticky.choose(100, &queues, || random).unwrap();
-                *drawn.entry(partition).or_insert(0) += 1;
-            }
-            let weights = queues.iter().map(|q| (q.partition, (longest + 1 - q.waiting) * 2));
-            prop_assert_eq!(drawn, weights.collect());
-        }
-
-        /// A partition gets a batch at least and two at most, and the last record.
-        #[test]
-        fn a_partition_gets_between_one_batch_and_two(
+        fn sticky_partition_gets_one_to_two_batches(
             batch in 1u64..500,
             records in prop::collection::vec((0u64..200, any::<bool>()), 1..200),
         ) {
-            let mut sticky = Sticky::new(batch);
-            let (mut draws, mut got) = (0, 0);
+            let mut sticky = sticky(batch);
+            let mut received = 0;
             for (bytes, complete) in records {
-                let before = draws;
-                sticky.choose(5, &[], || { draws += 1; draws }).unwrap();
-                if draws > before {
-                    prop_assert!(draws == 1 || got >= batch);
-                    got = 0;
+                let is_first = sticky.current.is_none();
+                sticky.choose(&[], 5).unwrap();
+                if is_first {
+                    prop_assert!(received == 0 || received >= batch);
+                    received = 0;
                 }
-                prop_assert!(got < batch * 2);
-                got += bytes;
-                sticky.note(bytes, complete);
+                prop_assert!(received < batch * 2);
+                received += bytes;
+                sticky.record_added(bytes, complete);
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Carrying over the index of aborted transactions.
+//! Copying the index of aborted transactions to the rewritten segment.
 //!
 //! A `.txnindex` has one entry of 34 bytes for each aborted transaction whose marker lies in its
-//! segment, in the order of the markers. Entries hold absolute offsets, so those of the markers
-//! that stay are copied as they are.
+//! segment, in the order of the markers. Entries hold absolute offsets, so the entries of surviving
+//! markers are copied unchanged.
 
 use crate::compaction::output::Output;
 use crate::error::{Corruption, CorruptionKind, Error, Result};
@@ -16,29 +16,29 @@ use std::sync::Arc;
 
 /// version (2), producer id (8), first offset (8), last offset (8), last stable offset (8)
 const ENTRY_BYTES: usize = 34;
-/// Where in an entry the offset of the marker is.
+/// The position of the marker's offset in an entry.
 const LAST_OFFSET_AT: usize = 18;
-/// How many entries are read at a time.
+/// The number of entries that are read at a time.
 const READ_ENTRIES: usize = 1024;
 
 const VERSION: [u8; 2] = [0, 0];
 
-/// The entries of one segment, gone through once, along with its markers.
-pub(crate) struct AbortedEntries {
+/// The entries of one segment, read once, in step with its markers.
+pub(crate) struct AbortedTxns {
     path: PathBuf,
     file: Option<Arc<dyn File>>,
     len: u64,
     /// The position of the next entry.
     at: u64,
-    /// The bytes from `buffer_at` on.
+    /// The bytes of the file from `buffer_at` on.
     buffer: Vec<u8>,
     buffer_at: u64,
     last: Option<Offset>,
 }
 
-impl AbortedEntries {
-    /// The entries of a segment; none if it has no such file.
-    pub(crate) fn open(dir: &SegmentDir, base: Offset) -> Result<AbortedEntries> {
+impl AbortedTxns {
+    /// Opens the entries of a segment: none if it has no such file.
+    pub(crate) fn open(dir: &SegmentDir, base: Offset) -> Result<AbortedTxns> {
         let path = dir.path_of(SegmentFile::live(base, Kind::TxnIndex));
         let (file, len) = match dir.fs.open(&path, OpenMode::ReadOnly) {
             Ok(file) => {
@@ -49,7 +49,7 @@ impl AbortedEntries {
             Err(error) => return Err(Error::io("open", &path, error)),
         };
         let mut entries =
-            AbortedEntries { path, file, len, at: 0, buffer: Vec::new(), buffer_at: 0, last: None };
+            AbortedTxns { path, file, len, at: 0, buffer: Vec::new(), buffer_at: 0, last: None };
         if !len.is_multiple_of(ENTRY_BYTES as u64) {
             entries.at = len.saturating_sub(len % ENTRY_BYTES as u64);
             return Err(entries.corrupt("its last entry is incomplete"));
@@ -81,8 +81,8 @@ impl AbortedEntries {
 
     fn peek(&mut self) -> Result<Option<[u8; ENTRY_BYTES]>> {
         let Some(file) = self.file.as_ref().filter(|_| self.at < self.len) else { return Ok(None) };
-        let behind = self.buffer_at.saturating_add(self.buffer.len() as u64);
-        if self.at >= behind {
+        let buffered_to = self.buffer_at.saturating_add(self.buffer.len() as u64);
+        if self.at >= buffered_to {
             let wanted = self.len.saturating_sub(self.at).min((READ_ENTRIES * ENTRY_BYTES) as u64);
             self.buffer.resize(wanted as usize, 0);
             self.buffer_at = self.at;

@@ -1,63 +1,63 @@
-//! The last offset of each key, in a fixed piece of memory.
+//! The last offset of each key, in memory of a fixed size.
 //!
-//! Keys can be of any length, so a slot has a [`KeyId`] in place of its key: 16 bytes, and 8 for
+//! Keys can have any length, so a slot stores a [`KeyId`] instead of the key: 16 bytes, and 8 for
 //! the offset.
 //!
-//! Slots are searched from the one the key names onwards. Neighbours share a cache line, and as
-//! a tenth of the slots stays free the way is short.
+//! A search begins at the slot that the key hashes to, and continues with the next slots.
+//! Neighbours share a cache line, and a tenth of the slots stays free, so searches are short.
 //!
-//! What costs time is waiting for memory, and there are two remedies. A map in use has only as
-//! many slots as its keys need: it begins with a small part of its memory and spreads over more of
-//! it, in place, as it fills. And keys come in crowds: the slots of all are looked at first, so
-//! that the processor fetches them side by side. Looking at each as soon as it is known is three
-//! times slower: then what is computed waits for memory too.
+//! Most of the time is spent waiting for memory, and two measures reduce that. The map uses only as
+//! many slots as its keys need: it begins with a small part of its memory and grows in place as it
+//! fills. And keys are inserted many at a time: the slots of all of them are touched first, so that
+//! the processor fetches them in parallel. Touching each slot just before it is needed is three
+//! times slower, because the computation then waits for memory too.
 
-use crate::compaction::key_id::{KeyId, Keying};
+use crate::compaction::key_id::{KeyHasher, KeyId};
 use crate::error::{Error, Result};
 use crate::types::Offset;
 use std::ops::Range;
 
-/// The two halves of what stands for the key, and the offset plus one: 0 marks a free slot.
+/// The two halves of the key's id, and the offset plus one: 0 marks a free slot.
 type Slot = [u64; 3];
 
 /// The memory of a slot.
 const SLOT_BYTES: usize = size_of::<Slot>();
 
-/// Of how many slots one stays free.
+/// One slot in this many stays free.
 const FREE_ONE_IN: usize = 10;
 
-/// How many slots are in use at first.
+/// The number of slots in use at first.
 const FIRST_SLOTS: usize = 4096;
 
-/// Marks, while the map spreads, what stands where it stood before. No offset is as large.
+/// Marks a slot that has not been moved yet while the map grows. No offset is as large.
 const OLD: u64 = 1 << 63;
 
 /// The option that bounds the memory of a map.
 const OPTION: &str = "dedupe_buffer_bytes";
 
-/// Where each key was last seen.
+/// The last offset of each key.
 pub(crate) struct KeyMap {
     slots: Vec<Slot>,
-    /// How many of them, from the first on, are in use.
+    /// The number of slots in use, from the first on.
     used: usize,
-    keying: Keying,
+    hasher: KeyHasher,
     len: usize,
 }
 
-/// How many keys as many slots can have.
+/// Returns the number of keys that fit into this many slots.
 fn room_in(slots: usize) -> usize {
     slots.saturating_sub(slots.div_ceil(FREE_ONE_IN))
 }
 
 impl KeyMap {
-    /// A map in at most `memory_bytes`, or in what as many keys as `offsets` has numbers need, if
-    /// that is less.
+    /// Creates a map in at most `memory_bytes`, or in less if one key for each of `offsets` needs
+    /// less.
     ///
     /// The seed must not be known to a client that writes to the log.
     ///
     /// # Errors
     ///
-    /// `InvalidConfig` if the memory is too little for one key, or more than there is.
+    /// `InvalidConfig` if the memory is too small for one key, or cannot be allocated.
     pub(crate) fn new(
         memory_bytes: usize,
         offsets: &Range<Offset>,
@@ -66,21 +66,21 @@ impl KeyMap {
         let keys = usize::try_from(offsets.end.saturating_sub(offsets.start)).unwrap_or(usize::MAX);
         let needed = keys.saturating_add(keys / (FREE_ONE_IN - 1)).saturating_add(2);
         let slots = (memory_bytes / SLOT_BYTES).min(needed);
-        let refuse = |reason: String| Error::InvalidConfig { option: OPTION, reason };
+        let reject = |reason: String| Error::InvalidConfig { option: OPTION, reason };
         if room_in(slots) == 0 {
             let least = 2 * SLOT_BYTES;
-            return Err(refuse(format!(
+            return Err(reject(format!(
                 "{memory_bytes} bytes hold no key; give it {least} or more"
             )));
         }
-        // Memory that comes as zeros need not be written, but there is no way to ask for it and
-        // hear a no.
+        // Zeroed memory need not be written, but its allocation cannot fail gracefully: so a
+        // reservation is tried first.
         if Vec::<Slot>::new().try_reserve_exact(slots).is_err() {
             let bytes = slots.saturating_mul(SLOT_BYTES);
-            return Err(refuse(format!("there are no {bytes} bytes to be had; give it less")));
+            return Err(reject(format!("{bytes} bytes cannot be allocated; give it less")));
         }
-        let keying = Keying::new(seed);
-        Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), keying, len: 0 })
+        let hasher = KeyHasher::new(seed);
+        Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), hasher, len: 0 })
     }
 
     /// Returns the number of keys.
@@ -89,12 +89,12 @@ impl KeyMap {
         self.len
     }
 
-    /// Returns the number of keys that it can have.
+    /// Returns the number of keys that fit.
     pub(crate) fn capacity(&self) -> usize {
         room_in(self.slots.len())
     }
 
-    /// Returns the memory that it takes.
+    /// Returns the memory of the map.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.slots.len().saturating_mul(SLOT_BYTES)
     }
@@ -102,10 +102,10 @@ impl KeyMap {
     /// Returns the id of a key in this map.
     #[inline]
     pub(crate) fn id(&self, key: &[u8]) -> KeyId {
-        self.keying.id(key)
+        self.hasher.id(key)
     }
 
-    /// Looks at the slots of keys that are about to be inserted, at both ends, as a slot can lie
+    /// Touches the slots of keys that are about to be inserted, at both ends, because a slot can lie
     /// across two cache lines.
     #[inline]
     pub(crate) fn touch(&self, keys: impl Iterator<Item = KeyId>) {
@@ -116,8 +116,8 @@ impl KeyMap {
         std::hint::black_box(seen);
     }
 
-    /// Takes this for the last offset of the key. False, and nothing done, if the key is new and
-    /// there is no room.
+    /// Sets the last offset of a key. If the key is new and there is no room, returns false and
+    /// changes nothing.
     #[inline]
     pub(crate) fn insert(&mut self, key: KeyId, offset: Offset) -> bool {
         let mut at = self.find(key);
@@ -126,7 +126,7 @@ impl KeyMap {
                 if self.used == self.slots.len() {
                     return false;
                 }
-                self.spread();
+                self.grow();
                 at = self.find(key);
             }
             self.len = self.len.saturating_add(1);
@@ -137,14 +137,14 @@ impl KeyMap {
         true
     }
 
-    /// The last offset of a key.
+    /// Returns the last offset of a key.
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Offset> {
         let [_, _, place] = self.slots.get(self.find(self.id(key)))?;
         place.checked_sub(1)
     }
 
-    /// Forgets all keys.
+    /// Removes all keys.
     pub(crate) fn clear(&mut self) {
         if let Some(used) = self.slots.get_mut(..self.used) {
             used.fill([0; 3]);
@@ -153,33 +153,33 @@ impl KeyMap {
         self.len = 0;
     }
 
-    /// The last offsets of all keys, in no order.
+    /// Iterates over the last offsets of all keys, in no particular order.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = Offset> {
         self.slots.iter().take(self.used).filter_map(|[_, _, place]| place.checked_sub(1))
     }
 
-    /// How many keys the slots in use may have. As long as there are more slots to take into use,
-    /// that is half as many: the way is shorter then.
+    /// Returns the number of keys that the slots in use may have. As long as there are unused slots,
+    /// that is half as many, because searches are shorter then.
     #[inline]
     fn room(&self) -> usize {
         if self.used == self.slots.len() { self.capacity() } else { self.used / 2 }
     }
 
-    /// The slot where the search for a key begins.
+    /// Returns the slot where the search for a key begins.
     #[inline]
     fn home(&self, key: KeyId) -> usize {
-        let scaled = u128::from(self.keying.place(key)).saturating_mul(self.used as u128) >> 64;
+        let scaled = u128::from(self.hasher.position(key)).saturating_mul(self.used as u128) >> 64;
         usize::try_from(scaled).unwrap_or(0)
     }
 
-    /// The slot behind this one.
+    /// Returns the next slot.
     #[inline]
     fn after(&self, at: usize) -> usize {
         let next = at.saturating_add(1);
         if next == self.used { 0 } else { next }
     }
 
-    /// The slot that has the key, or the free one where it would go. There is always a free one.
+    /// Returns the slot of a key, or the free slot for it. There is always a free slot.
     #[inline]
     fn find(&self, key: KeyId) -> usize {
         let mut at = self.home(key);
@@ -192,9 +192,10 @@ impl KeyMap {
         at
     }
 
-    /// Takes twice as many slots into use, as far as there are, and gives every key its new place.
+    /// Doubles the number of slots in use, as far as there are more, and moves every key to its new
+    /// slot.
     #[cold]
-    fn spread(&mut self) {
+    fn grow(&mut self) {
         let before = self.used;
         self.used = before.saturating_mul(2).min(self.slots.len());
         for [_, _, place] in self.slots.iter_mut().take(before).filter(|[_, _, place]| *place != 0)
@@ -206,7 +207,7 @@ impl KeyMap {
                 Some(slot) if slot[2] & OLD != 0 => std::mem::take(slot),
                 _ => continue,
             };
-            // What stands in the way at the new place has to move itself.
+            // A key in the new slot has to move as well.
             while let [first, second, place] = moving
                 && place != 0
             {
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_offset_of_a_key_is_kept() {
+    fn map_keeps_last_offset_of_key() {
         let mut map = map(24 * 1000);
         assert_eq!((map.len(), map.capacity(), map.memory_bytes()), (0, 900, 24_000));
         assert_eq!(map.get(b"a"), None);
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_map_still_takes_known_keys() {
+    fn full_map_accepts_known_keys() {
         for slots in 2..40u64 {
             let mut map = map(24 * slots as usize);
             let capacity = map.capacity() as u64;
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_what_the_offsets_need_and_no_more_than_allowed() {
+    fn memory_fits_offsets_and_limit() {
         for offsets in [1, 2, 9, 10, 11, 1000] {
             let map = KeyMap::new(1 << 30, &(5..5 + offsets), [0; 16]).unwrap();
             assert!(map.capacity() as u64 >= offsets);
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_are_told_apart_while_the_map_spreads() {
+    fn keys_stay_distinct_while_map_grows() {
         let keys = 300_000u64;
         let mut map = map(24 * 350_000);
         for round in 0..2 {

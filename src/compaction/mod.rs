@@ -1,33 +1,33 @@
 //! Log compaction, the pure half: segments in, segments out.
 //!
-//! A compacted log keeps, of all records with the same key, the last. What was written long ago
-//! is *clean*: each key is in it once. What came since is *dirty*. A pass of the cleaner makes
-//! some of the dirty part clean:
+//! A compacted log keeps the last record of each key. The part that was written long ago is
+//! *clean*: each key is in it once. The newer part is *dirty*. A pass of the cleaner makes some of
+//! the dirty part clean:
 //!
 //! ```text
 //!   log start                first dirty              end of the pass   first uncleanable   log end
 //!      |------- clean ----------|-------- dirty, mapped -----|---- dirty ----|--- left alone ---|
 //! ```
 //!
-//! 1. [`plan`] says where these places are, whether a pass is due, and which
-//!    segments become one.
-//! 2. [`read_keys`] reads the dirty part and notes for each key the offset of its last record, in a
-//!    [`key_map`] of bounded memory. If that fills up, the pass ends there, and another follows.
-//!    [`survivors`] turns the map into what the rewrite wants to know, and [`spans`] has where the
-//!    batches lie, so that those of which nothing stays need not be read again.
-//! 3. [`rewrite`] writes each group of segments anew, without what is superseded. A record without
+//! 1. [`plan`] decides where these places are, whether a pass is due, and which segments become
+//!    one.
+//! 2. [`read_keys`] reads the dirty part and stores the offset of the last record of each key in a
+//!    [`key_map`] of bounded memory. If the map is full, the pass ends there, and another follows.
+//!    [`survivors`] answers from the map which records stay, and [`spans`] knows the positions of
+//!    the batches, so that a batch without surviving records need not be read again.
+//! 3. [`rewrite`] rewrites each group of segments without the superseded records. A record without
 //!    a value, a *tombstone*, deletes its key. It stays for a while, so that slow readers see the
-//!    deletion: the pass that first meets it sets a time in its batch, the *delete horizon*, and a
-//!    pass after that time drops it.
+//!    deletion: the first pass that keeps it sets a time in its batch, the *delete horizon*, and a
+//!    pass after that time removes it.
 //!
-//! Offsets never change: a batch keeps its range when records in it go, and the log a hole where a
-//! batch went.
+//! Offsets never change: a batch keeps its range when records are removed from it, and a removed
+//! batch leaves a gap in the log.
 //!
-//! Nothing here replaces a live file, takes a lock, reads a clock or starts a thread. The output
-//! are files with the suffix `.cleaned`, which opening a log removes; to put them in place is up
-//! to the log.
+//! Nothing here replaces a live file, takes a lock, reads a clock or starts a thread. The output is
+//! files with the suffix `.cleaned`, which an opening of the log removes. The log puts them in
+//! place.
 
-pub(crate) mod aborted_txns;
+mod aborted_txns;
 mod key_id;
 pub(crate) mod key_map;
 pub(crate) mod output;
@@ -47,49 +47,49 @@ use crate::record::{
 use crate::segment::Segment;
 use crate::types::Offset;
 
-/// How much is read at a time: little enough to be in the processor's cache still when it is
+/// The bytes that are read at a time: few enough to be still in the processor's cache when they are
 /// checked and decoded.
 const READ_BYTES: usize = 256 << 10;
 
-/// How many bytes may be read and written before progress is reported: often enough to throttle
-/// by.
+/// The bytes that are read and written between two reports of progress: few enough for
+/// throttling.
 const REPORT_BYTES: u64 = 256 << 10;
 
 /// A segment to read, all of whose offsets lie below `next`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) segment: &'a Segment,
-    /// The base of the segment behind it.
+    /// The base of the next segment.
     pub(crate) next: Offset,
 }
 
-/// What the cleaner has to know about transactions and producers. Batches are shown to it in
-/// order; when they are rewritten, some of those that have to do with neither are left out.
+/// The facts about transactions and producers that the cleaner needs. The cleaner passes it all
+/// batches in order. During the rewrite, it may leave out batches that involve neither.
 pub(crate) trait Transactions {
-    /// Takes note of a batch of the dirty part, before any is rewritten.
+    /// Takes a batch of the dirty part, before any batch is rewritten.
     fn note(&mut self, header: &BatchHeader) -> Result<()>;
 
-    /// Whether a batch of records belongs to a transaction that was aborted.
+    /// Returns whether a batch of records belongs to an aborted transaction.
     fn is_aborted(&mut self, header: &BatchHeader) -> bool;
 
-    /// Whether nothing is left of the transaction that this marker ends, so that the marker says
-    /// nothing any more.
+    /// Returns whether no record is left of the transaction that this marker ends, so that the marker
+    /// has no effect any more.
     fn is_marker_discardable(&mut self, header: &BatchHeader, marker: EndTxnMarker) -> bool;
 
-    /// Whether the batch holds the last sequence number, or the last epoch, of a producer that
-    /// may go on: then it stays, empty if need be.
+    /// Returns whether the batch has the last sequence number or the last epoch of an active
+    /// producer: then it stays, empty if necessary.
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool;
 }
 
-/// For a log without transactions: a batch of one is rejected.
+/// The rules for a log without transactions: a batch of a transaction is rejected.
 ///
-/// Of each active producer, the last batch stays, empty if need be: nothing else would tell its
-/// sequence number once the snapshots are lost. Which producers are active, and which batch is the
-/// last of each, is what the log knows when the pass begins, however far the pass comes. A
-/// producer that is forgotten leaves nothing.
+/// The last batch of each active producer stays, empty if necessary: without the snapshots, only
+/// that batch has the sequence number. The log decides at the beginning of the pass which producers
+/// are active, and which batch is the last of each. The batches of a forgotten producer are not
+/// kept.
 #[derive(Debug, Default)]
 pub(crate) struct NoTransactions {
-    /// By id.
+    /// Sorted by id.
     active: Vec<ProducerState>,
 }
 
@@ -124,21 +124,21 @@ impl Transactions for NoTransactions {
     }
 }
 
-/// The memory of a pass, besides the map: used for one segment after the other.
+/// The memory of a pass besides the map, reused from segment to segment.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// The bytes that are read ahead.
+    /// The read buffer.
     input: Vec<u8>,
-    /// The bytes to be written.
+    /// The write buffer.
     output: Vec<u8>,
     decode: DecodeBuffer,
     builder: BatchBuilder,
-    /// The offset deltas of the records of a batch that stay.
+    /// The offset deltas of the surviving records of a batch.
     kept: Vec<i32>,
 }
 
 impl Scratch {
-    /// Memory for a pass in which no batch may expand to more than `max_decompressed_bytes`.
+    /// Creates memory for a pass whose batches may have at most this many bytes when decompressed.
     pub(crate) fn new(max_decompressed_bytes: usize) -> Scratch {
         Scratch {
             input: Vec::new(),
@@ -150,15 +150,15 @@ impl Scratch {
     }
 }
 
-/// Reports bytes in portions. The receiver may wait, or end the pass with an error.
-struct Meter<'a> {
+/// Reports progress in portions. The receiver may block, or end the pass with an error.
+struct ProgressMeter<'a> {
     pending: u64,
     report: &'a mut dyn FnMut(u64) -> Result<()>,
 }
 
-impl<'a> Meter<'a> {
-    fn new(report: &'a mut dyn FnMut(u64) -> Result<()>) -> Meter<'a> {
-        Meter { pending: 0, report }
+impl<'a> ProgressMeter<'a> {
+    fn new(report: &'a mut dyn FnMut(u64) -> Result<()>) -> ProgressMeter<'a> {
+        ProgressMeter { pending: 0, report }
     }
 
     fn add(&mut self, bytes: u64) -> Result<()> {
@@ -171,8 +171,8 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// The marker in a control batch. `None` for control records of other kinds, and for a batch that
-/// was emptied.
+/// Returns the marker in a control batch; `None` for control records of other kinds, and for an
+/// emptied batch.
 pub(crate) fn marker_of(
     batch: &BatchRef<'_>,
     decode: &mut DecodeBuffer,

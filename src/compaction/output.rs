@@ -1,7 +1,7 @@
 //! The files a group of segments is rewritten into.
 //!
-//! They have the suffix `.cleaned`, and are nothing until the log renames them: whatever goes
-//! wrong, they are removed, here or when the log is next opened.
+//! The files have the suffix `.cleaned`, and do not belong to the log until it renames them. After an
+//! error they are removed, here or by the next opening of the log.
 
 use crate::error::{Error, Result};
 use crate::fs::{File, OpenMode};
@@ -14,35 +14,35 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// How much is written at a time.
+/// The bytes that are written at a time.
 pub(crate) const WRITE_BYTES: usize = 1 << 20;
 
-/// The largest position in a log file that Kafka can express.
+/// The maximum size of a log file: positions in Kafka have 31 bits.
 const MAX_LOG_BYTES: u64 = i32::MAX as u64;
 
-/// A segment being written. Dropped before it is finished, it leaves no file.
+/// A segment being written. If it is dropped before it is finished, it leaves no file.
 pub(crate) struct Output<'a> {
     dir: &'a SegmentDir,
     base: Offset,
     log: Writer<'a>,
-    /// Made when it has its first entry, as in Kafka.
+    /// Created with its first entry, as in Kafka.
     aborted: Option<Writer<'a>>,
     indexes: Indexes,
     cadence: IndexCadence,
     finished: bool,
 }
 
-/// A segment that was written whole.
+/// A completely written segment.
 pub(crate) struct Finished {
     /// The bytes of all its files.
     pub(crate) bytes: u64,
-    /// The memory that was written from.
+    /// The write buffer, for the next segment.
     pub(crate) buffer: Vec<u8>,
     pub(crate) indexes: Indexes,
 }
 
 impl<'a> Output<'a> {
-    /// Begins the segment of this base. `buffer` is memory to write from.
+    /// Begins the segment of this base. `buffer` is the write buffer.
     pub(crate) fn create(dir: &'a SegmentDir, base: Offset, buffer: Vec<u8>) -> Result<Output<'a>> {
         for kind in Kind::ALL {
             remove_stale(dir, SegmentFile { base, kind, stage: Stage::Cleaned })?;
@@ -53,7 +53,7 @@ impl<'a> Output<'a> {
         Ok(Output { dir, base, log, aborted: None, indexes, cadence, finished: false })
     }
 
-    /// Whether so many bytes more can be in the log.
+    /// Returns whether the log has room for this many more bytes.
     pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
         self.log.len.saturating_add(bytes) <= MAX_LOG_BYTES
     }
@@ -80,7 +80,7 @@ impl<'a> Output<'a> {
         writer.append(entry)
     }
 
-    /// The bytes of the log so far.
+    /// Returns the bytes of the log so far.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.log.len
     }
@@ -89,7 +89,7 @@ impl<'a> Output<'a> {
         self.cadence.largest.0
     }
 
-    /// Writes what is left, and makes all files durable, but not their names.
+    /// Writes the rest, and makes all files durable, but not their names.
     pub(crate) fn finish(mut self) -> Result<Finished> {
         self.cadence.finish(&self.indexes);
         let mut bytes = self.log.finish()?;
@@ -124,13 +124,9 @@ impl Drop for Output<'_> {
     }
 }
 
-/// A leftover must go: one of a kind that is not written this time would be taken for ours.
+/// Removes a leftover. A leftover of a kind that this segment does not write would count as its own.
 fn remove_stale(dir: &SegmentDir, file: SegmentFile) -> Result<()> {
-    let path = dir.path_of(file);
-    match dir.fs.remove(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|error| Error::io("remove", &path, error)),
-    }
+    dir.remove_if_exists(&dir.path_of(file)).map(drop)
 }
 
 /// A new file, written in large pieces.
@@ -139,9 +135,9 @@ struct Writer<'a> {
     name: SegmentFile,
     file: Arc<dyn File>,
     buffer: Vec<u8>,
-    /// The bytes appended.
+    /// The bytes that were appended.
     len: u64,
-    /// The bytes the file has.
+    /// The bytes that the file has.
     written: u64,
 }
 

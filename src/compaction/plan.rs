@@ -1,19 +1,18 @@
-//! What a pass of the cleaner is to do: where the dirty part of a log begins and ends, whether
-//! it is worth a pass, and which segments become one. Numbers in, numbers out.
-
+//! The plan of a pass: where the dirty part of a log begins and ends, whether a pass is due, and
+//! which segments become one. Numbers in, numbers out.
 use crate::segment::{offset_index, time_index};
 use crate::types::{Offset, Timestamp};
 use std::ops::Range;
 use std::time::Duration;
 
-/// The largest offset relative to the base of its segment that an index can express.
+/// The largest offset relative to the base of its segment that fits into an index entry.
 const MAX_RELATIVE_OFFSET: u64 = i32::MAX as u64;
 
-/// A segment, as far as planning needs it.
+/// The facts about a segment that planning needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) base: Offset,
-    /// The base of the next segment; of the last one the end of the log.
+    /// The base of the next segment, or the end of the log for the last one.
     pub(crate) next: Offset,
     pub(crate) bytes: u64,
     pub(crate) offset_entries: usize,
@@ -22,18 +21,18 @@ pub(crate) struct Part {
     pub(crate) largest: Timestamp,
     /// The largest timestamp of its first batch.
     pub(crate) first: Timestamp,
-    /// Whether it is being appended to.
+    /// Whether it is the active segment.
     pub(crate) active: bool,
 }
 
-/// When a log is cleaned, and which part of it.
+/// The rules that decide when a log is cleaned, and which part of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// A pass is due when more than this share of what could be cleaned is dirty.
+    /// A pass is due if more than this share of the cleanable bytes is dirty.
     pub(crate) min_dirty_ratio: f64,
-    /// Younger records are left alone.
+    /// Records younger than this are not cleaned.
     pub(crate) min_lag: Duration,
-    /// A pass is due when a dirty record is older.
+    /// A pass is due if a dirty record is older than this.
     pub(crate) max_lag: Duration,
 }
 
@@ -42,26 +41,26 @@ pub(crate) struct Rules {
 pub(crate) struct Dirty {
     /// The first dirty offset.
     pub(crate) from: Offset,
-    /// The first offset that cannot be cleaned: the start of a segment. Not above `from` when
-    /// nothing can.
+    /// The first offset that cannot be cleaned: the start of a segment. Not above `from` if nothing
+    /// can be cleaned.
     pub(crate) upto: Offset,
-    /// The bytes below the first dirty offset. As in Kafka, a segment that holds it counts here
-    /// and in `dirty_bytes`.
+    /// The bytes below the first dirty offset. As in Kafka, the segment that holds that offset counts
+    /// both here and in `dirty_bytes`.
     pub(crate) clean_bytes: u64,
     /// The bytes that can be cleaned.
     pub(crate) dirty_bytes: u64,
-    /// Whether a record has been dirty for longer than it may be.
+    /// Whether a record has been dirty for longer than `max_lag`.
     pub(crate) overdue: bool,
 }
 
 impl Dirty {
-    /// The share of the bytes that can be cleaned in those that can or need not be. 0 of nothing.
+    /// Returns the share of dirty bytes in the clean and dirty bytes; 0 if there are none.
     pub(crate) fn ratio(&self) -> f64 {
         let total = self.clean_bytes.saturating_add(self.dirty_bytes);
         if total == 0 { 0.0 } else { self.dirty_bytes as f64 / total as f64 }
     }
 
-    /// Whether a pass is due.
+    /// Returns whether a pass is due.
     pub(crate) fn is_due(&self, rules: &Rules) -> bool {
         self.overdue || self.ratio() > rules.min_dirty_ratio
     }
@@ -69,10 +68,10 @@ impl Dirty {
 
 /// Finds the dirty part of a log that begins at `start` and was cleaned up to `checkpoint`.
 ///
-/// `parts` are its segments in order. A checkpoint outside of the log is of no use, and the dirty
-/// part begins at the start then. Three things cannot be cleaned: what transactions may still
-/// undo, which lies at or above the last stable offset, the active segment, and everything from
-/// the first segment that has a record younger than `min_lag`.
+/// `parts` are its segments in order. If the checkpoint lies outside of the log, the dirty part
+/// begins at the start. Three parts cannot be cleaned: everything at or above the last stable
+/// offset, which transactions may still abort; the active segment; and everything from the first
+/// segment that has a record younger than `min_lag`.
 pub(crate) fn dirty(
     parts: &[Part],
     start: Offset,
@@ -93,7 +92,7 @@ pub(crate) fn dirty(
     let young = unclean().find(|part| !rules.min_lag.is_zero() && part.largest > settled);
     let young = young.map_or(Offset::MAX, |part| part.base);
     let bound = last_stable.min(active).min(young).max(from);
-    // Down to the start of a segment: above the bound nothing may be touched.
+    // Round down to the start of a segment: nothing above the bound may be cleaned.
     let upto = match parts.get(index_of(parts, bound)) {
         Some(part) if bound < part.next => part.base,
         _ => bound,
@@ -107,7 +106,7 @@ pub(crate) fn dirty(
     Dirty { from, upto, clean_bytes, dirty_bytes, overdue }
 }
 
-/// The index of the segment that holds an offset, or of the first if it lies below.
+/// Returns the index of the segment that holds an offset, or of the first if it lies below.
 fn index_of(parts: &[Part], offset: Offset) -> usize {
     parts.partition_point(|part| part.base <= offset).saturating_sub(1)
 }
@@ -125,12 +124,10 @@ pub(crate) struct GroupLimits {
     pub(crate) index_bytes: u64,
 }
 
-/// Divides the segments that begin below `upto` into groups, each of which is to become one
-/// segment.
+/// Divides the segments that begin below `upto` into groups. Each group becomes one segment.
 ///
-/// What is left of a segment can be small, so neighbours are joined, as long as what goes into a
-/// group is within the limits for one segment, and its offsets can be expressed relative to the
-/// first.
+/// A cleaned segment can be small, so neighbours are joined, as long as the input of a group is
+/// within the limits for one segment, and its offsets fit relative to the first.
 pub(crate) fn groups(parts: &[Part], upto: Offset, limits: &GroupLimits) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut sizes = Sizes::default();
@@ -208,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn all_but_the_active_segment_is_dirty_at_first() {
+    fn first_pass_covers_all_but_active_segment() {
         let all = find(None, 35, 1000, &RULES);
         let expected =
             Dirty { from: 0, upto: 30, clean_bytes: 0, dirty_bytes: 600, overdue: false };
@@ -218,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_divides_clean_from_dirty() {
+    fn checkpoint_divides_clean_from_dirty() {
         let half = find(Some(20), 35, 1000, &RULES);
         assert_eq!((half.from, half.clean_bytes, half.dirty_bytes), (20, 300, 300));
         assert_eq!(half.ratio(), 0.5);
-        assert!(!half.is_due(&RULES), "more than the share, not as much");
+        assert!(!half.is_due(&RULES), "the share must be exceeded");
         let inside = find(Some(15), 35, 1000, &RULES);
         assert_eq!((inside.clean_bytes, inside.dirty_bytes), (300, 500));
         for useless in [36, Offset::MAX] {
@@ -233,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_when_the_checkpoint_is_at_the_bound_or_in_the_active_segment() {
+    fn nothing_is_dirty_when_checkpoint_is_at_bound() {
         for at in [30, 33, 35] {
             let none = find(Some(at), 35, 1000, &RULES);
             assert_eq!((none.from, none.dirty_bytes, none.overdue), (at, 0, false));
@@ -243,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn undecided_records_bound_it_at_the_segment_they_are_in() {
+    fn undecided_records_bound_dirty_part() {
         for (last_stable, upto, bytes) in [(29, 20, 300), (20, 20, 300), (19, 10, 100), (3, 0, 0)] {
             let found = find(None, last_stable, 1000, &RULES);
             assert_eq!((found.upto, found.dirty_bytes), (upto, bytes), "{last_stable}");
@@ -253,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn young_records_bound_it_and_old_ones_make_a_pass_due() {
+    fn young_records_bound_and_old_records_trigger() {
         let lag = Rules { min_lag: Duration::from_millis(500), ..RULES };
         assert_eq!(find(None, 35, 1000, &lag).upto, 30, "500 is not above 500");
         assert_eq!(find(None, 35, 999, &lag).upto, 0);
@@ -272,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_bytes_is_never_due() {
+    fn empty_log_is_never_due() {
         let none = dirty(&[], 7, None, 7, Timestamp::from_millis(0), &RULES);
         assert_eq!((none.from, none.ratio(), none.is_due(&RULES)), (7, 0.0, false));
     }
@@ -286,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_joined_within_the_limits() {
+    fn neighbours_join_within_limits() {
         let limits = GroupLimits { segment_bytes: 300, index_bytes: 24 };
         assert_eq!(ends(&parts(), 30, &limits), [2, 3]);
         assert_eq!(ends(&parts(), 20, &limits), [2]);
-        assert_eq!(ends(&parts(), 11, &limits), [2], "where the map was full inside of it");
+        assert_eq!(ends(&parts(), 11, &limits), [2], "the map was full inside the segment");
         assert_eq!(ends(&parts(), 10, &limits), [1]);
-        assert_eq!(ends(&parts(), Offset::MAX, &limits), [2, 3], "never the active one");
+        assert_eq!(ends(&parts(), Offset::MAX, &limits), [2, 3], "never the active segment");
         let one = |index_bytes| GroupLimits { segment_bytes: 1 << 30, index_bytes };
         assert_eq!(ends(&parts(), 30, &one(36)), [3]);
         assert_eq!(ends(&parts(), 30, &one(35)), [2, 3], "the time indexes");
@@ -303,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_spans_no_more_offsets_than_an_index_can_express() {
+    fn group_spans_offsets_that_fit_an_index() {
         let limits = GroupLimits { segment_bytes: u64::MAX, index_bytes: u64::MAX };
         let far = 10 + (1 << 31);
         let parts = |next| [part(10, 20, 0), part(20, next, 0), part(next, next + 5, 0)];

@@ -1,83 +1,85 @@
-//! Reading the dirty part of a log into the map of keys.
+//! Reading the keys of the dirty part of a log into the map.
 
 use crate::compaction::key_id::KeyId;
 use crate::compaction::key_map::KeyMap;
-use crate::compaction::spans::Stretches;
-use crate::compaction::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
+use crate::compaction::spans::Spans;
+use crate::compaction::{
+    ProgressMeter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of,
+};
 use crate::error::{Error, InvalidBatch, Result};
 use crate::record::{BatchHeader, BatchRef};
-use crate::segment::scan::BatchStream;
+use crate::segment::batches::SegmentBatches;
 use crate::types::Offset;
 
-/// How many keys go into the map at a time.
-const CROWD: usize = 256;
+/// The number of keys that are inserted into the map together.
+const MAX_PENDING: usize = 256;
 
-/// What is noted of batches takes no more than this part of the map's memory.
+/// The spans of batches take at most this fraction of the map's memory.
 const MAP_SHARE: usize = 8;
 
-/// The content that was read into a map.
+/// The result of reading keys into a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mapped {
-    /// Up to here the log can be cleaned with the map: the offset after the last that it knows
-    /// about.
+pub(crate) struct KeysRead {
+    /// The offset up to which the log can be cleaned with the map: the one after the last offset
+    /// that was read.
     pub(crate) end: Offset,
-    /// Whether the map was full before everything had been read.
+    /// Whether the map was full before everything was read.
     pub(crate) full: bool,
-    /// The records that were looked at.
+    /// The number of records that were read.
     pub(crate) records: u64,
     pub(crate) batches: u64,
     pub(crate) bytes_read: u64,
-    /// The positions of their batches.
-    pub(crate) stretches: Stretches,
+    /// The positions of the batches.
+    pub(crate) spans: Spans,
 }
 
-/// Notes the last offset of each key from `from` on. `sources` are the dirty segments in order,
-/// from the one that holds `from`.
+/// Reads the last offset of each key from `from` on. `sources` are the dirty segments in order, from
+/// the one that holds `from`.
 ///
-/// Control records, records without a key, and those of aborted transactions do not count: none of
-/// them supersedes anything. Every batch is checked against its checksum and its neighbours, and
-/// all its records are decoded.
+/// Control records, records without a key, and records of aborted transactions do not count: they
+/// supersede nothing. Every batch is validated by its checksum and its neighbours, and all its
+/// records are decoded.
 ///
 /// # Errors
 ///
-/// CorruptionKind, with its place; a batch that this build cannot expand, or not within the limit; what
-/// `report` says.
-pub(crate) fn build_map(
+/// [`Error::Corrupt`]; a batch that this build cannot decompress, or not within the limit; the
+/// error of `report`.
+pub(crate) fn read_keys(
     sources: &[Source<'_>],
     from: Offset,
     map: &mut KeyMap,
     scratch: &mut Scratch,
     transactions: &mut dyn Transactions,
     report: &mut dyn FnMut(u64) -> Result<()>,
-) -> Result<Mapped> {
+) -> Result<KeysRead> {
     map.clear();
-    let stretches = Stretches::new(map.memory_bytes() / MAP_SHARE);
+    let spans = Spans::new(map.memory_bytes() / MAP_SHARE);
     let (end, full) = (from, false);
-    let mapped = Mapped { end, full, records: 0, batches: 0, bytes_read: 0, stretches };
-    let meter = Meter::new(report);
-    let crowd = Vec::with_capacity(CROWD);
-    let mut reading = Reading { map, from, transactions, meter, mapped, crowd };
+    let read = KeysRead { end, full, records: 0, batches: 0, bytes_read: 0, spans };
+    let meter = ProgressMeter::new(report);
+    let pending = Vec::with_capacity(MAX_PENDING);
+    let mut reader = KeyReader { map, from, transactions, meter, read, pending };
     for source in sources {
-        reading.segment(source, scratch)?;
-        if reading.mapped.full {
+        reader.segment(source, scratch)?;
+        if reader.read.full {
             break;
         }
     }
-    reading.meter.finish()?;
-    Ok(reading.mapped)
+    reader.meter.finish()?;
+    Ok(reader.read)
 }
 
-struct Reading<'a> {
+struct KeyReader<'a> {
     map: &'a mut KeyMap,
     from: Offset,
     transactions: &'a mut dyn Transactions,
-    meter: Meter<'a>,
-    mapped: Mapped,
-    /// Keys that are still to go into the map, and their offsets.
-    crowd: Vec<(KeyId, Offset)>,
+    meter: ProgressMeter<'a>,
+    read: KeysRead,
+    /// The keys that are not in the map yet, and their offsets.
+    pending: Vec<(KeyId, Offset)>,
 }
 
-impl Reading<'_> {
+impl KeyReader<'_> {
     fn segment(&mut self, source: &Source<'_>, scratch: &mut Scratch) -> Result<()> {
         let segment = source.segment;
         let (mut position, mut lowest) = (0, segment.base);
@@ -87,24 +89,20 @@ impl Reading<'_> {
                 None => position = segment.published(),
             }
         }
-        let mut stream = BatchStream::new(segment.file()?, position, lowest)
+        let mut batches = SegmentBatches::new(segment, segment.published(), source.next)?
+            .starting_from(position, lowest)
             .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
-        loop {
-            let step = stream.advance(segment.published(), source.next);
-            let Some(header) = segment.batch_of(&stream, step)? else { break };
-            let Some(batch) = stream.batch() else { break };
-            self.batch(&batch, stream.position(), scratch).map_err(|failure| match failure {
-                Failure::Batch(reason) => damaged(source, stream.position(), &header, reason),
-                Failure::Other(error) => error,
-            })?;
-            if self.mapped.full {
+        while let Some((position, batch)) = batches.next()? {
+            self.batch(&batch, position, scratch)
+                .map_err(|failure| failure.at(source, position, batch.header()))?;
+            if self.read.full {
                 break;
             }
         }
-        scratch.input = stream.into_buffer();
-        self.mapped.stretches.close();
-        if !self.mapped.full {
-            self.mapped.end = self.mapped.end.max(source.next);
+        scratch.input = batches.into_buffer();
+        self.read.spans.close();
+        if !self.read.full {
+            self.read.end = self.read.end.max(source.next);
         }
         Ok(())
     }
@@ -114,13 +112,13 @@ impl Reading<'_> {
         batch: &BatchRef<'_>,
         position: u64,
         scratch: &mut Scratch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BatchFailure> {
         let header: &BatchHeader = batch.header();
         let bytes = header.size_bytes() as u64;
-        self.mapped.batches = self.mapped.batches.saturating_add(1);
-        self.mapped.bytes_read = self.mapped.bytes_read.saturating_add(bytes);
-        self.meter.add(bytes).map_err(Failure::Other)?;
-        self.transactions.note(header).map_err(Failure::Other)?;
+        self.read.batches = self.read.batches.saturating_add(1);
+        self.read.bytes_read = self.read.bytes_read.saturating_add(bytes);
+        self.meter.add(bytes).map_err(BatchFailure::Other)?;
+        self.transactions.note(header).map_err(BatchFailure::Other)?;
         if header.is_control() {
             if let Some(marker) = marker_of(batch, &mut scratch.decode)? {
                 self.transactions.is_marker_discardable(header, marker);
@@ -129,8 +127,8 @@ impl Reading<'_> {
             for record in batch.records(&mut scratch.decode)? {
                 let record = record?;
                 let Some(key) = record.key.filter(|_| record.offset >= self.from) else { continue };
-                self.crowd.push((self.map.id(key), record.offset));
-                if self.crowd.len() == CROWD && !self.insert_all() {
+                self.pending.push((self.map.id(key), record.offset));
+                if self.pending.len() == MAX_PENDING && !self.insert_all() {
                     return Ok(());
                 }
             }
@@ -138,44 +136,54 @@ impl Reading<'_> {
                 return Ok(());
             }
             let count = u64::try_from(header.record_count).unwrap_or(0);
-            self.mapped.records = self.mapped.records.saturating_add(count);
+            self.read.records = self.read.records.saturating_add(count);
         }
-        self.mapped.end = self.mapped.end.max(header.next_offset());
-        self.mapped.stretches.note(position, header);
+        self.read.end = self.read.end.max(header.next_offset());
+        self.read.spans.add(position, header);
         Ok(())
     }
 }
 
-impl Reading<'_> {
-    /// Inserts the keys that wait. False when there is no room for one of them: the pass ends
-    /// before it.
+impl KeyReader<'_> {
+    /// Inserts the pending keys. Returns false if there is no room for one of them: then the pass
+    /// ends before it.
     fn insert_all(&mut self) -> bool {
-        self.map.touch(self.crowd.iter().map(|(key, _)| *key));
-        for (key, offset) in self.crowd.drain(..) {
+        self.map.touch(self.pending.iter().map(|(key, _)| *key));
+        for (key, offset) in self.pending.drain(..) {
             if !self.map.insert(key, offset) {
-                self.mapped.full = true;
+                self.read.full = true;
                 return false;
             }
-            self.mapped.end = offset.saturating_add(1);
+            self.read.end = offset.saturating_add(1);
         }
         true
     }
 }
 
-/// Why a batch could not be used: it is not one, or something else went wrong.
-pub(crate) enum Failure {
+/// The reason why a batch could not be used: the batch is invalid, or another error.
+pub(crate) enum BatchFailure {
     Batch(InvalidBatch),
     Other(Error),
 }
 
-impl From<InvalidBatch> for Failure {
-    fn from(reason: InvalidBatch) -> Failure {
-        Failure::Batch(reason)
+impl BatchFailure {
+    /// Returns the error for a batch of a segment.
+    pub(super) fn at(self, source: &Source<'_>, position: u64, header: &BatchHeader) -> Error {
+        match self {
+            BatchFailure::Batch(reason) => damaged(source, position, header, reason),
+            BatchFailure::Other(error) => error,
+        }
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Other(error)
+impl From<InvalidBatch> for BatchFailure {
+    fn from(reason: InvalidBatch) -> BatchFailure {
+        BatchFailure::Batch(reason)
+    }
+}
+
+impl From<Error> for BatchFailure {
+    fn from(error: Error) -> BatchFailure {
+        BatchFailure::Other(error)
     }
 }

@@ -1,23 +1,24 @@
-//! Writing segments anew, without the records that are superseded.
+//! Rewriting segments without the superseded records.
 //!
-//! A batch comes out in one of four ways. Where nothing changes it is copied byte for byte, so
-//! that a second pass over the same log changes nothing. Where records go, it is built again, with
-//! the same offsets, epoch, producer and sequence numbers. Where all go, it goes too, unless a
-//! producer or the end of the round needs its header: then that stays, with no records. And where
-//! a tombstone stays for the first time, the batch gets its delete horizon.
+//! | the records of a batch | the batch |
+//! |---|---|
+//! | all stay | is copied byte for byte, so that a second pass over the same log changes nothing |
+//! | some are removed | is rebuilt with the same offsets, epoch, producer and sequence numbers |
+//! | all are removed | is removed, or stays without records if a producer or the end of the segment needs its header |
+//! | a tombstone stays for the first time | gets a delete horizon |
 
-use crate::compaction::aborted_txns::AbortedEntries;
+use crate::compaction::aborted_txns::AbortedTxns;
 use crate::compaction::output::Output;
-use crate::compaction::read_keys::Failure;
-use crate::compaction::spans::Stretch;
-use crate::compaction::survivors::Winners;
-use crate::compaction::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
+use crate::compaction::read_keys::BatchFailure;
+use crate::compaction::spans::Span;
+use crate::compaction::survivors::Survivors;
+use crate::compaction::{ProgressMeter, READ_BYTES, Scratch, Source, Transactions, marker_of};
 use crate::error::{InvalidBatch, Result};
 use crate::record::{BatchBuilder, BatchHeader, BatchRef, Compression, Records};
 use crate::segment::SegmentDir;
+use crate::segment::batches::SegmentBatches;
 use crate::segment::index::Indexes;
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::scan::BatchStream;
 use crate::types::{Codec, LeaderEpoch, Offset, Timestamp};
 use std::time::Duration;
 
@@ -26,21 +27,21 @@ const CHANGED: InvalidBatch =
 
 /// Segments that become one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Group<'a> {
+pub(crate) struct SegmentGroup<'a> {
     pub(crate) dir: &'a SegmentDir,
-    /// The base of the first, and of what they become.
+    /// The base of the first segment, and of the segment that they become.
     pub(crate) base: Offset,
-    /// In order, one behind the other.
+    /// The segments, in order and without gaps.
     pub(crate) sources: &'a [Source<'a>],
 }
 
-/// The terms for all groups of a pass.
+/// The options for all groups of a pass.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct RewriteOptions {
     pub(crate) now: Timestamp,
-    /// For how long a tombstone stays after the pass that first kept it.
+    /// The time that a tombstone stays after the pass that first kept it.
     pub(crate) delete_retention: Duration,
-    /// How rebuilt batches are compressed; as they were, if not set.
+    /// The compression of rebuilt batches. Without it, they keep their own.
     pub(crate) compression: Option<Compression>,
 }
 
@@ -53,33 +54,33 @@ pub(crate) struct Rewritten {
     /// The bytes of its log.
     pub(crate) bytes: u64,
     pub(crate) largest: Timestamp,
-    /// Whether any batch is not as it was.
+    /// Whether any batch changed.
     pub(crate) changed: bool,
-    /// The batches there were, read or known to be superseded.
+    /// The number of batches that were read or known to be superseded.
     pub(crate) batches_read: u64,
     pub(crate) batches_kept: u64,
     pub(crate) records_kept: u64,
     pub(crate) records_removed: u64,
-    /// The tombstones among them that had stayed for long enough.
+    /// The number of tombstones among them, removed after their time.
     pub(crate) tombstones_removed: u64,
     pub(crate) bytes_read: u64,
-    /// Those of all files.
+    /// The bytes of all files.
     pub(crate) bytes_written: u64,
 }
 
-/// Writes the `.cleaned` files of a group, durably but for their names, and returns the indexes
-/// that are in them.
+/// Writes the `.cleaned` files of a group, and returns the indexes in them. The files are durable,
+/// their names are not.
 ///
-/// The sources are only read. On any error no output is left, if it can be removed.
+/// The sources are only read. After an error no output is left, as far as it can be removed.
 ///
 /// # Errors
 ///
-/// CorruptionKind, with its place; a batch that this build cannot expand, or not within the limit; what
-/// the disk says; what `report` says.
+/// [`Error::Corrupt`](crate::Error::Corrupt); a batch that this build cannot decompress, or not
+/// within the limit; an error of the file system; the error of `report`.
 pub(crate) fn rewrite(
-    group: &Group<'_>,
-    winners: &Winners<'_>,
-    terms: &Terms,
+    group: &SegmentGroup<'_>,
+    survivors: &Survivors<'_>,
+    options: &RewriteOptions,
     scratch: &mut Scratch,
     transactions: &mut dyn Transactions,
     report: &mut dyn FnMut(u64) -> Result<()>,
@@ -100,10 +101,10 @@ pub(crate) fn rewrite(
         bytes_read: 0,
         bytes_written: 0,
     };
-    let meter = Meter::new(report);
+    let meter = ProgressMeter::new(report);
     let end = group.sources.last().map_or(group.base, |last| last.next);
     let mut pass =
-        Pass { winners, terms, end, leader_epoch: -1, transactions, meter, output, done };
+        Pass { survivors, options, end, leader_epoch: -1, transactions, meter, output, done };
     for source in group.sources {
         pass.segment(group.dir, source, scratch)?;
     }
@@ -119,32 +120,33 @@ pub(crate) fn rewrite(
 }
 
 struct Pass<'a> {
-    winners: &'a Winners<'a>,
-    terms: &'a Terms,
-    /// Where the segment behind the group begins. The last batch before it stays, if without
-    /// records, so that what was removed can be told from what a crash took: see [`placeholder`].
+    survivors: &'a Survivors<'a>,
+    options: &'a RewriteOptions,
+    /// The base of the segment after the group. The last batch before it stays, if necessary without
+    /// records, so that removed offsets can be told from offsets that a crash lost: see
+    /// [`placeholder`].
     end: Offset,
-    /// That of the last batch written.
+    /// The leader epoch of the last batch written.
     leader_epoch: LeaderEpoch,
     transactions: &'a mut dyn Transactions,
-    meter: Meter<'a>,
+    meter: ProgressMeter<'a>,
     output: Output<'a>,
     done: Rewritten,
 }
 
 /// The decision about a batch.
-struct Verdict {
-    /// Whether all of its records go.
+struct BatchDecision {
+    /// Whether all records are removed.
     discard: bool,
-    /// Whether its header stays when no record does.
+    /// Whether the header stays even if no record does.
     keep_empty: bool,
-    /// Whether it says nothing any more, and goes when it has stayed for long enough.
+    /// Whether the batch has no effect any more, so that it is removed after its time.
     expires: bool,
 }
 
-/// The records of a batch that stay; `Scratch` has which.
+/// Facts about the surviving records of a batch. `Scratch` has their offsets.
 #[derive(Default)]
-struct Kept {
+struct ChosenRecords {
     tombstone: bool,
     tombstones_removed: u64,
 }
@@ -157,71 +159,67 @@ impl Pass<'_> {
         scratch: &mut Scratch,
     ) -> Result<()> {
         let segment = source.segment;
-        let mut aborted = AbortedEntries::open(dir, segment.base)?;
-        let mut stream = BatchStream::new(segment.file()?, 0, segment.base)
+        let mut aborted = AbortedTxns::open(dir, segment.base)?;
+        let mut batches = SegmentBatches::new(segment, segment.published(), source.next)?
             .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
-        let mut stretches = self.winners.stretches_within(segment.base..source.next);
+        let mut spans = self.survivors.spans_within(segment.base..source.next);
         loop {
-            while let Some(stretch) = self.superseded(&mut stretches, stream.next_position()) {
-                self.leave_out(&stretch);
-                stream.skip_to(stretch.end(), stretch.next);
+            while let Some(span) = self.superseded(&mut spans, batches.next_position()) {
+                self.count_skipped(&span);
+                batches.skip_to(span.end(), span.next);
             }
-            let step = stream.advance(segment.published(), source.next);
-            let Some(header) = segment.batch_of(&stream, step)? else { break };
-            let Some(batch) = stream.batch() else { break };
-            self.batch(&batch, &mut aborted, scratch).map_err(|failure| match failure {
-                Failure::Batch(reason) => damaged(source, stream.position(), &header, reason),
-                Failure::Other(error) => error,
-            })?;
+            let Some((position, batch)) = batches.next()? else { break };
+            self.batch(&batch, &mut aborted, scratch)
+                .map_err(|failure| failure.at(source, position, batch.header()))?;
         }
-        scratch.input = stream.into_buffer();
+        scratch.input = batches.into_buffer();
         Ok(())
     }
 
-    /// The stretch that begins at this position, if nothing of it is to stay. Takes those off that
-    /// lie before.
-    fn superseded(&self, stretches: &mut &[Stretch], position: u64) -> Option<Stretch> {
-        while let Some((stretch, rest)) = stretches.split_first()
-            && stretch.position <= position
+    /// Returns the span that begins at this position, if none of its records stay. Drops the spans
+    /// before it.
+    fn superseded(&self, spans: &mut &[Span], position: u64) -> Option<Span> {
+        while let Some((span, rest)) = spans.split_first()
+            && span.position <= position
         {
-            *stretches = rest;
-            let offsets = stretch.base..stretch.next;
-            if stretch.position == position
-                && stretch.next != self.end
+            *spans = rest;
+            let offsets = span.base..span.next;
+            if span.position == position
+                && span.next != self.end
                 && self
-                    .winners
+                    .survivors
                     .in_range(offsets)
-                    .is_some_and(|mut winners| winners.next().is_none())
+                    .is_some_and(|mut survivors| survivors.next().is_none())
             {
-                return Some(*stretch);
+                return Some(*span);
             }
         }
         None
     }
 
-    /// Goes past batches without reading them.
-    fn leave_out(&mut self, stretch: &Stretch) {
+    /// Counts batches that are skipped without reading them.
+    fn count_skipped(&mut self, span: &Span) {
         let done = &mut self.done;
         done.changed = true;
-        done.batches_read = done.batches_read.saturating_add(u64::from(stretch.batches));
-        done.records_removed = done.records_removed.saturating_add(u64::from(stretch.records));
+        done.batches_read = done.batches_read.saturating_add(u64::from(span.batches));
+        done.records_removed = done.records_removed.saturating_add(u64::from(span.records));
     }
 
     fn batch(
         &mut self,
         batch: &BatchRef<'_>,
-        aborted: &mut AbortedEntries,
+        aborted: &mut AbortedTxns,
         scratch: &mut Scratch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BatchFailure> {
         let header = batch.header();
         let bytes = header.size_bytes() as u64;
         self.done.batches_read = self.done.batches_read.saturating_add(1);
         self.done.bytes_read = self.done.bytes_read.saturating_add(bytes);
         self.meter.add(bytes)?;
-        let verdict = self.judge(batch, aborted, scratch)?;
-        let mut kept = Kept::default();
+        let decision = self.decide(batch, aborted, scratch)?;
+        let mut kept = ChosenRecords::default();
         scratch.kept.clear();
-        if !verdict.discard && header.record_count > 0 {
+        if !decision.discard && header.record_count > 0 {
             kept = if header.is_control() {
                 self.keep_all(batch, scratch)?
             } else {
@@ -236,14 +234,14 @@ impl Pass<'_> {
         self.done.tombstones_removed =
             self.done.tombstones_removed.saturating_add(kept.tombstones_removed);
         if count == 0 {
-            return if verdict.keep_empty {
+            return if decision.keep_empty {
                 self.write_empty(batch, &mut scratch.builder)
             } else {
                 self.done.changed = true;
                 Ok(())
             };
         }
-        let begins = (kept.tombstone || verdict.expires) && header.delete_horizon().is_none();
+        let begins = (kept.tombstone || decision.expires) && header.delete_horizon().is_none();
         if count == all && !begins {
             return Ok(self.write(header, batch.as_bytes())?);
         }
@@ -252,49 +250,57 @@ impl Pass<'_> {
     }
 
     /// Decides about a batch as a whole.
-    fn judge(
+    fn decide(
         &mut self,
         batch: &BatchRef<'_>,
-        aborted: &mut AbortedEntries,
+        aborted: &mut AbortedTxns,
         scratch: &mut Scratch,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<BatchDecision, BatchFailure> {
         let header = batch.header();
         let keep_empty = header.next_offset() == self.end
             || (header.has_producer() && self.transactions.is_last_of_producer(header));
         if !header.is_control() {
             let discard = self.transactions.is_aborted(header);
-            return Ok(Verdict { discard, keep_empty, expires: false });
+            return Ok(BatchDecision { discard, keep_empty, expires: false });
         }
         let Some(marker) = marker_of(batch, &mut scratch.decode)? else {
-            return Ok(Verdict { discard: false, keep_empty, expires: false });
+            return Ok(BatchDecision { discard: false, keep_empty, expires: false });
         };
         let expires = self.transactions.is_marker_discardable(header, marker);
         if !expires && !marker.committed {
             aborted.carry(header.last_offset(), &mut self.output)?;
         }
-        let discard = expires && header.delete_horizon().is_some_and(|at| at <= self.terms.now);
-        Ok(Verdict { discard, keep_empty, expires })
+        let discard = expires && header.delete_horizon().is_some_and(|at| at <= self.options.now);
+        Ok(BatchDecision { discard, keep_empty, expires })
     }
 
     /// Keeps all records of a control batch.
-    fn keep_all(&self, batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<Kept, Failure> {
+    fn keep_all(
+        &self,
+        batch: &BatchRef<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<ChosenRecords, BatchFailure> {
         let base = batch.header().base_offset;
         for record in batch.records(&mut scratch.decode)? {
             scratch.kept.push(delta(base, record?.offset));
         }
-        Ok(Kept::default())
+        Ok(ChosenRecords::default())
     }
 
     /// Chooses the records of a batch that stay.
-    fn choose(&self, batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<Kept, Failure> {
+    fn choose(
+        &self,
+        batch: &BatchRef<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<ChosenRecords, BatchFailure> {
         let header = batch.header();
         let base = header.base_offset;
-        let keeps_tombstones = header.delete_horizon().is_none_or(|at| self.terms.now < at);
-        let end = self.winners.end();
-        let mut kept = Kept::default();
+        let keeps_tombstones = header.delete_horizon().is_none_or(|at| self.options.now < at);
+        let end = self.survivors.end();
+        let mut kept = ChosenRecords::default();
         let chosen = &mut scratch.kept;
         let mut take = |offset: Offset, is_tombstone: bool| {
-            // What the map has not seen stays, whatever the horizon says.
+            // Records that the map has not seen stay, whatever the delete horizon is.
             if is_tombstone && !keeps_tombstones && offset < end {
                 kept.tombstones_removed = kept.tombstones_removed.saturating_add(1);
                 return;
@@ -302,18 +308,18 @@ impl Pass<'_> {
             kept.tombstone |= is_tombstone;
             chosen.push(delta(base, offset));
         };
-        if let Some(mut winners) = self.winners.in_range(base..header.next_offset()) {
-            let Some(first) = winners.next() else { return Ok(kept) };
+        if let Some(mut survivors) = self.survivors.in_range(base..header.next_offset()) {
+            let Some(first) = survivors.next() else { return Ok(kept) };
             let mut records = batch.records(&mut scratch.decode)?;
-            for winner in std::iter::once(first).chain(winners) {
-                let record = record_at(&mut records, winner)?.ok_or(CHANGED)?;
-                take(winner, record.value.is_none());
+            for survivor in std::iter::once(first).chain(survivors) {
+                let record = record_at(&mut records, survivor)?.ok_or(CHANGED)?;
+                take(survivor, record.value.is_none());
             }
             return Ok(kept);
         }
         for record in batch.records(&mut scratch.decode)? {
             let record = record?;
-            if self.winners.wins(record.key, record.offset) {
+            if self.survivors.survives(record.key, record.offset) {
                 take(record.offset, record.value.is_none());
             }
         }
@@ -321,54 +327,54 @@ impl Pass<'_> {
     }
 
     fn horizon(&self) -> Timestamp {
-        let retention = i64::try_from(self.terms.delete_retention.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(self.terms.now.as_millis().saturating_add(retention))
+        let retention =
+            i64::try_from(self.options.delete_retention.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.options.now.as_millis().saturating_add(retention))
     }
 
-    /// Writes a batch again with the records that were chosen.
+    /// Rebuilds a batch with the chosen records.
     fn rebuild(
         &mut self,
         batch: &BatchRef<'_>,
         horizon: Option<Timestamp>,
         scratch: &mut Scratch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BatchFailure> {
         let header = batch.header();
         let builder = &mut scratch.builder;
-        like(builder, header);
+        begin_like(builder, header);
         let own = Compression::of(header.codec());
-        let wanted = self.terms.compression.unwrap_or(own);
+        let wanted = self.options.compression.unwrap_or(own);
         builder.compression(wanted).delete_horizon(horizon);
-        push_kept(batch, scratch)?;
+        push_chosen(batch, scratch)?;
         self.done.changed = true;
         let (bytes, rebuilt) = scratch.builder.finish_with_header()?;
         if wanted == own || bytes.len() <= header.size_bytes() {
             return Ok(self.write(&rebuilt, bytes)?);
         }
-        // Batches that are packed worse than they were could make of a group more than a segment
-        // may hold.
-        like(&mut scratch.builder, header);
+        // A batch that becomes larger could make the group larger than a segment may be.
+        begin_like(&mut scratch.builder, header);
         scratch.builder.compression(own).delete_horizon(horizon);
-        push_kept(batch, scratch)?;
+        push_chosen(batch, scratch)?;
         let (bytes, rebuilt) = scratch.builder.finish_with_header()?;
         Ok(self.write(&rebuilt, bytes)?)
     }
 
-    /// Writes the header of a batch whose records are gone.
+    /// Writes a batch without records.
     fn write_empty(
         &mut self,
         batch: &BatchRef<'_>,
         builder: &mut BatchBuilder,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BatchFailure> {
         let header = batch.header();
-        like(builder, header);
+        begin_like(builder, header);
         builder.compression(Compression::of(Codec::None)).set_max_timestamp(header.max_timestamp);
         let (bytes, header) = builder.finish_with_header()?;
         self.done.changed |= *bytes != *batch.as_bytes();
         Ok(self.write(&header, bytes)?)
     }
 
-    /// Covers the offsets up to the next segment where the last batch does not: another program
-    /// has left them out.
+    /// Covers the offsets up to the next segment if the last batch does not: another program may
+    /// have left them without a batch.
     fn cover_the_end(&mut self) -> Result<()> {
         let fits = self.end <= self.done.base.saturating_add(SPAN)
             && self.output.has_room_for(BatchHeader::SIZE as u64);
@@ -390,8 +396,8 @@ impl Pass<'_> {
     }
 }
 
-/// Begins a batch that covers the same offsets, from the same producer, as another.
-fn like(builder: &mut BatchBuilder, header: &BatchHeader) {
+/// Begins a batch with the same offsets and the same producer as another.
+fn begin_like(builder: &mut BatchBuilder, header: &BatchHeader) {
     builder.clear();
     builder
         .base_offset(header.base_offset)
@@ -403,8 +409,8 @@ fn like(builder: &mut BatchBuilder, header: &BatchHeader) {
         .set_last_offset_delta(header.last_offset_delta);
 }
 
-/// Adds the records of a batch that were chosen to the one that is being built.
-fn push_kept(batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), Failure> {
+/// Adds the chosen records of a batch to the one that is being built.
+fn push_chosen(batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), BatchFailure> {
     let mut records = batch.records(&mut scratch.decode)?;
     for &delta in &scratch.kept {
         let offset = batch.header().base_offset.saturating_add_signed(i64::from(delta));
@@ -414,7 +420,7 @@ fn push_kept(batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), Failure>
     Ok(())
 }
 
-/// The record of this offset, which is not below those asked for before.
+/// Returns the record of this offset. Offsets must not decrease from call to call.
 #[inline]
 fn record_at<'a>(
     records: &mut Records<'a>,
@@ -425,7 +431,7 @@ fn record_at<'a>(
     Ok(record.filter(|record| record.offset == offset))
 }
 
-/// An offset relative to the base of its batch, where it fits: decoding has checked that it does.
+/// Returns an offset relative to the base of its batch. It fits, because decoding has checked that.
 fn delta(base: Offset, offset: Offset) -> i32 {
     i32::try_from(offset.saturating_sub(base)).unwrap_or(i32::MAX)
 }

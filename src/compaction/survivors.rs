@@ -1,62 +1,62 @@
-//! Which records stay, as the rewrite asks for it.
+//! The records that survive a compaction.
 //!
-//! When the map is done, the offsets in it *are* the records of the dirty part that stay. As a
-//! bitmap over the dirty offsets they answer without a hash, and answer for a whole batch
-//! at once: one without a single bit need not even be expanded. In a log of which most is
-//! superseded that is nearly all of the work. The clean part still looks up its keys.
+//! When the map is complete, the offsets in it *are* the surviving records of the dirty part. A
+//! bitmap over the dirty offsets answers without a hash, and for a whole batch at once: a batch
+//! without a bit need not be decompressed. In a log whose records are mostly superseded, that saves
+//! nearly all of the work. Records of the clean part still look up their keys.
 
 use crate::compaction::key_map::KeyMap;
-use crate::compaction::spans::{Stretch, Stretches};
+use crate::compaction::spans::{Span, Spans};
 use crate::types::Offset;
 use std::ops::Range;
 
-/// The bitmap takes no more than this part of the map's memory.
+/// The bitmap takes at most this fraction of the map's memory.
 const MAP_SHARE: usize = 8;
 
-/// Decides by key and offset which records the others of their key supersede.
-pub(crate) struct Winners<'a> {
+/// Decides which records survive, by key and offset.
+pub(crate) struct Survivors<'a> {
     map: &'a KeyMap,
-    /// The dirty offsets the map knows about.
+    /// The dirty offsets that the map covers.
     mapped: Range<Offset>,
-    /// One bit for each of them, unless they are too many.
+    /// One bit for each of them, unless there are too many.
     bits: Option<Vec<u64>>,
-    /// Where they lie, as far as that is known.
-    stretches: Option<&'a Stretches>,
+    /// The positions of their batches, as far as known.
+    spans: Option<&'a Spans>,
 }
 
-impl<'a> Winners<'a> {
-    /// Of a map of the keys in these offsets.
-    pub(crate) fn new(map: &'a KeyMap, mapped: Range<Offset>) -> Winners<'a> {
+impl<'a> Survivors<'a> {
+    /// Takes a map of the keys at these offsets.
+    pub(crate) fn new(map: &'a KeyMap, mapped: Range<Offset>) -> Survivors<'a> {
         let bits = bitmap(map, &mapped);
-        Winners { map, mapped, bits, stretches: None }
+        Survivors { map, mapped, bits, spans: None }
     }
 
-    /// The same, with what is known of where the batches lie.
-    pub(crate) fn with_stretches(mut self, stretches: &'a Stretches) -> Winners<'a> {
-        self.stretches = Some(stretches);
+    /// Adds the positions of the batches.
+    pub(crate) fn with_spans(mut self, spans: &'a Spans) -> Survivors<'a> {
+        self.spans = Some(spans);
         self
     }
 
-    /// The stretches that begin at one of these offsets, in order.
-    pub(crate) fn stretches_within(&self, offsets: Range<Offset>) -> &'a [Stretch] {
-        self.stretches.map_or(&[], |stretches| stretches.within(offsets))
+    /// Returns the spans that begin at one of these offsets, in order.
+    pub(crate) fn spans_within(&self, offsets: Range<Offset>) -> &'a [Span] {
+        self.spans.map_or(&[], |spans| spans.within(offsets))
     }
 
-    /// The same, without a bitmap.
+    /// Takes a map of the keys at these offsets, and builds no bitmap.
     #[cfg(test)]
-    pub(crate) fn by_key(map: &'a KeyMap, mapped: Range<Offset>) -> Winners<'a> {
-        Winners { map, mapped, bits: None, stretches: None }
+    pub(crate) fn by_key(map: &'a KeyMap, mapped: Range<Offset>) -> Survivors<'a> {
+        Survivors { map, mapped, bits: None, spans: None }
     }
 
-    /// The offset behind those the map knows about.
+    /// Returns the offset after those that the map covers.
     pub(crate) fn end(&self) -> Offset {
         self.mapped.end
     }
 
-    /// Whether no record seen has the same key and a higher offset. Records behind those seen all
-    /// win.
+    /// Returns whether the map has no higher offset of the same key. Records above the offsets of the
+    /// map all survive.
     #[inline]
-    pub(crate) fn wins(&self, key: Option<&[u8]>, offset: Offset) -> bool {
+    pub(crate) fn survives(&self, key: Option<&[u8]>, offset: Offset) -> bool {
         if offset >= self.mapped.end {
             return true;
         }
@@ -71,12 +71,12 @@ impl<'a> Winners<'a> {
         }
     }
 
-    /// The winners in a range of offsets, if they are known without their keys.
-    pub(crate) fn in_range(&self, offsets: Range<Offset>) -> Option<Ones<'_>> {
+    /// Returns the surviving offsets in a range, if they are known without the keys.
+    pub(crate) fn in_range(&self, offsets: Range<Offset>) -> Option<SurvivingOffsets<'_>> {
         let bits = self.bits.as_deref()?;
         let known = offsets.start >= self.mapped.start && offsets.end <= self.mapped.end;
         let number = |offset: Offset| offset.saturating_sub(self.mapped.start);
-        known.then(|| Ones {
+        known.then(|| SurvivingOffsets {
             bits,
             first: self.mapped.start,
             next: number(offsets.start),
@@ -99,9 +99,9 @@ fn bitmap(map: &KeyMap, mapped: &Range<Offset>) -> Option<Vec<u64>> {
     Some(bits)
 }
 
-/// The offsets in a range whose bit is set, in order.
+/// An iterator over the offsets in a range whose bit is set, in order.
 #[derive(Debug, Clone)]
-pub(crate) struct Ones<'a> {
+pub(crate) struct SurvivingOffsets<'a> {
     bits: &'a [u64],
     /// The offset of the first bit.
     first: Offset,
@@ -109,7 +109,7 @@ pub(crate) struct Ones<'a> {
     end: u64,
 }
 
-impl Iterator for Ones<'_> {
+impl Iterator for SurvivingOffsets<'_> {
     type Item = Offset;
 
     #[inline]
@@ -133,16 +133,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_and_keys_say_the_same() {
+    fn bits_and_keys_agree() {
         let mut map = KeyMap::new(1 << 20, &(100..400), [1; 16]).unwrap();
         let key = |offset: Offset| (offset * offset % 37).to_be_bytes();
         (100..400).for_each(|offset| assert!(map.insert(map.id(&key(offset)), offset)));
-        let bits = Winners::new(&map, 100..400);
-        let keys = Winners::by_key(&map, 100..400);
+        let bits = Survivors::new(&map, 100..400);
+        let keys = Survivors::by_key(&map, 100..400);
         assert!(bits.bits.is_some());
         assert!(keys.in_range(100..200).is_none());
-        let all: Vec<_> = (90..410).filter(|&o| keys.wins(Some(&key(o)), o)).collect();
-        assert_eq!(all, (90..410).filter(|&o| bits.wins(Some(&key(o)), o)).collect::<Vec<_>>());
+        let all: Vec<_> = (90..410).filter(|&o| keys.survives(Some(&key(o)), o)).collect();
+        assert_eq!(all, (90..410).filter(|&o| bits.survives(Some(&key(o)), o)).collect::<Vec<_>>());
         for range in [100..400, 100..164, 163..165, 200..200, 333..400, 340..341] {
             let found: Vec<_> = bits.in_range(range.clone()).unwrap().collect();
             let expected: Vec<_> = all.iter().copied().filter(|o| range.contains(o)).collect();
@@ -150,14 +150,14 @@ mod tests {
         }
         assert!(bits.in_range(99..200).is_none());
         assert!(bits.in_range(300..401).is_none());
-        assert!(bits.wins(None, 400) && !bits.wins(None, 399));
+        assert!(bits.survives(None, 400) && !bits.survives(None, 399));
     }
 
     #[test]
     fn too_many_offsets_get_no_bitmap() {
         let map = KeyMap::new(24 * 10, &(0..Offset::MAX), [1; 16]).unwrap();
-        assert!(Winners::new(&map, 0..192).bits.is_some());
-        assert!(Winners::new(&map, 0..193).bits.is_none());
-        assert!(Winners::new(&map, 0..Offset::MAX).bits.is_none());
+        assert!(Survivors::new(&map, 0..192).bits.is_some());
+        assert!(Survivors::new(&map, 0..193).bits.is_none());
+        assert!(Survivors::new(&map, 0..Offset::MAX).bits.is_none());
     }
 }

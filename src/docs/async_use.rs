@@ -1,25 +1,25 @@
 //! Using the crate from an async executor: which calls block a thread, which do not, and how to
 //! call each kind from a task.
 //!
-//! This crate has no async runtime and needs none. Most calls take microseconds, and you make them
-//! straight from a task. A call that blocks its thread also blocks every other task that the
+//! This crate has no async runtime and needs none. Most calls take microseconds, and you can make
+//! them directly from a task. A call that blocks its thread also blocks every other task that the
 //! executor would run there.
 //!
 //! # Calls that block
 //!
 //! | call | blocks for | from a task |
 //! |---|---|---|
-//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with_callback`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | while the buffer has room: no time, except that the thread that fills a batch writes it. When the buffer is full: until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and [retry until a deadline](#sending), or `spawn_blocking` |
-//! | [`SendHandle::wait`](crate::SendHandle::wait), `wait_timeout` | until the record is sent, as [`Acks`](crate::Acks) has it; up to [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) on a full disk | await the [`SendHandle`](crate::SendHandle) |
-//! | [`Producer::flush`](crate::Producer::flush), `close`, `close_timeout`, the drop of the last handle | until everything that was sent is written, or has failed; flush and close also for callbacks | await the handles first; then `spawn_blocking` |
+//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with_callback`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | while the buffer has room: no time, except that the thread whose record fills a batch writes the batch. When the buffer is full: until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and [retry until a deadline](#sending), or `spawn_blocking` |
+//! | [`SendHandle::wait`](crate::SendHandle::wait), `wait_timeout` | until the record counts as sent, which [`Acks`](crate::Acks) defines; up to [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) on a full disk | await the [`SendHandle`](crate::SendHandle) |
+//! | [`Producer::flush`](crate::Producer::flush), `close`, `close_timeout`, the drop of the last handle | until everything that was sent is written or has failed; `flush` and `close` also until the callbacks have run | await the handles first; then `spawn_blocking` |
 //! | [`Consumer::poll`](crate::Consumer::poll) | until there are records, up to its timeout | `Duration::ZERO`, or [a thread of its own](#a-consumer-and-its-tasks) |
 //! | [`Consumer::commit`](crate::Consumer::commit), `close`, the drop of a consumer | a write, and an fsync with [`flush_commits`](crate::ConsumerConfig::flush_commits) | `spawn_blocking`, or the thread that polls |
-//! | [`Tail::next_record`](crate::Tail::next_record), [`Tail::next_batch`](crate::Tail::next_batch) | until there is more, up to the timeout | [`tail.next().await`](#following-a-log-in-a-task) |
+//! | [`Tail::next_record`](crate::Tail::next_record), [`Tail::next_batch`](crate::Tail::next_batch) | until there is another record, up to the timeout | [`tail.next().await`](#following-a-log-in-a-task) |
 //! | [`Log::append`](crate::Log::append) and its variants | a copy to the page cache. It waits for the appends of other threads; for a roll, which creates the files of a segment and writes a snapshot of the producers; and for a truncation, which syncs what it changed, and may read the log | call it; `spawn_blocking` if the log is truncated while you append |
 //! | [`Log::read`](crate::Log::read), [`Reader`](crate::Reader) | a copy from the page cache, or the disk if the data is not cached; never an append | call it; `spawn_blocking` for long scans |
 //! | [`Log::flush`](crate::Log::flush), an append that is set to flush, [`Acks::Flushed`](crate::Acks::Flushed) when waited for | an fsync: milliseconds | `flush_async().await` |
 //! | [`Log::open`](crate::Log::open), [`Store::open`](crate::Store::open), `close`, `create_topic`, `delete_topic`, `maintain`, `compact`, `verify` | file work, from milliseconds to as long as it takes to read the logs | `spawn_blocking` |
-//! | the drop of the last handle of a [`Log`](crate::Log) or a [`Store`](crate::Store); topics, readers, tails and clients count as handles | closing its files, without a flush; for a store also until its maintenance threads have ended, each after at most 256 KiB more of a pass | `close` in `spawn_blocking`, before the last handle is dropped |
+//! | the drop of the last handle of a [`Log`](crate::Log) or a [`Store`](crate::Store); topics, readers, tails and clients count as handles | closing its files, without a flush; for a store, also until its maintenance threads have ended: each stops after at most 256 KiB more of a pass | `close` in `spawn_blocking`, before the last handle is dropped |
 //!
 //! # Calls that do not block
 //!
@@ -33,8 +33,8 @@
 //! - [`Tail::poll_next`](crate::Tail::poll_next) is for a future written by hand, and needs no
 //!   feature.
 //!
-//! The thread that makes a task ready, such as a thread that appends, calls its waker. If a waker
-//! panics, the other tasks are woken all the same.
+//! The thread that makes a task ready, for example by an append, calls the task's waker. If a
+//! waker panics, the other tasks are still woken.
 //!
 //! # Cancelling
 //!
@@ -43,10 +43,10 @@
 //! | future | dropped before it is ready | to go on |
 //! |---|---|---|
 //! | `tail.next()`, `tail.try_next()` | loses no record: the tail moves only when it returns one | call it again |
-//! | [`SendHandle`](crate::SendHandle) | takes nothing back: the record is still written, or still fails. Its result is lost with the handle | poll `&mut handle` in `select!`, and keep the handle |
-//! | `flush_async()` | takes nothing back and promises nothing: the fsync may happen or not | call it again: it covers the same records |
+//! | [`SendHandle`](crate::SendHandle) | cancels nothing: the record is still written, or still fails. Its result is lost with the handle | poll `&mut handle` in `select!`, and keep the handle |
+//! | `flush_async()` | cancels nothing and promises nothing: the fsync may happen or not | call it again: it covers the same records |
 //!
-//! So do not send a record again because a timeout dropped its handle: it may be stored twice.
+//! So do not resend a record because a timeout dropped its handle: it may be stored twice.
 //!
 //! ```
 //! # #[cfg(feature = "futures")] {
@@ -75,12 +75,12 @@
 //!
 //! # Following a log in a task
 //!
-//! The task ends when it is told to stop, or when the log is closed: the stream then ends, for
-//! good. A log is also closed when its partition is
-//! [reopened](crate::Store::reopen_partition), or its topic deleted. So do not end silently:
-//! [`next_record`](crate::Tail::next_record) then fails at once with
-//! [`Closed`](crate::Error::Closed), which has the [reason](crate::CloseReason). After a
-//! reopening, take a new tail from the new log.
+//! The task below ends when it is told to stop, or when the log is closed, because the stream then
+//! ends for good. A log is also closed when its partition is
+//! [reopened](crate::Store::reopen_partition), or when its topic is deleted. So do not let the
+//! task end silently. Call [`next_record`](crate::Tail::next_record), which then fails at once
+//! with [`Closed`](crate::Error::Closed) and the [reason](crate::CloseReason). After a reopening,
+//! take a new tail from the new log.
 //!
 //! An error does not end the stream, and the next call returns the same error again. If the next
 //! record was deleted or truncated, every call returns
@@ -156,20 +156,20 @@
 //! # }
 //! ```
 //!
-//! A tail that is behind is always ready. If the body of the loop awaits nothing that yields, as
-//! the channel above does, call `tokio::task::yield_now().await` now and then; without it, the
-//! task reads the whole backlog before another task gets its thread. Or read the backlog with a
-//! [`Reader`](crate::Reader) in `spawn_blocking`, and begin the tail at
-//! [`Reader::offset`](crate::Reader::offset).
+//! A tail that is behind the end of the log is always ready. The channel above yields when it is
+//! full. If the body of your loop awaits nothing that yields, call
+//! `tokio::task::yield_now().await` now and then; without it, the task reads the whole backlog
+//! before another task gets its thread. Or read the backlog with a [`Reader`](crate::Reader) in
+//! `spawn_blocking`, and begin the tail at [`Reader::offset`](crate::Reader::offset).
 //!
 //! # Sending
 //!
-//! Give a send that must not block no time to wait, and await its result. While the buffer is
-//! full, `send` fails with [`TimedOut`](crate::ErrorKind::TimedOut). Give other tasks a turn and
-//! retry. A full disk keeps the buffer full for as long as it is full, so set a deadline. It
-//! applies until the record is in the buffer; from then on
-//! [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) does, and the handle fails after
-//! it.
+//! In a task, set [`max_block`](crate::ProducerConfig::max_block) to zero, so that `send` never
+//! blocks, and await the handle. While the buffer is full, `send` fails with
+//! [`TimedOut`](crate::ErrorKind::TimedOut): let other tasks run, and retry. While the disk is
+//! full, the buffer stays full, so set a deadline. Your deadline applies until the record is in
+//! the buffer. From then on, [`delivery_timeout`](crate::ProducerConfig::delivery_timeout)
+//! applies: when it has passed, the handle fails.
 //!
 //! ```
 //! use annals::{ErrorKind, Producer, ProducerConfig, RecordMetadata, Result, Store, StoreConfig, TopicConfig};
@@ -202,18 +202,18 @@
 //!
 //! # A consumer and its tasks
 //!
-//! A call that blocks for long needs a thread of its own, which talks to tasks over channels. A
+//! A poll blocks for long, so it needs a thread of its own, which talks to tasks over channels. A
 //! consumer belongs to one thread at a time, and only that thread can commit. So the tasks send
-//! back what they have finished, and the thread commits it. The consumer's
-//! [`waker`](crate::Consumer::waker) ends the poll that the thread waits in, so that it looks at
-//! the channel at once.
+//! back the offsets that they have finished, and the thread commits them. The consumer's
+//! [`waker`](crate::Consumer::waker) ends the poll that the thread waits in, so that the thread
+//! looks at the channel at once.
 //!
 //! With automatic commits off, a record is committed after its task has finished it, and never
 //! before. If the program dies in between, the next consumer of the group reads the record again:
 //! each record is processed *at least once*.
 //!
 //! A commit that fails with a [retryable](crate::Error::is_retryable) error, on a full disk or in
-//! a rebalance, must not end the service: keep its offsets, and commit them in the next round.
+//! a rebalance, must not end the service: keep the offsets, and commit them in the next round.
 //!
 //! ```
 //! use annals::{AutoOffsetReset, ConsumerConfig, ConsumerRecord, OffsetAndMetadata};
@@ -293,24 +293,27 @@
 //! # }).unwrap();
 //! ```
 //!
-//! One task finishes its records in the order in which it received them, so the last offset of
-//! each partition is the right one. With several tasks, give each partition to one of them, or
-//! commit only up to the first record that is not finished. If a record cannot be processed, do
-//! not send its offset, and stop the consumer, or the next commit of its partition covers it.
+//! A single task finishes its records in the order in which it received them, so the last offset
+//! of each partition is the right one to commit. With several tasks, give each partition to one of
+//! them, or commit only up to the first record that is not finished. If a record cannot be
+//! processed, do not send its offset, and stop the consumer. Otherwise the next commit of its
+//! partition covers that record.
 //!
 //! `poll(..)?` ends the thread when one partition cannot be read. To continue with the others,
-//! match on [`ConsumeError::Partition`](crate::ConsumeError::Partition), report it, and poll again.
-//! If the partition is damaged and alone, each poll fails at once, so wait between two of them.
+//! match on [`ConsumeError::Partition`](crate::ConsumeError::Partition), report it, and poll
+//! again. If the damaged partition is the only one, each poll fails at once, so wait between two
+//! polls.
 //!
-//! If `bill` panics, nothing wakes the thread: it ends after its present poll, up to a second later.
+//! If `bill` panics, nothing wakes the thread. It ends after its current poll, up to a second
+//! later.
 //!
-//! The thread waits in `blocking_send` when the task falls behind. Keep that below
-//! [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 minutes by default, or the
-//! group gives the partitions to another member: lower
+//! When the task falls behind, the thread waits in `blocking_send`. If it waits for longer than
+//! [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 minutes by default, the
+//! group assigns the partitions to another member. To stay below it, lower
 //! [`max_poll_records`](crate::ConsumerConfig::max_poll_records).
 //!
 //! # In a callback
 //!
-//! A [callback](crate::Producer::send_with_callback) of a producer runs on a thread of the producer or of a
-//! sender, not in a task. Let it hand the result to a task over a channel that does not block, or
-//! await the handle instead.
+//! A [callback](crate::Producer::send_with_callback) of a producer runs on the producer's thread
+//! or on a thread that sends, not in a task. Let it pass the result to a task over a channel that
+//! does not block, or await the handle instead.

@@ -11,17 +11,19 @@
 //! | records that a reader has still to read | `Delete` or `CompactAndDelete` | everything below an offset | [`delete_before`](crate::Log::delete_before), at once |
 //!
 //! The policy is an option, not a property of the files: you can open a log with another policy at
-//! any time. Two rules come with compaction. A compacted log rejects records without a key, and
-//! removes the ones it already has when it compacts their segment, as in Kafka. A log with the
-//! policy `Compact` alone rejects `delete_before`. To delete a key there, append a *tombstone*: a
-//! record with the key and no value ([`Record::tombstone`](crate::Record::tombstone)).
+//! any time. Compaction comes with two rules:
+//!
+//! - A compacted log rejects records without a key, as in Kafka. If it already has some, it
+//!   removes them when it compacts their segment.
+//! - A log whose only policy is `Compact` rejects `delete_before`. To delete a key there, append a
+//!   *tombstone*: a record with the key and no value
+//!   ([`Record::tombstone`](crate::Record::tombstone)).
 //!
 //! This page describes a [`Log`](crate::Log) that you open without a store. In a
 //! [`Store`](crate::Store), each partition behaves in the same way, and the options are settings
-//! of the [topic](crate::TopicConfig). There are two differences: a setting that a topic does not
-//! set has Kafka's default, so records are deleted after 7 days; and the store maintains all its
-//! logs in the background. [`alter_topic`](crate::Store::alter_topic) changes the policy of a
-//! topic in use.
+//! of the [topic](crate::TopicConfig). There are two differences. A topic has Kafka's defaults, so
+//! by default its records are deleted after 7 days. And the store maintains all its logs in the
+//! background. [`alter_topic`](crate::Store::alter_topic) changes the policy of a topic in use.
 //!
 //! # Recipes
 //!
@@ -94,8 +96,8 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! **A queue whose readers report their progress.** The records that all of them have read are
-//! deleted at once, and no others.
+//! **A queue whose readers report their progress.** The program deletes a record as soon as all
+//! readers have read it.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::MemFs};
@@ -109,7 +111,7 @@
 //!
 //! # Compaction in pictures
 //!
-//! A log has three segments. The last one is *active*: appends go there. `-` is a tombstone.
+//! This log has three segments. The last one is *active*: appends go there. `-` is a tombstone.
 //!
 //! ```text
 //! segment   0                   3                   6, active
@@ -131,10 +133,10 @@
 //!                                     '- stays until its delete horizon
 //! ```
 //!
-//! The tombstone stays at first, because a reader that has seen `b` must see that it is deleted.
-//! The first pass that met it gave its batch a *delete horizon*: the time of that pass plus
-//! [`delete_retention`](crate::LogConfig::delete_retention). A pass after that time, here after
-//! segment 6 was closed, removes it, and nothing is left of `b`:
+//! The tombstone stays at first, because a reader that has seen `b` must also see that `b` is
+//! deleted. The first pass that read the tombstone gave its batch a *delete horizon*: the time of
+//! that pass plus [`delete_retention`](crate::LogConfig::delete_retention). A pass after that time
+//! (here, after segment 6 was closed) removes the tombstone, and nothing is left of `b`:
 //!
 //! ```text
 //! segment   0                                               8, active
@@ -192,34 +194,33 @@
 //! # When a pass is due
 //!
 //! The part of the log that the last pass covered is *clean*: it has each key once. The rest is
-//! *dirty*. `maintain` compacts a log when the dirty bytes are more than
-//! [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) of the clean and
-//! dirty bytes together, or when a dirty record is older than
-//! [`max_compaction_lag`](crate::LogConfig::max_compaction_lag). `compact` checks neither, and
-//! treats the clean part as dirty.
+//! *dirty*. `maintain` compacts a log in two cases: the share of dirty bytes is above
+//! [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio), or a dirty record
+//! is older than [`max_compaction_lag`](crate::LogConfig::max_compaction_lag). `compact` checks
+//! neither, and treats the clean part as dirty.
 //!
 //! Two parts are not compacted, and do not count as dirty:
 //!
-//! - the active segment. [`segment_bytes`](crate::LogConfig::segment_bytes) and
-//!   [`segment_age`](crate::LogConfig::segment_age) say when it is closed;
-//!   [`roll`](crate::Log::roll) closes it now. A log that is smaller than one segment is not
-//!   compacted for as long as it is: for a table of a few megabytes, choose segments of one
+//! - The active segment. [`segment_bytes`](crate::LogConfig::segment_bytes) and
+//!   [`segment_age`](crate::LogConfig::segment_age) decide when it is closed;
+//!   [`roll`](crate::Log::roll) closes it now. While all records of a log are in its active
+//!   segment, nothing is compacted. So for a table of a few megabytes, choose segments of one
 //!   megabyte or less.
-//! - everything from the first segment on that has a record younger than `min_compaction_lag`.
+//! - The first segment that has a record younger than `min_compaction_lag`, and all segments after
+//!   it.
 //!
-//! **When is a value gone from the disk?** Once a later record of its key, or a tombstone, is in a
-//! closed segment, and a pass has covered both. At the latest, that is `segment_age` or
-//! `max_compaction_lag`, whichever is longer, after the value was superseded. This assumes that
-//! there are appends, which close segments, and calls of `maintain`. A reader that is in the
-//! middle of an old file keeps that file on disk until its next call.
+//! **When is a value gone from the disk?** When a later record of its key, or a tombstone, is in a
+//! closed segment, and a pass has covered both. That happens at the latest `segment_age` or
+//! `max_compaction_lag` (the longer of the two) after the value was superseded, as long as appends
+//! close segments and `maintain` is called. A reader that is in the middle of an old file keeps
+//! that file on disk until its next call.
 //!
 //! # Running maintenance
 //!
-//! Call `maintain` from a timer of your own, or use a [`Maintainer`](crate::Maintainer). Its
-//! threads maintain all the logs that you add to it, once an interval: first the logs that only
-//! delete, then the dirtiest. One maintainer serves thousands of logs, and its threads sleep
-//! between rounds. You can limit its rate, so that a pass does not take the disk from appends and
-//! reads.
+//! Call `maintain` from a timer of your own, or use a [`Maintainer`](crate::Maintainer). Once an
+//! interval, its threads maintain all the logs that you added to it: first the logs that only
+//! delete, then the dirtiest ones. One maintainer serves thousands of logs, and its threads sleep
+//! between rounds. You can limit its rate, so that a pass leaves the disk to appends and reads.
 //!
 //! ```
 //! use annals::{CleanupPolicy, Log, LogConfig, Maintainer, MaintainerConfig, fs::MemFs};
@@ -246,71 +247,73 @@
 //! |---|---|
 //! | reading | the dirty part twice, the clean part once |
 //! | writing | the records that stay, of both parts |
-//! | memory | about 27 bytes for each key of the dirty part, however long the key is, at most [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) plus a quarter, and only during a pass: the default of 128 MiB has room for some 5 million keys. If there are more keys, further passes do the rest |
-//! | disk | room for one more group of segments, where a group is what fits into `segment_bytes`; a group is replaced before the next is written. While the next group is written, a short-lived thread closes large files that were replaced, which frees their room; `close` waits for that thread |
-//! | fsyncs | the part to be compacted, if it is not durable; then the files of each group, and the directory five times |
+//! | memory | about 27 bytes for each key of the dirty part, however long the key is; at most [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) plus a quarter, and only during a pass. The default of 128 MiB has room for some 5 million keys. If there are more keys, further passes do the rest |
+//! | disk | room for one more group of segments. A group is as many segments as fit into `segment_bytes`, and it is replaced before the next one is written. While the next group is written, a short-lived thread closes large files that were replaced, which frees their room; `close` waits for that thread |
+//! | fsyncs | the part to be compacted, if it is not durable; then, for each group, each of its files and five times the directory |
 //!
-//! With the default ratio of a half, a pass is due when the dirty part is larger than the clean
-//! one, and writes up to two bytes for each appended byte. With a ratio of 0.1, the log is
-//! smaller, and a pass writes up to ten. Keys of up to 15 bytes are compared directly. Longer keys
-//! are compared by a hash of 120 bits with a random seed for each pass: a collision is not to be
-//! feared, and cannot be forced.
+//! With the default ratio of 0.5, a pass is due when the dirty part is larger than the clean one,
+//! and it writes up to two bytes for each appended byte. With a ratio of 0.1, the log stays
+//! smaller, and a pass writes up to ten bytes. Keys of up to 15 bytes are compared directly.
+//! Longer keys are compared by a hash of 120 bits with a random seed for each pass, so a collision
+//! is practically impossible, and an attacker cannot produce one.
 //!
 //! # What survives
 //!
-//! Before a group of segments is replaced, its replacement is complete and durable. After a crash,
-//! at any moment of a pass, each group is as it was before or as it becomes after: the next
-//! opening removes a replacement that was being written, and finishes one that was decided. The
-//! rest is still dirty, and the next pass compacts it. `compact` and `maintain` never move the end
-//! of the acknowledged records, and compaction never moves the start.
+//! Before a group of segments is replaced, its replacement is complete and durable. After a crash
+//! at any moment of a pass, each group is either in its old or in its new state: the next opening
+//! removes a replacement that was incomplete, and finishes one that was committed. The rest is
+//! still dirty, and the next pass compacts it. `compact` and `maintain` never change the end of
+//! the acknowledged records, and compaction never changes the start.
 //!
 //! | failure | what happens |
 //! |---|---|
-//! | no room, or an error while a group is read or written | the unfinished group is discarded; groups that are done stay done; the log works, and a later pass tries again |
-//! | the part to be compacted cannot be synced, or a replacement that was decided cannot be finished | the log is poisoned; the next opening finishes the replacement |
-//! | a damaged batch; a batch that this build cannot decompress | its segment stays as it is, and so do all segments after it; `compact` fails and names the batch. `maintain` reports [`Event::Uncleanable`](crate::Event::Uncleanable) and skips compaction until the log is opened again; retention goes on |
+//! | no room, or an error while a group is read or written | the unfinished group is discarded; groups that are done stay done; the log works, and a later pass retries |
+//! | the part to be compacted cannot be synced, or a committed replacement cannot be finished | the log is poisoned; the next opening finishes the replacement |
+//! | a damaged batch; a batch that this build cannot decompress | its segment stays as it is, and so do all segments after it; `compact` fails and names the batch. `maintain` reports [`Event::Uncleanable`](crate::Event::Uncleanable) and skips compaction until the log is reopened; retention goes on |
 //! | a transaction | the same: logs with transactions are not compacted at present |
 //! | [`truncate_to`](crate::Log::truncate_to), [`delete_before`](crate::Log::delete_before), [`close`](crate::Log::close) during a pass | the call waits at most for the first fsync of the pass, or for one replacement. The pass discards what it was writing; after a truncation or a deletion it begins again with what is left |
 //!
 //! # What is deleted
 //!
-//! `maintain` applies three rules, one after the other. Each begins with the oldest segment and
-//! ends at the first segment that it does not delete, so the rest of the log stays contiguous.
+//! `maintain` applies three rules, one after the other. Each rule begins with the oldest segment
+//! and stops at the first segment that it does not delete, so the rest of the log stays
+//! contiguous.
 //!
 //! 1. It deletes segments wholly below the start of the log.
-//! 2. While the log is larger than `retention_bytes`, it deletes a segment if the rest is not
-//!    below the limit.
+//! 2. While the log is larger than `retention_bytes`, it deletes a segment, unless that would
+//!    leave less than `retention_bytes`.
 //! 3. It deletes a segment if the latest timestamp of its records is older than `retention_age`.
 //!
-//! A segment is deleted with all its records, or not at all. If its latest timestamp lies in the
-//! future, the age of the segment counts from when it was written at the latest: when its file was
-//! last changed, or when `maintain` first saw it in its present state, whichever is earlier. So a
-//! record of a host whose clock is wrong delays the deletion of later segments by no more than
-//! `retention_age` and the time between two passes. A broker waits until that timestamp has
-//! passed. [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) rejects such records;
-//! topics have a limit of one hour by default. A segment that compaction has emptied is deleted
-//! together with the segment after it. Rule 3 keeps a segment without any timestamp, where a
-//! broker would use the time its file was changed. If all segments are due, the active one is
-//! closed and deleted, too. The log is then empty, and its offsets continue.
+//! A segment is deleted with all its records, or not at all. If all segments are due, the active
+//! one is closed and deleted, too. The log is then empty, and its offsets continue. A segment that
+//! compaction has emptied is deleted together with the segment after it. Rule 3 keeps a segment
+//! without any timestamp; a broker would use the time at which its file was changed.
+//!
+//! If the latest timestamp of a segment lies in the future, its age counts from the time when its
+//! file was last changed, or from the time when `maintain` first saw it in its present state,
+//! whichever is earlier. So a record from a host whose clock is wrong delays the deletion of later
+//! segments by at most `retention_age` and the time between two passes. A broker waits until that
+//! timestamp has passed. [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) rejects
+//! such records; topics have a limit of one hour by default.
 //!
 //! # All options
 //!
 //! | option | default | limits | effect | Kafka |
 //! |---|---|---|---|---|
-//! | [`cleanup_policy`](crate::LogConfig::cleanup_policy) | `Delete` | a limit of retention needs a policy that deletes | which records are removed | `cleanup.policy` |
-//! | [`retention_age`](crate::LogConfig::retention_age) | none (Kafka: 7 days) | any | older segments are deleted | `retention.ms` |
-//! | [`retention_bytes`](crate::LogConfig::retention_bytes) | none | any | the oldest segments are deleted while at least this much is left | `retention.bytes` |
+//! | [`cleanup_policy`](crate::LogConfig::cleanup_policy) | `Delete` | a retention limit needs a policy that deletes | which records are removed | `cleanup.policy` |
+//! | [`retention_age`](crate::LogConfig::retention_age) | none (Kafka: 7 days) | any | segments older than this are deleted | `retention.ms` |
+//! | [`retention_bytes`](crate::LogConfig::retention_bytes) | none | any | the oldest segments are deleted as long as at least this much stays | `retention.bytes` |
 //! | [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) | 0.5 | 0 to 1 | a pass is due above this ratio | `min.cleanable.dirty.ratio` |
-//! | [`min_compaction_lag`](crate::LogConfig::min_compaction_lag) | none | at most `max_compaction_lag` | younger records stay, and all segments after the first of them | `min.compaction.lag.ms` |
-//! | [`max_compaction_lag`](crate::LogConfig::max_compaction_lag) | none | 1 ms and up | a pass is due when an older record is dirty | `max.compaction.lag.ms` |
+//! | [`min_compaction_lag`](crate::LogConfig::min_compaction_lag) | none | at most `max_compaction_lag` | the first segment with a record younger than this, and all segments after it, are not compacted | `min.compaction.lag.ms` |
+//! | [`max_compaction_lag`](crate::LogConfig::max_compaction_lag) | none | 1 ms and up | a pass is due when a dirty record is older than this | `max.compaction.lag.ms` |
 //! | [`delete_retention`](crate::LogConfig::delete_retention) | 1 day | any | how long a tombstone stays | `delete.retention.ms` |
 //! | [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) | 128 MiB | 1 KiB and up | the memory of a pass | `log.cleaner.dedupe.buffer.size` |
 //! | [`maintainer`](crate::LogConfig::maintainer) | none | | the threads that maintain the log | |
-//! | its [`threads`](crate::MaintainerConfig::threads) | 1 | 1 to 64 | logs worked on at a time | `log.cleaner.threads` |
+//! | its [`threads`](crate::MaintainerConfig::threads) | 1 | 1 to 64 | how many logs are maintained at a time | `log.cleaner.threads` |
 //! | its [`interval`](crate::MaintainerConfig::interval) | 15 s | 1 ms and up | the time from round to round | `log.cleaner.backoff.ms`, `log.retention.check.interval.ms` |
 //! | its [`bytes_per_second`](crate::MaintainerConfig::bytes_per_second) | no limit | 1 and up | how fast compaction reads and writes, all threads together | `log.cleaner.io.max.bytes.per.second` |
 //! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | the size at which a segment is closed; the largest size to which compaction joins segments | `segment.bytes` |
 //! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | the age at which an append closes a segment | `segment.ms` |
 //!
-//! On the command line, `annals clean` tells what one pass would do to a directory, and does it
+//! On the command line, `annals clean` shows what one pass would do to a directory, and does it
 //! with `--execute`. The tool is the package in `cli/`.

@@ -1,10 +1,10 @@
 //! Every byte of every file, with a worked example for each kind of file.
 //!
-//! The batches, the two indexes and the names are Kafka's. So are the formats of the small files.
-//! A log that you open without a store keeps some of them beside its segments, where a broker
-//! keeps them one directory higher; this page names them. A [directory of
-//! topics](#a-directory-of-topics) has them where a broker has them. All integers are big-endian.
-//! A *varint* is a signed number, zig-zag encoded, in groups of seven bits, the low group first.
+//! The batches, the two indexes and the names are Kafka's, and so are the formats of the small
+//! files. A broker keeps some of the small files one directory above the partitions. A [directory
+//! of topics](#a-directory-of-topics) does the same; a log that you open without a store keeps
+//! them beside its segments. All integers are big-endian. A *varint* is a signed number, zig-zag
+//! encoded, in groups of seven bits, the low group first.
 //!
 //! # Names
 //!
@@ -18,22 +18,23 @@
 //! | `….index` | offset index | every closed segment; the active one when the log is closed |
 //! | `….timeindex` | time index | the same |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
-//! | `….snapshot` | the [producers](#snapshot) as of this offset | each roll, every 64 MiB, and a close if there are any |
-//! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches); not Kafka's | each snapshot with a producer |
+//! | `….snapshot` | the state of the [producers](#snapshot) at this offset | each roll, every 64 MiB, and a close if there are producers |
+//! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches); not a file of Kafka's | each snapshot with a producer |
 //! | `.kafka_cleanshutdown` | the log was closed cleanly | from [`close`](crate::Log::close) to the next opening |
-//! | `recovery-point-offset-checkpoint` | everything below was synced; the line stands twice, see [durability](super::durability#what-opening-does) | every log |
-//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, too | each deletion from the start of the log; the first opening of a broker's log that begins above 0 |
-//! | `cleaner-offset-checkpoint` | below it each key is in the log once; the line stands twice, too | each pass of compaction |
-//! | `….deleted` | truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
-//! | `….cleaned`, `….swap` | a replacement that is being written; a complete one. The next opening removes the first and puts the second in place | [compaction](super::cleanup) |
+//! | `recovery-point-offset-checkpoint` | everything below this offset is durable; the line [stands twice](super::durability#what-opening-does) | every log |
+//! | `log-start-offset-checkpoint` | the log starts at this offset, inside its first segment; the line stands twice | each deletion from the start of the log; the first opening of a broker's log that begins above 0 |
+//! | `cleaner-offset-checkpoint` | below this offset, each key is in the log once; the line stands twice | each pass of compaction |
+//! | `….deleted` | a segment that was truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
+//! | `….cleaned`, `….swap` | `.cleaned`: a replacement that is incomplete; the next opening removes it. `.swap`: a complete one; the next opening puts it in place | [compaction](super::cleanup) |
 //! | `….tmp` | the new content of a small file or index; removed by the next opening | this crate |
-//! | `.reserved-room-for-a-full-disk-0` to `-3` | [room set aside](super::durability#a-full-disk); not Kafka's, and left alone by a broker | every opening for writing, if there is room |
+//! | `.reserved-room-for-a-full-disk-0` to `-3` | [reserved room](super::durability#a-full-disk); not files of Kafka's, and a broker leaves them alone | every opening for writing, if there is room |
 //!
-//! `….txnindex` is Kafka's too: the aborted transactions of a segment. A log adds none, but when
-//! it recovers or truncates a segment, it updates the index to the markers that are left.
-//! `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, and `topic.properties` is a
-//! store's; a log leaves them as they are. It also leaves files with any other name alone, and
-//! reports them in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
+//! `….txnindex` is a file of Kafka's, too: the aborted transactions of a segment. A log adds no
+//! entries, but when it recovers or truncates a segment, it updates the index to match the markers
+//! that are left. `leader-epoch-checkpoint` and `partition.metadata` are files of Kafka's, and
+//! `topic.properties` is a file of a store's; a log does not change them. It leaves files with any
+//! other name alone, and reports them in
+//! [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
 //!
@@ -72,10 +73,10 @@
 //!
 //! | codec | written | read | differs from Kafka |
 //! |---|---|---|---|
-//! | gzip | one member | any number of members, with any header fields; then bytes that are no member | the CRC-16 of a member's header is not compared |
+//! | gzip | one member | any number of members, with any header fields; bytes after the last member are ignored | the CRC-16 of a member's header is not compared |
 //! | snappy | the frame of Java's library, in blocks of 32 KiB | the same with any version and any block size, several frames, or one bare block | |
-//! | LZ4 | one frame of independent blocks of 64 KiB | any number of frames; then bytes that are no frame | Kafka reads the first frame only, and rejects skippable frames and linked blocks. A second frame must be whole, and its records must be in the count |
-//! | Zstandard | one frame | any number of frames, skippable ones among them | a window above 128 MiB is read, which Kafka rejects; a last frame that is cut off is an error, which Kafka ignores |
+//! | LZ4 | one frame of independent blocks of 64 KiB | any number of frames; bytes after the last frame are ignored | Kafka reads the first frame only, and rejects skippable frames and linked blocks. Here, a second frame must be whole, and the count of the batch must include its records |
+//! | Zstandard | one frame | any number of frames, including skippable ones | a window above 128 MiB is read; Kafka rejects it. A truncated last frame is an error; Kafka ignores it |
 //!
 //! The checksum of the batch covers the compressed bytes. As in Kafka, the checksums of gzip
 //! members, LZ4 blocks and Zstandard frames are compared, and the checksum of an LZ4 frame's
@@ -147,10 +148,10 @@
 //! # A segment: `.log`
 //!
 //! A segment is a sequence of batches, with nothing before, between or after them. The offsets of
-//! each batch are above the offsets of the batch before it. Appends leave no offset out;
-//! compaction does. If it would leave one out at the end of a segment, it keeps a batch without
-//! records there, so that recovery can tell removed offsets from lost ones. A truncation into a
-//! batch and a quarantine do the same. An active segment with reserved room
+//! each batch are above the offsets of the batch before it. Appends skip no offset; compaction
+//! does. If compaction would skip the last offset of a segment, it keeps a batch without records
+//! there, so that recovery can tell removed offsets from lost ones. A truncation into a batch and
+//! a quarantine do the same. An active segment with reserved room
 //! ([`preallocate`](crate::LogConfig::preallocate)) has zeros after its last batch.
 //!
 //! Three appends of one record each, in a log that was closed:
@@ -197,21 +198,21 @@
 //!
 //! # The indexes: `.index` and `.timeindex`
 //!
-//! An index is a sequence of entries, and both columns rise. Offsets are relative to the segment's
-//! base.
+//! An index is a sequence of entries, and both columns increase. Offsets are relative to the base
+//! offset of the segment.
 //!
 //! | offset index: 8 bytes | time index: 12 bytes |
 //! |---|---|
 //! | i32 relative offset: the *last* offset of an append | i64 timestamp: the largest of the segment so far |
 //! | i32 position: where that append *began* | i32 relative offset: the last offset of the batch with that timestamp |
 //!
-//! An append adds an entry to both if more than `index.interval.bytes` were written since the last
-//! entries, not counting itself. So a segment's first append never has one. When a segment is
-//! closed, the time index gets a last entry for the largest timestamp of the segment. A timestamp
-//! that is not above that of the previous entry gets no entry.
+//! An append adds an entry to both indexes if more than `index.interval.bytes` were written since
+//! the last entries, not counting the append itself. So the first append of a segment never has an
+//! entry. When a segment is closed, the time index gets a last entry for the largest timestamp of
+//! the segment. A timestamp that is not above the timestamp of the previous entry gets no entry.
 //!
-//! A broker reserves room for an index while its segment is active; here the files hold entries
-//! only. Timestamps below 0 have no entries.
+//! A broker reserves room for an index while its segment is active; annals writes files that hold
+//! entries only. Timestamps below 0 have no entries.
 //!
 //! The log above had an interval of 0, so every append but the first has entries:
 //!
@@ -251,20 +252,20 @@
 //! # Snapshot
 //!
 //! `00000000000000000109.snapshot` holds the state of the producers when the log ended at 109.
-//! From there on, opening reads the headers of the batches. If the snapshot is missing, or its
-//! checksum is wrong, opening reads from an earlier point.
+//! Opening reads the headers of the batches from that offset on. If the snapshot is missing, or
+//! its checksum is wrong, opening reads from an earlier point.
 //!
 //! | at | field | type | meaning |
 //! |---|---|---|---|
 //! | 0 | version | i16 | 1 |
 //! | 2 | checksum | u32 | CRC-32C of all that follows |
-//! | 6 | count | i32 | as many entries of 46 bytes |
+//! | 6 | count | i32 | the number of entries of 46 bytes that follow; positions below are in the entry |
 //! | 0 | producer id | i64 | |
 //! | 8 | producer epoch | i16 | |
-//! | 10 | last sequence | i32 | of its last batch; -1 if only a marker was seen |
+//! | 10 | last sequence | i32 | of its last batch; -1 if the log has only a marker of it |
 //! | 14 | last offset | i64 | of its last batch |
 //! | 22 | offset delta | i32 | last offset minus first offset of that batch |
-//! | 26 | timestamp | i64 | the largest of that batch |
+//! | 26 | timestamp | i64 | the largest timestamp of that batch |
 //! | 34 | coordinator epoch | i32 | of the last marker; -1 none |
 //! | 38 | transaction's first offset | i64 | where its open transaction began; -1 none |
 //!
@@ -309,10 +310,10 @@
 //!
 //! # Recent batches
 //!
-//! `00000000000000000109.recent` holds state that the format of the snapshot has no room for. It
-//! is not one of Kafka's files: a broker ignores it, and no opening needs it. It is valid only
+//! `00000000000000000109.recent` holds state for which the format of the snapshot has no room. It
+//! is not a file of Kafka's: a broker ignores it, and opening works without it. It is valid only
 //! beside the snapshot whose checksum it names. It has an entry for each producer of the snapshot,
-//! in the same order, and the numbers in an entry are varints, as in a record.
+//! in the same order. The numbers in an entry are varints, as in a record.
 //!
 //! | field | type | meaning |
 //! |---|---|---|
@@ -320,25 +321,25 @@
 //! | checksum | u32 | CRC-32C of all that follows |
 //! | snapshot | u32 | the checksum of the snapshot |
 //! | heard | varint | when a batch of the producer last arrived, in milliseconds, minus that of the previous entry |
-//! | count | varint | the number of batches before its last one, at most 4. They follow, the latest first, four numbers each |
-//! | sequence numbers | varint | the first of the next batch, minus its last |
-//! | offsets | varint | the same for offsets: at least 1 |
+//! | count | varint | the number of batches before the last one, at most 4. They follow, the latest first, with four numbers each |
+//! | sequence numbers | varint | the first sequence number of the batch after it, minus its own last one |
+//! | offsets | varint | the first offset of the batch after it, minus its own last one: at least 1 |
 //! | offset delta | varint | its last offset minus its first |
-//! | timestamp | varint | that of the next batch, minus its own |
+//! | timestamp | varint | the timestamp of the batch after it, minus its own |
 //!
 //! # The small files
 //!
 //! **Checkpoints** are text: a version, a count, and a line for each entry. A broker and a store
-//! keep one for all their logs in the directory above; a log that belongs to neither has its own.
-//! A malformed checkpoint is reported
-//! ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and ignored, which costs a
-//! longer recovery or compaction. A malformed checkpoint of the log's start is an error: without
-//! it, deleted records would reappear.
+//! keep one of each kind for all their logs, in the directory above; a log that belongs to neither
+//! has its own. A malformed checkpoint is reported
+//! ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and ignored, which makes the
+//! next recovery or compaction longer. A malformed checkpoint of the log's start is an error:
+//! without it, deleted records would reappear.
 //!
 //! **`.kafka_cleanshutdown`** is Kafka's JSON with additional members, which a broker ignores.
-//! They describe the log that was closed. If the last segment does not have the base and length
-//! that they name, another program has written since; if the checksum does not match, the marker
-//! is damaged. In both cases the log is recovered as after a crash.
+//! They describe the log that was closed. If the last segment does not have the base offset and
+//! length that they name, another program has written since. If the checksum does not match, the
+//! marker is damaged. In both cases the log is recovered as after a crash.
 //!
 //! | member | meaning |
 //! |---|---|
@@ -346,19 +347,19 @@
 //! | `activeSegment`, `activeBytes` | base offset and length of the last segment |
 //! | `endOffset` | the end of the log |
 //! | `largestTimestamp`, `largestTimestampOffset` | the largest timestamp of the last segment, and the last offset of its batch |
-//! | `firstTimestamp` | the largest timestamp of the segment's first batch: the age of the segment counts from there |
+//! | `firstTimestamp` | the largest timestamp of the segment's first batch: the age of the segment counts from it |
 //! | `bytesSinceIndexEntry` | the bytes since the last entries, so that the next ones keep the interval |
 //! | `offsetIndexEntries`, `timeIndexEntries` | how many entries the last segment's indexes have |
-//! | `producers` | how many [producers](#snapshot) the log knows; if there are none, no snapshot is read |
+//! | `producers` | how many [producers](#snapshot) the log knows; if the number is 0, no snapshot is read |
 //! | `segments` | the base offset and length of each segment in turn, if there are at most 20,000; a segment that is missing between others, or is shorter now, is damage |
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!
 //! **`.lock`** is empty, or has two lines: the process that has or had the log open, and the boot
-//! id of the machine ([`Fs::boot_id`](crate::fs::Fs::boot_id)). A log of a store has no such file
-//! of its own. The lock itself is the operating system's: on Linux both a lock of `flock` and one
-//! of `fcntl`, which brokers take. The [directory is
-//! locked](super::limits#one-writer-many-readers) as well. The text is for error messages and for
-//! [recovery](super::durability#did-the-machine-stop).
+//! id of the machine ([`Fs::boot_id`](crate::fs::Fs::boot_id)). This text is for error messages
+//! and for [recovery](super::durability#did-the-machine-stop). A log of a store has no such file
+//! of its own. The lock itself is a lock of the operating system: on Linux both a `flock` lock and
+//! an `fcntl` lock, which brokers take. The [directory is
+//! locked](super::limits#one-writer-many-readers) as well.
 //!
 //! The small files of the log above:
 //!
@@ -398,57 +399,57 @@
 //!
 //! | name | content | written by |
 //! |---|---|---|
-//! | `<topic>-<partition>/` | a log, as above, with only the next two small files of its own | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) |
-//! | `<topic>-<partition>/partition.metadata` | the id of the topic: Kafka's | from before the first record |
-//! | `<topic>-0/topic.properties` | the number of partitions and the settings of the topic; not Kafka's | each change of the topic |
+//! | `<topic>-<partition>/` | a log, as above; of the small files, it has only the next two | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) |
+//! | `<topic>-<partition>/partition.metadata` | the id of the topic: a file of Kafka's | the creation of the partition, before its first record |
+//! | `<topic>-0/topic.properties` | the number of partitions and the settings of the topic; not a file of Kafka's | each change of the topic |
 //! | `<topic>-<partition>.<32 digits>-delete/` | a log that is being removed; the next opening finishes it | [`delete_topic`](crate::Store::delete_topic) |
-//! | `…-stray/`, `…-future/`, `__cluster_metadata-…/`, `remote-log-index-cache/` | a broker's; left alone | |
-//! | `meta.properties` | the ids of the cluster, the node and the directory: Kafka's | the first opening; a file that is there stays |
+//! | `…-stray/`, `…-future/`, `__cluster_metadata-…/`, `remote-log-index-cache/` | directories of a broker; left alone | |
+//! | `meta.properties` | the ids of the cluster, the node and the directory: a file of Kafka's | the first opening; an existing file stays |
 //! | `.lock` | locked while a process has the directory open for writing | once created, always |
 //! | the three checkpoints | a line for each log | as above |
 //! | `.kafka_cleanshutdown` | all logs were closed cleanly, and the state of each of them | from [`close`](crate::Store::close) to the next opening |
 //! | `.reserved-room-for-a-full-disk-0` to `-3` | as above, for all logs | every opening, if there is room |
-//! | `producer-ids.properties` | which ids of producers were given out; not Kafka's | the first producer after an opening, and each thousand after it |
+//! | `producer-ids.properties` | which ids of producers were assigned; not a file of Kafka's | the first producer after an opening, and each thousandth after it |
 //!
 //! Other directories, such as `lost+found`, are left alone and
 //! [listed](crate::Store::unknown_directories); a broker does not start with them. Other files are
 //! left alone.
 //!
 //! A directory with the name of a partition is a partition if `topic.properties` counts it, if a
-//! checkpoint has a line for it, or if it holds a file of a log. If it is empty otherwise, it is
-//! left alone and listed, and a topic that gets a partition with this name uses it. If it holds
-//! only other files, it is an error. A log beyond the partitions that `topic.properties` counts is
-//! an error, too, unless it has a `partition.metadata`: a broker writes one when it adds a
-//! partition.
+//! checkpoint has a line for it, or if it holds a file of a log. If none of these is true and the
+//! directory is empty, it is left alone and listed, and a topic that gets a partition with this
+//! name uses it. If it holds only other files, opening fails. A log beyond the partitions that
+//! `topic.properties` counts is an error, too, unless it has a `partition.metadata`: a broker
+//! writes one when it adds a partition.
 //!
-//! The files that end in `.properties` are Java's text: a key, `=`, and a value in each line; `#`
-//! begins a comment.
+//! The files that end in `.properties` are in Java's text format: a key, `=`, and a value in each
+//! line; `#` begins a comment.
 //!
 //! **`topic.properties`** has `partitions`, and the topic's [own settings](crate::TopicConfig), by
 //! Kafka's keys. While partitions are being created it has `state=creating`, and while they are
 //! being removed `state=deleting`. The write of that line decides whether the topic exists; after
-//! a crash, opening finishes the rest. Beside `state=creating` it has `topic.id`: the id is
-//! durable before the first partition gets it. The file decides what is deleted, so nothing in it
-//! is guessed: a line that cannot be parsed takes the topic offline. A topic without that file is
-//! a broker's. It has the partitions that are there, and deletes nothing until you alter it;
-//! `__consumer_offsets` and `__transaction_state` are compacted.
+//! a crash, opening finishes the rest. Beside `state=creating` it has `topic.id`, so that the id
+//! is durable before the first partition gets it. The file decides what is deleted, so nothing in
+//! it is guessed: a line that cannot be parsed takes the topic offline. A topic without this file
+//! comes from a broker. It has the partitions that are in the directory, and deletes nothing until
+//! you alter it; `__consumer_offsets` and `__transaction_state` are compacted.
 //!
 //! **`meta.properties`** has `version=1`, `node.id`, `cluster.id` and `directory.id`; or
 //! `version=0` and `broker.id`, from an old broker. Ids are 16 bytes, as 22 characters of URL-safe
 //! base64. Other entries are kept.
 //!
 //! **`producer-ids.properties`** has the id at which the next thousand begins. It is written,
-//! durably, before the first id of a thousand is given out; a crash loses the rest of that
-//! thousand. Without the file, ids begin above every store's id that the logs know. The first id
-//! is [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), because a broker gives out ids
+//! durably, before the first id of a thousand is assigned; a crash loses the rest of that
+//! thousand. Without the file, ids begin above all ids of a store that the logs know. The first id
+//! is [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), because a broker assigns ids
 //! from 0 on.
 //!
 //! **Lines that stand twice.** No checksum covers a checkpoint, and one wrong digit in it could
 //! delete records or keep them for ever. So each log has two equal lines in each of these files,
-//! and if they differ, both are ignored. One exception: two recovery points that differ by one
-//! count as the lower one, and say that the start may be missing in its file
-//! ([on a full disk](super::durability#a-full-disk)). A broker writes one line, which shows that
-//! it had the log last. It reads both, and takes the second.
+//! and if they differ, both are ignored. There is one exception: two recovery points that differ
+//! by one count as the lower one, and mean that the start may be missing in its file ([on a full
+//! disk](super::durability#a-full-disk)). A broker writes one line, which shows that a broker was
+//! the last to open the log. If a broker finds two lines, it takes the second.
 //!
 //! **`.kafka_cleanshutdown`** has a member `logs`: the name of each log's directory, with the
 //! members listed above and a checksum of their own. A log that is missing in it, or differs from
@@ -504,9 +505,9 @@
 //!
 //! `__consumer_offsets` is an ordinary topic of the store, compacted, with 50 partitions. Each
 //! group is stored in one of them: the Java hash of its name, without the sign, modulo the number
-//! of partitions. A committed offset and the state of a group are records, each with its key; a
-//! tombstone deletes it. A text is its length in two bytes and as many bytes of UTF-8, with -1 as
-//! length for none. `bytes` have a length of four bytes.
+//! of partitions. Each committed offset is a record with its own key, and so is the state of each
+//! group; a tombstone deletes it. A text is a length of two bytes, and then that many bytes of
+//! UTF-8; a length of -1 means none. `bytes` have a length of four bytes.
 //!
 //! | record | key | value, of version 3 |
 //! |---|---|---|
@@ -514,7 +515,7 @@
 //! | a group | i16 2, group | i16 3, text of the protocol type, i32 generation, text of the assignor or none, text of the leader's id or none, i64 time of the last change of state, i32 number of members; for each: text of its id, of its instance or none, of its client, of its host, i32 longest time between polls, i32 session timeout, bytes of its subscription, bytes of its assignment |
 //!
 //! All versions that Kafka has written are read: 0 to 4 for values, 0 to 2 for keys. All offsets
-//! of a commit are in one batch, so either all of them hold or none.
+//! of a commit are in one batch, so either all of them are stored or none.
 //!
 //! The offset 42, committed by `g1` for partition 3 of `orders`:
 //!

@@ -1,21 +1,21 @@
 //! From Kafka to annals: each setting of a client, a topic or a broker, and each call of the
 //! clients and the `AdminClient`, with its name here and the differences.
 //!
-//! A [`Store`](crate::Store) is the content of one of a broker's `log.dirs`, with the clients in
-//! the same process. Names are Kafka's, in the style of Rust: `max.poll.records` is
+//! A [`Store`](crate::Store) is one directory of a broker's `log.dirs`, with the clients in the
+//! same process. Names are Kafka's, in the style of Rust: `max.poll.records` is
 //! [`max_poll_records`](crate::ConsumerConfig::max_poll_records), a setting that ends in `.ms` is
-//! a [`Duration`](std::time::Duration) without the suffix, and a size ends in `_bytes`. The call
-//! that gets an invalid value rejects it. A setting that is in no table has no counterpart, or is
-//! internal to Kafka.
+//! a [`Duration`](std::time::Duration) without the suffix, and a size ends in `_bytes`. A call
+//! that gets an invalid value rejects it. A setting that no table lists has no counterpart here,
+//! or is internal to Kafka.
 //!
-//! # What is not there, and why
+//! # What is not here, and why
 //!
 //! | in Kafka | here |
 //! |---|---|
 //! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they see every change of it at once |
 //! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | each is a function call, which returns when it is done |
-//! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: use the permissions of the file system |
+//! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
 //! | transactions: `transactional.id`, `initTransactions` and the calls that follow it, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are stored and have no effect |
 //! | Streams, Connect, Schema Registry | not there; a registry would be an implementation of [`Serialize`](crate::Serialize) |
@@ -24,8 +24,8 @@
 //! # Three things to know first
 //!
 //! - **Acks.** Kafka's default, `all`, survives the loss of a broker. With the default here,
-//!   [`Acks::Written`](crate::Acks::Written), a record survives a process crash; after a loss of
-//!   power, whatever the operating system had written by then is there. With
+//!   [`Acks::Written`](crate::Acks::Written), a record survives a process crash; it survives a
+//!   loss of power only if the operating system had written it to disk by then. With
 //!   [`Acks::Flushed`](crate::Acks::Flushed), a record survives both. Commits of offsets have the
 //!   same choice: [`flush_commits`](crate::ConsumerConfig::flush_commits).
 //! - **You create topics; no call creates one for you.** There is no `auto.create.topics.enable`:
@@ -135,7 +135,7 @@
 //!
 //! # Settings of a producer
 //!
-//! They are methods of [`ProducerConfig`](crate::ProducerConfig).
+//! The settings of a producer are methods of [`ProducerConfig`](crate::ProducerConfig).
 //!
 //! | Kafka, its default | here, its default | what differs |
 //! |---|---|---|
@@ -143,18 +143,18 @@
 //! | `batch.size`, 16384 | [`batch_bytes`](crate::ProducerConfig::batch_bytes), 16 KiB | if a topic accepts only smaller batches, the producer builds smaller ones; Kafka's producer sends the batch, has it rejected, and splits it |
 //! | `linger.ms`, 5 (0 before 4.0) | [`linger`](crate::ProducerConfig::linger), 5 ms | when a thread waits for a record, its batch is written at once |
 //! | `buffer.memory`, 33554432 | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), 32 MiB | when the buffer is full, the sending thread writes it, and blocks while other threads write or the disk fails |
-//! | `max.block.ms`, 60000 | [`max_block`](crate::ProducerConfig::max_block), 60 s | only for room in the buffer, because there are no metadata to wait for |
+//! | `max.block.ms`, 60000 | [`max_block`](crate::ProducerConfig::max_block), 60 s | applies only to room in the buffer, because there are no metadata to wait for |
 //! | `max.request.size`, 1048576 | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), 1 MiB | the limit of one record, because there are no requests |
 //! | `delivery.timeout.ms`, 120000 | [`delivery_timeout`](crate::ProducerConfig::delivery_timeout), 120 s | at least `linger`; counted from the first record of a batch |
-//! | `retries`, 2147483647 | | always until `delivery_timeout` |
-//! | `retry.backoff.ms`, 100; `retry.backoff.max.ms`, 1000 | [`retry_backoff`](crate::ProducerConfig::retry_backoff), 100 ms; [`retry_backoff_max`](crate::ProducerConfig::retry_backoff_max), 1 s | without random jitter: no other client retries at the same time |
+//! | `retries`, 2147483647 | | the producer always retries until `delivery_timeout` |
+//! | `retry.backoff.ms`, 100; `retry.backoff.max.ms`, 1000 | [`retry_backoff`](crate::ProducerConfig::retry_backoff), 100 ms; [`retry_backoff_max`](crate::ProducerConfig::retry_backoff_max), 1 s | no random jitter, because no other client retries at the same time |
 //! | `enable.idempotence`, `true` | [`idempotence`](crate::ProducerConfig::idempotence), on | works with any `acks` |
 //! | `max.in.flight.requests.per.connection`, 5 | | batches of a partition are written one after the other |
 //! | `compression.type`, `none`, with its levels | [`compression`](crate::ProducerConfig::compression), none | the level is part of [`Compression`](crate::record::Compression) |
-//! | `partitioner.class`, none | [`partitioner`](crate::ProducerConfig::partitioner), [`ByKey`](crate::PartitionerChoice::ByKey) | each key goes to the partition that Kafka chooses; or [`RoundRobin`](crate::PartitionerChoice::RoundRobin), or one of your own |
-//! | `partitioner.ignore.keys`, `false` | | a [`Partitioner`](crate::Partitioner) of your own |
+//! | `partitioner.class`, none | [`partitioner`](crate::ProducerConfig::partitioner), [`ByKey`](crate::PartitionerChoice::ByKey) | each key goes to the partition that Kafka chooses. Other choices: [`RoundRobin`](crate::PartitionerChoice::RoundRobin), or one of your own |
+//! | `partitioner.ignore.keys`, `false` | | write a [`Partitioner`](crate::Partitioner) of your own |
 //! | `partitioner.adaptive.partitioning.enable`, `partitioner.availability.timeout.ms` | | there is no broker that could make a partition slower |
-//! | `interceptor.classes` | [`interceptor`](crate::ProducerConfig::interceptor) | they see records after serialization |
+//! | `interceptor.classes` | [`interceptor`](crate::ProducerConfig::interceptor) | interceptors see records after serialization |
 //! | `key.serializer`, `value.serializer` | the types of [`Producer::typed`](crate::Producer::typed) | checked at compile time |
 //! | `client.id`, `metadata.max.age.ms`, `request.timeout.ms`, `send.buffer.bytes` and other settings of connections | | there is no connection |
 //! | `transactional.id`, `transaction.timeout.ms` | | not yet |
@@ -164,7 +164,7 @@
 //! | `KafkaProducer` | [`Producer`](crate::Producer) | what differs |
 //! |---|---|---|
 //! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. `send` itself rejects an invalid record |
-//! | `send(record, callback)` | [`send_with_callback`](crate::Producer::send_with_callback) | a thread that sends, waits or flushes calls it, or a thread that the producer starts for callbacks; it may block |
+//! | `send(record, callback)` | [`send_with_callback`](crate::Producer::send_with_callback) | the callback runs on a thread that sends, waits or flushes, or on one that the producer starts for callbacks; it may block |
 //! | many records to one topic | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | no counterpart in Kafka. It looks the name up once, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
 //! | `RecordHeaders.add(key, value)` | [`Record::header`](crate::Record::header), [`header_null`](crate::Record::header_null) | the [name](crate::HeaderName) can be any bytes; Java's is text |
 //! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure among the records that it waited for |
@@ -176,31 +176,31 @@
 //!
 //! # Settings of a consumer
 //!
-//! They are methods of [`ConsumerConfig`](crate::ConsumerConfig).
+//! The settings of a consumer are methods of [`ConsumerConfig`](crate::ConsumerConfig).
 //!
 //! | Kafka, its default | here, its default | what differs |
 //! |---|---|---|
 //! | `group.id`, none | [`ConsumerConfig::new`](crate::ConsumerConfig::new); `default()` has none | |
-//! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the only kind of member that outlives its process |
+//! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | a static member is the only kind of member that outlives its process |
 //! | `group.protocol`, `classic` | | the classic protocol, as calls |
 //! | `client.id`, empty | [`client_id`](crate::ConsumerConfig::client_id), `consumer` | |
 //! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | with latest, a partition that is created while the topic is being read begins with its first record; for Kafka's behaviour, set [`new_partitions_from_start(false)`](crate::ConsumerConfig::new_partitions_from_start) |
 //! | `enable.auto.commit`, `true` | [`enable_auto_commit`](crate::ConsumerConfig::enable_auto_commit), yes | without a group nothing is committed |
-//! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | leaves out positions that are already committed |
-//! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit that has returned survives loss of power |
+//! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | skips positions that are already committed |
+//! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | if set, a commit that has returned survives loss of power |
 //! | `max.poll.records`, 500 | [`max_poll_records`](crate::ConsumerConfig::max_poll_records), 500 | |
 //! | `fetch.max.bytes`, 52428800 | [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), 50 MiB | counts keys, values and headers of records, not stored batches |
 //! | `max.partition.fetch.bytes`, 1048576 | [`max_partition_fetch_bytes`](crate::ConsumerConfig::max_partition_fetch_bytes), 1 MiB | the same |
-//! | `fetch.min.bytes`, 1; `fetch.max.wait.ms`, 500 | | a poll returns as soon as there is a record: waiting for more saves no round trip |
+//! | `fetch.min.bytes`, 1; `fetch.max.wait.ms`, 500 | | a poll returns as soon as there is a record, because waiting for more saves no round trip |
 //! | `max.poll.interval.ms`, 300000 | [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 min | the only deadline of a dynamic member |
-//! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | for static members that left. The group notices at once that a dynamic member is gone |
-//! | `heartbeat.interval.ms`, 3000 | | there are none |
+//! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | applies to static members that left. The group notices at once that a dynamic member is gone |
+//! | `heartbeat.interval.ms`, 3000 | | there are no heartbeats |
 //! | `isolation.level`, `read_uncommitted` | [`isolation_level`](crate::ConsumerConfig::isolation_level), the same | `read_committed` comes with transactions |
 //! | `partition.assignment.strategy`, range, cooperative-sticky | [`assignors`](crate::ConsumerConfig::assignors), the same | all of Kafka's four, and [`Assignor`](crate::assignor::Assignor)s of your own |
 //! | `exclude.internal.topics`, `true` | [`exclude_internal_topics`](crate::ConsumerConfig::exclude_internal_topics), yes | |
 //! | `check.crcs`, `true` | | always |
 //! | `interceptor.classes` | [`interceptor`](crate::ConsumerConfig::interceptor) | an interceptor that panics does not fail the poll |
-//! | `key.deserializer`, `value.deserializer` | the types of [`Consumer::typed`](crate::Consumer::typed) | a record that cannot be deserialized is [returned as an error, skipped, or sent to another topic](crate::OnPoison), and never met twice |
+//! | `key.deserializer`, `value.deserializer` | the types of [`Consumer::typed`](crate::Consumer::typed) | a record that cannot be deserialized is [returned as an error, skipped, or sent to another topic](crate::OnPoison), and never returned twice |
 //! | `allow.auto.create.topics`, `true` | | never |
 //! | `client.rack`, `default.api.timeout.ms`, `request.timeout.ms`, `metadata.max.age.ms`, `receive.buffer.bytes` and other settings of connections | | there is no connection |
 //!
@@ -210,14 +210,14 @@
 //! |---|---|---|
 //! | `subscribe(topics)`, with a listener | [`subscribe`](crate::Consumer::subscribe), [`subscribe_with_listener`](crate::Consumer::subscribe_with_listener) | the listener gets its [access to the partitions](crate::RebalanceContext) as an argument |
 //! | `subscribe(Pattern)` | [`subscribe_pattern`](crate::Consumer::subscribe_pattern) | a prefix or a closure; for regular expressions, add a library of your own |
-//! | `assign`, `unsubscribe`, `assignment`, `subscription` | the same | with automatic commits, `unsubscribe` commits first |
-//! | `poll` | [`poll`](crate::Consumer::poll) | waits for records, not only for the group; the append itself wakes it |
-//! | `ConsumerRecord.headers`, `Headers.lastHeader` | [`headers`](crate::StoredRecord::headers), [`header`](crate::StoredRecord::header) | a [name](crate::HeaderName) that is not UTF-8 keeps its bytes and prints as Java shows it, with U+FFFD |
+//! | `assign`, `unsubscribe`, `assignment`, `subscription` | the same names | with automatic commits, `unsubscribe` commits first |
+//! | `poll` | [`poll`](crate::Consumer::poll) | waits for records, not only for the group; the append itself wakes the poll |
+//! | `ConsumerRecord.headers`, `Headers.lastHeader` | [`headers`](crate::StoredRecord::headers), [`header`](crate::StoredRecord::header) | a [name](crate::HeaderName) that is not UTF-8 keeps its bytes, and is printed as in Java, with U+FFFD |
 //! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception |
 //! | `commitSync()`, `commitSync(offsets)` | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | a member commits for its own partitions only |
 //! | `commitAsync` | | a commit is an append, so there is no response to wait for |
 //! | `committed` | [`committed`](crate::Consumer::committed) | for one partition |
-//! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | also takes a time; an offset that is not in the log is rejected at once |
+//! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | `seek` also takes a time; an offset that is not in the log is rejected at once |
 //! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), and the same | |
 //! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
 //! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
@@ -228,9 +228,9 @@
 //! # Settings of a topic
 //!
 //! [`TopicConfig::set`](crate::TopicConfig::set) takes Kafka's key and Kafka's text; common
-//! settings have a method, too. The third column is the option of [`LogConfig`](crate::LogConfig)
-//! that the setting becomes; its documentation describes the effect. The defaults are those of
-//! topics.
+//! settings have a method, too. The third column names the option of
+//! [`LogConfig`](crate::LogConfig) that the setting becomes; the documentation of that option
+//! describes the effect. The defaults are the defaults of topics.
 //!
 //! | key | default | option | what differs |
 //! |---|---|---|---|
@@ -239,7 +239,7 @@
 //! | `segment.jitter.ms` | 0 | [`segment_jitter`](crate::LogConfig::segment_jitter) | the same in every run |
 //! | `segment.index.bytes` | 10485760 | [`index_bytes`](crate::LogConfig::index_bytes) | at least 24; an index takes no more room than its entries |
 //! | `index.interval.bytes` | 4096 | [`index_interval_bytes`](crate::LogConfig::index_interval_bytes) | a change applies after the next opening |
-//! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; after `flush.ms` the maintainer does, or `maintain` |
+//! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; if none comes, the maintainer or `maintain` flushes after `flush.ms` |
 //! | `retention.bytes` | -1 | [`retention_bytes`](crate::LogConfig::retention_bytes) | |
 //! | `retention.ms` | 604800000 | [`retention_age`](crate::LogConfig::retention_age) | a segment without any timestamp stays |
 //! | `max.message.bytes` | 1048588 | [`max_message_bytes`](crate::LogConfig::max_message_bytes) | |
@@ -253,7 +253,7 @@
 //! | `message.timestamp.type` | CreateTime | [`timestamp_type`](crate::LogConfig::timestamp_type) | |
 //! | `message.timestamp.before.max.ms` | any | [`timestamp_before_max`](crate::LogConfig::timestamp_before_max) | |
 //! | `message.timestamp.after.max.ms` | 3600000 | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | a [`Log`](crate::Log) that you open without a store accepts any time unless you set it |
-//! | `file.delete.delay.ms` | 60000 | | stored; a deleted file is removed at once, or when the reader that is in it goes on |
+//! | `file.delete.delay.ms` | 60000 | | stored; a deleted file is removed at once, or when the reader that is in it moves on |
 //! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.replication.throttled.replicas`, `follower.replication.throttled.replicas` | 1, false, none, none | | stored; there are no replicas |
 //! | `remote.storage.enable`, `remote.log.copy.disable`, `remote.log.delete.on.disable`, `local.retention.ms`, `local.retention.bytes` | false, false, false, -2, -2 | | stored; there is no tiered storage |
 //!
@@ -266,10 +266,10 @@
 //! |---|---|---|
 //! | `log.dirs` | the path of [`Store::open`](crate::Store::open) | one directory for each store |
 //! | `num.partitions`, 1 | [`TopicConfig::partitions`](crate::TopicConfig::partitions), 1 | |
-//! | `auto.create.topics.enable`, `delete.topic.enable` | | never; always |
-//! | `message.max.bytes`, `log.segment.bytes`, `log.roll.*`, `log.retention.bytes`, `log.retention.ms` and its minutes and hours, `log.index.*`, `log.flush.interval.*`, `log.cleanup.policy`, `log.preallocate`, `log.message.timestamp.*`, `log.cleaner.delete.retention.ms`, `log.cleaner.min.*`, `log.cleaner.max.compaction.lag.ms`, `compression.type` | [`StoreConfig::log_defaults`](crate::StoreConfig::log_defaults) | the settings of a topic that does not set its own |
+//! | `auto.create.topics.enable`, `delete.topic.enable` | | topics are never created automatically, and can always be deleted |
+//! | `message.max.bytes`, `log.segment.bytes`, `log.roll.*`, `log.retention.bytes`, `log.retention.ms` and its minutes and hours, `log.index.*`, `log.flush.interval.*`, `log.cleanup.policy`, `log.preallocate`, `log.message.timestamp.*`, `log.cleaner.delete.retention.ms`, `log.cleaner.min.*`, `log.cleaner.max.compaction.lag.ms`, `compression.type` | [`StoreConfig::log_defaults`](crate::StoreConfig::log_defaults) | they apply to each topic that does not set its own |
 //! | `log.cleaner.enable`, `true` | [`StoreConfig::maintenance`](crate::StoreConfig::maintenance), on | `None` leaves retention and compaction to [`Store::maintain`](crate::Store::maintain) |
-//! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | these threads also delete |
+//! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | these threads also delete segments |
 //! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one interval for both |
 //! | `log.cleaner.io.max.bytes.per.second`, no limit | [`MaintainerConfig::bytes_per_second`](crate::MaintainerConfig::bytes_per_second), no limit | |
 //! | `log.cleaner.dedupe.buffer.size`, 134217728 | [`LogConfig::dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes), 128 MiB | for each thread, and only while it compacts |
@@ -277,13 +277,13 @@
 //! | `log.flush.scheduler.interval.ms`, `log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms` | | checkpoints are written when they change |
 //! | `log.initial.task.delay.ms`, `log.segment.delete.delay.ms` | | there are no delays |
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
-//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | counts from the last arrival of a batch; Kafka counts from the timestamps of its records |
+//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | counts from when the last batch arrived; Kafka counts from the timestamps of its records |
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | producers are forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
 //! | `offsets.topic.num.partitions`, 50 | [`GroupCoordinatorConfig::offsets_partitions`](crate::GroupCoordinatorConfig::offsets_partitions), 50 | |
-//! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it has 16 times the bytes of its live records |
-//! | `offsets.retention.minutes`, 10080 | [`GroupCoordinatorConfig::offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention), 7 days | counts from the end of the last member, or from the last commit, poll or look-up by a consumer if that is later |
+//! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same values, no setting | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it is 16 times the size of its live records |
+//! | `offsets.retention.minutes`, 10080 | [`GroupCoordinatorConfig::offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention), 7 days | counts from when the last member left, or from the last commit, poll or lookup by a consumer, whichever is later |
 //! | `offsets.retention.check.interval.ms`, 600000 | [`GroupCoordinatorConfig::offsets_retention_check_interval`](crate::GroupCoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: each call that uses a group checks |
-//! | `group.initial.rebalance.delay.ms`, 3000 | [`GroupCoordinatorConfig::initial_rebalance_delay`](crate::GroupCoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process join at once |
+//! | `group.initial.rebalance.delay.ms`, 3000 | [`GroupCoordinatorConfig::initial_rebalance_delay`](crate::GroupCoordinatorConfig::initial_rebalance_delay), 0 | no delay, because consumers of one process join at once |
 //! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`GroupCoordinatorConfig::session_timeout_bounds`](crate::GroupCoordinatorConfig::session_timeout_bounds), the same | |
 //! | `group.max.size`, 2147483647 | [`GroupCoordinatorConfig::max_members`](crate::GroupCoordinatorConfig::max_members), the same | |
 //! | `broker.id`, `node.id`, cluster and directory ids | random for a new directory | kept in `meta.properties` |
@@ -294,8 +294,8 @@
 //!
 //! | `AdminClient` | here | what differs |
 //! |---|---|---|
-//! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one at a time, done when it returns |
-//! | `deleteTopics` | [`Store::delete_topic`](crate::Store::delete_topic) | by name; gone when it returns |
+//! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one topic a call; created when the call returns |
+//! | `deleteTopics` | [`Store::delete_topic`](crate::Store::delete_topic) | by name; the topic is gone when the call returns |
 //! | `listTopics` | [`Store::topics`](crate::Store::topics) | includes the internal topics |
 //! | `describeTopics`, `describeLogDirs`, `describeConfigs` of a topic | [`Admin::describe_topic`](crate::Admin::describe_topic) | one call for all |
 //! | `createPartitions` | [`Store::add_partitions`](crate::Store::add_partitions) | |
@@ -317,9 +317,9 @@
 //!
 //! # Tools
 //!
-//! `cli/` is the command-line tool, `annals`. Some commands only read, and work while another
-//! process has the directory open for writing. The others open it for writing, and fail with
-//! `Busy` until that process has closed it.
+//! `cli/` is the command-line tool, `annals`. Some commands only read; they work while another
+//! process has the directory open for writing. The other commands open it for writing, and fail
+//! with `Busy` until that process has closed it.
 //!
 //! | works beside a writer | opens for writing |
 //! |---|---|
@@ -341,13 +341,13 @@
 //! A store opens a broker's directory: segments, indexes, snapshots, checkpoints,
 //! `partition.metadata`, committed offsets. The settings of topics are *not* in the directory,
 //! because the controller keeps them. So until you alter it, a topic that comes from a broker
-//! deletes nothing (`retention.ms=-1`) and is not compacted; only `__consumer_offsets` and
-//! `__transaction_state` are known to be compacted.
+//! deletes nothing (`retention.ms=-1`) and is not compacted. Only `__consumer_offsets` and
+//! `__transaction_state` are compacted from the beginning.
 //!
-//! 1. Stop the broker, and wait until it has ended: a directory without `.kafka_cleanshutdown` is
-//!    recovered first. Take a copy of the directory, and leave the original. A store does not open
-//!    a directory while a broker runs on it, and a broker does not start on the directory of an
-//!    open store.
+//! 1. Stop the broker, and wait until it has ended; otherwise `.kafka_cleanshutdown` is missing,
+//!    and the store recovers all logs first. Take a copy of the directory, and leave the original.
+//!    A store does not open a directory while a broker runs on it, and a broker does not start on
+//!    the directory of an open store.
 //! 2. Open the copy.
 //! 3. Give each topic its settings: `kafka-configs --describe` lists them.
 //! 4. Compare the offsets with the output of `kafka-get-offsets`, and [verify](crate::Log::verify)
@@ -381,31 +381,32 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! Partitions that were on other brokers are not in the directory. The partitions that are here
-//! are served; a lower number that is not here fails with
+//! Partitions that were on other brokers are not in the directory. The partitions in the directory
+//! are served; a lower number that is not there fails with
 //! [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere). Only the cluster knows how many
-//! partitions there are: a store counts up to the highest number that is here. So as long as one
-//! is elsewhere,
+//! partitions a topic has: a store counts up to the highest number in the directory. As long as a
+//! partition of a topic is elsewhere,
 //!
-//! - a producer needs the partition of each record with a key: with a wrong count, the key would
-//!   lead to another partition than in the cluster. Records without a key go to the partitions
-//!   that are here;
+//! - you must set the partition of each record that has a key, because with a wrong count, the key
+//!   would lead to another partition than in the cluster. Records without a key go to the
+//!   partitions that are in the directory;
 //! - the topic cannot be altered, grown or deleted ([`Spread`](crate::TopicError::Spread)), and if
 //!   it is `__consumer_offsets`, there are no groups;
-//! - consumers of a group read the partitions that are here, and nothing from the others.
+//! - consumers of a group read the partitions that are in the directory, and nothing from the
+//!   others.
 //!
-//! If only the last partitions are missing, nothing in the directory shows it, and the topic has
-//! fewer. Check the count. [`MissingPartition`](crate::TopicError::MissingPartition) means that a
-//! partition *was* here: `topic.properties` counts it, or a checkpoint has a line for it and a
-//! partition with a higher number is here.
+//! If only the last partitions are missing, nothing in the directory shows it, and the topic seems
+//! to have fewer. So check the count. [`MissingPartition`](crate::TopicError::MissingPartition)
+//! means that a partition *was* in the directory: `topic.properties` counts it, or a checkpoint
+//! has a line for it and a partition with a higher number is there.
 //!
 //! # From a store to a broker
 //!
 //! A broker takes over the directory of a store in place. No file of a partition moves, groups
 //! keep their offsets, and a small directory is served within seconds. A broker serves only the
 //! partitions that its controller has assigned to it, and renames every other directory to
-//! `-stray`; so the example `to_broker` writes the topics into the first records that a new
-//! controller reads. The steps, for one node that is both broker and controller:
+//! `-stray`. So the example `to_broker` writes the topics into the first records that a new
+//! controller reads. These are the steps for one node that is both broker and controller:
 //!
 //! 1. [Close](crate::Store::close) the store, and take a copy of its directory.
 //! 2. Write `server.properties`. `log.dirs` is the directory of the store, `metadata.log.dir` is
@@ -419,29 +420,29 @@
 //! 5. `kafka-server-start server.properties`. Compare both ends of each partition with
 //!    `kafka-get-offsets`.
 //!
-//! To come back, stop the broker and open the directory as a store. From then on the directory can
-//! go there and back as it is, because the controller knows its topics; if the store created
-//! topics meanwhile, begin again at step 2 with a new metadata directory.
+//! To return, stop the broker and open the directory as a store. From then on you can move the
+//! directory in both directions without these steps, because the controller knows its topics. If
+//! the store created topics meanwhile, begin again at step 2 with a new metadata directory.
 //!
-//! Into a cluster that exists already, records are copied by clients: produce to it what a
+//! To move records into an existing cluster, copy them with clients: produce to the cluster what a
 //! [consumer](crate::Consumer) reads here, or mirror from a broker that has taken over the
 //! directory.
 //!
-//! The test `broker_takes_over_a_store_and_gives_it_back` (`tests/kafka/broker.rs`) does these
-//! steps with Kafka 4.1, with its producers, its groups and its settings, there, back, and there
-//! again.
+//! The test `broker_takes_over_and_returns_store` (`tests/kafka/broker.rs`) does these steps with
+//! Kafka 4.1: to the broker, back, and to the broker again, with Kafka's producers, groups and
+//! settings.
 //!
 //! The files of the directory:
 //!
 //! | file | content | when the directory moves |
 //! |---|---|---|
-//! | `meta.properties` | the ids of the cluster, the node and the directory. A store creates random ids for a new directory, and keeps the ids it finds | stays: the broker takes the node and the cluster from it |
+//! | `meta.properties` | the ids of the cluster, the node and the directory. A store creates random ids for a new directory, and keeps the ids it finds | stays: the broker reads the ids of the node and the cluster from it |
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
-//! | the three checkpoints | one line for each log: durable below, starts at, compacted below. Two lines of one log that differ do not count, and cost time. In `log-start-offset-checkpoint` they are an error, as deleted records would reappear without the start | stay: each side takes over the checkpoints of the other |
+//! | the three checkpoints | one value for each log: durable below, starts at, compacted below. If the two lines of a log differ, they are ignored, and the next recovery or compaction takes longer. In `log-start-offset-checkpoint` this is an error, because deleted records would reappear without the start | stay: each side takes over the checkpoints of the other |
 //! | `replication-offset-checkpoint` | the progress of the replicas; a store has none | the broker creates its own |
 //! | `.kafka_cleanshutdown` | marks that the logs were closed cleanly, and by which side | stays: each side removes it before it writes |
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!
 //! [`format`](mod@super::format#a-directory-of-topics) describes every byte of them. The tests in
-//! `tests/kafka/agreement.rs` check, log by log, that Kafka's own classes read, continue and compact the
-//! logs written here, and the reverse.
+//! `tests/kafka/agreement.rs` check, log by log, that Kafka's own classes read, continue and
+//! compact the logs that annals writes, and the reverse.

@@ -1,5 +1,5 @@
-//! Sizes, files and memory, supported systems, locking of directories, and features that are not
-//! there.
+//! Limits: sizes, files and memory, supported systems, locking of directories, and what is not
+//! implemented.
 //!
 //! # Sizes
 //!
@@ -7,24 +7,24 @@
 //! |---|---|---|
 //! | offset | 2⁶³ - 2 ([`MAX_OFFSET`](crate::MAX_OFFSET)) | Kafka stores 64 bits with a sign |
 //! | segment | 62 bytes to 2 GiB - 1, default 1 GiB | an index entry has 31 bits for a position |
-//! | offsets in one segment | 2³¹ | an index entry has 31 bits for a relative offset; a batch that would exceed it begins a new segment |
+//! | offsets in one segment | 2³¹ | an index entry has 31 bits for a relative offset; a batch that would not fit begins a new segment |
 //! | batch | [`max_message_bytes`](crate::LogConfig::max_message_bytes), default 1 MiB + 12, and at most one segment | applies to appends; a stored batch is read whatever its size |
 //! | record, key, value, header | what fits into a batch | |
 //! | records in a batch | 2³¹ - 1 | |
-//! | an expanded batch | [`max_decompressed_bytes`](crate::LogConfig::max_decompressed_bytes) | bounds the memory of decompression |
+//! | a decompressed batch | [`max_decompressed_bytes`](crate::LogConfig::max_decompressed_bytes) | bounds the memory of decompression |
 //! | index of a segment | [`index_bytes`](crate::LogConfig::index_bytes), default 10 MiB | a segment is closed when one of its indexes is full |
 //! | log | the disk | |
-//! | producers a log knows | memory | the log forgets a producer that it has not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), and a closed producer of this store |
+//! | producers a log knows | memory | the log forgets a producer that has sent no batch for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), and a producer of this store once it is closed |
 //! | producers in a snapshot | 1,458,888 | 64 MiB; with more producers no snapshot is written, and opening reads the batches |
-//! | batches of a producer that are recognised | 5 | as in Kafka, which recognises 1 after a restart |
+//! | batches of a producer that are recognised | 5, also after a restart | Kafka: 5, and 1 after a restart |
 //! | sequence number | 2³¹ - 1, then 0 | Kafka stores 31 bits |
-//! | timestamp | 0 to 2⁶³ - 1, in milliseconds since 1970, or -1 for none; in a topic, by default at most an hour after the present ([`timestamp_after_max`](crate::LogConfig::timestamp_after_max)). An append with another one fails with [`InvalidRecord`](crate::Error::InvalidRecord). A lower one that a broker has stored is read, and not found by time | |
+//! | timestamp | 0 to 2⁶³ - 1, in milliseconds since 1970, or -1 for none; in a topic, by default at most an hour after the present ([`timestamp_after_max`](crate::LogConfig::timestamp_after_max)). Appending any other timestamp fails with [`InvalidRecord`](crate::Error::InvalidRecord). A lower timestamp that a broker has stored is readable, but a lookup by time does not find it | |
 //! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor an internal topic of a store or a broker, such as `__consumer_offsets`; two topics may not differ only in `.` and `_` | Kafka's rule |
-//! | partitions of a topic | 1 to 100,000 | each is a directory |
+//! | partitions of a topic | 1 to 100,000 | each partition is a directory |
 //! | topics of a store | the file system, and memory | |
 //! | logs opened and closed at once | [`recovery_threads`](crate::StoreConfig::recovery_threads), 1 to 64 | |
 //! | `topic.properties`, `meta.properties`, `partition.metadata` | 1 MiB | only the first 1 MiB of a file is read |
-//! | a checkpoint or marker of a store | 64 MiB | lines of a few hundred thousand logs |
+//! | a checkpoint or marker of a store | 64 MiB | room for the lines of a few hundred thousand logs |
 //! | a record of a producer | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), default 1 MiB, at most 1 GiB; and the limit of its topic | |
 //! | records that wait in a producer | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), default 32 MiB | above it, `send` writes, or waits |
 //! | a poll of a consumer | [`max_poll_records`](crate::ConsumerConfig::max_poll_records) and [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), but always at least one record | |
@@ -39,113 +39,119 @@
 //!
 //! # Files and memory
 //!
-//! A segment is one to three files. A log keeps at most 16 log files open. In addition, it holds
-//! its directory, its lock file if it has one of its own, and the files that readers are in at the
-//! moment. So a store has two descriptors for each partition that is only written to. A closed log
-//! has none, even while handles to it live, except the segment that a reader, tail or consumer is
-//! in, until its next call. A log opened read-only keeps two files open. A file is opened when it
-//! is first needed. If the process has no descriptors left, the call fails with
+//! A segment is one to three files. A log keeps at most 16 log files open. It also holds its
+//! directory, its lock file if it has its own, and the files that readers are in at the moment. So
+//! a store has two descriptors for each partition that is only written to. A closed log has no
+//! open files, even while handles to it live; but a reader, tail or consumer keeps the segment
+//! that it is in until its next call. A log opened read-only keeps two files open. A file is
+//! opened when it is first needed. If the process has no descriptors left, the call fails with
 //! [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
 //!
-//! The index entries of the active segment are in memory: 8 and 16 bytes for each 4 KiB appended,
-//! at the default interval. The entries of a closed segment are read when they are needed, and
-//! stay in memory; from 64 KiB on, the index files are mapped instead. A reader holds a buffer for
-//! the batch it is in, and one for its expanded records.
+//! The index entries of the active segment are in memory. At the default interval, each 4 KiB
+//! appended adds 8 bytes (offset index) and 16 bytes (time index). The entries of a closed segment
+//! are read when they are needed, and stay in memory; from 64 KiB on, the index files are mapped
+//! instead. A reader holds a buffer for its current batch, and one for the decompressed records.
 //!
-//! Each producer of numbered batches that the log knows takes 300 to 600 bytes of memory, because
-//! the table doubles when it is full; 1,000,000 producers take 500 MiB. The log forgets producers
-//! that are silent for a day: when a segment is begun, at a snapshot, by
+//! Each producer of numbered batches that the log knows takes 300 to 600 bytes of memory; the
+//! range is wide because the table doubles when it is full. 1,000,000 producers take 500 MiB. The
+//! log forgets producers that are silent for a day: when a segment is begun, at a snapshot, by
 //! [`maintain`](crate::Log::maintain) and at opening. The table then releases their memory. Until
 //! then, only the disk bounds the number of ids, and a client pays one batch of 68 bytes for each
 //! of them. So do not let clients that you do not trust choose their own producer ids. A snapshot
 //! has 46 bytes for each producer, and the file beside it about 30. Appends wait while both are
 //! written: with 1,000,000 producers, 70 MiB each time a segment is begun, and every 64 MiB.
 //!
-//! A store has one maintainer for all its logs, and no thread for each log. The committed offsets
-//! of a group are in memory once a group of its partition of `__consumer_offsets` is used. A
-//! producer takes [`batch_bytes`](crate::ProducerConfig::batch_bytes) of its buffer for each
-//! partition that it has begun a batch for. If it writes to more partitions at once than batches
-//! fit into the buffer, it writes batches before they are full.
+//! A store has one maintainer for all its logs, and no thread for each log. Once a group is used,
+//! the committed offsets of all groups in the same partition of `__consumer_offsets` are in
+//! memory. A producer takes [`batch_bytes`](crate::ProducerConfig::batch_bytes) of its buffer for
+//! each partition that it has begun a batch for. If it writes to more partitions at once than
+//! batches fit into the buffer, it writes batches before they are full.
 //!
 //! # Index files
 //!
-//! An index is a cache of the log. It never decides whether a record is found.
+//! An index is a cache of the log. It speeds up a lookup, and never decides whether a record is
+//! found.
 //!
 //! | when | check |
 //! |---|---|
-//! | the index is opened | its size is a multiple of an entry; both columns rise; no entry points past the log; the last entry names a batch; no later time follows than the last. The distance between entries is not checked, because the file may have been written with another interval |
-//! | an entry is used | the batches at its position have its offset |
+//! | the index is opened | its size is a multiple of the entry size; both columns increase; no entry points past the end of the log; the last entry points at a batch; no timestamp after the last entry is later than the entry's. The distance between entries is not checked, because the file may have been written with another interval |
+//! | an entry is used | the batches at its position contain its offset |
 //! | after recovery from a crash | none: the indexes of the scanned segments are rebuilt |
 //! | [`verify`](crate::Log::verify) | every entry against the log |
 //!
-//! If a check fails, or the file is missing, the index is rebuilt from the log, which reads the
-//! segment once, and [`Event::IndexRebuilt`](crate::Event::IndexRebuilt) reports it. The process
-//! that holds the lock also replaces the file; others rebuild the index in memory only.
+//! If a check fails, or the file is missing, the log rebuilds the index by reading the segment
+//! once, and reports [`Event::IndexRebuilt`](crate::Event::IndexRebuilt). The process that holds
+//! the lock also replaces the file; others rebuild the index in memory only.
 //!
 //! **Mapped files.** Only index files of closed segments, of 64 KiB and more, are mapped, and only
-//! by the process that holds the lock. Log files never are. If another program truncates a mapped
-//! file, the operating system ends the process with SIGBUS at the next access. This crate never
-//! truncates one in place: it replaces the file by a rename. Do not let other programs write into
-//! the directory of an open log.
+//! by the process that holds the lock. Log files are never mapped. If another program truncates a
+//! mapped file, the operating system ends your process with SIGBUS at the next access. This crate
+//! never truncates an index file in place: it replaces the file with a rename. Do not let other
+//! programs write into the directory of an open log.
 //!
 //! # Systems
 //!
-//! **Linux**: annals is developed and tested on Linux. **Other Unix**: the same, except that there
-//! is no boot id, so [every crash counts as a loss of
-//! power](super::durability#did-the-machine-stop), and `preallocate` may not reserve room.
-//! **Windows**: the code compiles. An open file cannot always be removed or renamed there, and
-//! names are made durable as far as the system allows. Do not rely on Windows without tests of
-//! your own.
+//! - **Linux**: annals is developed and tested on Linux.
+//! - **Other Unix**: works the same, with two differences. There is no boot id, so [every crash
+//!   counts as a loss of power](super::durability#did-the-machine-stop), and `preallocate` may not
+//!   reserve room.
+//! - **Windows**: the code compiles. An open file cannot always be removed or renamed there, and
+//!   names are made durable only as far as the system allows. Do not rely on Windows without tests
+//!   of your own.
 //!
 //! **Network file systems** are not supported. Locks, renames and syncs promise less there than
 //! this crate needs.
 //!
-//! **Links.** A symbolic link at the name of one of the log's files, or of a partition in the
-//! directory of a store, is an error, whether you open the store or the log; it is not followed.
-//! Otherwise, the path of the directory that you open may contain links.
+//! **Links.** If one of the log's files, or a partition in the directory of a store, is a symbolic
+//! link, opening the log or the store fails; the link is not followed. The path of the directory
+//! that you open may contain links.
 //!
 //! # One writer, many readers
 //!
 //! A directory has one writer at a time, among all threads and processes. The operating system
-//! locks the directory and its `.lock` until the writer closes it or its process ends, in
-//! whatever way. This also holds between containers that share a directory. A broker locks a
+//! locks the directory and its `.lock` until the writer closes it, or until its process ends for
+//! any reason. The lock also works between containers that share a directory. A broker locks a
 //! store's `.lock`, too, so neither starts on a directory that the other has open.
 //!
 //! - *Every handle counts.* A [`Log`](crate::Log), a [`Topic`](crate::Topic), a reader, a tail or
-//!   a producer keeps the directory of its store locked, and maintained, when the
+//!   a producer keeps the directory of its store locked, and maintained, even after the
 //!   [`Store`](crate::Store) itself is dropped. `close` ends all of them.
 //! - *The path does not matter.* On Unix a writer holds its directory open and reaches all files
 //!   from there. Another path, a link, a second mount, or a removed `.lock` lets no second writer
-//!   in. If the directory is renamed, and another put in its place, the writer goes on in its own.
+//!   in. If the directory is renamed, and another is put in its place, the writer continues in the
+//!   one it opened.
 //! - *A store and its logs have one rule.* While a store or a broker is closed, you can open one
 //!   of its logs with [`Log::open`](crate::Log::open). The log then locks the whole data
-//!   directory, reads and writes the checkpoints there, and leaves them as its store would. So you
-//!   can open only one log of a store in this way at a time. If the directory is already open for
-//!   writing, opening fails with [`ErrorKind::Busy`](crate::ErrorKind::Busy). A partition that is
-//!   mounted without the directory above it is rejected, as its checkpoints cannot be seen.
+//!   directory, reads the checkpoints there, and writes them as its store would. So you can open
+//!   only one log of a store in this way at a time. If the directory is already open for writing,
+//!   opening fails with [`ErrorKind::Busy`](crate::ErrorKind::Busy). A partition that is mounted
+//!   without the directory above it is rejected, because its checkpoints cannot be read.
 //!
 //! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a
 //! store](crate::Store::open_read_only). A call that reads sees everything that was appended
-//! before it, durable or not; a tail that waits sees it after at most 10 ms.
-//! [`Log::offsets`](crate::Log::offsets) does not look at the files, so it has what the last such
+//! before it, durable or not; a waiting tail sees it after at most 10 ms.
+//! [`Log::offsets`](crate::Log::offsets) does not look at the files: it returns what the last such
 //! call found. Readers lock nothing and change nothing, and they cannot tell which records are
 //! durable.
 //!
-//! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.
-//! Without it, as on Windows, only the `.lock` at a path keeps other writers out.
+//! If you implement a file system, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) to get this
+//! protection. Without it, as on Windows, only the `.lock` at a path keeps other writers out.
 //!
 //! # Hostile bytes
 //!
-//! Bytes from a disk or from a producer are never trusted. A length is compared with the
-//! bytes that are there before memory is allocated; decompression stops at its limit; there is no
-//! recursion. Bytes that are not a batch are an error.
+//! Bytes from a disk or from a producer are never trusted. Before it allocates memory, the code
+//! compares each length with the bytes that are present. Decompression stops at its limit, and
+//! there is no recursion. Bytes that are not a batch are an error.
 //!
-//! # Not there
+//! # Not implemented
 //!
-//! Transactions: [`append_batch`](crate::Log::append_batch) rejects their batches. Transactional
-//! batches that a broker has stored are read like others,
-//! [`last_stable`](crate::Offsets::last_stable) is the offset at which the earliest open
-//! transaction begins, `.txnindex` files are kept correct, and a log that has such batches is [not
-//! compacted](super::cleanup#what-survives). Message formats before v2. Tiered storage.
-//! Encryption. More than one copy, and everything that [a broker has for a
-//! network](super::from_kafka#what-is-not-there-and-why).
+//! - Transactions: [`append_batch`](crate::Log::append_batch) rejects their batches. Transactional
+//!   batches that a broker has stored are read like others.
+//!   [`last_stable`](crate::Offsets::last_stable) is the offset at which the earliest open
+//!   transaction begins, `.txnindex` files are kept correct, and a log that has such batches is
+//!   [not compacted](super::cleanup#what-survives).
+//! - Message formats before v2.
+//! - Tiered storage.
+//! - Encryption.
+//! - Replication, and everything that [a broker has for a
+//!   network](super::from_kafka#what-is-not-here-and-why).

@@ -1,8 +1,10 @@
-//! How annals works. These modules hold no code, only text and examples that are run as tests.
+//! Guides: how annals works, and how to use it.
+//!
+//! These modules hold no code, only text. Their examples run as tests.
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`from_kafka`] | what is each setting and call of Kafka's clients called here, and how does it differ? how do I move a directory? |
+//! | [`from_kafka`] | what are Kafka's settings and calls called here, and what differs? how do I move a directory? |
 //! | [`testing`] | how do I test a service, with a store in memory, time that I move, and disks that fail? |
 //! | [`durability`] | what survives which failure? what does opening do about it? what is a poisoned log? |
 //! | [`concurrency`] | which call waits for which? which locks are there? how does an append become visible? |

@@ -1,17 +1,17 @@
 //! Testing with annals: a store in memory instead of a broker, time that you move, and disks that
 //! fill up, fail and crash.
 //!
-//! A store [in memory](crate::Store::in_memory) runs the code of a store on disk over a file
+//! A store [in memory](crate::Store::in_memory) runs the same code as a store on disk, over a file
 //! system in memory. So the result of a test about batches, offsets, groups and errors also holds
-//! for the store on disk. And a test can do things that are hard to do to a disk: fail any call,
-//! stop the machine at any moment, and check everything that could be left. You have to start a
-//! broker in a container, wait for it and share it between tests; here, each test creates a store
-//! of its own and drops it.
+//! for the store on disk. A test can also do things that are hard to do to a real disk: fail any
+//! call, stop the machine at any moment, and check every state that the disk could be left in. A
+//! broker has to be started in a container, waited for and shared between tests. Here, each test
+//! creates its own store and drops it.
 //!
 //! # The service under test
 //!
-//! Pass a service its store, as you would pass it its clock. The test creates the store, and
-//! checks the topics:
+//! Pass the store to your service, as you would pass it a clock. The test creates the store, and
+//! then checks the topics:
 //!
 //! ```
 //! use annals::*;
@@ -57,8 +57,8 @@
 //! ```
 //!
 //! Poll with [`Duration::ZERO`](std::time::Duration::ZERO): the poll returns the records that are
-//! there, and does the consumer's part in its group. A poll with a timeout blocks the test for the
-//! timeout if there are no records.
+//! there, and does the consumer's part in its group. If there are no records, a poll with a
+//! timeout blocks the test for that long.
 //!
 //! # Time that you move
 //!
@@ -86,9 +86,9 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Moving a manual clock does not end a call that *blocks* (a poll with a timeout, a full buffer).
-//! The call returns when its event occurs, or when as much real time has passed. If a test must
-//! not wait, call without a timeout.
+//! Moving a manual clock does not end a call that *blocks*, such as a poll with a timeout or a
+//! send into a full buffer. Such a call returns when its event occurs, or when its timeout has
+//! passed in real time. If a test must not wait, call without a timeout.
 //!
 //! # A disk that is full
 //!
@@ -125,9 +125,9 @@
 //! # Calls that fail
 //!
 //! [`FaultFs`](crate::fs::FaultFs) stands between the store and its disk. A
-//! [`Rule`](crate::fs::Rule) selects calls (by [`Operation`](crate::fs::Operation), a part of the
-//! path, the nth, from the nth on, by chance with a seed), and a [`Fault`](crate::fs::Fault) is
-//! what happens to them:
+//! [`Rule`](crate::fs::Rule) selects calls: by [`Operation`](crate::fs::Operation), by a part of
+//! the path, the nth call, every call from the nth on, or calls by chance with a seed. A
+//! [`Fault`](crate::fs::Fault) says what happens to them:
 //!
 //! | to test | use |
 //! |---|---|
@@ -138,7 +138,7 @@
 //! | corruption | `Fault::FlipBit` on `Read` and `View` |
 //! | a slow disk, or one call that is held until the test releases it | [`Fault::call`](crate::fs::Fault::call) |
 //! | faults in one partition | `.path("orders-1")` |
-//! | whether the order of calls is right | [`trace`](crate::fs::FaultFs::trace) |
+//! | the order of calls | [`trace`](crate::fs::FaultFs::trace) |
 //!
 //! ```
 //! use annals::{fs::{Fault, FaultFs, MemFs, Operation, Rule}, *};
@@ -161,11 +161,11 @@
 //!
 //! # Crashes and loss of power
 //!
-//! Keep the [`MemFs`](crate::fs::MemFs). [`kill`](crate::fs::MemFs::kill) returns the disk as the
-//! next process would find it, [`crash`](crate::fs::MemFs::crash) as a loss of power could leave
-//! it. Both are copies, and the original goes on. So a test can crash after each step of a service
-//! and check its promises. This test checks that every record acknowledged as flushed is there,
-//! once:
+//! Keep a handle to the [`MemFs`](crate::fs::MemFs). [`kill`](crate::fs::MemFs::kill) returns the
+//! disk as the next process would find it; [`crash`](crate::fs::MemFs::crash) returns it as a loss
+//! of power could leave it. Both are copies, and the original continues. So a test can crash after
+//! each step of a service and check its promises. This test checks that each record is there after
+//! a crash, once it was acknowledged as flushed:
 //!
 //! ```
 //! use annals::{fs::{MemFs, CrashState}, *};
@@ -186,7 +186,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! You can also explore the schedules of the threads of a store, and of your own:
+//! You can also explore how the threads of a store, and your own, interleave:
 //! [`FaultFs::interleave`](crate::fs::FaultFs::interleave) and
 //! [`FaultFs::together`](crate::fs::FaultFs::together) let a seed choose the order of their calls.
 //!
@@ -239,8 +239,8 @@
 //!
 //! Other patterns:
 //!
-//! - *A worker is killed.* Drop its consumer without closing it: it leaves the group and commits
-//!   nothing. The group reads its records again.
+//! - *A worker is killed.* Drop its consumer without closing it: the consumer leaves the group and
+//!   commits nothing. The group reads its records again.
 //! - *All workers are killed.* Open a store on [`kill`](crate::fs::MemFs::kill) of the disk:
 //!   groups continue where they committed.
 //! - *An operator resets the group.* Call [`Admin::reset_offsets`](crate::Admin::reset_offsets)
@@ -281,8 +281,8 @@
 //!
 //! # Tests that are the same each time
 //!
-//! With these settings a store has no thread of its own, and the thread of the test decides the
-//! order of all work:
+//! With the settings below, a store has no thread of its own, and the thread of the test decides
+//! the order of all work:
 //!
 //! | a thread would run | avoid it with |
 //! |---|---|
@@ -290,13 +290,13 @@
 //! | the opening, creation and closing of several logs at once | the same, or [`recovery_threads(1)`](crate::StoreConfig::recovery_threads) |
 //! | batches that linger | [`linger(Duration::ZERO)`](crate::ProducerConfig::linger) |
 //! | retries of batches | no failure in the test; or a manual clock: then [`Producer::poll`](crate::Producer::poll) retries when the test calls it |
-//! | awaited handles and flushes, tails of a read-only [`Log`](crate::Log) | `wait`, `flush`, reads with a timeout of zero |
+//! | awaited handles and flushes; waiting tails of a read-only [`Log`](crate::Log) | `wait`, `flush`, and reads with a timeout of zero |
 //!
 //! A consumer never has a thread. Only the ids of topics and directories are random in each run;
 //! they are names, and no decision depends on them. The partition of a record without a key
-//! depends on the producer's id. A new store gives out the same ids in the same order, so the
-//! partition is the same in each run. So are the numbers in the ids of members, with a manual
-//! clock.
+//! depends on the producer's id. A new store assigns the same ids in the same order, so the
+//! partition is the same in each run. With a manual clock, the numbers in the ids of members are
+//! the same, too.
 //!
 //! ```
 //! use annals::*;
@@ -316,7 +316,7 @@
 //!
 //! # Limits of such tests
 //!
-//! These tests do not show how long a call takes, how a real disk behaves beyond the
-//! [assumptions](super::durability#what-is-assumed-of-the-disk), or what a network between a
-//! service and a broker adds: lost responses, requests that time out. If you move to a broker
-//! later, test those there.
+//! These tests do not show how long a call takes, or how a real disk behaves beyond the
+//! [assumptions](super::durability#what-is-assumed-of-the-disk). Nor do they show what a network
+//! between a service and a broker adds, such as lost responses and requests that time out. If you
+//! move to a broker later, test those there.

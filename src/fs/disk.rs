@@ -1,18 +1,16 @@
 //! The operating system's file system: the only code of the crate that names `std::fs`.
 //!
-//! It does three things that a plain use of `std::fs` would leave out:
+//! It does three things that a plain use of `std::fs` does not:
 //!
-//! - **Links are not followed.** A symbolic link in the place of a file is rejected, so that a
-//!   link planted in a log's directory cannot make the log read, write or lock a file elsewhere.
-//!   Links *above* the file belong to the administrator, and are followed. A named pipe cannot
-//!   hang an open either.
-//! - **Names are made durable.** A new name is durable only after its
-//!   *directory* was synced ([`Fs::sync_dir`]). Windows has no such call, and its
-//!   file systems journal their names themselves: there it does nothing.
-//! - **Errors have one kind on every system.** A directory in the place of a file is
-//!   `IsADirectory`, anything else that is no regular file `InvalidInput`, writing
-//!   through a handle opened for reading `PermissionDenied`, whatever number the
-//!   system has for it.
+//! - **Links are not followed.** A symbolic link in place of a file is rejected, so that a link in a
+//!   log's directory cannot make the log read, write or lock a file elsewhere. Links *above* the
+//!   file belong to the administrator, and are followed. Opening a named pipe does not block.
+//! - **Names are made durable.** A new name is durable only after its *directory* was synced
+//!   ([`Fs::sync_dir`]). Windows has no such call, and its file systems journal their names
+//!   themselves: there it does nothing.
+//! - **Errors have one kind on every system.** A directory in place of a file is `IsADirectory`,
+//!   anything else that is not a regular file `InvalidInput`, and a write to a file that was opened
+//!   for reading `PermissionDenied`, whatever number the system uses.
 
 use super::{DirEntry, DirLock, EntryKind, File, FileView, Fs, OpenMode};
 #[cfg(unix)]
@@ -25,9 +23,9 @@ use std::sync::Arc;
 
 /// The operating system's file system: the default of a log.
 ///
-/// Everything written survives a process crash. After a loss of power, synced bytes are
-/// there, and any part of the rest. This requires a disk that does not lie about
-/// flushing, and a local file system: network file systems promise less.
+/// Everything that was written survives a process crash. After a power loss, all synced bytes exist,
+/// and any part of the others. This requires a disk that honors fsync, and a local file system:
+/// network file systems promise less.
 ///
 /// ```
 /// use annals::fs::{DiskFs, File, Fs, OpenMode};
@@ -57,10 +55,10 @@ impl Fs for DiskFs {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            // The metadata of the entry itself, also when it is a link.
+            // The metadata of the entry itself, even if it is a link.
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
-                // Removed since the directory was read: as if it had been removed before.
+                // It was removed since the directory was read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
@@ -91,8 +89,8 @@ impl Fs for DiskFs {
             sync_parent(dir)?;
         }
         if missing.is_empty() {
-            // The process that created it may have died before this step. A parent that may
-            // not be read cannot be synced; that alone is no reason to reject the directory.
+            // The process that created it may have crashed before this step. A parent without
+            // read permission cannot be synced, which is no reason to reject the directory.
             match sync_parent(dir) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                 other => other?,
@@ -116,7 +114,7 @@ impl Fs for DiskFs {
         if !fs::symlink_metadata(from)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        // A system would put it in the place of an empty directory.
+        // A system would replace an empty directory.
         match fs::symlink_metadata(to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
             Err(error) => Err(error),
@@ -149,8 +147,8 @@ impl Fs for DiskFs {
         held::hold(dir, &fs::canonicalize(dir)?)?.fs.lock_dir(dir)
     }
 
-    /// Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems and where `/proc` is not
-    /// mounted.
+    /// Returns Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems, and if `/proc` is
+    /// not mounted.
     fn boot_id(&self) -> Option<String> {
         if cfg!(any(target_os = "linux", target_os = "android")) {
             let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -162,11 +160,11 @@ impl Fs for DiskFs {
     }
 }
 
-/// How often a lock file is opened that was removed or replaced while it was being locked.
+/// The maximum number of attempts to lock a file that is removed or replaced meanwhile.
 const LOCK_FILES: usize = 100;
 
-/// Takes the lock of a file that `open` opens, and makes sure that it is still the one of its
-/// name: a lock on a file that was removed meanwhile keeps no later process out.
+/// Takes the lock of a file that `open` opens, and checks that the file still has its name: a lock on
+/// a removed file excludes no later process.
 pub(super) fn lock_file(
     mut open: impl FnMut() -> io::Result<DiskFile>,
     is_named: impl Fn(&DiskFile) -> io::Result<bool>,
@@ -187,7 +185,7 @@ pub(super) fn lock_file(
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("the lock file is replaced again and again"))
+    Err(io::Error::other("the lock file is replaced repeatedly"))
 }
 
 #[cfg(unix)]
@@ -197,38 +195,38 @@ fn leads_to(path: &Path, file: &fs::File) -> io::Result<bool> {
     Ok((named.dev(), named.ino()) == (file.dev(), file.ino()))
 }
 
-/// An open file keeps its name there.
+/// On these systems an open file keeps its name.
 #[cfg(not(unix))]
 fn leads_to(_: &Path, _: &fs::File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes the lock of a file that a broker looks at. On Linux there are two kinds, and neither kind
-/// sees the other: that of `flock`, which std takes, and that of `fcntl`, which Java takes. Of the
-/// latter this is the one that belongs to the open file: that of the process would go with the
-/// first handle of the file that is closed.
+/// Takes the lock of a file that a broker sees. Linux has two kinds of locks that ignore each other:
+/// std takes that of `flock`, Java that of `fcntl`. This one is the `fcntl` lock that belongs to the
+/// open file: the one that belongs to the process would be released when any handle of the file is
+/// closed.
 ///
-/// A file system without such locks is left at the other kind.
+/// A file system without such locks has only the `flock` lock.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn lock_for_brokers(file: &fs::File) -> io::Result<()> {
     use nix::errno::Errno;
     match set_lock(file, nix::libc::F_WRLCK) {
         Ok(_) | Err(Errno::EINVAL | Errno::ENOLCK | Errno::EOPNOTSUPP) => Ok(()),
         Err(Errno::EAGAIN | Errno::EACCES) => {
-            let holder = "a program that is not of this library, such as a broker, has its lock";
+            let holder = "another program, such as a broker, has its lock";
             Err(io::Error::new(io::ErrorKind::WouldBlock, holder))
         }
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Gives it back. Should this fail, closing is what is left.
+/// Releases that lock. If this fails, closing the file releases it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn unlock_for_brokers(file: &fs::File) {
     set_lock(file, nix::libc::F_UNLCK).ok();
 }
 
-/// Locks or unlocks a file from the first byte to the last there can be, for this open file.
+/// Locks or unlocks all bytes of a file, for this open file.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn set_lock(file: &fs::File, kind: nix::libc::c_int) -> nix::Result<nix::libc::c_int> {
     use nix::fcntl::{FcntlArg, fcntl};
@@ -243,7 +241,7 @@ fn set_lock(file: &fs::File, kind: nix::libc::c_int) -> nix::Result<nix::libc::c
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole))
 }
 
-/// Elsewhere there is one kind.
+/// Other systems have one kind of lock.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn lock_for_brokers(_: &fs::File) -> io::Result<()> {
     Ok(())
@@ -261,7 +259,7 @@ pub(super) struct DiskFile {
 
 #[cfg(unix)]
 impl DiskFile {
-    /// An open file, if it is a regular one.
+    /// Takes an open file, if it is a regular file.
     pub(super) fn regular(opened: std::os::fd::OwnedFd, writable: bool) -> io::Result<DiskFile> {
         Ok(DiskFile { file: check_regular(opened.into())?, writable })
     }
@@ -285,7 +283,7 @@ impl Handle {
         Handle(opened.into())
     }
 
-    /// Makes the names in it durable.
+    /// Makes the names in the directory durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
@@ -306,7 +304,8 @@ impl DiskFile {
         Ok(DiskFile { file: open_regular(&mut options, path)?, writable })
     }
 
-    /// Systems disagree on the error for this, and some give none until later.
+    /// Fails unless the file was opened for writing. Systems disagree on the error for this, and some
+    /// report it late.
     fn check_writable(&self) -> io::Result<()> {
         if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
@@ -320,7 +319,7 @@ impl File for DiskFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::read_at(&self.file, buf, at);
-        // Moves the handle's cursor, which nothing uses.
+        // This moves the handle's cursor, which nothing uses.
         #[cfg(windows)]
         return match std::os::windows::fs::FileExt::seek_read(&self.file, buf, at) {
             // ERROR_HANDLE_EOF
@@ -329,14 +328,14 @@ impl File for DiskFile {
         };
     }
 
-    /// `SEEK_DATA` on Linux.
+    /// Uses `SEEK_DATA` on Linux.
     fn next_data(&self, at: u64) -> io::Result<u64> {
         next_data(&self.file, at)
     }
 
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
         self.check_writable()?;
-        // Where it can, rustix calls the kernel itself, which a small append notices.
+        // rustix calls the kernel directly where it can, which makes small appends faster.
         #[cfg(unix)]
         return rustix::io::pwrite(&self.file, buf, at).map_err(io::Error::from);
         #[cfg(windows)]
@@ -352,8 +351,8 @@ impl File for DiskFile {
         self.file.set_len(len)
     }
 
-    /// `fallocate` on Linux. Where there is no such call the file is extended without reserving
-    /// room; a write that extends the file at the same moment could then be cut off again.
+    /// Uses `fallocate` on Linux. Without such a call, the file is extended without reserving room,
+    /// and a write that extends the file at the same moment could be truncated.
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.check_writable()?;
         if len == 0 || reserve(&self.file, len)? || self.len()? >= len {
@@ -370,9 +369,9 @@ impl File for DiskFile {
         self.file.sync_all()
     }
 
-    /// A memory map.
+    /// Returns a memory map.
     fn view(&self, len: u64) -> io::Result<FileView> {
-        // Touching a mapped page beyond the end would end the process.
+        // Touching a mapped page beyond the end would kill the process.
         if self.len()? < len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -394,16 +393,16 @@ impl DirLock for DiskLock {
 
 impl Drop for DiskLock {
     fn drop(&mut self) {
-        // Closing would do, but not while a child that was just forked still has a copy of
-        // the descriptor. Should this fail, closing is what is left.
+        // Closing releases the lock too, but not while a forked child still has a copy of the
+        // descriptor. If this fails, closing is the fallback.
         unlock_for_brokers(&self.file.file);
         self.file.file.unlock().ok();
     }
 }
 
-/// Opens a regular file, and nothing else, without following a link at the last name.
+/// Opens a regular file without following a link at the last name.
 fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
-    refuse_links(options);
+    reject_links(options);
     check_regular(options.open(path).map_err(|error| explain(error, path))?)
 }
 
@@ -418,26 +417,25 @@ fn check_regular(file: fs::File) -> io::Result<fs::File> {
     }
 }
 
-/// Sets the flags that make `open` fail on a link, and return at once from a pipe without a
-/// writer.
+/// Sets the flags that make `open` fail on a link, and not block on a pipe without a writer.
 #[cfg(unix)]
-fn refuse_links(options: &mut fs::OpenOptions) {
+fn reject_links(options: &mut fs::OpenOptions) {
     use rustix::fs::OFlags;
     use std::os::unix::fs::OpenOptionsExt;
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
 }
 
-/// Makes `open` open a link itself, which is no regular file.
+/// Makes `open` open a link itself, which is not a regular file.
 #[cfg(windows)]
-fn refuse_links(options: &mut fs::OpenOptions) {
+fn reject_links(options: &mut fs::OpenOptions) {
     use std::os::windows::fs::OpenOptionsExt;
     const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
     options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
 }
 
-/// The error of a call on `path`, in the words of this module when what is there explains it.
+/// Converts the error of a call on `path` into the error kinds of this module.
 fn explain(error: io::Error, path: &Path) -> io::Error {
-    // These say what they mean on every system.
+    // These are the same on every system.
     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) {
         return error;
     }
@@ -481,8 +479,8 @@ fn sync_names(dir: &Path) -> io::Result<()> {
     if fs::metadata(dir)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-/// Reserves room for the first `len` bytes, extending the file to them; `false` if that is not to
-/// be had.
+/// Reserves room for the first `len` bytes, extending the file to them. Returns `false` if the file
+/// system does not support that.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn reserve(file: &fs::File, len: u64) -> io::Result<bool> {
     use rustix::fs::{FallocateFlags, fallocate};
@@ -502,14 +500,14 @@ fn reserve(_file: &fs::File, _len: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Moves the handle's cursor, which nothing uses.
+/// Finds the next data. This moves the handle's cursor, which nothing uses.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn next_data(file: &fs::File, at: u64) -> io::Result<u64> {
     use rustix::fs::{SeekFrom, seek};
     use rustix::io::Errno;
     match seek(file, SeekFrom::Data(at)) {
         Ok(data) => Ok(data),
-        // Nothing but a hole is left, or the file ends below.
+        // Only a hole is left, or the file ends earlier.
         Err(Errno::NXIO) => Ok(file.metadata()?.len().max(at)),
         Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(at),
         Err(error) => Err(error.into()),
@@ -526,7 +524,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_of_either_kind_keeps_others_out() {
+    fn lock_of_either_kind_excludes_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
         let refused = |result: io::Result<()>| {
@@ -548,7 +546,7 @@ mod tests {
         assert!(open().unwrap().try_lock().is_err());
         drop(ours);
         lock().unwrap();
-        // A child that was just forked has a copy of the descriptor.
+        // A forked child has a copy of the descriptor.
         let file = DiskFile::open(&path, OpenMode::ReadWrite).unwrap();
         file.file.try_lock().unwrap();
         lock_for_brokers(&file.file).unwrap();

@@ -1,7 +1,7 @@
-//! A directory of the operating system that is held by its descriptor.
+//! A directory of the operating system that is held by its file descriptor.
 //!
-//! All calls are relative to the descriptor, so they reach the directory that was opened, whatever
-//! has its name now.
+//! All calls are relative to the descriptor, so they reach the directory that was opened, even if
+//! another directory has its name now.
 
 use super::disk::{DiskFile, Handle, is_a_directory, lock_file, not_regular};
 use super::{DirEntry, DirGuard, DirLock, DiskFs, EntryKind, File, Fs, HeldDir, OpenMode};
@@ -22,22 +22,21 @@ struct HeldDisk {
     held: Arc<Held>,
     /// The path that stands for the directory.
     root: PathBuf,
-    /// The path that stands for the directory above it.
+    /// The path that stands for its parent.
     above: Option<PathBuf>,
 }
 
 #[derive(Debug)]
 struct Held {
     dir: Handle,
-    /// Whether a guard lives. The system's lock does not exclude a second one of the same
+    /// Whether a guard lives. The lock of the system does not exclude a second one of the same
     /// descriptor.
     locked: AtomicBool,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Holds the directory at a path, which may be reached through links. `real` is the path without
-/// them.
+/// Holds the directory at a path, which may contain links. `real` is the path without them.
 pub(super) fn hold(path: &Path, real: &Path) -> io::Result<HeldDir> {
     let dir = open(at::CWD, path, DIRECTORY)?;
     let is_above = |text: &Path| -> io::Result<bool> {
@@ -54,7 +53,7 @@ pub(super) fn hold(path: &Path, real: &Path) -> io::Result<HeldDir> {
     if !named(name)? || !is_above(above)? {
         return Err(io::Error::other("the directory was moved while it was opened"));
     }
-    // The caller's own words, where they say the same.
+    // Use the caller's own path for the parent, if it leads there.
     let text = path.parent().filter(|_| path.file_name().is_some());
     let text = text.map(|text| if text.as_os_str().is_empty() { Path::new(".") } else { text });
     let above = match text {
@@ -82,7 +81,7 @@ impl HeldDisk {
         self.held.dir.as_fd()
     }
 
-    /// A path as seen from the held directory.
+    /// Returns a path relative to the held directory.
     fn within<'a>(&self, path: &'a Path) -> io::Result<Cow<'a, Path>> {
         if let Ok(below) = path.strip_prefix(&self.root) {
             let here = below.as_os_str().is_empty();
@@ -102,7 +101,7 @@ impl HeldDisk {
         Ok(at::statat(self.dir(), at, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// The error of a call, in the words of [`Fs`] when what is there explains it.
+    /// Converts the error of a call into the error kinds of [`Fs`].
     fn explain(&self, error: io::Error, at: &Path) -> io::Error {
         if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) {
             return error;
@@ -136,7 +135,7 @@ impl HeldDisk {
         }
     }
 
-    /// Creates a directory whose parent is there; false if there is one already.
+    /// Creates a directory whose parent exists. Returns false if it exists already.
     fn make(&self, at: &Path) -> io::Result<bool> {
         match at::mkdirat(self.dir(), at, Mode::from_raw_mode(0o777)) {
             Ok(()) => self.sync_above(at).map(|()| true),
@@ -170,7 +169,7 @@ impl Fs for HeldDisk {
                 continue;
             }
             let stat = match at::statat(dir.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
-                // Removed since the directory was read: as if it had been removed before.
+                // It was removed since the directory was read.
                 Err(Errno::NOENT) => continue,
                 stat => stat?,
             };
@@ -201,8 +200,8 @@ impl Fs for HeldDisk {
         if FileType::from_raw_mode(self.stat(&at)?.st_mode) != FileType::Directory {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // The process that created it may have died before this step. A parent that may not be
-        // read cannot be synced; that alone is no reason to refuse the directory.
+        // The process that created it may have crashed before this step. A parent without read
+        // permission cannot be synced, which is no reason to reject the directory.
         match self.sync_above(&at) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
@@ -229,7 +228,7 @@ impl Fs for HeldDisk {
         if FileType::from_raw_mode(self.stat(&from)?.st_mode) != FileType::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        // A system would put it in the place of an empty directory.
+        // A system would replace an empty directory.
         match self.stat(&to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(at::renameat(self.dir(), &*from, self.dir(), &*to)?)
@@ -257,7 +256,7 @@ impl Fs for HeldDisk {
 
     fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
         let at = self.within(dir)?;
-        // What is held is not reached through a link that could lead elsewhere later.
+        // A link is not followed, because it could lead elsewhere later.
         let opened = open(self.dir(), &at, DIRECTORY | OFlags::NOFOLLOW)?;
         let mut names = at.components();
         let above = match (names.next(), names.next()) {
@@ -283,8 +282,7 @@ impl Fs for HeldDisk {
     }
 }
 
-/// Takes the lock of a directory itself. A file system without such locks is left at those of
-/// files.
+/// Takes the lock of a directory itself. A file system without such locks has only those of files.
 fn lock(held: Arc<Held>) -> io::Result<Box<dyn DirGuard>> {
     if held.locked.swap(true, Ordering::AcqRel) {
         return Err(io::ErrorKind::WouldBlock.into());
@@ -299,7 +297,7 @@ fn lock(held: Arc<Held>) -> io::Result<Box<dyn DirGuard>> {
     Ok(Box::new(guard))
 }
 
-/// Excludes others from a directory.
+/// The lock of a held directory.
 #[derive(Debug)]
 struct HeldGuard {
     held: Arc<Held>,
@@ -309,23 +307,23 @@ impl DirGuard for HeldGuard {}
 
 impl Drop for HeldGuard {
     fn drop(&mut self) {
-        // The descriptor may live on, here and in a child that was just forked. Should this fail,
-        // closing is what is left.
+        // The descriptor may live on, here and in a forked child. If this fails, closing releases
+        // the lock.
         at::flock(self.held.dir.as_fd(), FlockOperation::Unlock).ok();
         self.held.locked.store(false, Ordering::Release);
     }
 }
 
-/// Whether something is mounted at a directory.
+/// Returns whether the directory is a mount point.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn is_mount(held: &Held) -> bool {
     use rustix::fs::{StatxAttributes, StatxFlags, statx};
     let found = statx(held.dir.as_fd(), "", AtFlags::EMPTY_PATH, StatxFlags::TYPE);
-    // A kernel before 5.8 does not say.
+    // A kernel before 5.8 does not report it.
     found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Elsewhere it is not known.
+/// Other systems do not report it.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn is_mount(_: &Held) -> bool {
     false

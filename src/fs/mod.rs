@@ -1,15 +1,15 @@
-//! The file system of a log: an interface of two small traits.
+//! The file system of a log: two small traits.
 //!
-//! Everything a log does to a disk goes through [`Fs`] and [`File`]. Three
-//! implementations come with the crate, and all pass one suite of tests:
+//! A log accesses the disk only through [`Fs`] and [`File`]. Three implementations come with the
+//! crate, and all pass one test suite:
 //!
 //! | type | purpose |
 //! |---|---|
 //! | [`DiskFs`] | the operating system's file system: the default of a log |
-//! | [`MemFs`] | a file system in memory that distinguishes synced bytes from bytes that were only written, so that [`MemFs::crash`] can produce every disk that a loss of power could leave |
-//! | [`FaultFs`] | wraps another and fails, shortens or garbles calls by rule, keeping a trace |
+//! | [`MemFs`] | a file system in memory that distinguishes synced bytes from written bytes, so that [`MemFs::crash`] can produce every disk that a power loss could leave |
+//! | [`FaultFs`] | wraps another file system, makes calls fail by rule, and keeps a trace |
 //!
-//! This floor knows no format: it moves bytes and names.
+//! Nothing here knows a file format.
 
 mod dir;
 mod disk;
@@ -41,11 +41,11 @@ use std::sync::Arc;
 /// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OpenMode {
-    /// Create it for reading and writing; `AlreadyExists` if there is something of that name.
+    /// Create a file for reading and writing. Fails with `AlreadyExists` if the name is taken.
     CreateNew,
-    /// Open an existing file for reading and writing; `NotFound` if there is none.
+    /// Open an existing file for reading and writing. Fails with `NotFound` if it does not exist.
     ReadWrite,
-    /// Open an existing file for reading; `NotFound` if there is none.
+    /// Open an existing file for reading. Fails with `NotFound` if it does not exist.
     ReadOnly,
 }
 
@@ -56,15 +56,14 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// Anything else. Symbolic links are never followed: they are this.
+    /// Anything else, such as a symbolic link, which is never followed.
     Other,
 }
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
-    /// The name, without its directory. A name that is not UTF-8 is given with replacement
-    /// characters.
+    /// The name, without its directory. A name that is not UTF-8 contains replacement characters.
     pub name: String,
     /// The kind of the entry.
     pub kind: EntryKind,
@@ -74,35 +73,34 @@ pub struct DirEntry {
 
 /// A file system. All methods may be called from any thread at any time.
 ///
-/// A change is durable only after the `sync` that covers it:
-/// the bytes and length of a file after [`File::sync_data`], a name that was
-/// created, renamed or removed after [`Fs::sync_dir`] of its directory. Until
-/// then a loss of power may keep any part of it and lose the rest.
+/// A change is durable only after the `sync` that covers it: the bytes and length of a file after
+/// [`File::sync_data`], a name that was created, renamed or removed after [`Fs::sync_dir`] of its
+/// directory. Until then a power loss may keep any part of the change and lose the rest.
 pub trait Fs: Send + Sync + Debug + 'static {
-    /// Opens a regular file. A symbolic link at the file's own name is not followed.
+    /// Opens a regular file. A symbolic link in place of the file is not followed.
     ///
     /// # Errors
-    /// `AlreadyExists`, `NotFound` as [`OpenMode`] says; `IsADirectory` or, for anything else that
-    /// is no regular file, `InvalidInput`; what the system says otherwise.
+    /// `AlreadyExists` and `NotFound`, depending on the [`OpenMode`]; `IsADirectory` for a directory,
+    /// `InvalidInput` for anything else that is not a regular file; other errors of the system.
     fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>>;
 
-    /// The entries of a directory, in no particular order.
+    /// Lists the entries of a directory, in no particular order.
     ///
     /// # Errors
     /// `NotFound` if it does not exist, `NotADirectory` if it is something else.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
 
-    /// Creates a directory and those above it that are missing, and makes their names durable.
-    /// One that exists already is no error.
+    /// Creates a directory and its missing parents, and makes their names durable. A directory that
+    /// exists already is not an error.
     ///
     /// # Errors
-    /// `AlreadyExists` or `NotADirectory` if something else is in the way.
+    /// `AlreadyExists` or `NotADirectory` if a file has one of the names.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Gives a file another name in one step, replacing a file that has it.
+    /// Renames a file in one step, replacing a file that has the new name.
     ///
     /// # Errors
-    /// `NotFound` if there is no such file, `IsADirectory` if either name is a directory's.
+    /// `NotFound` if there is no such file, `IsADirectory` if either name is that of a directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes the name of a file. Handles to it stay usable until they are dropped.
@@ -111,8 +109,7 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// `NotFound` if there is no such file, `IsADirectory` if it is a directory.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a directory another name, with all that is in it, in one step. Nothing may have that
-    /// name.
+    /// Renames a directory with everything in it, in one step. The new name must be free.
     ///
     /// # Errors
     /// `NotFound` if there is no such directory, `NotADirectory` if it is something else,
@@ -129,26 +126,25 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// Makes the names in a directory durable.
     ///
     /// # Errors
-    /// The error of the system. After a failure it is unknown which names are durable.
+    /// The error of the system. After a failure you cannot know which names are durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Takes the exclusive lock of a file, creating the file if needed, without waiting.
+    /// Takes the exclusive lock of a file without blocking, creating the file if necessary.
     ///
-    /// The lock belongs to the returned value: it is released when that is
-    /// dropped, and when the process ends, however it ends. It excludes every
-    /// other taker, in this process and in others.
+    /// The lock belongs to the returned value. It is released when the value is dropped, and when
+    /// the process exits in any way. It excludes every other attempt, in this process and in others.
     ///
     /// # Errors
-    /// `WouldBlock` if another process or handle has it; with a message if that is a program that
-    /// does not write its identity into the file.
+    /// `WouldBlock` if another process or handle has the lock; with a message if the holder is a
+    /// program that does not write its identity into the file.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
-    /// Holds a directory: opens it, and returns a file system in which its path, and every path
-    /// below it, leads to that very directory, whatever is renamed, mounted or put in its place
-    /// meanwhile. A link at the path is followed once, now.
+    /// Holds a directory: opens it, and returns a file system in which its path and every path below
+    /// it lead to that directory, even if another directory is renamed or mounted to the path later.
+    /// A link at the path is followed once, now.
     ///
-    /// `Ok(None)`, the default, says that this file system cannot do that: then paths are used as
-    /// they are, and only the lock file of a directory keeps a second writer out.
+    /// The default is `Ok(None)`: this file system cannot hold directories. Then paths are used as
+    /// they are, and only the lock file of a directory excludes a second writer.
     ///
     /// ```
     /// use annals::fs::{Fs, MemFs, OpenMode};
@@ -167,40 +163,40 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` if it does not exist, `NotADirectory` if it is something else; what the system
-    /// says otherwise.
+    /// `NotFound` if it does not exist, `NotADirectory` if it is something else; other errors of the
+    /// system.
     fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
         _ = dir;
         Ok(None)
     }
 
-    /// Takes the exclusive lock of a directory itself, without waiting. It needs no file in it,
-    /// and excludes every other taker by whatever path it reaches the directory, in this process
-    /// and in others, until the guard is dropped or the process ends.
+    /// Takes the exclusive lock of a directory itself, without blocking. The lock needs no file, and
+    /// excludes every other attempt by any path, in this process and in others, until the guard is
+    /// dropped or the process exits.
     ///
-    /// It is asked for only of file systems that [hold directories](Fs::hold_dir).
+    /// It is called only for file systems that [hold directories](Fs::hold_dir).
     ///
     /// # Errors
-    /// `WouldBlock` while it is taken; `Unsupported`, by default; as [`hold_dir`](Fs::hold_dir).
+    /// `WouldBlock` while the lock is taken; `Unsupported`, the default; errors of
+    /// [`hold_dir`](Fs::hold_dir).
     fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirGuard>> {
         _ = dir;
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Names the current run of the machine: another value than before means that the machine
-    /// has stopped since, and that what was not synced by then may be lost in any part.
-    /// `None` when it is not known.
+    /// Returns an id of the current boot of the machine, or `None` if it is not known. If the id has
+    /// changed, the machine has stopped since, and any unsynced write may be lost.
     fn boot_id(&self) -> Option<String>;
 
-    /// What decides in which order threads that work together make their calls; `None` lets them
-    /// run. For [`FaultFs`] alone, and for what wraps it.
+    /// Returns the object that orders the calls of threads, for tests of [`FaultFs`]. `None` means
+    /// that threads run freely.
     #[doc(hidden)]
     fn turns(&self) -> Option<Arc<Turns>> {
         None
     }
 }
 
-/// A shared file system is one too.
+/// Forwards to the shared file system.
 impl<F: Fs + ?Sized> Fs for Arc<F> {
     fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
         (**self).open(path, how)
@@ -258,63 +254,63 @@ impl<F: Fs + ?Sized> Fs for Arc<F> {
 /// A directory that is [held](Fs::hold_dir).
 #[derive(Debug, Clone)]
 pub struct HeldDir {
-    /// The file system in which the path that was held leads to this very directory. Paths that
-    /// lie neither in it nor in the directory above it fail.
+    /// The file system in which the path that was held leads to this directory. Paths that lie
+    /// neither in it nor in its parent fail.
     pub fs: Arc<dyn Fs>,
-    /// The directory that it lies in, if it lies in one: a path that [`fs`](HeldDir::fs) follows
-    /// from the held directory itself.
+    /// The parent directory, if there is one: a path that [`fs`](HeldDir::fs) follows from the held
+    /// directory itself.
     pub above: Option<PathBuf>,
-    /// Its name there, which is not that of a link it was reached through.
+    /// Its name in the parent, which is not the name of a link that led to it.
     pub name: Option<String>,
-    /// Whether it is known that something is mounted there. Then it may lie in another directory
-    /// as well.
+    /// Whether the directory is known to be a mount point. Then it may lie in another directory as
+    /// well.
     pub is_mount: bool,
 }
 
-/// The lock of a directory, held until dropped: [`Fs::lock_dir`].
+/// The lock of a directory, held until it is dropped: [`Fs::lock_dir`].
 pub trait DirGuard: Send + Sync + Debug {}
 
-/// The lock of a directory, held until dropped, and the file it is a lock on.
+/// The lock of a lock file, held until it is dropped.
 pub trait DirLock: Send + Sync + Debug {
-    /// The lock file itself, open for reading and writing.
+    /// Returns the lock file, open for reading and writing.
     fn file(&self) -> &dyn File;
 }
 
-/// An open file. Positional only: there is no cursor to share or to lose.
+/// An open file. All calls are positional: there is no cursor.
 ///
-/// Short reads and writes are legal. [`read_exact_at`](File::read_exact_at) and
-/// [`write_all_at`](File::write_all_at) repeat until done.
+/// Short reads and writes are allowed. [`read_exact_at`](File::read_exact_at) and
+/// [`write_all_at`](File::write_all_at) repeat them.
 #[expect(clippy::len_without_is_empty, reason = "a call to the system, not a property")]
 pub trait File: Send + Sync + Debug {
-    /// The length of the file now.
+    /// Returns the current length of the file.
     ///
     /// # Errors
     /// The error of the system.
     fn len(&self) -> io::Result<u64>;
 
-    /// Reads at most `buf.len()` bytes at a position and says how many; 0 only at or past the end,
-    /// or for an empty `buf`.
+    /// Reads at most `buf.len()` bytes at a position, and returns their number: 0 only at or past the
+    /// end, or for an empty `buf`.
     ///
     /// # Errors
-    /// The error of the system; `Interrupted` may be tried again.
+    /// The error of the system. `Interrupted` may be retried.
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Writes at most `buf.len()` bytes at a position and says how many. Writing past the end
-    /// extends the file; a gap reads as zeros.
+    /// Writes at most `buf.len()` bytes at a position, and returns their number. Writing past the end
+    /// extends the file, and a gap reads as zeros.
     ///
     /// # Errors
-    /// `StorageFull` when there is no room; `PermissionDenied` through a handle opened for
-    /// reading, as with every call that changes the file; `Interrupted` may be tried again.
+    /// `StorageFull` if there is no room; `PermissionDenied` if the file was opened for reading, as
+    /// with every call that changes the file. `Interrupted` may be retried.
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize>;
 
-    /// Cuts the file, or extends it with zeros.
+    /// Truncates the file, or extends it with zeros.
     ///
     /// # Errors
     /// The error of the system.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// When the file was last written, by the clock of the file system; `None` where that is not
-    /// known, which is what the default says.
+    /// Returns the time of the last write, by the clock of the file system; `None`, the default, if
+    /// it is not known.
     ///
     /// # Errors
     /// The error of the system.
@@ -322,36 +318,36 @@ pub trait File: Send + Sync + Debug {
         Ok(None)
     }
 
-    /// Extends the file to `len` with zeros for which room is reserved, so that writing there
-    /// cannot run out of space, where the file system can promise it. It never shortens the file.
+    /// Extends the file to `len` with zeros and reserves their room, so that a later write there
+    /// cannot find the disk full, if the file system can promise it. It never shortens the file.
     ///
     /// # Errors
-    /// `StorageFull` when there is no room.
+    /// `StorageFull` if there is no room.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Makes the bytes and the length durable.
     ///
     /// # Errors
-    /// The error of the system. After a failure it is unknown which bytes are durable, and
-    /// a second call may succeed without having written them: never retry it.
+    /// The error of the system. After a failure you cannot know which bytes are durable, and a second
+    /// call may succeed without having written them: never retry it.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// [`sync_data`](File::sync_data), and the file's metadata too.
+    /// Makes the bytes, the length and the metadata durable.
     ///
     /// # Errors
     /// As [`sync_data`](File::sync_data).
     fn sync_all(&self) -> io::Result<()>;
 
-    /// The first `len` bytes as a read-only view, for a file that nothing will change or cut while
-    /// the view lives.
+    /// Returns the first `len` bytes as a read-only view, for a file that is neither changed nor
+    /// truncated while the view lives.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the file is shorter.
+    /// `UnexpectedEof` if the file is shorter.
     fn view(&self, len: u64) -> io::Result<FileView>;
 
-    /// The first position from `at` on that does not lie in a hole of the file: everything between
-    /// reads as zeros. Behind the last data it is the length of the file. A file system that does
-    /// not know its holes returns `at`, as this method does unless it is implemented.
+    /// Returns the first position from `at` on that does not lie in a hole of the file: all bytes
+    /// between read as zeros. After the last data, that is the length of the file. A file system that
+    /// does not know its holes returns `at`, which is the default.
     ///
     /// # Errors
     /// The error of the system.
@@ -362,7 +358,7 @@ pub trait File: Send + Sync + Debug {
     /// Fills `buf` from a position, repeating short and interrupted reads.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the file ends first; as [`read_at`](File::read_at) otherwise.
+    /// `UnexpectedEof` if the file ends first; errors of [`read_at`](File::read_at).
     fn read_exact_at(&self, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {
             match self.read_at(buf, at) {
@@ -381,7 +377,7 @@ pub trait File: Send + Sync + Debug {
     /// Writes all of `buf` at a position, repeating short and interrupted writes.
     ///
     /// # Errors
-    /// `WriteZero` when the file takes no more; as [`write_at`](File::write_at) otherwise. Part of
+    /// `WriteZero` if the file accepts no more bytes; errors of [`write_at`](File::write_at). Part of
     /// `buf` may have been written.
     fn write_all_at(&self, mut buf: &[u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {

@@ -1,4 +1,4 @@
-//! Access to a file system that can be taken back.
+//! Access to a file system that can be revoked.
 
 use super::{DirEntry, DirGuard, DirLock, File, Fs, HeldDir, OpenMode, Turns};
 use crate::sync::RwLock;
@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A file system that can be used until access to it is [revoked](Revocable::revoke). A directory
-/// that it [holds](Fs::hold_dir) is closed with that.
+/// A file system that can be used until access is [revoked](Revocable::revoke), which also closes a
+/// directory that it [holds](Fs::hold_dir).
 ///
-/// Files that were opened before stay open.
+/// Open files stay open.
 #[derive(Debug)]
 pub(crate) struct Revocable {
     /// Leaf lock: held to clone or to take one pointer, never across I/O.
@@ -24,7 +24,7 @@ impl Revocable {
     /// Makes all later calls fail. Calls in progress finish.
     pub(crate) fn revoke(&self) {
         let fs = self.fs.write().take();
-        // It may be user-supplied code, and is dropped with no lock held.
+        // It may be user-supplied code, so it is dropped with no lock held.
         drop(fs);
     }
 

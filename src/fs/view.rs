@@ -1,14 +1,13 @@
 //! A read-only view of a file's bytes: the one place of the crate with `unsafe` code.
 //!
-//! A view is a slice, as a binary search needs it. On a disk it is a memory map;
-//! elsewhere it owns its bytes. A reader sees no difference.
+//! A view is a slice, which a binary search needs. On a disk it is a memory map; elsewhere it owns
+//! its bytes.
 //!
-//! A map has a price. The kernel provides pages of the file as they are at the
-//! moment they are touched. If another program truncates a mapped file, the process
-//! ends with `SIGBUS`; if it rewrites the file, the bytes change under a `&[u8]`. So
-//! views are used for one kind of file only: a sealed file of this crate (it is never
-//! written or truncated again, only removed, which a map outlives), in a directory
-//! whose lock this process holds.
+//! The kernel provides pages of a mapped file as they are when they are touched. If another program
+//! truncates the file, the process is killed by `SIGBUS`; if it rewrites the file, the bytes change
+//! under a `&[u8]`. So views are used for one kind of file only: a sealed file of this crate, in a
+//! directory whose lock this process holds. Such a file is never written or truncated again, only
+//! removed, and a map outlives that.
 
 use std::fmt;
 use std::io;
@@ -16,8 +15,8 @@ use std::ops::Deref;
 
 /// A read-only view of the first bytes of a file.
 ///
-/// It stays valid after the file is closed, renamed or removed. It is *not* valid
-/// after another program has truncated the file: see [`File::view`](super::File::view).
+/// It stays valid after the file is closed, renamed or removed. It is *not* valid after another
+/// program has truncated the file: see [`File::view`](super::File::view).
 ///
 /// ```
 /// use annals::fs::FileView;
@@ -44,10 +43,9 @@ impl FileView {
 
     /// Maps the first `len` bytes of an open file, which must be at least that long.
     ///
-    /// The caller promises that the file is neither written nor truncated below `len`
-    /// while the view lives. Nothing checks that promise. The crate keeps it by mapping
-    /// only its own sealed files, under the lock of their directory.
-    /// A `len` of 0 maps nothing.
+    /// The caller ensures that the file is neither written nor truncated below `len` while the view
+    /// lives. Nothing checks that. The crate ensures it by mapping only its own sealed files, under
+    /// the lock of their directory. A `len` of 0 maps nothing.
     pub(super) fn map(file: impl memmap2::MmapAsRawDesc, len: u64) -> io::Result<FileView> {
         if len == 0 {
             return Ok(FileView::from_vec(Vec::new()));
@@ -55,12 +53,11 @@ impl FileView {
         let len = usize::try_from(len).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, "the file is larger than the address space")
         })?;
-        // SAFETY: the bytes behind a `&[u8]` must not change, and must be there, while it
-        // lives. The map is read-only, so nothing in this process writes through it. The
-        // file has at least `len` bytes (the only caller asks it first), and by the
-        // contract above no code truncates or rewrites it: it is sealed, it is one of this
-        // crate's own files, and the lock of its directory keeps other logs out.
-        // Removing or renaming it does not touch the mapped pages.
+        // SAFETY: the bytes behind a `&[u8]` must exist and must not change while it lives. The
+        // map is read-only, so nothing in this process writes through it. The file has at least
+        // `len` bytes (the only caller checks that first), and by the contract above no code
+        // truncates or rewrites it: it is a sealed file of this crate, and the lock of its
+        // directory excludes other logs. Removing or renaming it does not touch the mapped pages.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
         Ok(FileView { bytes: Bytes::Mapped(map) })
     }

@@ -1,107 +1,18 @@
 //! Administration of groups: what a coordinator does for Kafka's `kafka-consumer-groups`.
 
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result};
-use crate::group::coordinator::{Coordinator, Stage, apply_changes, is_offline, key, record};
+use crate::group::commits::{key, record};
+use crate::group::coordinator::{Coordinator, is_offline};
+use crate::group::description::{
+    GroupDescription, GroupListing, GroupOffset, ListedGroups, members,
+};
+use crate::group::hosted_group::Entry;
 use crate::group::membership::GroupState;
 use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetsRecord};
-use crate::group::protocol::Assignment;
-use crate::group::shard::{Entry, Shard};
+use crate::group::shard::Shard;
 use crate::notify::wake_all;
-use crate::types::{Offset, TopicPartition};
+use crate::types::TopicPartition;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A group, in a list of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GroupListing {
-    /// The name of the group.
-    pub group: String,
-    /// The state of the group.
-    pub state: GroupState,
-    /// The protocol of its members: `consumer` for consumers. Empty if it never had any.
-    pub protocol_type: String,
-}
-
-/// The description of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GroupDescription {
-    /// The name of the group.
-    pub group: String,
-    /// The state of the group.
-    pub state: GroupState,
-    /// The generation: it rises when partitions are assigned, and when the last member leaves.
-    pub generation: i32,
-    /// The assignor in use, if it has members.
-    pub assignor: Option<String>,
-    /// Its members.
-    pub members: Vec<MemberDescription>,
-    /// The committed offsets.
-    pub offsets: BTreeMap<TopicPartition, GroupOffset>,
-}
-
-/// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MemberDescription {
-    /// The id of the member.
-    pub member_id: String,
-    /// The name of a static member.
-    pub instance_id: Option<String>,
-    /// The client id from its options.
-    pub client_id: String,
-    /// The partitions that it has.
-    pub assignment: Vec<TopicPartition>,
-}
-
-/// All groups of a store, as far as they can be read. Kafka: `listConsumerGroups`, `valid` and
-/// `errors`.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct ListedGroups {
-    /// The groups, in the order of their names.
-    pub groups: Vec<GroupListing>,
-    /// The partitions of `__consumer_offsets` that could not be read, and why. Their groups are
-    /// missing.
-    pub unavailable: BTreeMap<u32, Error>,
-}
-
-impl ListedGroups {
-    /// Adds the groups of a partition.
-    pub(crate) fn add(&mut self, partition: u32, groups: Result<Vec<GroupListing>>) {
-        match groups {
-            Ok(groups) => self.groups.extend(groups),
-            Err(error) => drop(self.unavailable.insert(partition, error)),
-        }
-    }
-
-    pub(crate) fn sorted(mut self) -> ListedGroups {
-        self.groups.sort_by(|a, b| a.group.cmp(&b.group));
-        self
-    }
-}
-
-/// The progress of a group in a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GroupOffset {
-    /// The committed offset.
-    pub committed: OffsetAndMetadata,
-    /// The end of the partition; `None` if the partition is not available.
-    pub end: Option<Offset>,
-    /// The number of offsets left to read, from the committed one to the end, without deleted
-    /// records.
-    pub lag: Option<u64>,
-}
-
-/// The identity of a member for [`Admin::remove_members`](crate::Admin::remove_members).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MemberIdentity {
-    /// By its id in the group.
-    MemberId(String),
-    /// A static member, by its own name.
-    InstanceId(String),
-}
 
 impl Coordinator {
     /// Lists the groups that have members or committed offsets. The groups of a partition that
@@ -242,9 +153,9 @@ impl Coordinator {
         let wakers = self.with(self.partition(group)?, |shard, now| {
             let mut wakers = Vec::new();
             if let Some(entry) = shard.groups.get_mut(group) {
-                let before = Stage::of(&entry.group);
+                let before = entry.group.state_and_generation();
                 let changes = entry.group.tick(now.monotonic);
-                apply_changes(shard, group, before, changes, now, &mut wakers)?;
+                shard.apply_changes(group, before, changes, now, &mut wakers)?;
             }
             Ok(wakers)
         })?;
@@ -292,14 +203,4 @@ fn protocol_type(shard: &Shard, group: &str) -> String {
     let of_members = entry.and_then(|entry| entry.group.protocol_type()).map(str::to_owned);
     let stored = || shard.table.group(group).map(|stored| stored.protocol_type.clone());
     of_members.or_else(stored).unwrap_or_default()
-}
-
-pub(crate) fn members(metadata: GroupMetadata) -> Vec<MemberDescription> {
-    let described = metadata.members.into_iter().map(|member| MemberDescription {
-        member_id: member.member_id,
-        instance_id: member.instance_id,
-        client_id: member.client_id,
-        assignment: Assignment::decode(&member.assignment).unwrap_or_default().partitions,
-    });
-    described.collect()
 }

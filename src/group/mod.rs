@@ -5,16 +5,23 @@
 
 pub(crate) mod admin;
 pub mod assignor;
+mod changes;
+mod commits;
 pub(crate) mod config;
 pub(crate) mod coordinator;
+pub(crate) mod description;
+mod expiry;
+mod hosted_group;
+mod member_calls;
 pub(crate) mod membership;
 pub(crate) mod offsets;
 pub(crate) mod protocol;
 pub(crate) mod shard;
+mod wire;
 
-pub use admin::{
+pub use config::GroupCoordinatorConfig;
+pub use description::{
     GroupDescription, GroupListing, GroupOffset, ListedGroups, MemberDescription, MemberIdentity,
 };
-pub use config::GroupCoordinatorConfig;
 pub use membership::GroupState;
 pub use offsets::OffsetAndMetadata;

@@ -3,15 +3,13 @@
 use crate::callback;
 use crate::error::{Error, GroupError, Result};
 use crate::group::config::GroupCoordinatorConfig;
-use crate::group::membership::{Answer, Caller, Group, GroupState};
-use crate::group::offsets::{GroupMetadata, GroupUse, OffsetTable, OffsetsRecord};
-use crate::group::protocol::Subscription;
+use crate::group::hosted_group::Entry;
+use crate::group::membership::{Caller, Group, GroupState};
+use crate::group::offsets::{GroupMetadata, OffsetTable, OffsetsRecord};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
-use crate::types::Moment;
-use crate::types::{Offset, ProducerId, StartAt, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
-use std::task::Waker;
+use crate::types::{Moment, Offset, ProducerId, StartAt, Timestamp};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The smallest log of offsets that is worth compacting.
@@ -43,69 +41,7 @@ pub(crate) struct Shard {
     /// At how many it is looked again whether the log is worth compacting.
     next_look: u64,
     /// When to look again whether offsets have expired.
-    next_expiry: Duration,
-}
-
-/// A group that had members, or has.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) group: Group,
-    pub(super) mailboxes: BTreeMap<String, MemberMailbox>,
-    /// The topics that its members read, and since when: the first of those that are still there,
-    /// or were followed by another without the group becoming empty.
-    pub(super) since: BTreeMap<String, Moment>,
-}
-
-/// The answers to a member that waits in this process.
-#[derive(Debug)]
-pub(super) struct MemberMailbox {
-    /// Woken when an answer is there, or the group has work for the member.
-    pub(super) waker: Waker,
-    pub(super) answer: Option<Answer>,
-    /// When it will look at the group by itself, if it waits.
-    pub(super) waits_until: Option<Duration>,
-}
-
-impl Entry {
-    pub(super) fn new(config: &GroupCoordinatorConfig) -> Entry {
-        Entry::of(Group::new(config.group))
-    }
-
-    fn of(group: Group) -> Entry {
-        Entry { group, mailboxes: BTreeMap::new(), since: BTreeMap::new() }
-    }
-
-    /// A member reads these topics since then.
-    pub(super) fn note_reading(&mut self, topics: BTreeMap<String, Moment>) {
-        for (topic, since) in topics {
-            let known = self.since.entry(topic).or_insert(since);
-            *known = since.min(*known);
-        }
-    }
-
-    /// The group has come into this state: forgets since when it reads what it does not read any
-    /// more.
-    pub(super) fn forget_unread(&mut self, state: GroupState) {
-        match state {
-            // A map that is empty keeps memory.
-            GroupState::Empty => self.since = BTreeMap::new(),
-            GroupState::CompletingRebalance => {
-                if let Some(subscribed) = self.subscribed() {
-                    self.since.retain(|topic, _| subscribed.contains(topic));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The topics that its members read, if all say so in a way that can be read.
-    pub(super) fn subscribed(&self) -> Option<BTreeSet<String>> {
-        let mut topics = BTreeSet::new();
-        for (_, metadata) in self.group.subscriptions() {
-            topics.extend(Subscription::decode(&metadata).ok()?.topics);
-        }
-        Some(topics)
-    }
+    pub(super) next_expiry: Duration,
 }
 
 impl Shard {
@@ -280,50 +216,9 @@ impl Shard {
             let written = self.log.offsets().end > last;
             let (append_time, duplicate) = (Timestamp::NONE, false);
             let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(self.log.shared().closed()) }
+            if written { Ok(appended) } else { Err(self.log.closed_error()) }
         });
         appended.map_err(Error::or_being_reopened)
-    }
-
-    /// Removes expired offsets, if a check is due. If they cannot be written, the next check tries
-    /// again: the present caller must not fail because of it.
-    pub(super) fn expire_if_due(&mut self, config: &GroupCoordinatorConfig, now: Now) {
-        if now.monotonic >= self.next_expiry {
-            self.expire(config, now).ok();
-        }
-    }
-
-    /// Removes what has expired, and renews what is in use; returns how many records were removed.
-    pub(super) fn expire(&mut self, config: &GroupCoordinatorConfig, now: Now) -> Result<usize> {
-        self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
-        let (mut tombstones, mut renewed) = (Vec::new(), Vec::new());
-        let mut gone = Vec::new();
-        for name in self.table.group_names() {
-            let stored = self.table.group(name);
-            let since = stored.and_then(|stored| stored.state_since);
-            let entry = self.groups.get(name);
-            let subscribed = entry.and_then(Entry::subscribed);
-            let used = match entry {
-                Some(entry) => entry.group.used(since, subscribed.as_ref()),
-                None => GroupUse::stored(stored),
-            };
-            let expired = self.table.expired(name, used, now.calendar, config.offsets_retention);
-            tombstones.extend(expired.tombstones);
-            renewed.extend(expired.renewed);
-            if expired.group_gone {
-                gone.push(name.to_owned());
-            }
-        }
-        let removed = tombstones.len();
-        tombstones.append(&mut renewed);
-        self.append(tombstones)?;
-        for name in gone {
-            let is_empty = |entry: &Entry| entry.group.state() == GroupState::Empty;
-            if self.groups.get(&name).is_some_and(is_empty) {
-                self.groups.remove(&name);
-            }
-        }
-        Ok(removed)
     }
 }
 

@@ -1,20 +1,41 @@
-//! The options of a log that can be altered while it is open.
+//! The options of an open log: those that stay, and those that can be altered.
 //!
-//! What an append asks for is in atomics of its own: an append takes no lock for it. An alteration
-//! is not one step for those beside it: an append may see some of the new values and some of the
-//! old.
+//! An open log keeps no other copy of its [`LogConfig`], so each option is read in one place. The
+//! options that an append reads are in atomics, so that it takes no lock for them. An alteration
+//! is not one step: an append meanwhile may see some of the new values and some of the old.
 
+use crate::clock::Clock;
 use crate::log::config::LogConfig;
 use crate::record::{AppendRules, Compression};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::types::{Timestamp, TimestampType};
+use crate::types::{LeaderEpoch, Timestamp, TimestampType};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The options of an open log as they are now.
+/// The options of an open log that stay as they were when it was opened.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct FixedConfig {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) max_decompressed_bytes: usize,
+    pub(crate) producer_id_expiration: Duration,
+}
+
+impl FixedConfig {
+    pub(crate) fn new(config: &LogConfig) -> FixedConfig {
+        FixedConfig {
+            clock: Arc::clone(&config.clock),
+            leader_epoch: config.leader_epoch,
+            max_decompressed_bytes: config.max_decompressed_bytes,
+            producer_id_expiration: config.producer_id_expiration,
+        }
+    }
+}
+
+/// The options of an open log that can be altered, as they are now.
+#[derive(Debug)]
+pub(crate) struct DynamicConfig {
     /// Leaf lock, held to take or store the pointer.
     current: RwLock<Arc<LogConfig>>,
     compression: AtomicU64,
@@ -29,9 +50,9 @@ pub(crate) struct Live {
     keys_required: AtomicBool,
 }
 
-impl Live {
-    pub(crate) fn new(config: &LogConfig) -> Live {
-        let live = Live {
+impl DynamicConfig {
+    pub(crate) fn new(config: &LogConfig) -> DynamicConfig {
+        let dynamic = DynamicConfig {
             current: RwLock::new(Arc::new(config.clone())),
             compression: AtomicU64::new(0),
             max_message_bytes: AtomicU64::new(0),
@@ -44,15 +65,16 @@ impl Live {
             after_max_millis: AtomicU64::new(0),
             keys_required: AtomicBool::new(false),
         };
-        live.set(config);
-        live
+        dynamic.set(config);
+        dynamic
     }
 
-    /// All options, for what is done seldom.
-    pub(crate) fn config(&self) -> Arc<LogConfig> {
+    /// Returns all options, for acts that are rare. The fixed ones are those of the opening.
+    pub(crate) fn current(&self) -> Arc<LogConfig> {
         Arc::clone(&self.current.read())
     }
 
+    /// Applies other options from now on, as far as they can be altered.
     pub(crate) fn set(&self, config: &LogConfig) {
         let rules = config.append_rules();
         let set = |atomic: &AtomicU64, value| atomic.store(value, Ordering::Relaxed);
@@ -67,7 +89,8 @@ impl Live {
         let append_time = rules.timestamp_type == TimestampType::LogAppendTime;
         self.append_time.store(append_time, Ordering::Relaxed);
         self.keys_required.store(rules.keys_required, Ordering::Relaxed);
-        *self.current.write() = Arc::new(config.clone());
+        let mut current = self.current.write();
+        *current = Arc::new(config.clone().with_fixed_of(&current));
     }
 
     #[inline(always)]
@@ -126,8 +149,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A codec and its level in one word: what it is in the upper half, the bits of the level in the
-/// lower.
+/// Returns a codec and its level in one word: what it is in the upper half, the bits of the level
+/// in the lower.
 fn pack(compression: Option<Compression>) -> u64 {
     let word = |kind: u64, level: i32| (kind << 32) | u64::from(level.cast_unsigned());
     match compression {

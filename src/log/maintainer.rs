@@ -1,22 +1,52 @@
 //! Threads that maintain any number of logs.
 //!
-//! They maintain all logs in rounds, one round in each interval. Logs that only delete come first,
-//! because they take no time, then the logs that compact, the dirtiest first. Between rounds every
-//! thread sleeps: a thousand logs with nothing to do cost one look at each of them in an interval.
+//! They know a log only as [`Maintained`]. They maintain all logs in rounds, one round in each
+//! interval. Logs that only delete come first, because they take no time, then the logs that
+//! compact, the dirtiest first. Between rounds every thread sleeps: a thousand logs with nothing
+//! to do cost one look at each of them in an interval.
 
 use crate::callback;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::log::Log;
-use crate::log::inner::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How long a pass that is slowed down waits before it looks whether it is to stop.
+/// Called with the number of bytes that a pass has read or written since the last call. It may
+/// block, to slow the pass down; if it returns false, the pass ends.
+pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
+
+/// A log, as the threads that maintain it see it.
+pub(crate) trait Maintained: Send + Sync {
+    /// Returns whether a pass can begin: the log can be written to, and no other thread runs one.
+    fn is_ready(&self) -> bool;
+
+    fn is_closed(&self) -> bool;
+
+    /// Returns whether maintenance must leave the log alone.
+    fn is_paused(&self) -> bool;
+
+    /// Returns the share of the log that is dirty.
+    fn dirty_ratio(&self) -> f64;
+
+    /// Makes a pass: flushes, compacts, applies retention.
+    fn pass(&self, pace: Pace<'_>) -> Result<()>;
+
+    /// Flushes if that is due by age. Returns the time until the next flush can be due; `None` if
+    /// it never is.
+    fn flush_by_age(&self) -> Result<Option<Duration>>;
+
+    /// Keeps the log from being compacted, and returns the event that says so.
+    fn set_uncleanable(&self, cause: &str) -> Event;
+
+    fn emit(&self, event: &Event);
+}
+
+/// How long a pass that is slowed down waits before it checks whether to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The options of a [`Maintainer`].
@@ -41,8 +71,8 @@ impl MaintainerConfig {
     /// Sets the number of threads, and so of logs maintained at the same time.
     ///
     /// *Default* 1. *Limits* 1 to 64. *Effect*: each takes the
-    /// [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) of the log that it is compacting.
-    /// Kafka: `log.cleaner.threads`.
+    /// [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) of the log that it is
+    /// compacting. Kafka: `log.cleaner.threads`.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
@@ -87,14 +117,14 @@ impl MaintainerConfig {
     }
 }
 
-/// Threads that call [`Log::maintain`] for all logs that you add.
+/// Threads that call [`Log::maintain`](crate::Log::maintain) for all logs that you add.
 ///
 /// One maintainer can serve one log or thousands. Clones are handles to the same threads, which
 /// are started for the first log and stop when the last handle is dropped. A
 /// [`LogConfig`](crate::LogConfig::maintainer) with a maintainer is a handle, too, for as long as
 /// a log has it. A log that is closed or dropped leaves the maintainer. `close` waits until a
-/// running pass has noticed it; a drop does not wait. So [close](Log::close) a log whose directory
-/// you open again at once.
+/// running pass has noticed it; a drop does not wait. So [close](crate::Log::close) a log whose
+/// directory you open again at once.
 ///
 /// There is no caller to return an error to. A failure is an [`Event::MaintenanceFailed`] of that
 /// log, and the next round tries again. A pass that panics makes its log [`Event::Uncleanable`];
@@ -180,24 +210,19 @@ impl Maintainer {
         Ok(Maintainer { threads: Arc::new(Threads { rounds, joins: Mutex::default() }) })
     }
 
-    /// Adds a log. The first round with it begins at once.
-    ///
-    /// # Errors
-    /// - [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Io`] if a thread cannot be started.
-    pub fn add(&self, log: &Log) -> Result<()> {
-        log.shared().check_writable()?;
-        self.threads.start(log)?;
+    /// Adds a log, which is in this directory.
+    pub(crate) fn add_maintained(&self, log: Arc<dyn Maintained>, dir: &Path) -> Result<()> {
+        self.threads.start(dir)?;
         let rounds = &self.threads.rounds;
         let mut state = rounds.state.lock();
-        let added = Arc::downgrade(log.shared());
+        let added = Arc::downgrade(&log);
         if !state.logs.iter().any(|known| Weak::ptr_eq(known, &added)) {
             state.logs.push(Weak::clone(&added));
             state.next_flush = Duration::ZERO;
             state.queue.push(added);
         }
         drop(state);
-        // All of them: a pass that is slowed down waits there, too.
+        // Wake all, because a pass that is slowed down waits there, too.
         rounds.changed.notify_all();
         Ok(())
     }
@@ -239,21 +264,18 @@ struct Threads {
 }
 
 impl Threads {
-    /// Starts those that are not there yet.
-    fn start(&self, log: &Log) -> Result<()> {
+    /// Starts the threads that are not running yet.
+    fn start(&self, dir: &Path) -> Result<()> {
         let mut joins = self.joins.lock();
         while joins.len() < self.rounds.config.threads {
             let rounds = Arc::clone(&self.rounds);
             let thread = thread::Builder::new().name("annals-maintain".to_owned());
             let started = thread.spawn(move || rounds.work());
-            // Some are enough to go on with.
+            // A part of the threads is enough.
             match started {
                 Ok(join) => joins.push(join),
                 Err(_) if !joins.is_empty() => break,
-                Err(error) => {
-                    let dir = &log.shared().dir.path;
-                    return Err(Error::io("start a thread to maintain", dir, error));
-                }
+                Err(error) => return Err(Error::io("start a thread to maintain", dir, error)),
             }
         }
         Ok(())
@@ -265,10 +287,9 @@ impl Drop for Threads {
         self.rounds.state.lock().stopped = true;
         self.rounds.changed.notify_all();
         for join in self.joins.get_mut().drain(..) {
-            // The last handle may have been that of a log which one of the threads was the last to
-            // hold.
+            // The last handle may have belonged to a log that one of these threads dropped last.
             if join.thread().id() != thread::current().id() {
-                // A panic in a pass was caught there.
+                // A pass catches its own panics.
                 join.join().ok();
             }
         }
@@ -281,10 +302,10 @@ struct Rounds {
     clock: Arc<dyn Clock>,
     /// Leaf lock.
     state: Mutex<State>,
-    /// Waits with `state`, for a round to begin and for the end; a pass that is slowed down waits
+    /// Waits with `state` for a round to begin or for the end. A pass that is slowed down waits
     /// with it, too.
     changed: Condvar,
-    /// Leaf lock. The time at which what was read and written so far is within the rate.
+    /// Leaf lock. The time at which the bytes read and written so far are within the rate.
     pace: Mutex<Duration>,
     passes: AtomicU64,
     failures: AtomicU64,
@@ -293,12 +314,12 @@ struct Rounds {
 
 #[derive(Default)]
 struct State {
-    logs: Vec<Weak<Shared>>,
-    /// The logs whose turn in this round is still to come, the next one last.
-    queue: Vec<Weak<Shared>>,
+    logs: Vec<Weak<dyn Maintained>>,
+    /// The logs that still wait for their turn in this round, the next one last.
+    queue: Vec<Weak<dyn Maintained>>,
     next_round: Duration,
-    /// When logs are to be looked at next for what is to be flushed by its age, and whether a
-    /// thread does.
+    /// When to look next for logs that are due for a flush by age, and whether a thread does so
+    /// now.
     next_flush: Duration,
     flushing: bool,
     /// Whether a thread is putting the logs in order for the next round.
@@ -311,17 +332,18 @@ impl Rounds {
     /// The work of a thread.
     fn work(&self) {
         while let Some(log) = self.next() {
-            if let Some(shared) = log.upgrade() {
-                self.pass(&shared);
-                // It may be the last to hold the log, and a listener panic at what goes with it.
-                callback::call(|| drop(shared)).ok();
+            if let Some(log) = log.upgrade() {
+                self.pass(&log);
+                // This may be the last handle of the log, and user-supplied code that is dropped
+                // with it may panic.
+                callback::call(|| drop(log)).ok();
             }
             self.state.lock().running -= 1;
         }
     }
 
-    /// The next log of this round, or of the one after it. `None` at the end.
-    fn next(&self) -> Option<Weak<Shared>> {
+    /// Returns the next log of this round, or of the next; `None` at the end.
+    fn next(&self) -> Option<Weak<dyn Maintained>> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
@@ -341,13 +363,13 @@ impl Rounds {
             if state.ordering || state.logs.is_empty() {
                 self.changed.wait(&mut state);
             } else if !left.is_zero() {
-                // Another clock may go on at any moment.
+                // A manual clock may move at any moment.
                 let by_itself = self.clock.runs_by_itself();
                 let wait = if by_itself { left } else { left.min(LOOK_INTERVAL) };
                 self.changed.wait_for(&mut state, wait);
             } else {
                 state.next_round = now.saturating_add(self.config.interval);
-                // One of them may have been given another interval.
+                // A log may have been given another flush interval.
                 state.next_flush = now;
                 state.ordering = true;
                 state.logs.retain(|log| log.strong_count() > 0);
@@ -363,30 +385,30 @@ impl Rounds {
         }
     }
 
-    /// Flushes the logs of which something is due by its age, and finds out when to look next.
+    /// Flushes the logs that are due by age, and finds out when to look next.
     fn flush_logs<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.flushing = true;
-        // Whatever raises it meanwhile is seen.
+        // A log that is added meanwhile sets it to zero.
         state.next_flush = Duration::MAX;
         let logs = state.logs.clone();
         drop(state);
         let mut soonest = Duration::MAX;
-        for shared in logs.iter().filter_map(Weak::upgrade) {
-            let flushed = callback::call(|| shared.flush_by_age());
+        for log in logs.iter().filter_map(Weak::upgrade) {
+            let flushed = callback::call(|| log.flush_by_age());
             let left = match flushed {
                 Ok(Ok(left)) => left,
                 Ok(Err(error)) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                     let event = Event::MaintenanceFailed { error: error.to_string() };
-                    callback::call(|| shared.emit(&event)).ok();
+                    callback::call(|| log.emit(&event)).ok();
                     Some(LOOK_INTERVAL)
                 }
-                // A clock or a listener: they are asked again later.
+                // A clock or a listener panicked. Try again later.
                 Err(_) => Some(LOOK_INTERVAL),
             };
             let left = left.map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)));
             soonest = soonest.min(self.clock.monotonic().saturating_add(left));
-            callback::call(|| drop(shared)).ok();
+            callback::call(|| drop(log)).ok();
         }
         let mut state = self.state.lock();
         state.next_flush = state.next_flush.min(soonest);
@@ -394,43 +416,43 @@ impl Rounds {
         state
     }
 
-    /// Maintains one log. An error is reported as an event of that log.
-    fn pass(&self, shared: &Arc<Shared>) {
-        // Do not wait for a pass that another thread runs.
-        let idle = shared.cleaner.try_lock().is_some();
-        if shared.is_closed() {
+    /// Maintains one log. Reports an error as an event of that log.
+    fn pass(&self, log: &Arc<dyn Maintained>) {
+        // Asked first: a log that is closed meanwhile is removed now, and not in the next round.
+        let is_ready = log.is_ready();
+        if log.is_closed() {
             let mut state = self.state.lock();
-            state.logs.retain(|log| !std::ptr::eq(log.as_ptr(), Arc::as_ptr(shared)));
+            state.logs.retain(|known| !std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(log)));
             return;
         }
-        if !idle || shared.check_writable().is_err() {
+        if !is_ready {
             return;
         }
         self.passes.fetch_add(1, Ordering::Relaxed);
-        // A panic below leaves no lock held: the log can be used, and closed.
-        let done = callback::call(|| shared.maintain(&mut |bytes| self.may_go_on(shared, bytes)));
+        // A panic below leaves no lock held, so the log can be used, and closed.
+        let done = callback::call(|| log.pass(&mut |bytes| self.may_go_on(log, bytes)));
         let event = match done {
-            Ok(Ok(_)) | Ok(Err(Error::Closed { .. })) => return,
+            Ok(Ok(())) | Ok(Err(Error::Closed { .. })) => return,
             Ok(Err(error)) => Event::MaintenanceFailed { error: error.to_string() },
-            Err(_) => shared.set_uncleanable("a pass of maintenance panicked"),
+            Err(_) => log.set_uncleanable("a pass of maintenance panicked"),
         };
         self.failures.fetch_add(1, Ordering::Relaxed);
-        // A listener that panics has said what it had to say.
-        callback::call(|| shared.emit(&event)).ok();
+        // A listener may panic.
+        callback::call(|| log.emit(&event)).ok();
     }
 
     /// Called by a pass regularly. Waits if the pass is faster than the rate.
-    fn may_go_on(&self, shared: &Arc<Shared>, bytes: u64) -> bool {
+    fn may_go_on(&self, log: &Arc<dyn Maintained>, bytes: u64) -> bool {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let within = self.within_rate_at(bytes);
         let mut state = self.state.lock();
-        // A long pass must not keep what was appended from being flushed in time.
+        // A long pass must not keep records from being flushed in time.
         if !state.flushing && state.next_flush <= self.clock.monotonic() {
             state = self.flush_logs(state);
         }
         loop {
-            // If only this pass holds a reference, the log has no other handle any more.
-            let wanted = Arc::strong_count(shared) > 1 && !shared.is_resting();
+            // If only this pass holds a reference, the log has no other handle.
+            let wanted = Arc::strong_count(log) > 1 && !log.is_paused();
             if state.stopped || !wanted {
                 return false;
             }
@@ -442,7 +464,7 @@ impl Rounds {
         }
     }
 
-    /// The time at which these bytes, too, are within the rate.
+    /// Returns the time at which these bytes, too, are within the rate.
     fn within_rate_at(&self, bytes: u64) -> Duration {
         let rate = self.config.bytes_per_second;
         if rate == u64::MAX {
@@ -456,9 +478,9 @@ impl Rounds {
     }
 }
 
-/// Logs in the order in which they are to be popped: those that only delete, then the dirtiest.
-fn in_order(logs: Vec<Weak<Shared>>) -> Vec<Weak<Shared>> {
-    let ratio = |log: &Weak<Shared>| log.upgrade().map(|shared| shared.dirty_ratio());
+/// Sorts logs so that they are popped in order: logs that only delete, then the dirtiest.
+fn in_order(logs: Vec<Weak<dyn Maintained>>) -> Vec<Weak<dyn Maintained>> {
+    let ratio = |log: &Weak<dyn Maintained>| log.upgrade().map(|log| log.dirty_ratio());
     let mut rated: Vec<_> = logs.into_iter().filter_map(|log| Some((ratio(&log)?, log))).collect();
     rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     rated.into_iter().map(|(_, log)| log).collect()

@@ -28,7 +28,7 @@ pub use read::{Fetched, ReadLimits};
 pub use recovery::Recovery;
 pub use state::appended::Appended;
 
-use crate::error::{CloseReason, Corruption, Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::fs::WhenFull;
 use crate::producer_state::ProducerState;
@@ -37,7 +37,7 @@ use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use files::checkpoint::Checkpoint;
 pub(crate) use files::data_checkpoints::DataCheckpoints;
 pub(crate) use files::lock::{Place, WriteLock};
-use inner::Shared;
+use inner::LogInner;
 pub(crate) use open::directory::{DataDir, create};
 use std::fmt;
 use std::path::Path;
@@ -77,12 +77,12 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Log {
-    shared: Arc<Shared>,
+    inner: Arc<LogInner>,
 }
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.fmt(f)
+        self.inner.fmt(f)
     }
 }
 
@@ -124,33 +124,11 @@ impl Log {
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let maintainer = config.maintainer.clone();
-        let log = Log { shared: Arc::new(open::directory::open(dir.as_ref(), config)?) };
+        let log = Log { inner: Arc::new(open::directory::open(dir.as_ref(), config)?) };
         if let Some(maintainer) = maintainer {
             maintainer.add(&log)?;
         }
         Ok(log)
-    }
-
-    /// Opens a log of a data directory whose lock is held, and which keeps the checkpoints of all
-    /// its logs. Also returns whether it took over checkpoints from beside its segments, to be
-    /// [removed](Log::remove_own_checkpoints) once that is durable.
-    pub(crate) fn open_shared(
-        dir: &Path,
-        config: LogConfig,
-        within: &DataDir,
-    ) -> Result<(Log, bool)> {
-        let (shared, taken_over) = open::directory::open_shared(dir, config, within)?;
-        Ok((Log { shared: Arc::new(shared) }, taken_over))
-    }
-
-    /// Removes the checkpoints beside the segments, which were taken over.
-    pub(crate) fn remove_own_checkpoints(&self) -> Result<()> {
-        self.shared.checkpoints.remove_own()
-    }
-
-    /// Applies the options that can be altered while a log is open.
-    pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
-        self.shared.alter(config)
     }
 
     /// Opens a log for reading, while another process may be writing it. It locks and changes
@@ -167,9 +145,9 @@ impl Log {
     /// now, even if new records take the place of the old ones. A [`Reader`] or [`Tail`] that has
     /// returned records which are no longer in the log fails with [`Error::OffsetOutOfRange`]
     /// until you [`seek`](Reader::seek): it does not continue with the records of another history.
-    /// The log recognises a truncation by its last batch, so one that is followed by a compaction
-    /// beyond that batch before you read again is not noticed; the reader then goes on at its
-    /// offset.
+    /// The log recognises a truncation by its last batch, so it does not notice one that is
+    /// followed by a compaction beyond that batch before you read again; the reader then continues
+    /// at its offset.
     ///
     /// A file that the writer deletes keeps its room on disk while this process has it open.
     /// Between calls, the log keeps at most two files open, and each reader the one that it is in.
@@ -188,14 +166,14 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::DirectoryNotFound`] if there is no such directory. Later calls fail with it, too,
-    ///   if the directory is gone: the writer deleted the topic.
+    /// - [`Error::DirectoryNotFound`] if there is no such directory. Later calls fail with it,
+    ///   too, if the directory is gone: the writer deleted the topic.
     /// - [`Error::NotALog`] when there is no segment.
     /// - [`Error::Corrupt`] if valid batches follow damage in the last segment, or the segment
     ///   ends below what was synced, unless `open` would trust the indexes of that part and not
     ///   read it: then the read of the damage fails. With [`OnCorruption::Truncate`] the log ends
     ///   before the damage, and no file is truncated.
-    /// - [`Error::Corrupt`] also if a file behind the end is none of the log's segments, which
+    /// - [`Error::Corrupt`] also if a file after the end is not one of the log's segments, which
     ///   [`open`](Log::open) rejects. With [`OnCorruption::Truncate`] the file is ignored, and
     ///   [`verify`](Log::verify) reports it.
     /// - [`Error::Corrupt`] also if a segment is missing, or shorter than when the log was closed.
@@ -204,8 +182,8 @@ impl Log {
     /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for
     ///   [`open`](Log::open).
     pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
-        let shared = Arc::new(open::read_only::open_read_only(dir.as_ref(), config)?);
-        Ok(Log { shared })
+        let inner = open::read_only::open_read_only(dir.as_ref(), config)?;
+        Ok(Log { inner: Arc::new(inner) })
     }
 
     /// Appends one record and returns its offset.
@@ -221,7 +199,7 @@ impl Log {
     ///   append failed may be there after reopening.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn append(&self, record: impl Into<Record>) -> Result<Offset> {
-        let appended = self.shared.append_record(&record.into())?;
+        let appended = self.inner.append_record(&record.into())?;
         Ok(appended.first)
     }
 
@@ -240,7 +218,7 @@ impl Log {
     /// # Errors
     /// As [`append`](Log::append); the whole batch counts against the limit.
     pub fn append_all(&self, records: impl IntoIterator<Item = Record>) -> Result<Appended> {
-        self.shared.append_records(records)
+        self.inner.append_records(records)
     }
 
     /// Appends the content of a builder as one batch, without allocating. Clear the builder to use
@@ -266,7 +244,7 @@ impl Log {
     /// # Errors
     /// As [`append`](Log::append), and as [`BatchBuilder::finish`].
     pub fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
-        self.shared.append_builder(builder)
+        self.inner.append_builder(builder)
     }
 
     /// Appends a batch that was encoded elsewhere, as a partition's leader does: it validates each
@@ -306,9 +284,9 @@ impl Log {
     /// - [`Error::InvalidBatch`] for a batch that breaks a rule of
     ///   [`validate_for_append`](crate::record::validate_for_append).
     /// - [`Error::Producer`], with nothing stored:
-    ///   - [`OutOfOrder`](crate::ProducerStateError::OutOfOrder): batches before it are missing, or
-    ///     it was stored too long ago to be recognised, or it has a new epoch and does not begin
-    ///     at 0. `expected` is the next valid number.
+    ///   - [`OutOfOrder`](crate::ProducerStateError::OutOfOrder): batches before it are missing,
+    ///     or it was stored too long ago to be recognised, or it has a new epoch and does not
+    ///     begin at 0. `expected` is the next valid number.
     ///   - [`Fenced`](crate::ProducerStateError::Fenced): the log has seen a higher epoch of this
     ///     producer.
     ///   - [`InTransaction`](crate::ProducerStateError::InTransaction): a broker has left a
@@ -319,7 +297,7 @@ impl Log {
     /// After any other error the batch may be there. You can safely resend it, now or after
     /// reopening: the log stores it once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
-        self.shared.append_batch(batch)
+        self.inner.append_batch(batch)
     }
 
     /// Reads whole batches from an offset on, at least one if there is a record from there on.
@@ -348,7 +326,7 @@ impl Log {
     ///   batches before it with a smaller limit or a [`Reader`].
     /// - [`Error::Io`], [`Error::Closed`].
     pub fn read(&self, from: Offset, limits: ReadLimits) -> Result<Fetched> {
-        read::read(&self.shared, from, limits)
+        read::read(&self.inner, from, limits)
     }
 
     /// Returns the record at an offset; `None` if compaction removed it, or a control record is
@@ -369,7 +347,7 @@ impl Log {
     ///   be read.
     /// - [`Error::Io`], [`Error::Closed`].
     pub fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
-        self.shared.get(offset)
+        self.inner.get(offset)
     }
 
     /// Returns a reader from an [`Offset`], a [`Timestamp`] or a [`StartAt`] to the end of the
@@ -379,7 +357,7 @@ impl Log {
     /// - [`Error::OffsetOutOfRange`] below the start and above the end.
     /// - As [`offset_for_time`](Log::offset_for_time), for a time.
     pub fn reader(&self, start: impl Into<StartAt>) -> Result<Reader> {
-        Reader::new(&self.shared, start.into())
+        Reader::new(&self.inner, start.into())
     }
 
     /// Returns a reader that waits at the end of the log for more records.
@@ -387,7 +365,7 @@ impl Log {
     /// # Errors
     /// As [`reader`](Log::reader).
     pub fn tail(&self, start: impl Into<StartAt>) -> Result<Tail> {
-        Tail::new(&self.shared, start.into())
+        Tail::new(&self.inner, start.into())
     }
 
     /// Returns the start, the end and the durable end of the log.
@@ -397,7 +375,7 @@ impl Log {
     /// end.
     #[must_use]
     pub fn offsets(&self) -> Offsets {
-        self.shared.offsets()
+        self.inner.state.offsets()
     }
 
     /// Returns the first offset with this timestamp or a later one, and its timestamp; `None` if
@@ -439,7 +417,7 @@ impl Log {
     /// # Errors
     /// As [`offset_for_time`](Log::offset_for_time).
     pub fn list_offset(&self, spec: impl Into<OffsetSpec>) -> Result<Option<(Offset, Timestamp)>> {
-        self.shared.list_offset(spec.into())
+        self.inner.list_offset(spec.into())
     }
 
     /// Makes everything that was appended before this call durable, and returns the durable end of
@@ -453,8 +431,8 @@ impl Log {
     /// A failed fsync is never retried, because the retry could succeed although the bytes are
     /// lost. [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
-        self.shared.check_writable()?;
-        self.shared.flush_below(self.shared.end())
+        self.inner.state.check_writable()?;
+        self.inner.flush_below(self.inner.state.end())
     }
 
     /// Makes the record at `offset`, and all before it, durable; returns the durable end of the
@@ -463,11 +441,11 @@ impl Log {
     /// # Errors
     /// As [`flush`](Log::flush), and [`Error::OffsetOutOfRange`] at and above the end of the log.
     pub fn flush_through(&self, offset: Offset) -> Result<Offset> {
-        self.shared.check_writable()?;
-        if offset >= self.shared.end() {
-            return Err(self.shared.out_of_range(offset));
+        self.inner.state.check_writable()?;
+        if offset >= self.inner.state.end() {
+            return Err(self.inner.state.out_of_range(offset));
         }
-        self.shared.flush_below(offset.saturating_add(1))
+        self.inner.flush_below(offset.saturating_add(1))
     }
 
     /// Makes everything that was appended before this call durable, as [`flush`](Log::flush) does,
@@ -490,15 +468,16 @@ impl Log {
     /// are already durable.
     #[cfg(feature = "futures")]
     pub fn flush_async(&self) -> FlushFuture {
-        FlushFuture::new(&self.shared, self.shared.end())
+        FlushFuture::new(&self.inner, self.inner.state.end())
     }
 
     /// Closes the active segment and begins the next, unless it is empty.
     ///
     /// # Errors
-    /// [`Error::Io`]: nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::Io`]: nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`],
+    /// [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll(WhenFull::Fail)
+        self.inner.roll(WhenFull::Fail)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.
@@ -524,7 +503,7 @@ impl Log {
     ///   some or none of the records removed, and no hole.
     /// - [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn truncate_to(&self, end: Offset) -> Result<()> {
-        self.shared.truncate_to(end)
+        self.inner.truncate_to(end)
     }
 
     /// Removes all records below `start`, durably, and returns the new start of the log: `start`,
@@ -558,7 +537,7 @@ impl Log {
     ///   fsync of the records to be deleted fails, the log is poisoned.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn delete_before(&self, start: Offset) -> Result<Offset> {
-        self.shared.delete_before(start)
+        self.inner.delete_before(start)
     }
 
     /// Deletes the segments at the start of the log that
@@ -590,9 +569,10 @@ impl Log {
     ///
     /// # Errors
     /// As [`delete_before`](Log::delete_before). A damaged segment is no error here: it is
-    /// reported as [`Event::CorruptionFound`](crate::Event::CorruptionFound), and is not deleted for its age.
+    /// reported as [`Event::CorruptionFound`](crate::Event::CorruptionFound), and is not deleted
+    /// for its age.
     pub fn maintain(&self) -> Result<MaintenanceReport> {
-        self.shared.maintain(&mut |_| true)
+        self.inner.maintain(&mut |_| true)
     }
 
     /// Compacts everything that can be compacted, however little of it is dirty, including parts
@@ -637,7 +617,7 @@ impl Log {
     ///   finishes the replacement.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn compact(&self) -> Result<CompactionReport> {
-        self.shared.compact_all()
+        self.inner.compact_all()
     }
 
     /// Pauses all maintenance of this log while the guard lives: [`maintain`](Log::maintain) and
@@ -645,11 +625,7 @@ impl Log {
     ///
     /// Returns when a pass that is running has ended, which takes a moment. Pauses nest.
     pub fn pause_maintenance(&self) -> MaintenancePause {
-        MaintenancePause::new(Arc::clone(&self.shared))
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+        MaintenancePause::new(Arc::clone(&self.inner))
     }
 
     /// Reads the whole log, and lists all damage in batches, records and index files.
@@ -675,9 +651,9 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Closed`]. CorruptionKind is not an error here.
+    /// [`Error::Io`], [`Error::Closed`]. Damage is not an error here.
     pub fn verify(&self) -> Result<Vec<Corruption>> {
-        self.shared.verify()
+        self.inner.verify()
     }
 
     /// Returns the segments, sizes and offsets of the log.
@@ -697,13 +673,13 @@ impl Log {
     /// # Errors
     /// [`Error::Io`] and [`Error::Corrupt`], because a segment's times come from its index.
     pub fn stats(&self) -> Result<LogStats> {
-        self.shared.stats()
+        self.inner.stats()
     }
 
     /// Returns what opening this log found and did.
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
-        &self.shared.recovery
+        &self.inner.recovery
     }
 
     /// Returns the idempotent and transactional producers that the log knows, by id: their last
@@ -729,9 +705,9 @@ impl Log {
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Closed`].
     pub fn producers(&self) -> Result<Vec<ProducerState>> {
-        self.shared.check_readable()?;
-        let writer = self.shared.writer.lock();
-        Ok(writer.as_ref().ok_or_else(|| self.shared.read_only())?.tracked.states())
+        self.inner.state.check_readable()?;
+        let writer = self.inner.appends.writer.lock();
+        Ok(writer.as_ref().ok_or_else(|| self.inner.state.read_only())?.tracked.states())
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
@@ -750,13 +726,19 @@ impl Log {
     /// - [`Error::Io`], [`Error::Poisoned`]: the log is closed all the same, and the next opening
     ///   recovers it as after a crash.
     pub fn close(self) -> Result<()> {
-        self.shared.close()
+        self.inner.close()
     }
+}
 
-    /// [Closes](Log::close) one log of a store; the store makes the checkpoints of all its logs
-    /// durable afterwards.
-    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
-        self.shared.close_with_others(reason)
+impl Maintainer {
+    /// Adds a log. The first round with it begins at once.
+    ///
+    /// # Errors
+    /// - [`Error::ReadOnly`], [`Error::Closed`].
+    /// - [`Error::Io`] if a thread cannot be started.
+    pub fn add(&self, log: &Log) -> Result<()> {
+        log.inner.state.check_writable()?;
+        self.add_maintained(log.inner.clone(), &log.inner.dir.path)
     }
 }
 

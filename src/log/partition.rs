@@ -1,27 +1,120 @@
-//! Waiting for many logs at once: each wakes the same task.
+//! A log as one of many: what a store, its groups and its clients ask of a partition.
 
+use crate::error::{CloseReason, Error, Result};
 use crate::log::Log;
+use crate::log::config::LogConfig;
+use crate::log::dynamic_config::DynamicConfig;
+use crate::log::open::directory::{self, DataDir};
+use crate::log::read::reader::Reader;
+use crate::types::{Offset, ProducerId};
+use std::path::Path;
+use std::sync::Arc;
 use std::task::Waker;
 
 impl Log {
-    /// An identity for a task that waits for this log and others.
+    /// Opens a log of a data directory whose lock is held, and which keeps the checkpoints of all
+    /// its logs. Also returns whether it took over checkpoints from beside its segments, to be
+    /// [removed](Log::remove_own_checkpoints) once that is durable.
+    pub(crate) fn open_shared(
+        dir: &Path,
+        config: LogConfig,
+        within: &DataDir,
+    ) -> Result<(Log, bool)> {
+        let (inner, taken_over) = directory::open_shared(dir, config, within)?;
+        Ok((Log { inner: Arc::new(inner) }, taken_over))
+    }
+
+    /// Removes the checkpoints beside the segments, which were taken over.
+    pub(crate) fn remove_own_checkpoints(&self) -> Result<()> {
+        self.inner.flushes.checkpoints.remove_own()
+    }
+
+    /// Applies the options that can be altered while a log is open.
+    pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
+        self.inner.alter(config)
+    }
+
+    /// Returns the options that can be altered while a log is open, as they are now.
+    pub(crate) fn dynamic_config(&self) -> &DynamicConfig {
+        &self.inner.dynamic
+    }
+
+    /// [Closes](Log::close) one log of a store; the store makes the checkpoints of all its logs
+    /// durable afterwards.
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.inner.close_with_others(reason)
+    }
+
+    /// Returns whether the log is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.state.is_closed()
+    }
+
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        self.inner.state.close_reason()
+    }
+
+    /// Returns the error of a call on a closed log.
+    pub(crate) fn closed_error(&self) -> Error {
+        self.inner.state.closed()
+    }
+
+    /// Returns whether the log accepts appends: it is neither closed nor poisoned.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.inner.state.check_writable().is_ok()
+    }
+
+    /// Returns whether two handles are of the same open log.
+    pub(crate) fn is_same_log(&self, other: &Log) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Returns whether two logs are the same partition of the same topic, opened at different
+    /// times.
+    pub(crate) fn is_same_partition(&self, other: &Log) -> bool {
+        self.inner.state.is_same_partition(&other.inner.state)
+    }
+
+    /// Returns the id of the topic whose partition the log is, if a store opened it.
+    pub(crate) fn topic_id(&self) -> Option<[u8; 16]> {
+        self.inner.state.topic_id()
+    }
+
+    /// Returns the durable end as it is stored, which a truncation of the log can leave above its
+    /// end for a moment.
+    pub(crate) fn durable_end(&self) -> Offset {
+        self.inner.state.durable()
+    }
+
+    /// Returns the error of an offset that is not between these ends.
+    pub(crate) fn out_of_range(&self, requested: Offset, start: Offset, end: Offset) -> Error {
+        self.inner.state.outside(requested, start, end)
+    }
+
+    /// Returns a reader at an offset that need not be in the log: if it is not, the first read
+    /// fails.
+    pub(crate) fn reader_at(&self, offset: Offset) -> Reader {
+        Reader::at(&self.inner, offset)
+    }
+
+    /// Forgets a closed producer, whose id is never given out again.
+    pub(crate) fn forget_producer(&self, producer_id: ProducerId) {
+        self.inner.appends.forget_producer(producer_id);
+    }
+
+    /// Returns an identity for a task that waits for this log and others.
     pub(crate) fn waker_id(&self) -> u64 {
-        self.shared.signal.new_id()
+        self.inner.state.waiters.new_id()
     }
 
     /// Wakes the task once, when the end moves or the log is closed. The caller looks at the log
     /// again after this.
     pub(crate) fn wake_on_change(&self, id: u64, waker: &Waker) {
-        self.shared.signal.register(id, waker);
-    }
-
-    /// Returns whether the log is closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.is_closed()
+        self.inner.state.waiters.register(id, waker);
     }
 
     /// Forgets the task.
     pub(crate) fn forget_waker(&self, id: u64) {
-        self.shared.signal.unregister(id);
+        self.inner.state.waiters.unregister(id);
     }
 }

@@ -32,7 +32,7 @@ pub struct Recovery {
     /// The file that was truncated, and its new length; 0 if it was removed.
     pub truncated_at: Option<(PathBuf, u64)>,
     /// The damage that was moved out of the log. Empty unless it was opened with
-    /// [`OnCorruption::Quarantine`].
+    /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
     pub quarantined: Vec<Quarantined>,
     /// The files of interrupted changes that were removed.
     pub stale_files_removed: usize,

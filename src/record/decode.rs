@@ -1,48 +1,49 @@
-//! Expanding compressed records, for borrowing and for keeping.
+//! Decoding the records of a batch, borrowed or owned.
 
-use super::batch::BatchRef;
+use super::batch::{BatchRef, RecordBatch};
 use super::compress::Decompressor;
 use super::compress::expanded::Expanded;
 use super::header::BatchHeader;
-use super::iter::{Progress, Records};
-use super::stored::StoredRecord;
+use super::records::{Progress, Records};
+use super::stored::{StoredRecord, share};
 use crate::error::InvalidBatch;
-use crate::types::Codec;
+use crate::types::{Codec, Offset};
 use bytes::Bytes;
 use std::fmt;
 use std::iter::FusedIterator;
 
-/// The default limit for the expanded size of a batch: 128 MiB.
+/// The default limit for the decompressed size of a batch: 128 MiB.
 ///
-/// It is a limit, not a reservation: memory is taken as the data turns out to
-/// need it, so that 1 KiB of hostile data never takes more than 44 MiB.
+/// It is a limit, not a reservation: memory grows with the data, so 1 KiB of hostile data never
+/// takes more than 44 MiB.
 pub const DEFAULT_MAX_EXPANDED_BYTES: usize = 128 << 20;
 
-/// Room for expanded records, and the state of the decoders, used for one batch after the other.
+/// Memory for decompressed records, and the state of the decoders. It is reused from batch to
+/// batch.
 ///
-/// A reader keeps one; batches that are not compressed do not touch it. What an unusually
-/// large batch has taken, beyond 4 MiB, is given back when smaller ones follow.
+/// A reader keeps one. Batches that are not compressed do not use it. Memory beyond 4 MiB, for an
+/// unusually large batch, is released when smaller batches follow.
 pub struct DecodeBuffer {
     decompressor: Decompressor,
     expanded: Expanded,
 }
 
 impl DecodeBuffer {
-    /// Creates a buffer that lets no batch expand to more than `limit_bytes`. It allocates nothing
+    /// Creates a buffer for batches of at most `limit_bytes` when decompressed. It allocates nothing
     /// yet.
     #[must_use]
     pub fn new(limit_bytes: usize) -> DecodeBuffer {
         DecodeBuffer { decompressor: Decompressor::default(), expanded: Expanded::new(limit_bytes) }
     }
 
-    /// Returns its limit in bytes.
+    /// Returns the limit in bytes.
     #[must_use]
     pub fn limit_bytes(&self) -> usize {
         self.expanded.limit()
     }
 
-    /// Expands `section`, which belongs to a batch with this header.
-    pub(crate) fn expand<'b>(
+    /// Decompresses the records section of a batch.
+    pub(crate) fn decompress<'b>(
         &'b mut self,
         codec: Codec,
         section: &[u8],
@@ -54,7 +55,7 @@ impl DecodeBuffer {
 }
 
 impl Default for DecodeBuffer {
-    /// A buffer with the limit [`DEFAULT_MAX_EXPANDED_BYTES`].
+    /// Creates a buffer with the limit [`DEFAULT_MAX_EXPANDED_BYTES`].
     fn default() -> DecodeBuffer {
         DecodeBuffer::new(DEFAULT_MAX_EXPANDED_BYTES)
     }
@@ -68,9 +69,57 @@ impl fmt::Debug for DecodeBuffer {
     }
 }
 
-/// The expanded records of a batch, owned: go through them as often as needed.
+impl<'a> BatchRef<'a> {
+    /// Returns an iterator over the records. Those of a compressed batch are first decompressed into
+    /// `scratch`.
+    ///
+    /// The checksum is not verified here.
+    ///
+    /// # Errors
+    ///
+    /// - `RecordCount` if the header counts more records than the bytes can hold.
+    /// - `CodecUnavailable` if the codec's cargo feature is off.
+    /// - `Compression` if the records cannot be decompressed.
+    /// - `DecompressedTooLarge` if they exceed the limit of `scratch`.
+    #[inline]
+    pub fn records<'b>(&self, scratch: &'b mut DecodeBuffer) -> Result<Records<'b>, InvalidBatch>
+    where
+        'a: 'b,
+    {
+        let section = match self.header().codec() {
+            Codec::None => self.section(),
+            // A batch that compaction left without records has no compressed section.
+            _ if self.section().is_empty() => self.section(),
+            codec => scratch.decompress(codec, self.section())?,
+        };
+        Records::new(self.header(), section)
+    }
+}
+
+impl RecordBatch {
+    /// Returns the records, decompressed if necessary, up to the limit
+    /// [`DEFAULT_MAX_EXPANDED_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// As [`BatchRef::records`].
+    pub fn records(&self) -> Result<DecodedBatch, InvalidBatch> {
+        self.records_with(&mut DecodeBuffer::default())
+    }
+
+    /// Returns the records, decompressed in `scratch` if necessary: faster for many batches.
+    ///
+    /// # Errors
+    ///
+    /// As [`BatchRef::records`].
+    pub fn records_with(&self, scratch: &mut DecodeBuffer) -> Result<DecodedBatch, InvalidBatch> {
+        DecodedBatch::new(self.as_bytes(), self.as_batch_ref(), scratch)
+    }
+}
+
+/// The decompressed records of a batch, owned. You can iterate over them any number of times.
 ///
-/// Those of a batch that was not compressed share its bytes.
+/// The records of a batch that was not compressed share its bytes.
 #[derive(Debug, Clone)]
 pub struct DecodedBatch {
     header: BatchHeader,
@@ -78,7 +127,7 @@ pub struct DecodedBatch {
 }
 
 impl DecodedBatch {
-    /// Shares the records of `batch`, which lies in `bytes`, or expands them by way of `scratch`.
+    /// Shares the records of `batch`, which lies in `bytes`, or decompresses them in `scratch`.
     pub(crate) fn new(
         bytes: &Bytes,
         batch: BatchRef<'_>,
@@ -88,8 +137,8 @@ impl DecodedBatch {
         let section = if header.codec() == Codec::None || batch.section().is_empty() {
             share(bytes, batch.section())
         } else {
-            // The scratch has room to spare; the copy has none, as it may live long.
-            Bytes::copy_from_slice(scratch.expand(header.codec(), batch.section())?)
+            // The scratch has spare capacity. The copy has none, because it may live long.
+            Bytes::copy_from_slice(scratch.decompress(header.codec(), batch.section())?)
         };
         Records::new(&header, &section)?;
         Ok(DecodedBatch { header, section })
@@ -101,13 +150,13 @@ impl DecodedBatch {
         &self.header
     }
 
-    /// Goes through the records without copying them.
+    /// Iterates over the records without copying them.
     #[must_use]
     pub fn iter(&self) -> Records<'_> {
         Records::resume(&self.section, Progress::new(&self.header))
     }
 
-    /// Goes through the records as values that outlive the batch and share its memory.
+    /// Iterates over the records as values that outlive the batch and share its memory.
     #[must_use]
     pub fn stored(&self) -> StoredRecords {
         self.clone().into_iter()
@@ -132,7 +181,7 @@ impl IntoIterator for DecodedBatch {
     }
 }
 
-/// Goes through the records of a [`DecodedBatch`] as [`StoredRecord`]s. The first problem is the
+/// An iterator over the records of a [`DecodedBatch`] as [`StoredRecord`]s. The first problem is the
 /// last item.
 #[derive(Debug, Clone)]
 pub struct StoredRecords {
@@ -142,13 +191,13 @@ pub struct StoredRecords {
 }
 
 impl StoredRecords {
-    /// Goes on to the first record with this offset or a later one, as [`Records::skip_to_offset`]
+    /// Skips to the first record with this offset or a later one, as [`Records::skip_to_offset`]
     /// does.
     ///
     /// # Errors
     ///
-    /// As there.
-    pub fn skip_to_offset(&mut self, offset: crate::types::Offset) -> Result<(), InvalidBatch> {
+    /// As [`Records::skip_to_offset`].
+    pub fn skip_to_offset(&mut self, offset: Offset) -> Result<(), InvalidBatch> {
         let mut records =
             Records::resume(self.section.get(self.at..).unwrap_or_default(), self.progress);
         let skipped = records.skip_to_offset(offset);
@@ -176,13 +225,3 @@ impl Iterator for StoredRecords {
 }
 
 impl FusedIterator for StoredRecords {}
-
-/// The part of `bytes` that `part` is, sharing its memory; a copy if it lies elsewhere.
-pub(crate) fn share(bytes: &Bytes, part: &[u8]) -> Bytes {
-    let start = (part.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize);
-    let range = start.and_then(|start| Some(start..start.checked_add(part.len())?));
-    match range {
-        Some(range) if range.end <= bytes.len() => bytes.slice(range),
-        _ => Bytes::copy_from_slice(part),
-    }
-}

@@ -1,7 +1,7 @@
 //! A record to be appended.
 
-use super::iter::{HeaderRef, RecordRef};
 use super::name::HeaderName;
+use super::record_ref::{HeaderRef, RecordRef};
 use crate::types::Timestamp;
 use bytes::Bytes;
 

@@ -1,31 +1,30 @@
-//! A record as it is read back.
+//! A record as a reader returns it.
 
-use super::decode::share;
-use super::iter::RecordRef;
 use super::record::{Header, Record};
+use super::record_ref::RecordRef;
 use crate::types::{Offset, Timestamp};
 use bytes::Bytes;
 
-/// A record read from a log, with its offset; clones share its bytes.
+/// A record read from a log, with its offset. Clones share its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredRecord {
     /// Its offset in the log.
     pub offset: Offset,
-    /// Its time: the producer's, or the log's in a batch with append time.
+    /// Its timestamp: the producer's, or the log's in a batch with append time.
     pub timestamp: Timestamp,
-    /// Its key; none is not the same as empty.
+    /// Its key. `None` differs from an empty key.
     pub key: Option<Bytes>,
-    /// Its value; none is a tombstone, which is not the same as empty.
+    /// Its value. `None` is a tombstone, which differs from an empty value.
     pub value: Option<Bytes>,
     /// Its headers, in order.
     pub headers: Vec<Header>,
 }
 
 impl StoredRecord {
-    /// Returns the record with its slices shared where they lie inside `bytes`, and copied where
-    /// they do not.
+    /// Returns the record with key, value and headers shared if they lie inside `bytes`, and copied
+    /// otherwise.
     ///
-    /// Sharing keeps all of `bytes` in memory for as long as the record lives.
+    /// Sharing keeps all of `bytes` in memory as long as the record lives.
     #[must_use]
     pub fn from_record_ref(bytes: &Bytes, record: RecordRef<'_>) -> StoredRecord {
         let headers = if record.headers.is_empty() {
@@ -65,7 +64,7 @@ impl StoredRecord {
         self.headers.iter().rev().find(|header| header.name.as_bytes() == name)
     }
 
-    /// Returns whether the record has no value: in a compacted log, it deletes its key.
+    /// Returns whether the record has no value. In a compacted log, such a record deletes its key.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.value.is_none()
@@ -85,7 +84,7 @@ impl From<RecordRef<'_>> for StoredRecord {
     }
 }
 
-/// The record to append it elsewhere: it keeps its timestamp and loses its offset.
+/// Returns the record for appending it to another log: it keeps its timestamp and loses its offset.
 impl From<StoredRecord> for Record {
     fn from(record: StoredRecord) -> Record {
         Record {
@@ -94,5 +93,15 @@ impl From<StoredRecord> for Record {
             headers: record.headers,
             timestamp: Some(record.timestamp),
         }
+    }
+}
+
+/// Returns `part` as a slice of `bytes` that shares its memory, or as a copy if it lies elsewhere.
+pub(crate) fn share(bytes: &Bytes, part: &[u8]) -> Bytes {
+    let start = (part.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize);
+    let range = start.and_then(|start| Some(start..start.checked_add(part.len())?));
+    match range {
+        Some(range) if range.end <= bytes.len() => bytes.slice(range),
+        _ => Bytes::copy_from_slice(part),
     }
 }

@@ -6,7 +6,8 @@
 use super::batch::BatchRef;
 use super::decode::DecodeBuffer;
 use super::header::BatchHeader;
-use super::iter::{RecordRef, Records};
+use super::record_ref::RecordRef;
+use super::records::Records;
 use crate::error::{Error, InvalidBatch, InvalidRecord, Unsupported};
 use crate::types::{Timestamp, TimestampType};
 

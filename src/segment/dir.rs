@@ -1,21 +1,15 @@
 //! The directory of a log, as its segments use it: a [`Dir`] with a bounded number of open files.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
-use crate::fs::{Dir, File, FileView, OPEN, OpenMode, Reserve, WhenFull};
-use crate::segment::index::Indexes;
+use crate::error::{Error, Result};
+use crate::fs::{Dir, File, OPEN, OpenMode, Reserve, WhenFull};
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::Offset;
 use std::collections::VecDeque;
-use std::io;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// The problem of an index file that does not exist.
-pub(crate) const MISSING: &str = "it is missing";
 
 /// The number of log files of one log that stay open without a reader.
 const OPEN_FILES: usize = 16;
@@ -156,71 +150,5 @@ impl SegmentDir {
     /// next opening of the log tries again.
     pub(crate) fn discard(&self, file: SegmentFile) {
         self.discard_path(&self.path_of(file));
-    }
-}
-
-impl SegmentDir {
-    /// Returns the content of an index file of at most `most` bytes, or the problem with it.
-    ///
-    /// The file is mapped only if this process holds the lock of the directory: then no other
-    /// process truncates it.
-    pub(crate) fn index_view(
-        &self,
-        file: SegmentFile,
-        map_from: u64,
-        most: u64,
-    ) -> Result<Result<FileView, &'static str>> {
-        let path = self.path_of(file);
-        let opened = match self.fs.open(&path, OpenMode::ReadOnly) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(MISSING)),
-            Err(error) => return Err(Error::io("open", &path, error)),
-        };
-        let view = || -> io::Result<Result<FileView, &'static str>> {
-            let len = opened.len()?;
-            if len > most {
-                return Ok(Err("it has more entries than its log has batches"));
-            }
-            if self.writable && len >= map_from {
-                return opened.view(len).map(Ok);
-            }
-            let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-            opened.read_exact_at(&mut bytes, 0)?;
-            Ok(Ok(FileView::from_vec(bytes)))
-        };
-        view().map_err(|e| Error::io("read", &path, e))
-    }
-
-    /// Replaces both index files, in one step each. A reader of the old files keeps them.
-    pub(crate) fn replace_indexes(&self, base: Offset, indexes: &Indexes) -> Result<()> {
-        let path_of = |kind| self.path_of(SegmentFile::live(base, kind));
-        // Recovery rebuilds times beyond the last offset entry, but not times that are missing
-        // below it: so the times come first.
-        self.replace_if_owned(&path_of(Kind::TimeIndex), &indexes.times.bytes_from(0))?;
-        self.replace_if_owned(&path_of(Kind::OffsetIndex), &indexes.offsets.bytes_from(0))
-    }
-
-    /// Replaces both index files, or removes them if there is no room: then the indexes are rebuilt
-    /// from the log whenever they are needed. Returns whether the files exist.
-    pub(crate) fn store_indexes(&self, base: Offset, indexes: &Indexes) -> Result<bool> {
-        let is_full = |error: &Error| error.kind() == ErrorKind::StorageFull;
-        match self.replace_indexes(base, indexes) {
-            Err(error) if is_full(&error) => {}
-            replaced => return replaced.map(|()| true),
-        }
-        // The existing files describe another state of the log. Removing them may make the room
-        // that was missing.
-        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
-            self.remove_if_exists(&self.path_of(SegmentFile::live(base, kind)))?;
-        }
-        self.sync()?;
-        match self.replace_indexes(base, indexes) {
-            Err(error) if is_full(&error) => {
-                let path = self.path_of(SegmentFile::live(base, Kind::OffsetIndex));
-                self.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
-                Ok(false)
-            }
-            replaced => replaced.map(|()| true),
-        }
     }
 }

@@ -1,11 +1,11 @@
-//! The offset index: from an offset to a place in the log near it.
+//! The offset index: from an offset to a position in the log near it.
 //!
-//! An entry is 8 bytes, big-endian: the offset relative to the segment's base
-//! (4), and a byte position in the log (4). It says that the append which began
-//! at that position ended with that offset.
+//! An entry is 8 bytes, big-endian: the offset relative to the segment's base (4), and a byte
+//! position in the log (4). It says that the append which began at that position ended with that
+//! offset.
 
 use crate::fs::FileView;
-use crate::segment::index::Entries;
+use crate::segment::index_entries::IndexEntries;
 use crate::types::Offset;
 
 /// The size of an entry.
@@ -15,22 +15,22 @@ pub(crate) const ENTRY_BYTES: usize = 8;
 pub(crate) struct OffsetEntry {
     /// The last offset of an append.
     pub(crate) offset: Offset,
-    /// Where that append began.
+    /// The position at which that append began.
     pub(crate) position: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct OffsetIndex {
     base: Offset,
-    entries: Entries<1, ENTRY_BYTES>,
+    entries: IndexEntries<1, ENTRY_BYTES>,
 }
 
 impl OffsetIndex {
     pub(crate) fn empty(base: Offset) -> OffsetIndex {
-        OffsetIndex { base, entries: Entries::new(FileView::from_vec(Vec::new())) }
+        OffsetIndex { base, entries: IndexEntries::new(FileView::from_vec(Vec::new())) }
     }
 
-    /// The index in a file, unless it cannot be one of a log of `log_bytes`.
+    /// Opens the index in a file. Returns the problem if no log of `log_bytes` has such an index.
     pub(crate) fn open(
         base: Offset,
         file: FileView,
@@ -39,7 +39,7 @@ impl OffsetIndex {
         if !file.len().is_multiple_of(ENTRY_BYTES) {
             return Err("its length is not a multiple of 8");
         }
-        let index = OffsetIndex { base, entries: Entries::new(file) };
+        let index = OffsetIndex { base, entries: IndexEntries::new(file) };
         let mut before: Option<OffsetEntry> = None;
         for entry in index.iter() {
             if before.is_some_and(|b| entry.offset <= b.offset || entry.position <= b.position) {
@@ -65,8 +65,9 @@ impl OffsetIndex {
         self.entries.len()
     }
 
-    pub(crate) fn doubt(&mut self) {
-        self.entries.doubt();
+    /// Marks all entries as unverified, because they were copied from a file.
+    pub(crate) fn mark_unverified(&mut self) {
+        self.entries.mark_unverified();
     }
 
     pub(crate) fn is_checked(&self, index: usize) -> bool {
@@ -85,12 +86,12 @@ impl OffsetIndex {
         (0..self.len()).map_while(|index| self.get(index))
     }
 
-    /// The number of the first entry at or above an offset; the one before it is below.
+    /// Returns the number of the first entry at or above an offset. The previous entry is below it.
     pub(crate) fn ceiling(&self, offset: Offset) -> usize {
         self.entries.partition_point(|entry| self.decode(entry).offset < offset)
     }
 
-    /// Adds an entry, unless it cannot be expressed or is not above the last.
+    /// Adds an entry, unless it does not fit the format or is not above the last entry.
     pub(crate) fn push(&self, offset: Offset, position: u64) {
         let relative =
             offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_eight_bytes_relative_to_the_base() {
+    fn entry_is_eight_bytes_relative_to_base() {
         let index = OffsetIndex::empty(1000);
         index.push(1005, 4096);
         assert_eq!(index.bytes_from(0), [0, 0, 0, 5, 0, 0, 0x10, 0]);
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_the_file_and_added_ones_are_one_list() {
+    fn file_and_added_entries_form_one_list() {
         let file = OffsetIndex::empty(10);
         file.push(12, 100);
         file.push(15, 200);
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_index_is_refused() {
+    fn open_rejects_impossible_index() {
         let open =
             |bytes: &[u8]| OffsetIndex::open(0, FileView::from_vec(bytes.to_vec()), 100).err();
         assert_eq!(open(&[]), None);
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_that_do_not_fit_or_do_not_rise_are_left_out() {
+    fn push_ignores_offset_that_does_not_fit_or_rise() {
         let index = OffsetIndex::empty(5);
         index.push(4, 0);
         index.push(5 + (1 << 31), 0);

@@ -1,21 +1,21 @@
-//! Batches without a record, for offsets that have none.
+//! Batches without records, for offsets that have none.
 //!
-//! Offsets that are left out at the end of a segment look the same whether compaction removed
-//! their records or a crash took them. So whatever leaves some out there on purpose covers them
-//! with an empty batch, as Kafka's own cleaner does at the end of what it cleaned, and brokers and
-//! clients pass over it.
+//! Offsets that are missing at the end of a segment look the same whether compaction removed their
+//! records or a crash lost them. So an operation that leaves offsets out there covers them with an
+//! empty batch, as Kafka's cleaner does at the end of the part it cleaned. Brokers and clients skip
+//! such a batch.
 
 use crate::error::Result;
 use crate::record::{BatchBuilder, BatchHeader};
 use crate::types::{LeaderEpoch, Offset};
 use std::ops::Range;
 
-/// How many offsets a segment can span: index entries hold their distance from its base in 31
-/// bits.
+/// The maximum number of offsets that a segment spans: an index entry holds the distance from the
+/// base in 31 bits.
 pub(crate) const SPAN: u64 = 1 << 31;
 
-/// An empty batch that covers these offsets. `None` where there are none, or too many for one
-/// batch.
+/// Returns an empty batch that covers these offsets; `None` if there are no offsets, or too many
+/// for one batch.
 pub(crate) fn placeholder(
     offsets: Range<Offset>,
     leader_epoch: LeaderEpoch,

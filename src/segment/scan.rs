@@ -1,9 +1,9 @@
-//! Reading a log file from some position on, batch by batch, through one buffer.
+//! Reading a log file from a position on, batch by batch, through one buffer.
 //!
-//! Recovery, verification, rebuilding an index and reading all see a file this
-//! way: every batch checked against its checksum, memory bounded by the buffer
-//! and the largest batch, nothing allocated on the word of a length field that
-//! the file is too short for.
+//! [`BatchStream::advance`] is the one place that decides what a valid next batch is: recovery,
+//! verification, compaction, rebuilding an index and reading all use it. It verifies the checksum
+//! of every batch. Memory is bounded by the buffer and the largest batch, and a length field that
+//! the file is too short for allocates nothing.
 
 use crate::error::{CorruptionKind, InvalidBatch};
 use crate::fs::File;
@@ -12,19 +12,19 @@ use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
 
-/// How much is read at a time once a scan is under way.
+/// The bytes that are read at a time once a scan is under way.
 pub(crate) const BUFFER_BYTES: usize = 1 << 20;
 /// Reads begin on a multiple of this, so that the kernel copies whole pages.
 const PAGE_BYTES: u64 = 4096;
 
-/// The bytes at the next position of a stream.
+/// The result of a step of a stream.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// A whole, valid batch: [`BatchStream::batch`] is it.
+    /// A whole, valid batch: [`BatchStream::batch`] returns it.
     Batch(BatchHeader),
-    /// The end: no byte is left.
+    /// No byte is left.
     End,
-    /// Bytes that are not a batch, or not one that belongs here. The stream stays before them.
+    /// The bytes are not a batch, or not one that belongs here. The stream stays before them.
     Damaged(CorruptionKind),
 }
 
@@ -35,19 +35,19 @@ pub(crate) struct BatchStream {
     /// The buffer holds the bytes of the file from `buffer_at` on, up to `filled`.
     buffer_at: u64,
     filled: usize,
-    /// The position, in the file, of what the next step looks at.
+    /// The position in the file of the current batch or, without one, of the next step.
     position: u64,
-    /// The offset that the batch there must not begin below: where the one before it ended.
+    /// The offset that the next batch must not begin below: the end of the previous one.
     lowest: Offset,
-    /// How much is read at a time.
+    /// The bytes to read at a time.
     read_ahead: usize,
-    /// Counts how often the file was read.
+    /// The number of reads of the file.
     fills: u64,
     current: Option<BatchHeader>,
 }
 
 impl BatchStream {
-    /// A stream from a position where a batch begins, at `lowest` or above.
+    /// Creates a stream from a position where a batch begins, at `lowest` or above.
     pub(crate) fn new(file: Arc<dyn File>, position: u64, lowest: Offset) -> BatchStream {
         BatchStream {
             file,
@@ -69,12 +69,12 @@ impl BatchStream {
         self
     }
 
-    /// Gives the memory back.
+    /// Returns the memory, for another stream.
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
 
-    /// Goes to another place, keeping the memory.
+    /// Moves to another file or position, keeping the memory.
     pub(crate) fn seek(&mut self, file: Arc<dyn File>, position: u64, lowest: Offset) {
         self.file = file;
         self.buffer_at = position;
@@ -84,31 +84,31 @@ impl BatchStream {
         self.current = None;
     }
 
-    /// Goes forward to a place in the same file where a batch begins, at `lowest` or above,
-    /// without reading what lies between.
+    /// Moves forward to a position in the same file where a batch begins, at `lowest` or above,
+    /// without reading the bytes between.
     pub(crate) fn skip_to(&mut self, position: u64, lowest: Offset) {
         self.current = None;
         self.position = position;
         self.lowest = lowest;
     }
 
-    /// Where the next step looks.
+    /// Returns the position of the next step.
     pub(crate) fn next_position(&self) -> u64 {
         let current = self.current.map_or(0, |header| header.size_bytes() as u64);
         self.position.saturating_add(current)
     }
 
-    /// The offset that the next batch must not begin below.
+    /// Returns the offset that the next batch must not begin below.
     pub(crate) fn lowest(&self) -> Offset {
         self.lowest
     }
 
-    /// Where the current batch begins, or, when there is none, where the next step looks.
+    /// Returns the position of the current batch or, without one, of the next step.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// The batch the last step found.
+    /// Returns the batch that the last step found.
     pub(crate) fn batch(&self) -> Option<BatchRef<'_>> {
         let header = self.current?;
         let from = self.within()?;
@@ -120,24 +120,24 @@ impl BatchStream {
         usize::try_from(self.position.checked_sub(self.buffer_at)?).ok()
     }
 
-    /// How often the file was read: if the number is the same as before, all since came from
+    /// Returns the number of reads of the file. If it has not changed, all batches since came from
     /// memory.
     pub(crate) fn fills(&self) -> u64 {
         self.fills
     }
 
-    /// Steps over the current batch without looking at what follows.
+    /// Steps over the current batch without looking at the next.
     pub(crate) fn skip_current(&mut self) {
         if let Some(header) = self.current.take() {
             self.position = self.position.saturating_add(header.size_bytes() as u64);
         }
     }
 
-    /// Steps to the next batch below `end`, a position the file is known to reach.
+    /// Steps to the next batch below `end`, a position that the file is known to reach.
     ///
-    /// Its offsets must lie after those of the batch before it, and below `limit` and those of
-    /// the batch behind it. The base offset stands outside of the checksum, so nothing else
-    /// would notice a flipped bit there.
+    /// The offsets of a batch must lie above those of the previous batch, below those of the next
+    /// batch, and below `limit`. The checksum does not cover the base offset, so nothing else would
+    /// detect a flipped bit there.
     pub(crate) fn advance(&mut self, end: u64, limit: Offset) -> io::Result<Step> {
         self.skip_current();
         let available = end.saturating_sub(self.position);
@@ -178,15 +178,15 @@ impl BatchStream {
         if let Err(damage) = check_offsets(header, self.lowest, limit) {
             return Ok(Err(damage));
         }
-        // Offsets are left out before this batch. That is what compaction leaves, and what a
-        // flipped bit looks like: the batch behind it tells. Reserved room, which reads as zeros,
-        // says nothing.
+        // Offsets are missing before this batch. Compaction leaves such gaps, and a flipped bit
+        // looks the same: the next batch decides. Reserved room reads as zeros and decides nothing.
         let size = header.size_bytes();
-        let behind = size.saturating_add(8);
-        if self.position.saturating_add(behind as u64) > end {
+        let with_next_base = size.saturating_add(8);
+        if self.position.saturating_add(with_next_base as u64) > end {
             return Ok(Ok(()));
         }
-        let base = self.bytes(behind, end)?.get(size..).and_then(|base| base.try_into().ok());
+        let base =
+            self.bytes(with_next_base, end)?.get(size..).and_then(|base| base.try_into().ok());
         let base = base.map_or(Offset::MAX, |base| i64::from_be_bytes(base).cast_unsigned());
         Ok(if base != 0 && base <= header.last_offset() {
             Err(CorruptionKind::OffsetsOverlapNext { limit: base, found: header.last_offset() })
@@ -195,7 +195,7 @@ impl BatchStream {
         })
     }
 
-    /// The next `wanted` bytes, which lie below `end`, reading on as needed.
+    /// Returns the next `wanted` bytes, which lie below `end`, reading more as needed.
     fn bytes(&mut self, wanted: usize, end: u64) -> io::Result<&[u8]> {
         let mut from = self.within().unwrap_or(self.filled);
         if self.filled.saturating_sub(from) < wanted {
@@ -206,8 +206,8 @@ impl BatchStream {
         bytes.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Moves what is left to the front and reads on until `wanted` bytes are there, and as many
-    /// more as fit.
+    /// Moves the unread bytes to the front of the buffer, and reads until it holds `wanted` bytes,
+    /// and as many more as fit.
     fn fill(&mut self, wanted: usize, end: u64) -> io::Result<()> {
         self.fills = self.fills.saturating_add(1);
         let from = self.within().unwrap_or(self.filled).min(self.filled);
@@ -241,27 +241,7 @@ impl BatchStream {
     }
 }
 
-/// Reads the header of the batch at a position of a file known to reach `end`.
-pub(crate) fn read_header(
-    file: &dyn File,
-    position: u64,
-    end: u64,
-) -> io::Result<Result<BatchHeader, InvalidBatch>> {
-    let available = end.saturating_sub(position);
-    let mut bytes = [0; BatchHeader::SIZE];
-    let wanted = available.min(BatchHeader::SIZE as u64) as usize;
-    let bytes = bytes.get_mut(..wanted).unwrap_or_default();
-    file.read_exact_at(bytes, position)?;
-    Ok(BatchHeader::parse(bytes).and_then(|header| {
-        let needed = header.size_bytes() as u64;
-        if needed > available {
-            return Err(InvalidBatch::Truncated { needed, available });
-        }
-        Ok(header)
-    }))
-}
-
-/// A batch must lie after the one before it and below what comes behind it.
+/// Checks that the offsets of a batch are not below `lowest`, and that all are below `limit`.
 pub(crate) fn check_offsets(
     header: &BatchHeader,
     lowest: Offset,

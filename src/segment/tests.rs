@@ -1,10 +1,12 @@
 use super::*;
-use crate::event::EventSink;
+use crate::event::{Event, EventSink, Listener};
 use crate::fs::{Dir, Fault, FaultFs, Fs, MemFs, Operation, Rule, WhenFull};
 use crate::record::{BatchBuilder, stamp_base_offset};
 use crate::segment::active::ActiveLog;
-use crate::segment::scan::BUFFER_BYTES;
-use crate::{Event, Listener};
+use crate::segment::index_files::MISSING;
+use crate::segment::offset_index::OffsetIndex;
+use crate::segment::scan::{BUFFER_BYTES, BatchStream, Step};
+use crate::segment::time_index::TimeIndex;
 use std::path::Path;
 
 #[derive(Debug, Default)]
@@ -33,10 +35,10 @@ fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
     (fs, heard, dir)
 }
 
-/// An append adds its entry before it is published: who looks a moment before finds an entry for
-/// what is not there as yet, at the end it sees or beyond.
+/// An append adds its index entry before it is published. A reader in between finds an entry at or
+/// beyond the end that it sees.
 #[test]
-fn entries_of_what_is_not_published_yet_are_passed_over() {
+fn locate_skips_entry_not_published_yet() {
     const BATCHES: u64 = 5;
     let (fs, heard, dir) = directory();
     let file = dir.create_log(0, WhenFull::Fail).unwrap();
@@ -62,15 +64,15 @@ fn entries_of_what_is_not_published_yet_are_passed_over() {
         let located = segment.locate(offset, Offset::MAX).unwrap().unwrap();
         assert_eq!(located.position, positions[offset as usize]);
     }
-    // What lies before the entry below was looked at the first time, and never again.
+    // The part before the entry below was checked the first time, and never again.
     let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
     assert!(reads.into_iter().all(|call| call.at >= positions[1]));
     assert!(segment.locate(3, Offset::MAX).unwrap().is_none());
     assert!(heard.0.lock().is_empty());
 }
 
-/// A log file of batches, the value of one of them larger than what is read at a time: its end,
-/// and where they begin.
+/// Writes a log file of batches, one of them larger than the read buffer. Returns the file, its end,
+/// and the positions of the batches.
 fn long_file(dir: &SegmentDir) -> (Arc<dyn File>, u64, Vec<u64>) {
     let file = dir.create_log(0, WhenFull::Fail).unwrap();
     let (mut end, mut positions) = (0, Vec::new());
@@ -87,16 +89,16 @@ fn long_value(base: Offset) -> Vec<u8> {
     vec![0; if base == 20 { 3 * BUFFER_BYTES } else { 100_000 }]
 }
 
-/// Where files were read, and how much came of it.
+/// Returns the positions of all reads, and their results.
 fn reads(fs: &FaultFs) -> Vec<(u64, std::result::Result<u64, io::ErrorKind>)> {
     let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
     reads.map(|call| (call.at, call.result)).collect()
 }
 
-/// A file is read once, in long reads that begin where pages do. What interrupts a read is no
-/// error, all else is.
+/// A file is read once, in long reads that begin on pages. An interrupted read is retried, and any
+/// other error is returned.
 #[test]
-fn a_scan_reads_long_pieces_once() {
+fn scan_reads_long_pieces_once() {
     let (fs, _, dir) = directory();
     let (file, end, positions) = long_file(&dir);
     let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
@@ -113,25 +115,25 @@ fn a_scan_reads_long_pieces_once() {
     assert_eq!(interrupted.len(), 1);
     let mut upto = 0;
     for (at, bytes) in &done {
-        assert_eq!(*at, upto, "each goes on where the one before it ended");
+        assert_eq!(*at, upto, "each read begins where the previous one ended");
         upto += bytes.unwrap();
     }
     assert_eq!(upto, end);
     let long = done.iter().filter(|(_, bytes)| bytes.unwrap() > BUFFER_BYTES as u64 * 9 / 10);
     assert!(done.len() - long.count() <= 1, "{done:?}");
-    // What follows the large batch begins where that ended.
+    // The read after the large batch begins where the batch ends.
     let unaligned = done.iter().filter(|(at, _)| at % 4096 != 0);
     assert!(unaligned.count() <= 1, "{done:?}");
 
-    // No other error is passed over.
+    // Any other error is returned.
     fs.add_rule(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Other)).nth(1));
     let mut stream = BatchStream::new(file, 0, 0);
     assert_eq!(stream.advance(end, Offset::MAX).unwrap_err().kind(), io::ErrorKind::Other);
 }
 
-/// The memory goes from one stream to the next, and what is skipped is not read.
+/// The memory is passed from one stream to the next, and skipped bytes are not read.
 #[test]
-fn a_stream_skips_and_gives_its_memory_back() {
+fn stream_skips_and_returns_memory() {
     let (fs, _, dir) = directory();
     let (file, end, positions) = long_file(&dir);
     let memory = Vec::with_capacity(BUFFER_BYTES);
@@ -146,7 +148,7 @@ fn a_stream_skips_and_gives_its_memory_back() {
     let memory = stream.into_buffer();
     assert_eq!((memory.as_ptr(), memory.capacity()), (place, BUFFER_BYTES));
 
-    // Within what was read, beyond it, and one batch after another from there.
+    // Skip within the buffer, beyond it, and then read batch by batch.
     let mut stream = BatchStream::new(file, 0, 0);
     fs.clear_trace();
     for to in [0, 3, 4, 30, 31, 39] {
@@ -168,9 +170,9 @@ fn a_stream_skips_and_gives_its_memory_back() {
     assert_eq!(stream.batch().unwrap().as_bytes(), batch);
 }
 
-/// As many files stay open as a log may hold: who reads here and there opens none again.
+/// A reader that jumps between segments does not open their files again.
 #[test]
-fn the_files_opened_last_stay_open() {
+fn files_opened_last_stay_open() {
     let (_, _, dir) = directory();
     let segments: Vec<_> = (0..20)
         .map(|base| {
@@ -193,10 +195,10 @@ fn the_files_opened_last_stay_open() {
     }
 }
 
-/// What cannot be opened is not missing, and nothing is made in its place. A file is mapped where
-/// nobody may cut it.
+/// A file that cannot be opened is not missing, and is not rebuilt. A file is mapped only where no
+/// other process may truncate it.
 #[test]
-fn an_index_file_is_mapped_or_read_or_missing() {
+fn index_file_is_mapped_read_or_missing() {
     let (fs, _, dir) = directory();
     let file = SegmentFile::live(0, Kind::OffsetIndex);
     assert_eq!(dir.index_view(file, 16, 100).unwrap().err(), Some(MISSING));
@@ -224,10 +226,9 @@ fn an_index_file_is_mapped_or_read_or_missing() {
     }
 }
 
-/// A file that was left beside the one to replace is in nobody's way, and what cannot be removed
-/// is reported.
+/// A leftover temporary file does not prevent a replacement, and a failure to remove it is reported.
 #[test]
-fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
+fn replace_succeeds_after_interrupted_replacement() {
     let (fs, heard, dir) = directory();
     let path = dir.path_of(SegmentFile::live(0, Kind::TimeIndex));
     for (content, kind) in [(b"one", io::ErrorKind::StorageFull), (b"two", io::ErrorKind::Other)] {
@@ -242,7 +243,7 @@ fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
         let names = fs.list(Path::new("t-0")).unwrap();
         assert_eq!(names.len(), 1, "{names:?}");
     }
-    // What is not there need not be removed, and the first failure is the one that is said.
+    // A missing file need not be removed, and the first failure is the one that is returned.
     dir.discard_path(Path::new("t-0/none"));
     fs.add_rule(Rule::new(Operation::CreateNew, Fault::Error(io::ErrorKind::StorageFull)).nth(1));
     let failed = dir.replace(&path, b"three").unwrap_err();
@@ -250,10 +251,10 @@ fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
     assert!(heard.0.lock().is_empty());
 }
 
-/// Work under a lock may do other work under a lock: each gets its own events, and afterwards they
-/// come at once again.
+/// Work under a lock may do other work under a lock. Each gets its own events, and afterwards events
+/// are delivered at once again.
 #[test]
-fn events_are_held_back_for_whoever_holds_the_lock() {
+fn events_are_held_back_under_nested_locks() {
     let (_, heard, dir) = directory();
     let event = |end| Event::Truncated { end };
     let ((), outer) = dir.events.hold(|| {
@@ -272,10 +273,10 @@ fn events_are_held_back_for_whoever_holds_the_lock() {
     assert_eq!(*heard.0.lock(), outer);
 }
 
-/// What a write left that failed for want of room is gone, reserved room reads as zeros again, and
-/// is given back.
+/// The part of a batch that a full disk left is removed, reserved room reads as zeros again, and is
+/// released.
 #[test]
-fn a_failed_append_leaves_no_trace() {
+fn failed_append_leaves_no_trace() {
     const FRONT: usize = 60;
     let full = io::ErrorKind::StorageFull;
     for reserved in [0, 60, 100, 1000] {
@@ -298,8 +299,8 @@ fn a_failed_append_leaves_no_trace() {
             assert!(log.append(&[2; 90]).unwrap_err().rolled_back);
             assert!(content() == before, "{written} of {reserved}");
 
-            // There is no way back where the file cannot be cut, and none is tried after any other
-            // error.
+            // If the file cannot be truncated, or after any other error, the append is not rolled
+            // back.
             let kinds = [(full, true), (io::ErrorKind::Other, true), (io::ErrorKind::Other, false)];
             for (kind, stuck) in kinds {
                 if stuck {
@@ -323,10 +324,9 @@ fn a_failed_append_leaves_no_trace() {
     }
 }
 
-/// Offsets that are left out may be a flipped bit: what follows tells, as soon as its own offset
-/// is there.
+/// Missing offsets may be a flipped bit: the next batch decides, as soon as its own offset exists.
 #[test]
-fn offsets_that_are_left_out_are_held_against_what_follows() {
+fn gap_is_checked_against_next_batch() {
     let (_, _, dir) = directory();
     let file = dir.create_log(0, WhenFull::Fail).unwrap();
     let (first, gap) = (batch_of(0, b"x"), batch_of(5, b"x"));
@@ -350,10 +350,10 @@ fn offsets_that_are_left_out_are_held_against_what_follows() {
     }
 }
 
-/// A directory is opened to be synced: for want of a descriptor it was not, which says nothing of
-/// the medium.
+/// A directory is opened to be synced. Without a file descriptor there was no fsync, so the disk is
+/// not suspect.
 #[test]
-fn a_sync_that_was_not_tried_is_told_from_one_that_failed() {
+fn sync_without_descriptor_is_not_a_failed_sync() {
     let (fs, _, dir) = directory();
     dir.sync().unwrap();
     for (number, tried) in [(24, "open"), (23, "open"), (5, "sync"), (28, "sync")] {

@@ -1,12 +1,11 @@
 //! The time index: from a timestamp to an offset near it.
 //!
-//! An entry is 12 bytes, big-endian: a timestamp (8) and an offset relative to
-//! the segment's base (4). It says that this is the largest timestamp up to
-//! that offset, and that the batch which had it ended with that offset. So every
-//! record with a larger timestamp comes after it.
+//! An entry is 12 bytes, big-endian: a timestamp (8) and an offset relative to the segment's base
+//! (4). It says that this is the largest timestamp up to that offset, and that the batch which has
+//! it ends with that offset. So every record with a larger timestamp comes after it.
 
 use crate::fs::FileView;
-use crate::segment::index::Entries;
+use crate::segment::index_entries::IndexEntries;
 use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::types::{Offset, Timestamp};
 
@@ -17,35 +16,35 @@ pub(crate) const ENTRY_BYTES: usize = 12;
 pub(crate) struct TimeEntry {
     /// The largest timestamp so far.
     pub(crate) timestamp: Timestamp,
-    /// The last offset of the batch that had it.
+    /// The last offset of the batch that has it.
     pub(crate) offset: Offset,
 }
 
 #[derive(Debug)]
 pub(crate) struct TimeIndex {
     base: Offset,
-    entries: Entries<2, ENTRY_BYTES>,
-    /// The largest timestamp of what was to be added, and lies too far from the base for an entry.
-    /// A file does not have it: it shows as one that ends too early, and is made again.
+    entries: IndexEntries<2, ENTRY_BYTES>,
+    /// The largest timestamp that was to be added at an offset too far from the base for an entry.
+    /// The file lacks it, so an opening finds that the index ends too early, and rebuilds it.
     beyond: AtomicI64,
 }
 
 impl TimeIndex {
     pub(crate) fn empty(base: Offset) -> TimeIndex {
-        TimeIndex::of(base, FileView::from_vec(Vec::new()))
+        TimeIndex::from_view(base, FileView::from_vec(Vec::new()))
     }
 
-    fn of(base: Offset, file: FileView) -> TimeIndex {
+    fn from_view(base: Offset, file: FileView) -> TimeIndex {
         let beyond = AtomicI64::new(Timestamp::NONE.as_millis());
-        TimeIndex { base, entries: Entries::new(file), beyond }
+        TimeIndex { base, entries: IndexEntries::new(file), beyond }
     }
 
-    /// The index in a file, unless its entries cannot be those of one.
+    /// Opens the index in a file. Returns the problem if its entries are impossible.
     pub(crate) fn open(base: Offset, file: FileView) -> Result<TimeIndex, &'static str> {
         if !file.len().is_multiple_of(ENTRY_BYTES) {
             return Err("its length is not a multiple of 12");
         }
-        let index = TimeIndex::of(base, file);
+        let index = TimeIndex::from_view(base, file);
         let mut before: Option<TimeEntry> = None;
         for entry in index.iter() {
             if entry.timestamp < Timestamp::from_millis(0)
@@ -71,11 +70,13 @@ impl TimeIndex {
         self.entries.len()
     }
 
-    pub(crate) fn doubt(&mut self) {
-        self.entries.doubt();
+    /// Marks all entries as unverified, because they were copied from a file.
+    pub(crate) fn mark_unverified(&mut self) {
+        self.entries.mark_unverified();
     }
 
-    /// An entry made here needs no check: it says what it says of all before it.
+    /// Returns whether an entry needs no check. An entry added here never needs one: it covers
+    /// everything before it.
     pub(crate) fn is_checked(&self, index: usize) -> bool {
         self.entries.is_own(index) || self.entries.is_checked(index)
     }
@@ -96,20 +97,20 @@ impl TimeIndex {
         self.entries.last().map(|entry| self.decode(entry))
     }
 
-    /// The largest timestamp there is.
+    /// Returns the largest timestamp of the segment.
     pub(crate) fn largest(&self) -> Timestamp {
         let beyond = Timestamp::from_millis(self.beyond.load(Ordering::Relaxed));
         self.last().map_or(beyond, |last| last.timestamp.max(beyond))
     }
 
-    /// The number of the last entry whose timestamp is below the given one: nothing up to its
-    /// offset is as late.
+    /// Returns the number of the last entry whose timestamp is below the given one: no record up to
+    /// its offset is as late.
     pub(crate) fn last_below(&self, timestamp: Timestamp) -> Option<usize> {
         let at = self.entries.partition_point(|entry| self.decode(entry).timestamp < timestamp);
         at.checked_sub(1)
     }
 
-    /// Adds an entry, unless it cannot be expressed or is not later than the last.
+    /// Adds an entry, unless it does not fit the format or is not later than the last entry.
     pub(crate) fn push(&self, timestamp: Timestamp, offset: Offset) {
         let relative =
             offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
@@ -144,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_twelve_bytes() {
+    fn entry_is_twelve_bytes() {
         let index = TimeIndex::empty(1000);
         index.push(at(T0), 1005);
         assert_eq!(index.bytes_from(0), [0, 0, 0x01, 0x8b, 0xcf, 0xe5, 0x68, 0, 0, 0, 0, 5]);
     }
 
     #[test]
-    fn only_later_timestamps_get_an_entry() {
+    fn push_ignores_timestamp_that_is_not_later() {
         let index = TimeIndex::empty(0);
         index.push(at(0), 1);
         assert_eq!(index.largest(), at(0));
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_index_is_refused() {
+    fn open_rejects_impossible_index() {
         let open = |bytes: &[u8]| TimeIndex::open(0, FileView::from_vec(bytes.to_vec())).err();
         let entry = |millis: i64, offset: u32| {
             [millis.to_be_bytes().as_slice(), &offset.to_be_bytes()].concat()

@@ -54,10 +54,10 @@ impl Store {
         groups: Option<&Coordinator>,
     ) -> Result<Topic> {
         name::check(name)?;
-        let shared = self.shared();
+        let inner = self.inner();
         check_partitions(name, config.partitions)?;
-        let log = config.apply(&shared.config.log)?;
-        shared.change(|| self.make_now(name, config, &log, groups))
+        let log = config.apply(&inner.config.log)?;
+        inner.change(|| self.make_now(name, config, &log, groups))
     }
 
     fn make_now(
@@ -67,27 +67,27 @@ impl Store {
         log: &LogConfig,
         groups: Option<&Coordinator>,
     ) -> Result<Topic> {
-        let shared = self.shared();
-        if shared.topics.read().contains_key(name) {
+        let inner = self.inner();
+        if inner.topics.read().contains_key(name) {
             return Err(TopicError::Exists { topic: name.to_owned() }.into());
         }
-        if shared.topics.read().keys().any(|other| topic_name::collides(other, name)) {
+        if inner.topics.read().keys().any(|other| topic_name::collides(other, name)) {
             let reason = "another topic has that name, with `.` for `_` or the other way round, which metrics of Kafka cannot tell apart; take another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         self.finish_deletion(name, groups)?;
         // A line of an earlier topic of that name that is still in a file would hold for this one.
-        shared.checkpoints.release(&[])?;
+        inner.checkpoints.release(&[])?;
         for number in 0..config.partitions {
-            shared.directory.check_free(name, number, None)?;
+            inner.directory.check_free(name, number, None)?;
         }
         let id = TopicId::random();
         let logs = self.make_partitions(name, 0, id, &config, log);
         if logs.is_err() {
             // All of its directories are this call's. What cannot be removed now is removed by the
             // next one.
-            shared.interrupted.lock().insert(name.to_owned(), config.partitions);
-            shared.directory.define(name, &config, State::Deleting).ok();
+            inner.interrupted.lock().insert(name.to_owned(), config.partitions);
+            inner.directory.define(name, &config, State::Deleting).ok();
             self.finish_deletion(name, None).ok();
         }
         let shared_name: Arc<str> = name.into();
@@ -95,11 +95,11 @@ impl Store {
         let topic = TopicShared::new(Arc::clone(&shared_name), id, slots, config);
         let topic = Arc::new(topic);
         {
-            let mut topics = shared.topics.write();
-            shared.births.note(id, 0);
+            let mut topics = inner.topics.write();
+            inner.births.note(id, 0);
             topics.insert(shared_name, Arc::clone(&topic));
         }
-        shared.note_change();
+        inner.note_change();
         let topic = Topic::new(&topic);
         self.maintain_new(&topic.partitions())?;
         Ok(topic)
@@ -114,23 +114,23 @@ impl Store {
         config: &TopicConfig,
         log: &LogConfig,
     ) -> Result<Vec<Log>> {
-        let shared = self.shared();
+        let inner = self.inner();
         // From here on the topic is there, or has grown: what a crash keeps from being made is
         // made at the next opening. The id is durable before the first partition has it, as the
         // partitions are made in any order.
-        shared.directory.make(name, 0)?;
-        shared.directory.define(name, config, State::Creating(Some(id)))?;
+        inner.directory.make(name, 0)?;
+        inner.directory.define(name, config, State::Creating(Some(id)))?;
         let numbers: Vec<u32> = (from..config.partitions).collect();
         let keys: Vec<_> = numbers.iter().map(|n| (name.to_owned(), n.cast_signed())).collect();
-        shared.checkpoints.hold_all(&keys);
-        let made = shared.in_few_threads(&numbers, |number| {
-            shared.directory.make(name, *number)?;
+        inner.checkpoints.hold_all(&keys);
+        let made = inner.in_few_threads(&numbers, |number| {
+            inner.directory.make(name, *number)?;
             self.open_partition(name, *number, id, log).map(|(log, _)| log)
         });
         let logs = made.into_iter().collect::<Result<Vec<Log>>>();
-        shared.checkpoints.release(&keys)?;
+        inner.checkpoints.release(&keys)?;
         let logs = logs?;
-        shared.directory.define(name, config, State::Settled)?;
+        inner.directory.define(name, config, State::Settled)?;
         Ok(logs)
     }
 
@@ -162,11 +162,11 @@ impl Store {
     /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
     ///   has partitions elsewhere.
     pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.shared().change(|| self.grow(topic, partitions))
+        self.inner().change(|| self.grow(topic, partitions))
     }
 
     fn grow(&self, topic: &str, partitions: u32) -> Result<()> {
-        let shared = self.shared();
+        let inner = self.inner();
         let found = self.topic(topic)?;
         if topic_name::is_internal(topic) {
             let reason = "groups are found by the number of its partitions, which stays as it is";
@@ -186,24 +186,24 @@ impl Store {
         }
         check_partitions(topic, partitions)?;
         if let Some(Definition { config, state: State::Creating(_) }) =
-            shared.directory.definition(topic)?
+            inner.directory.definition(topic)?
             && config.partitions > partitions
         {
             return Err(invalid("a call that failed has begun to add more; add as many or more"));
         }
         let id = self.known_id(&found)?;
         for number in before..partitions {
-            shared.directory.check_free(topic, number, Some(id))?;
+            inner.directory.check_free(topic, number, Some(id))?;
         }
         let config = config.partitions(partitions);
-        let log = config.apply(&shared.config.log)?;
+        let log = config.apply(&inner.config.log)?;
         let added = self.make_partitions(topic, before, id, &config, &log)?;
         {
-            let _topics = shared.topics.write();
-            shared.births.note(id, before);
+            let _topics = inner.topics.write();
+            inner.births.note(id, before);
             found.grow(added.clone(), config);
         }
-        shared.note_change();
+        inner.note_change();
         self.maintain_new(&added)
     }
 }

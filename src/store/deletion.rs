@@ -43,7 +43,7 @@ impl Store {
     ///   this name, or when the store is opened again.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
         let groups = self.existing_coordinator()?;
-        let (told, deleted) = self.shared().change(|| self.delete(topic, groups.as_deref()))?;
+        let (told, deleted) = self.inner().change(|| self.delete(topic, groups.as_deref()))?;
         // Perhaps the last handles, which take user-supplied code with them: nothing is held any
         // more.
         drop(told);
@@ -52,8 +52,8 @@ impl Store {
 
     /// Deletes a topic. Returns the watchers that were told of it, and the result.
     fn delete(&self, topic: &str, groups: Option<&Coordinator>) -> Result<(Told, Result<()>)> {
-        let shared = self.shared();
-        if shared.interrupted.lock().contains_key(topic) {
+        let inner = self.inner();
+        if inner.interrupted.lock().contains_key(topic) {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
         if topic_name::is_internal(topic) {
@@ -63,23 +63,23 @@ impl Store {
         let found = self.topic(topic)?;
         found.check_whole("delete it where all of them are")?;
         let count = self.count_with_begun(&found)?;
-        shared.directory.define(topic, &found.config(), State::Deleting)?;
-        shared.interrupted.lock().insert(topic.to_owned(), count);
-        shared.topics.write().remove(topic);
-        shared.births.forget(found.id());
+        inner.directory.define(topic, &found.config(), State::Deleting)?;
+        inner.interrupted.lock().insert(topic.to_owned(), count);
+        inner.topics.write().remove(topic);
+        inner.births.forget(found.id());
         // An error of a close does not matter: the log is deleted.
         let close = |log: &Log| log.close_with_others(CloseReason::TopicDeleted);
-        shared.in_few_threads(&found.partitions(), close).clear();
+        inner.in_few_threads(&found.partitions(), close).clear();
         // Files that stay open keep their space on disk.
         let told = self.watchers().topic_deleted(topic);
         let deleted = self.finish_deletion(topic, groups);
-        shared.note_change();
+        inner.note_change();
         Ok((told, deleted))
     }
 
     /// How many partitions a topic has, with those that a call which failed has begun to add.
     fn count_with_begun(&self, topic: &Topic) -> Result<u32> {
-        let begun = match self.shared().directory.definition(topic.name()) {
+        let begun = match self.inner().directory.definition(topic.name()) {
             Ok(Some(Definition { config, .. })) => config.partitions,
             // One that is damaged, or is not there, does not keep the topic from being deleted.
             Ok(None) | Err(Error::Corrupt(_)) => 0,
@@ -92,19 +92,19 @@ impl Store {
     /// if there is no such topic. After an error, the next call tries again. The caller holds
     /// `changes`, or no other thread can change topics yet.
     pub(super) fn finish_deletion(&self, topic: &str, groups: Option<&Coordinator>) -> Result<()> {
-        let shared = self.shared();
-        let Some(count) = shared.interrupted.lock().get(topic).copied() else { return Ok(()) };
+        let inner = self.inner();
+        let Some(count) = inner.interrupted.lock().get(topic).copied() else { return Ok(()) };
         let forget = || groups.map_or(Ok(()), |groups| groups.forget_topic(topic));
         let forgotten = forget();
-        let deleted = shared.directory.delete(topic, (0..count).rev());
+        let deleted = inner.directory.delete(topic, (0..count).rev());
         let forgotten = forgotten.or_else(|_| forget());
         let keys: Vec<_> = (0..count).map(|n| (topic.to_owned(), n.cast_signed())).collect();
-        let lines = shared.checkpoints.forget(&keys);
+        let lines = inner.checkpoints.forget(&keys);
         // After any failure: checkpoints of a later topic of that name are written again.
-        let written = shared.checkpoints.release(&keys);
-        shared.directory.dir.fill_reserve();
+        let written = inner.checkpoints.release(&keys);
+        inner.directory.dir.fill_reserve();
         deleted.and(forgotten).and(lines).and(written)?;
-        shared.interrupted.lock().remove(topic);
+        inner.interrupted.lock().remove(topic);
         Ok(())
     }
 }

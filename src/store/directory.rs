@@ -16,27 +16,21 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
-use crate::checkpoint::{CLEAN_SHUTDOWN, LOCK, TOPIC_PROPERTIES};
-use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError, is_storage_full};
-use crate::event::{Event, EventSink};
+use crate::checkpoint::{CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, PARTITION_METADATA};
+use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError};
+use crate::event::EventSink;
 use crate::fs::{Dir, DirEntry, EntryKind};
-use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
+use crate::log::{Checkpoint, DataDir, Log, LogConfig, Place};
 use crate::segment::name::{Name, SegmentFile, is_of_system};
-use crate::store::meta_properties::{
-    META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
-    parse_partition_metadata,
-};
-use crate::store::name::{PartitionDir, Stage, is_like_partition};
+use crate::store::meta_properties::MetaProperties;
+use crate::store::name::{PartitionDir, is_like_partition};
+use crate::store::partition_metadata;
 use crate::store::settings::TopicConfig;
 use crate::store::topic_properties::{Definition, State};
-use crate::topic_name::is_compacted;
 use crate::uuid::{KafkaUuid, TopicId};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 const SMALL_FILE_BYTES: u64 = 1 << 20;
 
@@ -47,35 +41,6 @@ pub(crate) const MOST_PARTITIONS: u32 = 100_000;
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) dir: Arc<Dir>,
-}
-
-/// The content of a directory.
-#[derive(Debug, Default)]
-pub(crate) struct Survey {
-    pub(crate) found: Vec<Found>,
-    /// Directories that have nothing to do with topics.
-    pub(crate) unknown: Vec<PathBuf>,
-    /// Topics that were being deleted, and the partitions that are left of them.
-    pub(crate) deleting: Vec<(String, BTreeSet<u32>)>,
-}
-
-/// A topic that was found.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) name: String,
-    pub(crate) config: TopicConfig,
-    pub(crate) state: State,
-    /// The partitions whose directories are there.
-    pub(crate) partitions: BTreeSet<u32>,
-    /// The partitions that were here and are gone. A partition that is neither here nor gone is
-    /// elsewhere.
-    pub(crate) gone: BTreeSet<u32>,
-    /// Its id, once that was looked for, if it is known.
-    pub(crate) id: Option<TopicId>,
-    /// Why it is not known how it is set up, or which id it has.
-    pub(crate) broken: Option<Error>,
-    /// Whether some of its partitions may not be there yet.
-    pub(crate) unfinished: bool,
 }
 
 impl Directory {
@@ -90,14 +55,14 @@ impl Directory {
         self.dir.path.join(PartitionDir::current(topic, partition).to_string())
     }
 
-    fn invalid(&self, name: &str, reason: &'static str) -> Error {
+    pub(super) fn invalid(&self, name: &str, reason: &'static str) -> Error {
         TopicError::InvalidDirectory { path: self.dir.path.join(name), reason: reason.to_owned() }
             .into()
     }
 
     /// What the name of a directory says; `None` for one that is something else, and is left
     /// alone. One that could be taken for a partition's is refused.
-    fn parse(&self, name: &str) -> Result<Option<Option<PartitionDir>>> {
+    pub(super) fn parse(&self, name: &str) -> Result<Option<Option<PartitionDir>>> {
         match PartitionDir::parse(name) {
             Ok(Some(dir)) if dir.partition >= MOST_PARTITIONS => {
                 let reason =
@@ -166,170 +131,6 @@ impl Directory {
         }
     }
 
-    /// The topics that are there, after what is left of deleted logs was removed.
-    pub(crate) fn survey(&self, checkpoints: &DataCheckpoints) -> Result<Survey> {
-        let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-        let mut unknown = Vec::new();
-        let path = &self.dir.path;
-        for entry in self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
-            if entry.kind != EntryKind::Directory {
-                continue;
-            }
-            let Some(parsed) = self.parse(&entry.name)? else {
-                unknown.push(entry.name);
-                continue;
-            };
-            match parsed {
-                Some(PartitionDir { topic, partition, stage: Stage::Current }) => {
-                    topics.entry(topic).or_default().insert(partition);
-                }
-                Some(PartitionDir { stage: Stage::Delete(_), .. }) => {
-                    let within = self.entries(&path.join(&entry.name))?.unwrap_or_default();
-                    if within.iter().all(is_temporary) || within.iter().any(is_of_log) {
-                        self.remove_deleted(&entry.name)?;
-                    } else {
-                        unknown.push(entry.name);
-                    }
-                }
-                _ => {}
-            }
-        }
-        let mut survey = Survey::default();
-        unknown.into_iter().for_each(|name| self.leave(&name, &mut survey));
-        for (name, partitions) in topics {
-            self.settle(name, partitions, checkpoints, &mut survey)?;
-        }
-        Ok(survey)
-    }
-
-    /// Leaves a directory alone, and says so.
-    fn leave(&self, name: &str, survey: &mut Survey) {
-        let path = self.dir.path.join(name);
-        self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
-        survey.unknown.push(path);
-    }
-
-    /// Finds out what became of a topic with directories for these partitions.
-    fn settle(
-        &self,
-        name: String,
-        mut partitions: BTreeSet<u32>,
-        checkpoints: &DataCheckpoints,
-        survey: &mut Survey,
-    ) -> Result<()> {
-        let (defined, broken) = match self.definition(&name) {
-            Ok(defined) => (defined, None),
-            Err(error) => (None, Some(error)),
-        };
-        if let Some(Definition { state: State::Deleting, .. }) = defined {
-            // A process may have ended before that was durable. What comes of it now must not be
-            // durable first.
-            self.first(&name).sync()?;
-            survey.deleting.push((name, partitions));
-            return Ok(());
-        }
-        // Those that the topic has by its definition, whatever is in their directories.
-        let counted = match (&defined, &broken) {
-            (Some(definition), _) => definition.config.partitions,
-            (None, Some(_)) => u32::MAX,
-            (None, None) => 0,
-        };
-        for number in partitions.range(counted..).copied().collect::<Vec<_>>() {
-            if !self.is_partition(&name, number, defined.is_some(), checkpoints)? {
-                partitions.remove(&number);
-                self.leave(&PartitionDir::current(&name, number).to_string(), survey);
-            }
-        }
-        let Some(highest) = partitions.last().map(|last| last.saturating_add(1)) else {
-            return Ok(());
-        };
-        let of_a_broker =
-            || Definition { config: of_a_broker(&name, highest), state: State::Settled };
-        let Definition { config, state } = defined.unwrap_or_else(of_a_broker);
-        // A broker may have added some since.
-        let count = config.partitions.max(highest);
-        let unfinished = matches!(state, State::Creating(_));
-        let mut gone = BTreeSet::new();
-        if !unfinished {
-            // A broker keeps no checkpoint of what it has not.
-            let was_here = |number: &u32| {
-                *number < counted || Directory::has_lines(&name, *number, checkpoints)
-            };
-            let missing = (0..count).filter(|number| !partitions.contains(number));
-            gone.extend(missing.filter(was_here));
-        }
-        let config = config.partitions(count);
-        let id = None;
-        survey.found.push(Found { name, config, state, partitions, gone, id, broken, unfinished });
-        Ok(())
-    }
-
-    /// Whether a directory that is named like a partition's is one, although nothing counts it
-    /// as such: a checkpoint knows it, or it has a file of a log. Any other that is empty is
-    /// left alone: nothing was ever acknowledged in it.
-    ///
-    /// Fails for one with a log that the topic has not. A broker that adds a partition writes
-    /// the topic's id into it.
-    fn is_partition(
-        &self,
-        topic: &str,
-        number: u32,
-        is_defined: bool,
-        checkpoints: &DataCheckpoints,
-    ) -> Result<bool> {
-        let is_known = Directory::has_lines(topic, number, checkpoints);
-        if is_known && !is_defined {
-            return Ok(true);
-        }
-        let entries = self.entries(&self.path_of(topic, number))?.unwrap_or_default();
-        if is_vacant(&entries) && !is_known {
-            return Ok(false);
-        }
-        if is_defined && !entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
-            let reason = "its number is beyond the partitions that `topic.properties` of its topic counts, and it has no `partition.metadata`; move it out of the store, and open it there as a log if you need its records";
-            let name = PartitionDir::current(topic, number).to_string();
-            return Err(self.invalid(&name, reason));
-        }
-        Ok(true)
-    }
-
-    /// Fails if two topics have one id: the directories of one are copies of those of the other.
-    /// What is missing of the copy is not gone.
-    pub(crate) fn check_copies(
-        &self,
-        found: &[Found],
-        checkpoints: &DataCheckpoints,
-    ) -> Result<()> {
-        let is_known = |topic: &Found| {
-            topic.partitions.iter().any(|n| Directory::has_lines(&topic.name, *n, checkpoints))
-        };
-        let evidence = |topic: &Found| (!is_known(topic), Reverse(topic.partitions.len()));
-        let mut by_evidence: Vec<&Found> = found.iter().collect();
-        by_evidence.sort_by_key(|topic| evidence(topic));
-        let mut by_id: BTreeMap<[u8; 16], &Found> = BTreeMap::new();
-        for topic in by_evidence {
-            let Some(id) = topic.id.filter(|id| !id.is_zero()) else { continue };
-            if let Some(original) = by_id.insert(id.to_bytes(), topic) {
-                let first = topic.partitions.first().copied().unwrap_or(0);
-                let what = if evidence(original) == evidence(topic) {
-                    "one of the two is a copy: move that one out"
-                } else {
-                    "of which it seems to be a copy: move it out"
-                };
-                let reason = format!("it has the id of topic `{}`, {what}", original.name);
-                let path = self.path_of(&topic.name, first);
-                return Err(TopicError::InvalidDirectory { path, reason }.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a checkpoint knows of a partition.
-    fn has_lines(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
-        let log = (topic.to_owned(), partition.cast_signed());
-        Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some())
-    }
-
     /// Whether the directory of a partition is there.
     pub(crate) fn is_there(&self, topic: &str, partition: u32) -> Result<bool> {
         Ok(self.entries(&self.path_of(topic, partition))?.is_some())
@@ -348,7 +149,7 @@ impl Directory {
     }
 
     /// The entries of a directory; `None` where there is none.
-    fn entries(&self, path: &Path) -> Result<Option<Vec<DirEntry>>> {
+    pub(super) fn entries(&self, path: &Path) -> Result<Option<Vec<DirEntry>>> {
         match self.dir.fs.list(path) {
             Ok(entries) => Ok(Some(entries)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -387,7 +188,7 @@ impl Directory {
     }
 
     /// The directory of a topic's first partition.
-    fn first(&self, topic: &str) -> Dir {
+    pub(super) fn first(&self, topic: &str) -> Dir {
         let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
         Dir::new(fs, path, self.dir.events.clone(), true).with_reserve(self.dir.reserve().cloned())
     }
@@ -403,7 +204,7 @@ impl Directory {
     pub(crate) fn topic_id(&self, topic: &str, partition: u32) -> Result<Option<TopicId>> {
         let path = self.path_of(topic, partition).join(PARTITION_METADATA);
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
-        parse_partition_metadata(&bytes).map(Some).map_err(|reason| malformed(path, reason))
+        partition_metadata::parse(&bytes).map(Some).map_err(|reason| malformed(path, reason))
     }
 
     /// Gives a partition the id of its topic, durably, before anything is appended.
@@ -412,7 +213,7 @@ impl Directory {
         let dir = Dir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), true);
         dir.replace_if_room(
             &dir.path.join(PARTITION_METADATA),
-            format_partition_metadata(id).as_bytes(),
+            partition_metadata::format(id).as_bytes(),
         )
     }
 
@@ -427,95 +228,22 @@ impl Directory {
     ) -> Result<(Log, bool)> {
         Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
     }
-
-    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
-    /// One that is not there was never made, or has been removed.
-    pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
-        for partition in partitions {
-            let from = self.path_of(topic, partition);
-            let named =
-                PartitionDir::current(topic, partition).at(Stage::Delete(KafkaUuid::random()));
-            let name = named.to_string();
-            let to = self.dir.path.join(&name);
-            let rename = || match self.dir.fs.rename_dir(&from, &to) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-                renamed => renamed.map(|()| true),
-            };
-            let renamed = rename().or_else(|error| {
-                if !is_storage_full(&error) {
-                    return Err(error);
-                }
-                // The name may be what there is no room for. What the directory holds makes some.
-                self.empty(&from)?;
-                self.dir.with_room_for_name(|| rename().map(drop)).map(|()| true)
-            });
-            if !renamed.map_err(|error| Error::io("rename", &from, error))? {
-                continue;
-            }
-            // No opening may find partition 0 gone and another partition there.
-            self.dir.sync()?;
-            self.remove_deleted(&name)?;
-        }
-        Ok(())
-    }
-
-    /// Removes what is in the directory of a partition but for what says that its topic is to be
-    /// deleted.
-    fn empty(&self, path: &Path) -> io::Result<()> {
-        let fs = &self.dir.fs;
-        for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
-            fs.remove(&path.join(&entry.name))?;
-        }
-        fs.sync_dir(path)
-    }
-
-    /// Removes the directory of a deleted log. What will not go is reported, and tried again when
-    /// the store is opened.
-    fn remove_deleted(&self, name: &str) -> Result<()> {
-        let path = self.dir.path.join(name);
-        let fs = &self.dir.fs;
-        let remove = || -> io::Result<()> {
-            let mut entries = fs.list(&path)?;
-            // If this is interrupted, a file of the log still tells that the rest is to go.
-            entries.sort_by_key(is_of_log);
-            for entry in entries {
-                fs.remove(&path.join(&entry.name))?;
-            }
-            fs.remove_dir(&path)
-        };
-        if let Err(error) = remove() {
-            self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
-        }
-        Ok(())
-    }
-}
-
-/// Returns the settings of a topic that a broker created. Only its controller knows them, so
-/// nothing is deleted until the user alters them. Internal topics are compacted, as in every
-/// broker.
-pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
-    let config = TopicConfig::default().partitions(partitions);
-    if is_compacted(topic) {
-        config.cleanup_policy(CleanupPolicy::Compact).segment_bytes(100 << 20)
-    } else {
-        config.retention_age(Duration::MAX)
-    }
 }
 
 /// Whether nothing in a directory was ever finished, and nothing is of others.
-fn is_vacant(entries: &[DirEntry]) -> bool {
+pub(super) fn is_vacant(entries: &[DirEntry]) -> bool {
     let is_unknown = |entry: &DirEntry| matches!(Name::parse(&entry.name), Name::Unknown);
     let is_of_others = |entry: &DirEntry| is_unknown(entry) && is_of_system(&entry.name);
     entries.iter().all(|entry| is_temporary(entry) || is_of_others(entry))
 }
 
 /// Whether it is what an atomic replacement of a file has left.
-fn is_temporary(entry: &DirEntry) -> bool {
+pub(super) fn is_temporary(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && entry.name.ends_with(".tmp")
 }
 
 /// Whether it is a file that only the directory of a log has.
-fn is_of_log(entry: &DirEntry) -> bool {
+pub(super) fn is_of_log(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && !matches!(Name::parse(&entry.name), Name::Unknown)
 }
 

@@ -22,17 +22,17 @@ impl GroupLogs for Topic {
 impl Store {
     /// Returns the coordinator of its groups.
     pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
-        if let Some(coordinator) = &*self.shared().coordinator.lock() {
+        if let Some(coordinator) = &*self.inner().coordinator.lock() {
             return Ok(Arc::clone(coordinator));
         }
         // Each caller that finds none creates one, with no lock held; the first one stays.
         let made = Arc::new(self.create_coordinator()?);
-        Ok(Arc::clone(self.shared().coordinator.lock().get_or_insert(made)))
+        Ok(Arc::clone(self.inner().coordinator.lock().get_or_insert(made)))
     }
 
     fn create_coordinator(&self) -> Result<Coordinator> {
-        let shared = self.shared();
-        let config = shared.config.group_coordinator.clone();
+        let inner = self.inner();
+        let config = inner.config.group_coordinator.clone();
         let log = LogConfig::default()
             .cleanup_policy(CleanupPolicy::Compact)
             .segment_bytes(100 << 20)
@@ -41,8 +41,8 @@ impl Store {
         let topic = self.internal_topic(CONSUMER_OFFSETS, topic)?;
         topic.check_whole("groups are found by how many there are; keep them where all are")?;
         let partitions = topic.partition_count();
-        let clock = Arc::clone(&shared.config.log.clock);
-        let (events, maintainer) = (shared.directory.dir.events.clone(), shared.maintainer.clone());
+        let clock = Arc::clone(&inner.config.log.clock);
+        let (events, maintainer) = (inner.directory.dir.events.clone(), inner.maintainer.clone());
         Ok(Coordinator::new(Box::new(topic), partitions, config, clock, events, maintainer))
     }
 

@@ -1,13 +1,7 @@
-//! The identity of a data directory and of a topic, as Kafka's files keep them.
-//!
-//! | file | where | says |
-//! |---|---|---|
-//! | `meta.properties` | in the data directory | whose it is: node, cluster, and an id of the directory itself |
-//! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
+//! The file `meta.properties` of a data directory: its node, its cluster and its own id.
 
-pub(crate) use crate::checkpoint::{META_PROPERTIES, PARTITION_METADATA};
 use crate::store::java_properties::{self, Properties};
-use crate::uuid::{KafkaUuid, TopicId};
+use crate::uuid::KafkaUuid;
 
 const VERSION: &str = "version";
 const BROKER_ID: &str = "broker.id";
@@ -113,45 +107,6 @@ impl MetaVersion {
     }
 }
 
-/// Reads `partition.metadata`: the id of the topic. A version above 0 may have more to say behind
-/// it, which is left alone.
-///
-/// # Errors
-///
-/// The problem, in words.
-pub(crate) fn parse_partition_metadata(bytes: &[u8]) -> Result<TopicId, &'static str> {
-    let text = str::from_utf8(bytes).map_err(|_| "it is not text")?;
-    let mut lines = text.lines();
-    let version = lines.next().and_then(|line| field(line, VERSION));
-    let version: i32 =
-        version.and_then(|v| v.parse().ok()).ok_or("its first line is no version")?;
-    if version < 0 {
-        return Err("its version is negative");
-    }
-    let id = lines.next().and_then(|line| field(line, "topic_id"));
-    let id: TopicId = id
-        .and_then(|id| id.parse().ok())
-        .ok_or("its second line is no `topic_id` of 22 characters of base64")?;
-    if id.is_zero() {
-        return Err("its `topic_id` is zero, which no topic has");
-    }
-    if version == 0 && lines.any(|line| !line.trim().is_empty()) {
-        return Err("there is more in it than a version and a `topic_id`");
-    }
-    Ok(id)
-}
-
-/// The value of a line `name: value`.
-fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let value = line.strip_prefix(name)?.strip_prefix(':')?;
-    if value.starts_with([' ', '\t']) { Some(value.trim()) } else { None }
-}
-
-/// The content of `partition.metadata` for a topic, whose id is not zero.
-pub(crate) fn format_partition_metadata(id: TopicId) -> String {
-    format!("version: 0\ntopic_id: {id}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,29 +129,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn meta_properties_read_back_with_what_is_not_known(meta in some_meta()) {
+        fn meta_properties_round_trip_with_unknown_entries(meta in some_meta()) {
             prop_assert_eq!(MetaProperties::parse(meta.format().as_bytes()), Ok(meta));
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "(version: -?[0-9]\n)?(topic_id: [A-Za-z0-9_-]{21,23}\n?)?\\PC{0,5}") {
+        fn meta_properties_parse_survives_any_bytes(bytes: Vec<u8>) {
             MetaProperties::parse(&bytes).ok();
-            parse_partition_metadata(&bytes).ok();
-            if let Ok(id) = parse_partition_metadata(text.as_bytes()) {
-                prop_assert!(text.contains(&id.to_string()));
-            }
-        }
-
-        #[test]
-        fn a_topic_id_reads_back(bytes: [u8; 16]) {
-            let id = KafkaUuid::from_bytes(bytes);
-            let expected = if id.is_zero() { None } else { Some(id) };
-            prop_assert_eq!(parse_partition_metadata(format_partition_metadata(id).as_bytes()).ok(), expected);
         }
     }
 
     #[test]
-    fn a_file_as_brokers_write_it_is_read() {
+    fn broker_meta_properties_are_read() {
         let text = b"#\n#Mon Mar 04 10:00:00 UTC 2024\ncluster.id=MkU3OEVBNTcwNTJENDM2Qk\n\
             directory.id=PlGe2UpcQUCKxVvSrLwYkg\nnode.id=1\nversion=1\n";
         let meta = MetaProperties::parse(text).unwrap();
@@ -226,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kafka_refuses_is_refused() {
+    fn meta_properties_reject_what_kafka_rejects() {
         for text in [
             "version=2\nnode.id=1\ncluster.id=c",
             "version=x",
@@ -240,27 +184,6 @@ mod tests {
             "version=\\u00",
         ] {
             assert!(MetaProperties::parse(text.as_bytes()).is_err(), "{text}");
-        }
-        let id = "PlGe2UpcQUCKxVvSrLwYkg";
-        for text in [
-            "".to_owned(),
-            "version: 0".to_owned(),
-            format!("version: -1\ntopic_id: {id}"),
-            format!("version: x\ntopic_id: {id}"),
-            format!("version:0\ntopic_id: {id}"),
-            format!("version: 0\ntopic_id: {id}x"),
-            format!("topic_id: {id}\nversion: 0"),
-            format!("version: 0\ntopic_id: {id}\nmore: 1"),
-            "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
-        ] {
-            assert!(parse_partition_metadata(text.as_bytes()).is_err(), "{text}");
-        }
-        for text in [
-            format!("version: 0\ntopic_id: {id}\n"),
-            format!("version: 0\r\ntopic_id: {id}\r\n"),
-            format!("version: 1\ntopic_id: {id}\nmore: 1"),
-        ] {
-            assert_eq!(parse_partition_metadata(text.as_bytes()).unwrap().to_string(), id);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::log::{DataDir, Log, LogConfig, OnCorruption};
 use crate::store::config::OfflinePartitions;
-use crate::store::directory::{Found, Survey};
+use crate::store::survey::{Found, Survey};
 use crate::store::topic::{Slot, Topic, TopicShared};
 use crate::store::topic_properties::State;
 use crate::store::topics::Store;
@@ -35,14 +35,14 @@ fn is_of_one(error: &Error) -> bool {
 impl Store {
     /// Opens all partitions that are there, several at once.
     pub(super) fn open_topics(&self) -> Result<()> {
-        let shared = self.shared();
-        let mut survey = shared.directory.survey(&shared.checkpoints)?;
+        let inner = self.inner();
+        let mut survey = inner.directory.survey(&inner.checkpoints)?;
         self.check_missing(&survey)?;
         survey.found.iter_mut().for_each(|found| self.find_id(found));
-        shared.directory.check_copies(&survey.found, &shared.checkpoints)?;
+        inner.directory.check_copies(&survey.found, &inner.checkpoints)?;
         self.check_broken(&mut survey)?;
         let Survey { found, deleting, unknown } = survey;
-        *shared.unknown.write() = unknown;
+        *inner.unknown.write() = unknown;
         let prepare = |topic| self.prepare(topic);
         let prepared: Vec<Prepared<'_>> = found.iter().map(prepare).collect::<Result<_>>()?;
         let jobs: Vec<Job<'_>> = prepared
@@ -51,7 +51,7 @@ impl Store {
                 (0..topic.found.config.partitions).map(move |number| Job { topic, number })
             })
             .collect();
-        let opened = shared.in_parallel(&jobs, |job| self.open_found(job));
+        let opened = inner.in_parallel(&jobs, |job| self.open_found(job));
         let mut slots: BTreeMap<&str, Vec<Slot>> = BTreeMap::new();
         let (mut taken_over, mut failed) = (Vec::new(), None);
         for (Job { topic, .. }, opened) in jobs.iter().zip(opened) {
@@ -68,7 +68,7 @@ impl Store {
             }
         }
         {
-            let mut topics = shared.topics.write();
+            let mut topics = inner.topics.write();
             for Prepared { found, id, .. } in &prepared {
                 let name: Arc<str> = found.name.as_str().into();
                 let slots = slots.remove(&*found.name).unwrap_or_default();
@@ -79,34 +79,34 @@ impl Store {
         if let Some(error) = failed {
             return Err(error);
         }
-        shared.checkpoints.unmark()?;
+        inner.checkpoints.unmark()?;
         self.settle(&found, taken_over)?;
         for (topic, partitions) in deleting {
             let groups = self.existing_coordinator()?;
             let count = partitions.last().map_or(0, |last| last.saturating_add(1));
-            shared.interrupted.lock().insert(topic.clone(), count);
+            inner.interrupted.lock().insert(topic.clone(), count);
             // All others can be used. It is tried again when the name is, or at the next opening.
             if let Err(error) = self.finish_deletion(&topic, groups.as_deref()) {
-                let (path, error) = (shared.directory.path_of(&topic, 0), error.to_string());
-                shared.directory.dir.events.emit(&Event::CleanupFailed { path, error });
+                let (path, error) = (inner.directory.path_of(&topic, 0), error.to_string());
+                inner.directory.dir.events.emit(&Event::CleanupFailed { path, error });
             }
         }
-        shared.directory.dir.fill_reserve();
+        inner.directory.dir.fill_reserve();
         self.topics().iter().try_for_each(|topic| self.maintain_new(&topic.partitions()))
     }
 
     /// The marker of a clean shutdown knows the topics that there were. No log can tell that all
     /// directories of one are gone.
     fn check_missing(&self, survey: &Survey) -> Result<()> {
-        let shared = self.shared();
-        if shared.config.log.on_corruption != OnCorruption::Fail {
+        let inner = self.inner();
+        if inner.config.log.on_corruption != OnCorruption::Fail {
             return Ok(());
         }
         let is_there = |topic: &str| {
             survey.found.iter().any(|found| found.name == topic)
                 || survey.deleting.iter().any(|(name, _)| name == topic)
         };
-        match shared.checkpoints.closed_topics().into_iter().find(|topic| !is_there(topic)) {
+        match inner.checkpoints.closed_topics().into_iter().find(|topic| !is_there(topic)) {
             Some(topic) => Err(TopicError::Missing { topic }.into()),
             None => Ok(()),
         }
@@ -115,7 +115,7 @@ impl Store {
     /// A topic whose definition or id cannot be read may be offline, if that is what is wrong.
     fn check_broken(&self, survey: &mut Survey) -> Result<()> {
         let may_be = |error: &Error| {
-            self.shared().config.offline != OfflinePartitions::Never && is_of_one(error)
+            self.inner().config.offline != OfflinePartitions::Never && is_of_one(error)
         };
         let is_refused = |found: &&mut Found| found.broken.as_ref().is_some_and(|e| !may_be(e));
         let refused = survey.found.iter_mut().find(is_refused);
@@ -124,14 +124,14 @@ impl Store {
 
     fn prepare<'a>(&self, found: &'a Found) -> Result<Prepared<'a>> {
         let id = found.id.unwrap_or(TopicId::ZERO);
-        let config = found.config.apply(&self.shared().config.log)?;
+        let config = found.config.apply(&self.inner().config.log)?;
         Ok(Prepared { found, id, config })
     }
 
     /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not
     /// to be. The log is given, too, if it took over checkpoints from beside its segments.
     fn open_found(&self, job: &Job<'_>) -> Result<(Slot, Option<Log>)> {
-        let (shared, number) = (self.shared(), job.number);
+        let (inner, number) = (self.inner(), job.number);
         let Prepared { found, id, config } = job.topic;
         let Found { name, partitions, gone, broken, unfinished, .. } = found;
         if gone.contains(&number) {
@@ -148,7 +148,7 @@ impl Store {
         }
         let open = || {
             if *unfinished {
-                shared.directory.make(name, number)?;
+                inner.directory.make(name, number)?;
             }
             self.open_partition(name, number, *id, config)
         };
@@ -161,7 +161,7 @@ impl Store {
     /// Leaves a partition offline, if one may be with this error.
     fn offline(&self, topic: &str, number: u32, error: Error) -> Result<(Slot, Option<Log>)> {
         let is_missing = |error: &TopicError| matches!(error, TopicError::MissingPartition { .. });
-        let may_be = match (self.shared().config.offline, &error) {
+        let may_be = match (self.inner().config.offline, &error) {
             (OfflinePartitions::Never, _) => false,
             (OfflinePartitions::Damaged, Error::Topic(error)) => !is_missing(error),
             (_, Error::Topic(_)) => true,
@@ -171,25 +171,25 @@ impl Store {
     }
 
     pub(super) fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
-        let (path, reason) = (self.shared().directory.path_of(topic, number), error.to_string());
+        let (path, reason) = (self.inner().directory.path_of(topic, number), error.to_string());
         let event = Event::PartitionOffline { path, error: reason };
-        self.shared().directory.dir.events.emit(&event);
+        self.inner().directory.dir.events.emit(&event);
         Slot::offline(error)
     }
 
     /// Makes durable what the opening has found.
     fn settle(&self, found: &[Found], taken_over: Vec<Log>) -> Result<()> {
-        let shared = self.shared();
-        shared.checkpoints.commit(shared.partitions())?;
+        let inner = self.inner();
+        inner.checkpoints.commit(inner.partitions())?;
         for log in taken_over {
             log.remove_own_checkpoints()?;
         }
         for topic in found.iter().filter(|topic| topic.unfinished) {
-            shared.directory.define(&topic.name, &topic.config, State::Settled)?;
+            inner.directory.define(&topic.name, &topic.config, State::Settled)?;
         }
         // What could not be opened is to be recovered from the same knowledge.
         if self.topics().iter().all(|topic| topic.unavailable_partitions().is_empty()) {
-            shared.write_lock()?.recovered(&shared.directory.dir)?;
+            inner.write_lock()?.recovered(&inner.directory.dir)?;
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Store {
     fn id_of(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<TopicId> {
         let mut failed = None;
         for number in partitions {
-            match self.shared().directory.topic_id(topic, number) {
+            match self.inner().directory.topic_id(topic, number) {
                 Ok(Some(id)) => return Ok(id),
                 Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
@@ -238,36 +238,36 @@ impl Store {
         id: TopicId,
         config: &LogConfig,
     ) -> Result<(Log, bool)> {
-        let shared = self.shared();
-        match shared.directory.topic_id(topic, partition)? {
+        let inner = self.inner();
+        match inner.directory.topic_id(topic, partition)? {
             Some(known) if known == id => {}
             Some(_) => {
                 let reason =
                     "its `partition.metadata` has the id of another topic of that name".to_owned();
-                let path = shared.directory.path_of(topic, partition);
+                let path = inner.directory.path_of(topic, partition);
                 return Err(TopicError::InvalidDirectory { path, reason }.into());
             }
             None => {
-                shared.directory.check_is_log(topic, partition)?;
-                shared.directory.set_topic_id(topic, partition, id)?;
+                inner.directory.check_is_log(topic, partition)?;
+                inner.directory.set_topic_id(topic, partition, id)?;
             }
         }
         let mut config = config.clone();
         // With its log the maintainer stays, even when no handle of the store is left.
-        config.maintainer = shared.maintainer.clone();
+        config.maintainer = inner.maintainer.clone();
         let within = DataDir {
-            fs: Arc::clone(&shared.directory.dir.fs),
-            lock: shared.write_lock()?,
-            checkpoints: Arc::clone(&shared.checkpoints),
+            fs: Arc::clone(&inner.directory.dir.fs),
+            lock: inner.write_lock()?,
+            checkpoints: Arc::clone(&inner.checkpoints),
             is_for_one: false,
             topic: Some(id.to_bytes()),
         };
-        shared.directory.open_log(topic, partition, &config, &within)
+        inner.directory.open_log(topic, partition, &config, &within)
     }
 
     /// Has logs maintained that were opened just now. An earlier one may be closed or poisoned.
     pub(super) fn maintain_new(&self, logs: &[Log]) -> Result<()> {
-        let Some(maintainer) = &self.shared().maintainer else { return Ok(()) };
+        let Some(maintainer) = &self.inner().maintainer else { return Ok(()) };
         logs.iter().try_for_each(|log| maintainer.add(log))
     }
 }

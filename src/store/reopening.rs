@@ -63,21 +63,21 @@ impl Store {
         partition: u32,
         on_corruption: OnCorruption,
     ) -> Result<Log> {
-        self.shared().change(|| self.reopen(topic, partition, on_corruption))
+        self.inner().change(|| self.reopen(topic, partition, on_corruption))
     }
 
     fn reopen(&self, topic: &str, partition: u32, on_corruption: OnCorruption) -> Result<Log> {
-        let shared = self.shared();
+        let inner = self.inner();
         let found = self.topic(topic)?;
         found.check_has(partition)?;
         let before = found.partition(partition);
-        if !shared.directory.is_there(topic, partition)? {
+        if !inner.directory.is_there(topic, partition)? {
             before?;
             let (topic, partitions) = (topic.to_owned(), found.partition_count());
             return Err(TopicError::MissingPartition { topic, partition, partitions }.into());
         }
         let config = self.config_to_reopen(&found, partition)?;
-        let log = config.apply(&shared.config.log)?.on_corruption(on_corruption);
+        let log = config.apply(&inner.config.log)?.on_corruption(on_corruption);
         let was_open = before.is_ok();
         if let Ok(before) = before {
             // However that ends, it is closed. What it could not make durable, the opening finds
@@ -96,7 +96,7 @@ impl Store {
             }
             Err(error) => found.set_slot(partition, Slot::offline(error)),
         }
-        shared.note_change();
+        inner.note_change();
         let log = opened?;
         self.maintain_new(std::slice::from_ref(&log))?;
         Ok(log)
@@ -104,7 +104,7 @@ impl Store {
 
     /// How its topic is set up, if it can be opened.
     fn config_to_reopen(&self, topic: &Topic, partition: u32) -> Result<TopicConfig> {
-        let directory = &self.shared().directory;
+        let directory = &self.inner().directory;
         match directory.definition(topic.name())? {
             Some(Definition { state: State::Deleting, .. }) => {
                 let reason =
@@ -119,7 +119,7 @@ impl Store {
 
     /// Opens the log of a partition that is closed, and makes durable what that found.
     fn open_again(&self, topic: &Topic, partition: u32, config: &LogConfig) -> Result<Log> {
-        let (checkpoints, id) = (&self.shared().checkpoints, self.known_id(topic)?);
+        let (checkpoints, id) = (&self.inner().checkpoints, self.known_id(topic)?);
         let keys = [(topic.name().to_owned(), partition.cast_signed())];
         checkpoints.hold_all(&keys);
         let opened = self.open_partition(topic.name(), partition, id, config);

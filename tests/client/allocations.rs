@@ -1,5 +1,5 @@
-//! Scanning borrowed, appending from a builder and sending bytes take no memory from the allocator, record by record or batch
-//! by batch.
+//! Scanning borrowed, appending from a builder and sending bytes take no memory from the
+//! allocator, record by record or batch by batch.
 
 use annals::fs::MemFs;
 use annals::record::BatchBuilder;
@@ -34,18 +34,19 @@ fn scan(log: &Log, expected: usize) {
 }
 
 #[test]
-fn appending_from_a_builder_allocates_nothing_once_it_has_grown() {
+fn append_builder_allocates_nothing_when_warm() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
     let mut builder = BatchBuilder::new();
     append(&log, &mut builder, 10);
-    // What is left is the index of the segment, which doubles as it grows: a few for thousands of batches.
+    // The remaining allocations are the index of the segment, which doubles as it grows: a few for
+    // thousands of batches.
     let taken = allocations(|| append(&log, &mut builder, 2000));
     assert!(taken <= 12, "2,000 batches took memory {taken} times");
 }
 
 #[test]
-fn appending_one_record_allocates_nothing() {
+fn append_allocates_nothing_when_warm() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
     let append = || {
@@ -59,7 +60,7 @@ fn appending_one_record_allocates_nothing() {
 }
 
 #[test]
-fn scanning_borrowed_allocates_for_the_reader_and_not_for_what_it_reads() {
+fn borrowed_scan_allocates_nothing_per_record() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
     let mut builder = BatchBuilder::new();
@@ -73,7 +74,7 @@ fn scanning_borrowed_allocates_for_the_reader_and_not_for_what_it_reads() {
 }
 
 #[test]
-fn sending_bytes_allocates_nothing_by_the_record() {
+fn send_bytes_allocates_nothing_per_record() {
     let dir = tempfile::tempdir().unwrap();
     let config = StoreConfig::default().maintenance(None);
     let store = Store::open(dir.path().join("data"), config).unwrap();
@@ -95,9 +96,10 @@ fn sending_bytes_allocates_nothing_by_the_record() {
     assert!(batches < 1000, "{batches} batches");
 }
 
-/// Groups whose members have gone are kept for a week, and what they hold is what they have committed.
+/// Groups whose members have gone are kept for a week, and what they hold is what they have
+/// committed.
 #[test]
-fn a_group_without_members_holds_little() {
+fn empty_group_holds_little_memory() {
     let dir = tempfile::tempdir().unwrap();
     let config = StoreConfig::default().maintenance(None);
     let store = Store::open(dir.path().join("data"), config).unwrap();
@@ -119,8 +121,8 @@ fn a_group_without_members_holds_little() {
     assert!(each < 3000, "a group without members holds {each} bytes");
 }
 
-/// A log forgets producers that fall silent, and kept the table it once needed for them: 300 to 600
-/// bytes for each. What the log itself takes is the same for one producer that writes as much.
+/// A log forgot silent producers but kept the table it once needed for them: 300 to 600 bytes for
+/// each. The rest of what a log allocates is the same for one producer that writes as much.
 #[test]
 fn forgotten_producers_hold_no_memory() {
     const BATCHES: i64 = 10_000;
@@ -146,7 +148,7 @@ fn forgotten_producers_hold_no_memory() {
     assert!(many - one < 16 << 10, "{one} bytes of one producer, {many} of {BATCHES}");
 }
 
-/// In one process, none of the batches of a closed producer can come again.
+/// In one process, no batch of a closed producer can be resent.
 #[test]
 fn closed_producers_hold_no_memory() {
     const ROUNDS: usize = 3_000;

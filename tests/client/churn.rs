@@ -1,8 +1,8 @@
-//! A day of topics, producers, groups and consumers that come and go, on a clock that is moved by hand: memory,
-//! descriptors, files and bytes on disk follow what lives, and not what has lived.
+//! A day of topics, producers, groups and consumers that come and go, on a clock that is moved by
+//! hand: memory, descriptors, files and bytes on disk follow what lives, and not what has lived.
 //!
-//! `ANNALS_CHURN_ROUNDS=20000 cargo test --all-features --test client churn -- --nocapture` makes a longer day, and prints
-//! the figures of each tenth of it.
+//! `ANNALS_CHURN_ROUNDS=20000 cargo test --all-features --test client churn -- --nocapture` makes
+//! a longer day, and prints the figures of each tenth of it.
 
 use annals::*;
 use std::path::Path;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{memory, process};
 
-/// What is held at a moment.
+/// The resources held at a moment.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     allocations: i64,
     bytes: i64,
     descriptors: usize,
     files: u64,
-    /// Of all topics but that of offsets.
+    /// The size of all topics except `__consumer_offsets`.
     disk_bytes: u64,
     /// Grows to 4 MiB a partition, or to a multiple of what is committed, until it is compacted.
     offsets_bytes: u64,
@@ -79,7 +79,8 @@ impl Day {
         Day { store, clock, producer, consumer }
     }
 
-    /// A request, its answer by way of a topic and a group of its own, and a producer that is used once.
+    /// A request, its answer by way of a topic and a group of its own, and a producer that is used
+    /// once.
     fn round(&mut self, n: u64, step: Duration) {
         let (reply, group) = (format!("reply-{n}"), format!("group-{n}"));
         self.store.create_topic(&reply, TopicConfig::default()).unwrap();
@@ -113,8 +114,8 @@ impl Day {
 }
 
 #[test]
-fn day_of_churn_holds_what_lives() {
-    process::alone(&day_of_churn_holds_what_lives, day);
+fn day_of_churn_leaks_nothing() {
+    process::alone(&day_of_churn_leaks_nothing, day);
 }
 
 fn day() {
@@ -137,7 +138,7 @@ fn day() {
             tenths.push(held);
         }
     }
-    // What saws between two compactions is compared at its peaks.
+    // Figures that rise and fall between two compactions are compared at their peaks.
     let peak = |tenths: &[Held], of: fn(&Held) -> i64| tenths.iter().map(of).max().unwrap();
     let (early, late) = (&tenths[2..6], &tenths[6..]);
     let grown = |of: fn(&Held) -> i64| peak(late, of) - peak(early, of);

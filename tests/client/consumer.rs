@@ -1,5 +1,6 @@
 //! The consumer, without and with a group of its own.
 
+use crate::{NOW, append, at, earliest};
 use annals::{
     AutoOffsetReset, CommitError, ConsumeError, Consumer, ConsumerConfig, ConsumerInterceptor,
     ConsumerRecords, Error, ErrorKind, ManualClock, OffsetAndMetadata, Record, StartAt, Store,
@@ -9,8 +10,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-const NOW: Duration = Duration::ZERO;
 
 struct World {
     clock: Arc<ManualClock>,
@@ -25,19 +24,6 @@ fn world() -> World {
 
 fn topic(store: &Store, name: &str, partitions: u32) -> Topic {
     store.create_topic(name, TopicConfig::default().partitions(partitions)).unwrap()
-}
-
-fn at(topic: &str, partition: u32) -> TopicPartition {
-    TopicPartition::new(topic, partition)
-}
-
-fn append(topic: &Topic, partition: u32, values: std::ops::Range<u32>) {
-    let values = values.map(|value| Record::from(value.to_string()));
-    topic.partition(partition).unwrap().append_all(values).unwrap();
-}
-
-fn earliest(group: &str) -> ConsumerConfig {
-    ConsumerConfig::new(group).auto_offset_reset(AutoOffsetReset::Earliest)
 }
 
 fn values(records: &ConsumerRecords) -> Vec<u32> {
@@ -58,13 +44,13 @@ fn consume_error(error: Error) -> ConsumeError {
 }
 
 #[test]
-fn a_consumer_goes_to_any_thread() {
+fn consumer_moves_between_threads() {
     fn is_send<T: Send>() {}
     is_send::<Consumer>();
 }
 
 #[test]
-fn records_come_in_order_and_once() {
+fn records_are_polled_once_in_order() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     let config =
@@ -89,7 +75,7 @@ fn records_come_in_order_and_once() {
 }
 
 #[test]
-fn each_partition_has_its_turn() {
+fn poll_takes_partitions_in_turn() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 3);
     for partition in 0..3 {
@@ -119,7 +105,7 @@ fn each_partition_has_its_turn() {
 }
 
 #[test]
-fn a_poll_gets_on_however_small_its_limits() {
+fn poll_progresses_with_smallest_limits() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 100..103);
@@ -132,7 +118,7 @@ fn a_poll_gets_on_however_small_its_limits() {
 }
 
 #[test]
-fn it_begins_where_the_policy_says() {
+fn consumer_starts_where_policy_says() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..5);
@@ -154,7 +140,7 @@ fn it_begins_where_the_policy_says() {
 }
 
 #[test]
-fn what_was_deleted_under_it_makes_it_begin_again() {
+fn position_resets_when_records_are_deleted() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..5);
@@ -189,9 +175,10 @@ fn what_was_deleted_under_it_makes_it_begin_again() {
     assert_eq!(early.position(&names[0]).unwrap(), 9);
 }
 
-/// One that chose its partitions hears of it when their topic goes. In the next of its name it begins anew.
+/// One that chose its partitions hears of it when their topic goes. In the next of its name it
+/// begins anew.
 #[test]
-fn it_begins_anew_in_a_topic_that_is_made_again() {
+fn consumer_restarts_when_topic_is_recreated() {
     let World { store, .. } = world();
     append(&topic(&store, "orders", 1), 0, 0..5);
     let names = [at("orders", 0)];
@@ -215,7 +202,7 @@ fn it_begins_anew_in_a_topic_that_is_made_again() {
 }
 
 #[test]
-fn it_goes_to_offsets_and_times_and_ends() {
+fn seek_reaches_offsets_times_and_ends() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     let time = Timestamp::from_millis;
@@ -245,7 +232,7 @@ fn it_goes_to_offsets_and_times_and_ends() {
 }
 
 #[test]
-fn paused_partitions_stay_where_they_are() {
+fn paused_partitions_keep_their_position() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..3);
@@ -264,7 +251,7 @@ fn paused_partitions_stay_where_they_are() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_calls_are_rejected() {
     let World { store, .. } = world();
     topic(&store, "orders", 1);
     let mut consumer = store.consumer(ConsumerConfig::default()).unwrap();
@@ -315,7 +302,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_consumer_without_a_group_makes_no_offsets_topic() {
+fn groupless_consumer_creates_no_offsets_topic() {
     let World { store, .. } = world();
     topic(&store, "orders", 1);
     let mut consumer = assigned(&store, ConsumerConfig::default(), &[at("orders", 0)]);
@@ -324,9 +311,9 @@ fn a_consumer_without_a_group_makes_no_offsets_topic() {
     assert_eq!(store.topics().len(), 1);
 }
 
-/// What a poll returns is committed by the next one at the earliest.
+/// The records of a poll are committed by the next poll at the earliest.
 #[test]
-fn automatic_commits_cover_what_earlier_polls_returned() {
+fn automatic_commits_cover_earlier_polls() {
     let World { store, clock } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..10);
@@ -362,7 +349,7 @@ fn automatic_commits_cover_what_earlier_polls_returned() {
 }
 
 #[test]
-fn commits_by_hand_keep_what_they_are_given() {
+fn manual_commits_keep_their_metadata() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..5);
@@ -389,7 +376,7 @@ fn commits_by_hand_keep_what_they_are_given() {
     }
     assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), Some(5.into()));
 
-    // Who chose its partitions by itself may not commit for a group that has members.
+    // A consumer that chose its partitions itself may not commit for a group that has members.
     let mut simple = assigned(&store, config, &[at("orders", 0)]);
     let one = BTreeMap::from([(at("orders", 0), 1.into())]);
     let refused = consume_error(simple.commit_offsets(one).unwrap_err());
@@ -404,7 +391,7 @@ fn commits_by_hand_keep_what_they_are_given() {
 }
 
 #[test]
-fn a_waiting_poll_is_woken_by_records_and_by_callers() {
+fn waiting_poll_wakes_on_records() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let orders = topic(&store, "orders", 4);
     let names: Vec<_> = (0..4).map(|partition| at("orders", partition)).collect();
@@ -434,7 +421,7 @@ fn a_waiting_poll_is_woken_by_records_and_by_callers() {
 }
 
 #[test]
-fn a_call_is_kept_for_the_next_poll() {
+fn wakeup_is_kept_for_next_poll() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..1);
@@ -477,7 +464,7 @@ impl ConsumerInterceptor for Panics {
 }
 
 #[test]
-fn interceptors_see_everything_and_may_panic() {
+fn interceptors_see_records_and_may_panic() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..6);
@@ -492,7 +479,7 @@ fn interceptors_see_everything_and_may_panic() {
 }
 
 #[test]
-fn a_damaged_partition_says_so_and_others_go_on() {
+fn damaged_partition_fails_alone() {
     use annals::fs::{Fs, MemFs, OpenMode};
     let fs = MemFs::new();
     let store =
@@ -534,7 +521,7 @@ fn a_damaged_partition_says_so_and_others_go_on() {
 
 /// A loop that retries what is retryable must not run for ever over a misspelt name.
 #[test]
-fn committing_for_unknown_topic_is_not_retryable() {
+fn commit_for_unknown_topic_is_final() {
     let World { store, .. } = world();
     topic(&store, "orders", 1);
     topic(&store, "users", 1);
@@ -561,7 +548,7 @@ fn committing_for_unknown_topic_is_not_retryable() {
 
 /// The consumer has no position yet when it finds that what it would go on from was deleted.
 #[test]
-fn error_names_committed_offset_when_it_was_deleted() {
+fn error_names_deleted_committed_offset() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..10);

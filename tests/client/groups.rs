@@ -2,6 +2,7 @@
 //!
 //! `ANNALS_GROUP_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
+use crate::{NOW, append, at, cooperative};
 use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{CrashState, MemFs};
 use annals::{
@@ -15,7 +16,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, seeds};
 
-const NOW: Duration = Duration::ZERO;
 const GROUP: &str = "g1";
 
 fn secs(secs: u64) -> Duration {
@@ -32,7 +32,7 @@ fn store_on(fs: &MemFs, clock: &Arc<ManualClock>) -> Store {
     let groups = GroupCoordinatorConfig::default().offsets_partitions(3);
     let config =
         StoreConfig::default().fs(fs.clone()).clock(clock.clone()).group_coordinator(groups);
-    // Some records here are of 1970, and nobody is to take them away.
+    // Some records here are of 1970, and retention must not delete them.
     Store::open("data", config.maintenance(None)).unwrap()
 }
 
@@ -48,21 +48,8 @@ fn topic(store: &Store, name: &str, partitions: u32) -> Topic {
     store.topic(name).or_else(|_| store.create_topic(name, config)).unwrap()
 }
 
-fn at(topic: &str, partition: u32) -> TopicPartition {
-    TopicPartition::new(topic, partition)
-}
-
-fn append(topic: &Topic, partition: u32, values: std::ops::Range<u32>) {
-    let values = values.map(|value| Record::from(value.to_string()));
-    topic.partition(partition).unwrap().append_all(values).unwrap();
-}
-
 fn config() -> ConsumerConfig {
     ConsumerConfig::new(GROUP).auto_offset_reset(AutoOffsetReset::Earliest)
-}
-
-fn cooperative(config: ConsumerConfig) -> ConsumerConfig {
-    config.assignors([Arc::new(CooperativeSticky) as Arc<dyn Assignor>])
 }
 
 fn member(store: &Store, config: ConsumerConfig) -> Consumer {
@@ -98,7 +85,7 @@ fn refusal(error: Error) -> GroupError {
 }
 
 #[test]
-fn members_share_partitions_and_hand_them_over() {
+fn members_share_and_exchange_partitions() {
     for cooperates in [false, true] {
         let World { store, .. } = world();
         let orders = topic(&store, "orders", 4);
@@ -127,7 +114,7 @@ fn members_share_partitions_and_hand_them_over() {
 }
 
 #[test]
-fn every_assignor_can_be_used() {
+fn every_assignor_assigns_all() {
     let assignors: [Arc<dyn Assignor>; 4] =
         [Arc::new(Range), Arc::new(RoundRobin), Arc::new(Sticky), Arc::new(CooperativeSticky)];
     for assignor in assignors {
@@ -148,7 +135,7 @@ fn every_assignor_can_be_used() {
 }
 
 #[test]
-fn topics_that_come_are_assigned() {
+fn new_topics_are_assigned() {
     let World { store, .. } = world();
     let mut named = member(&store, config());
     let mut matching = store.consumer(ConsumerConfig::new("other")).unwrap();
@@ -169,7 +156,7 @@ fn topics_that_come_are_assigned() {
 }
 
 #[test]
-fn topics_that_grow_are_assigned_whole() {
+fn grown_topics_are_assigned_whole() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     let mut a = member(&store, config());
@@ -189,9 +176,10 @@ fn committed(store: &Store, topic: &str) -> BTreeMap<u32, u64> {
     offsets.map(|(at, offset)| (at.partition, offset.committed.offset)).collect()
 }
 
-/// What was committed for a topic is not for another that gets its name, whoever else the group has it for.
+/// Offsets committed for a topic do not apply to a later topic of the same name, whatever other
+/// topics the group has offsets for.
 #[test]
-fn a_topic_that_is_made_again_begins_anew() {
+fn recreated_topic_starts_without_offsets() {
     for polls_between in [true, false] {
         let World { store, clock, fs } = world();
         let orders = topic(&store, "orders", 2);
@@ -223,9 +211,10 @@ fn a_topic_that_is_made_again_begins_anew() {
     }
 }
 
-/// Who has read a topic that is gone cannot say so any more: that would hold for the next of its name.
+/// A consumer that has read a deleted topic cannot commit for it: the commit would apply to the
+/// next topic of that name.
 #[test]
-fn nothing_is_committed_for_a_topic_that_is_gone() {
+fn commit_skips_deleted_topic() {
     let World { store, .. } = world();
     append(&topic(&store, "orders", 1), 0, 0..10);
     append(&topic(&store, "users", 1), 0, 0..4);
@@ -244,7 +233,7 @@ fn nothing_is_committed_for_a_topic_that_is_gone() {
 }
 
 #[test]
-fn options_of_groups_are_checked_when_a_store_is_opened() {
+fn opening_rejects_invalid_group_options() {
     let none = GroupCoordinatorConfig::default().offsets_partitions(0);
     let error = Store::in_memory(StoreConfig::default().group_coordinator(none)).unwrap_err();
     assert!(matches!(error, Error::InvalidConfig { option: "offsets_partitions", .. }), "{error}");
@@ -252,7 +241,7 @@ fn options_of_groups_are_checked_when_a_store_is_opened() {
 
 /// A member that hung has lost its partitions, and cannot say how far it had come.
 #[test]
-fn late_commits_are_refused() {
+fn commit_fails_after_session_timeout() {
     let World { store, clock, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..10);
@@ -282,9 +271,10 @@ fn late_commits_are_refused() {
     assert_eq!(quick.committed(&at("orders", 0)).unwrap(), Some(10.into()));
 }
 
-/// A member that did not take part in the rebalance yet cannot commit once the next generation has begun.
+/// A member that did not take part in the rebalance yet cannot commit once the next generation has
+/// begun.
 #[test]
-fn commits_of_an_old_generation_are_refused() {
+fn commit_fails_in_old_generation() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..10);
@@ -351,7 +341,7 @@ impl RebalanceListener for Told {
 }
 
 #[test]
-fn listeners_are_told_in_order() {
+fn listeners_are_called_in_order() {
     let eager = [
         "a assigned [0, 1, 2]",
         "a revoked [0, 1, 2]",
@@ -395,7 +385,7 @@ fn listeners_are_told_in_order() {
         sorted.1.sort_unstable();
         assert_eq!(sorted.0, sorted.1, "{told:#?}");
         let place = |line: &str| told.iter().position(|told| told == line).unwrap();
-        // What moves is given up before it is handed out.
+        // A moving partition is revoked before it is assigned.
         let (given, taken) = match cooperates {
             true => ("a revoked [2]", "b assigned [2]"),
             false => ("a revoked [0, 1, 2]", "b assigned [2]"),
@@ -406,7 +396,7 @@ fn listeners_are_told_in_order() {
 }
 
 #[test]
-fn a_listener_that_panics_is_an_error_and_no_harm() {
+fn listener_panic_is_returned_as_error() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..3);
@@ -448,7 +438,7 @@ fn a_listener_that_panics_is_an_error_and_no_harm() {
 }
 
 #[test]
-fn a_static_member_comes_back_to_its_partitions() {
+fn static_member_returns_to_its_partitions() {
     let World { store, clock, .. } = world();
     topic(&store, "orders", 4);
     let named = |name: &str| config().instance_id(name);
@@ -491,7 +481,7 @@ fn a_static_member_comes_back_to_its_partitions() {
 }
 
 #[test]
-fn offsets_survive_what_they_should() {
+fn committed_offsets_survive_reopening_and_crash() {
     for (flushes, lost_power) in [(false, false), (true, true)] {
         let World { store, clock, fs } = world();
         let orders = topic(&store, "orders", 2);
@@ -504,7 +494,7 @@ fn offsets_survive_what_they_should() {
         let store = store_on(&fs, &clock);
         topic(&store, "orders", 2);
         topic(&store, "__consumer_offsets", 3);
-        // The members are gone with their process, and nobody waits for them.
+        // The members ended with their process, and the group does not wait for them.
         let mut next = member(&store, config());
         assert_eq!(next.poll(NOW).unwrap().len(), 4);
         assert_eq!(next.committed(&at("orders", 0)).unwrap(), Some(6.into()));
@@ -514,7 +504,7 @@ fn offsets_survive_what_they_should() {
 }
 
 #[test]
-fn static_members_may_come_back_to_another_process() {
+fn static_member_returns_in_new_process() {
     let World { store, clock, fs } = world();
     topic(&store, "orders", 3);
     let mut a = member(&store, config().instance_id("a"));
@@ -548,7 +538,7 @@ fn stored(store: &Store) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 
 /// The bytes that Kafka's coordinator would write, spelled out.
 #[test]
-fn offsets_are_stored_as_kafka_stores_them() {
+fn offsets_match_kafkas_bytes() {
     let World { store, .. } = world();
     topic(&store, "orders", 4);
     let committed = OffsetAndMetadata { offset: 0, leader_epoch: Some(7), metadata: "m".into() };
@@ -592,7 +582,7 @@ fn offsets_are_stored_as_kafka_stores_them() {
 }
 
 #[test]
-fn compaction_of_the_offsets_keeps_what_holds() {
+fn compaction_keeps_current_offsets() {
     let World { store, clock, fs } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..200);
@@ -624,9 +614,10 @@ fn largest_offsets_log(store: &Store) -> u64 {
     offsets.partitions().iter().map(|log| log.stats().unwrap().bytes).max().unwrap()
 }
 
-/// A group that commits without end has one offset a partition, and its log is read whole when the group is used first.
+/// A group that commits without end has one offset a partition, and its log is read whole when the
+/// group is used first.
 #[test]
-fn offsets_log_stays_small_under_endless_commits() {
+fn offsets_log_stays_small() {
     let World { store, clock, fs } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..200);
@@ -668,7 +659,7 @@ fn stored_in(store: &Store) -> u32 {
 
 /// A group that all members left is what is stored of it, and goes on from there.
 #[test]
-fn group_goes_on_from_its_generation_after_all_left() {
+fn generation_continues_after_all_left() {
     let World { store, clock, fs } = world();
     append(&topic(&store, "orders", 1), 0, 0..3);
     for generation in [1, 3, 5] {
@@ -685,7 +676,7 @@ fn group_goes_on_from_its_generation_after_all_left() {
 }
 
 #[test]
-fn groups_are_reset_as_kafkas_tools_do() {
+fn reset_matches_kafkas_tools() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     let time = |n: i64| Timestamp::from_millis(n);
@@ -774,7 +765,7 @@ fn lag_leaves_out_deleted_records() {
 }
 
 #[test]
-fn offsets_that_nobody_uses_expire() {
+fn unused_offsets_expire() {
     let World { store, clock, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..3);
@@ -807,9 +798,10 @@ fn offsets_that_nobody_uses_expire() {
     assert_eq!(again.poll(NOW).unwrap().len(), 3);
 }
 
-/// The group has been without members for a week, but for one consumer that reads and commits each day.
+/// The group has been without members for a week, but for one consumer that reads and commits each
+/// day.
 #[test]
-fn fresh_commit_is_kept_after_group_became_empty() {
+fn recent_commit_stays_when_group_empty() {
     let World { store, clock, .. } = world();
     let orders = topic(&store, "orders", 1);
     let mut left = member(&store, config());
@@ -833,9 +825,10 @@ fn fresh_commit_is_kept_after_group_became_empty() {
     assert!(store.admin().describe_group(GROUP).is_err());
 }
 
-/// Offsets that were set from outside, for a consumer that reads and never commits, and is started anew now and then.
+/// Offsets that were set from outside, for a consumer that reads and never commits, and is started
+/// anew now and then.
 #[test]
-fn offsets_stay_while_a_consumer_without_membership_polls() {
+fn offsets_stay_while_assigned_consumer_polls() {
     let World { mut store, clock, fs } = world();
     let day = 86_400;
     append(&topic(&store, "orders", 2), 0, 0..10);
@@ -866,7 +859,7 @@ fn offsets_stay_while_a_consumer_without_membership_polls() {
     assert!(store.admin().list_groups().unwrap().groups.is_empty());
 }
 
-/// What has happened in a random run, and what must hold.
+/// The events of a random run, and the invariants it must keep.
 struct Life {
     seed: u64,
     chance: Chance,
@@ -1073,7 +1066,7 @@ impl Life {
 }
 
 #[test]
-fn random_groups_deliver_everything_and_never_go_back() {
+fn random_groups_deliver_everything_forward() {
     for seed in seeds("ANNALS_GROUP_SEEDS", 12) {
         let done = std::panic::catch_unwind(|| {
             let mut life = Life::new(seed);
@@ -1092,7 +1085,7 @@ fn random_groups_deliver_everything_and_never_go_back() {
 
 /// Workers on threads of their own, that wait for records and for each other, go and come back.
 #[test]
-fn workers_share_the_work() {
+fn threaded_workers_share_records() {
     const RECORDS: u32 = 1500;
     for seed in seeds("ANNALS_GROUP_SEEDS", 2) {
         let store = Store::in_memory(StoreConfig::default()).unwrap();
@@ -1135,7 +1128,8 @@ fn workers_share_the_work() {
                                     .for_each(|waker: &annals::ConsumerWaker| waker.wake());
                             }
                             drop(all);
-                            // Let others have a turn in the group: whoever waits alone is to be found there.
+                            // Give other threads a turn in the group: a member that waits alone
+                            // has to be seen there.
                             if lifetime == 0 && chance.below(2) == 0 {
                                 consumer.close().unwrap();
                             }
@@ -1158,9 +1152,9 @@ fn workers_share_the_work() {
     }
 }
 
-/// Nobody but who waits can see that another has hung.
+/// Only a waiting member can notice that another one hangs.
 #[test]
-fn who_waits_gets_the_partitions_of_who_hangs() {
+fn waiting_member_takes_partitions_of_hung() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let orders = topic(&store, "orders", 2);
     let mut hangs = member(&store, config().max_poll_interval(Duration::from_millis(300)));
@@ -1194,7 +1188,7 @@ fn who_waits_gets_the_partitions_of_who_hangs() {
 
 /// It does so though it has nothing to read itself.
 #[test]
-fn who_waits_hands_partitions_over() {
+fn waiting_member_hands_partitions_over() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let orders = topic(&store, "orders", 2);
     append(&orders, 1, 0..1);
@@ -1204,14 +1198,14 @@ fn who_waits_hands_partitions_over() {
     let mut comes = member(&store, config());
     std::thread::scope(|scope| {
         scope.spawn(move || assert!(waits.poll(Duration::MAX).unwrap().is_woken()));
-        // Nothing was committed, so who has the partition now reads it from its start.
+        // Nothing was committed, so the partition's new owner reads it from its start.
         assert_eq!(comes.poll(secs(60)).unwrap().len(), 1);
         waker.wake();
     });
 }
 
 #[test]
-fn a_full_disk_stops_commits_and_rebalances_until_there_is_room() {
+fn full_disk_stops_commits_and_rebalances() {
     let World { store, fs, .. } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..10);
@@ -1219,7 +1213,7 @@ fn a_full_disk_stops_commits_and_rebalances_until_there_is_room() {
     assert_eq!(a.poll(NOW).unwrap().len(), 4);
     a.commit().unwrap();
     assert_eq!(a.poll(NOW).unwrap().len(), 4);
-    // What is left of the last block is taken first.
+    // The rest of the last block is used up first.
     let fill = |consumer: &mut Consumer, offset: u64| {
         fs.set_capacity(0);
         let partition = consumer.assignment().remove(0);

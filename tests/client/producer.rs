@@ -1,5 +1,7 @@
-//! What a producer promises: order, each record once, and what happens when it cannot be written.
+//! The promises of a producer: order, each record once, and what happens when a record cannot be
+//! written.
 
+use crate::{HOUR, TOPIC, to};
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use annals::*;
 use std::future::Future;
@@ -11,9 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use support::T0;
-
-const HOUR: Duration = Duration::from_secs(3600);
-const TOPIC: &str = "orders";
+use support::values;
 
 struct Scene {
     disk: MemFs,
@@ -59,15 +59,6 @@ impl Scene {
     }
 }
 
-fn values(log: &Log) -> Vec<String> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
-}
-
-fn to(partition: u32, value: impl Into<String>) -> ProducerRecord {
-    ProducerRecord::new(TOPIC, value.into()).partition(partition)
-}
-
 fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
@@ -80,7 +71,7 @@ fn produce_error(result: Result<impl std::fmt::Debug>) -> ProduceError {
 }
 
 #[test]
-fn the_order_of_a_partition_is_that_of_each_sender() {
+fn partition_keeps_order_of_each_sender() {
     const THREADS: u32 = 6;
     const EACH: u32 = 400;
     for config in [
@@ -124,7 +115,7 @@ fn the_order_of_a_partition_is_that_of_each_sender() {
 }
 
 #[test]
-fn a_batch_is_written_when_it_is_full() {
+fn full_batch_is_written() {
     let scene = scene(1);
     let config = ProducerConfig::default().batch_bytes(1000).linger(HOUR).delivery_timeout(HOUR);
     let producer = scene.store.producer(config).unwrap();
@@ -147,7 +138,7 @@ fn a_batch_is_written_when_it_is_full() {
 }
 
 #[test]
-fn a_batch_is_written_when_it_has_lingered() {
+fn batch_is_written_after_linger() {
     let scene = scene(2);
     let config = ProducerConfig::default().linger(Duration::from_millis(50));
     let producer = scene.store.producer(config).unwrap();
@@ -167,7 +158,7 @@ fn a_batch_is_written_when_it_has_lingered() {
 }
 
 #[test]
-fn the_producers_own_thread_writes_what_lingers() {
+fn sender_thread_writes_lingering_batches() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     store.create_topic(TOPIC, TopicConfig::default()).unwrap();
     let producer = store.producer(ProducerConfig::default()).unwrap();
@@ -179,7 +170,7 @@ fn the_producers_own_thread_writes_what_lingers() {
 }
 
 #[test]
-fn who_waits_does_not_linger() {
+fn wait_writes_without_linger() {
     let scene = scene(1);
     let producer = scene
         .store
@@ -208,7 +199,7 @@ fn who_waits_does_not_linger() {
 }
 
 #[test]
-fn a_full_buffer_is_written_rather_than_waited_for() {
+fn send_writes_when_buffer_full() {
     let scene = scene(3);
     let config = ProducerConfig::default()
         .batch_bytes(1000)
@@ -225,7 +216,7 @@ fn a_full_buffer_is_written_rather_than_waited_for() {
 }
 
 #[test]
-fn a_full_buffer_blocks_until_there_is_room() {
+fn send_blocks_while_buffer_full() {
     let scene = scene(1);
     let config =
         ProducerConfig::default().batch_bytes(100).buffer_bytes(300).linger(Duration::ZERO);
@@ -269,7 +260,7 @@ fn a_full_buffer_blocks_until_there_is_room() {
 }
 
 #[test]
-fn a_full_disk_stops_a_producer_and_loses_nothing() {
+fn full_disk_loses_no_sent_record() {
     let scene = scene(1);
     let config = ProducerConfig::default().batch_bytes(2000).linger(Duration::ZERO);
     let producer = scene.store.producer(config).unwrap();
@@ -296,7 +287,7 @@ fn a_full_disk_stops_a_producer_and_loses_nothing() {
 }
 
 #[test]
-fn a_failed_write_is_tried_again_with_growing_pauses() {
+fn failed_write_retries_with_backoff() {
     let scene = scene(2);
     let config = ProducerConfig::default().linger(Duration::ZERO);
     let producer = scene.store.producer(config).unwrap();
@@ -319,7 +310,7 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
     assert_eq!(handle.wait().unwrap().offset, Some(0));
     assert_eq!(behind.wait().unwrap().offset, Some(1));
     assert_eq!(scene.values(0), numbers(0..2));
-    // What cannot help is not tried.
+    // Errors that a retry cannot fix are not retried.
     scene.fs.add_rule(
         Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).path("orders-0").nth(1),
     );
@@ -330,7 +321,7 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
 }
 
 #[test]
-fn what_is_sent_while_a_write_fails_comes_behind_it() {
+fn records_stay_ordered_during_retries() {
     let scene = scene(1);
     let config = ProducerConfig::default().linger(Duration::ZERO).batch_bytes(0);
     let producer = scene.store.producer(config).unwrap();
@@ -353,7 +344,7 @@ fn what_is_sent_while_a_write_fails_comes_behind_it() {
 }
 
 #[test]
-fn what_is_not_written_in_time_fails_and_leaves_no_gap() {
+fn delivery_timeout_leaves_no_gap() {
     let scene = scene(1);
     let config = ProducerConfig::default()
         .linger(Duration::ZERO)
@@ -395,7 +386,7 @@ fn what_is_not_written_in_time_fails_and_leaves_no_gap() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_as_its_acks_say() {
+fn acknowledged_records_survive_per_acks() {
     for (acks, power) in [(Acks::Written, false), (Acks::Flushed, true)] {
         let scene = scene(1);
         let producer = scene.store.producer(ProducerConfig::default().acks(acks)).unwrap();
@@ -410,7 +401,7 @@ fn what_was_acknowledged_survives_as_its_acks_say() {
 }
 
 #[test]
-fn records_that_are_sent_together_share_a_sync() {
+fn records_sent_together_share_sync() {
     let scene = scene(1);
     let config = ProducerConfig::default()
         .acks(Acks::Flushed)
@@ -431,7 +422,7 @@ fn records_that_are_sent_together_share_a_sync() {
 }
 
 #[test]
-fn a_failed_sync_fails_the_partition_and_no_other() {
+fn failed_sync_fails_one_partition() {
     let scene = scene(2);
     let producer = scene.store.producer(ProducerConfig::default().acks(Acks::Flushed)).unwrap();
     let rule = Rule::new(Operation::SyncData, Fault::Error(io::ErrorKind::Other));
@@ -444,7 +435,7 @@ fn a_failed_sync_fails_the_partition_and_no_other() {
 }
 
 #[test]
-fn batches_are_numbered_unless_that_is_switched_off() {
+fn batches_are_numbered_when_idempotent() {
     let scene = scene(1);
     let numbered = scene.store.producer(ProducerConfig::default()).unwrap();
     numbered.send(to(0, "a")).unwrap().wait().unwrap();
@@ -459,7 +450,7 @@ fn batches_are_numbered_unless_that_is_switched_off() {
 }
 
 #[test]
-fn a_log_that_was_cut_is_written_to_in_the_next_epoch() {
+fn truncated_log_gets_next_epoch() {
     let scene = scene(1);
     let producer = scene.store.producer(ProducerConfig::default()).unwrap();
     for n in 0..3 {
@@ -476,7 +467,7 @@ fn a_log_that_was_cut_is_written_to_in_the_next_epoch() {
 }
 
 #[test]
-fn a_record_that_its_topic_does_not_take_harms_no_other() {
+fn rejected_record_harms_no_other() {
     let log = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
     let scene = scene_with(TopicConfig::default().log(log.max_message_bytes(2000)));
     let producer = scene
@@ -506,7 +497,7 @@ fn a_record_that_its_topic_does_not_take_harms_no_other() {
 }
 
 #[test]
-fn a_record_that_is_too_large_changes_nothing() {
+fn oversized_record_changes_nothing() {
     let scene = scene(1);
     let config =
         ProducerConfig::default().max_request_bytes(500).linger(HOUR).delivery_timeout(HOUR);
@@ -524,10 +515,10 @@ fn a_record_that_is_too_large_changes_nothing() {
     producer.send(to(0, "x".repeat(403))).unwrap();
 }
 
-/// The limit is lowered while a batch of several records waits. Its records fit by themselves, so they are
-/// sent in several batches, numbered one after the other.
+/// The limit is lowered while a batch of several records waits. Its records fit by themselves, so
+/// they are sent in several batches, numbered one after the other.
 #[test]
-fn batch_is_split_when_limit_is_lowered() {
+fn batch_is_split_when_limit_drops() {
     for codec in [Codec::None, Codec::Lz4] {
         let scene = scene(1);
         let config = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
@@ -605,8 +596,8 @@ fn record_over_lowered_limit_fails_alone() {
     }
 }
 
-/// The limit goes up and down, and the disk is full now and then, while batches wait, are split, and are
-/// retried. Each record is there once and in order, unless it is too large by itself.
+/// The limit goes up and down, and the disk is full now and then, while batches wait, are split,
+/// and are retried. Each record is there once and in order, unless it is too large by itself.
 #[test]
 fn split_batches_keep_order_through_retries() {
     for seed in support::seeds("PRODUCER_SPLIT_SEED", 60) {
@@ -692,7 +683,7 @@ fn panicking_waker_leaves_others_awake() {
 }
 
 #[test]
-fn unknown_places_are_refused() {
+fn unknown_topics_and_partitions_are_rejected() {
     let scene = scene(2);
     let producer = scene.store.producer(ProducerConfig::default()).unwrap();
     let error = producer.send(("nowhere", "x")).unwrap_err();
@@ -706,7 +697,7 @@ fn unknown_places_are_refused() {
 }
 
 #[test]
-fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
+fn topic_may_change_while_sending() {
     let scene = scene(1);
     let producer = scene
         .store
@@ -733,10 +724,10 @@ fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
     producer.send(to(1, "x")).unwrap_err();
 }
 
-/// Topics come and go while one producer lives, which also has records that linger for each. With the topic go
-/// the files that it held open, and what it took on the disk.
+/// Topics come and go while one producer lives, which also has records that linger for each. With
+/// the topic go the files that it held open, and what it took on the disk.
 #[test]
-fn deleted_topics_leave_nothing_open_while_producer_lives() {
+fn deleted_topics_leave_no_file_open() {
     const ROUNDS: u32 = 200;
     let disk = MemFs::new();
     let config = StoreConfig::default().fs(disk.clone()).maintenance(None);
@@ -757,8 +748,8 @@ fn deleted_topics_leave_nothing_open_while_producer_lives() {
     }
 }
 
-/// The open batch belongs to the topic that was deleted. A record for the topic that has its name now does
-/// not join it.
+/// The open batch belongs to the topic that was deleted. A record for the topic that has its name
+/// now does not join it.
 #[test]
 fn record_reaches_recreated_topic() {
     let scene = scene(2);
@@ -782,9 +773,10 @@ fn record_reaches_recreated_topic() {
     assert!(matches!(closed, ProduceError::Batch(cause) if matches!(*cause, Error::Closed { .. })));
 }
 
-/// Topics are deleted and created again among the records of one producer, while the disk is full now and
-/// then and batches wait to be retried. Each record is once in the topic that had the name when it was sent,
-/// or its handle says that there is none such; the topic that is there last has all that was sent to it.
+/// Topics are deleted and created again among the records of one producer, while the disk is full
+/// now and then and batches wait to be retried. Each record is once in the topic that had the name
+/// when it was sent, or its handle says that there is none such; the topic that is there last has
+/// all that was sent to it.
 #[test]
 fn records_follow_recreated_topics_through_retries() {
     for seed in support::seeds("PRODUCER_RECREATE_SEED", 60) {
@@ -836,8 +828,8 @@ fn records_follow_recreated_topics_through_retries() {
     }
 }
 
-/// Waits for all that was sent to a topic. If the topic is there still, all of it is stored; otherwise what
-/// was stored before it went.
+/// Waits for all that was sent to a topic. If the topic is there still, all of it is stored;
+/// otherwise what was stored before it went.
 fn check_incarnation(
     producer: &Producer,
     clock: &ManualClock,
@@ -866,7 +858,7 @@ fn check_incarnation(
 }
 
 #[test]
-fn a_producer_of_a_topic_is_the_producer_itself() {
+fn topic_producer_shares_its_producer() {
     let scene = scene(1);
     let config = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
     let producer = scene.store.producer(config).unwrap();
@@ -913,7 +905,7 @@ impl ProducerInterceptor for Detour {
 }
 
 #[test]
-fn an_interceptor_may_send_elsewhere_what_is_for_one_topic() {
+fn interceptor_may_redirect_topic_producer() {
     let scene = scene(1);
     let elsewhere = scene.store.create_topic("elsewhere", TopicConfig::default()).unwrap();
     let config = ProducerConfig::default().interceptor(Arc::new(Detour::default()));
@@ -936,7 +928,7 @@ fn an_interceptor_may_send_elsewhere_what_is_for_one_topic() {
 }
 
 #[test]
-fn keys_go_where_kafka_sends_them() {
+fn keys_map_to_kafkas_partitions() {
     let scene = scene(7);
     let producer = scene.store.producer(ProducerConfig::default()).unwrap();
     for (key, hash) in [
@@ -958,7 +950,7 @@ fn keys_go_where_kafka_sends_them() {
 }
 
 #[test]
-fn without_keys_a_partition_gets_a_batch_before_the_next() {
+fn keyless_records_fill_batches_in_turn() {
     let scene = scene(4);
     let config = ProducerConfig::default().batch_bytes(1000).linger(HOUR).delivery_timeout(HOUR);
     let producer = scene.store.producer(config).unwrap();
@@ -980,7 +972,7 @@ fn without_keys_a_partition_gets_a_batch_before_the_next() {
 }
 
 #[test]
-fn other_ways_to_choose_a_partition() {
+fn partition_can_be_chosen_otherwise() {
     let scene = scene(3);
     let config = ProducerConfig::default().partitioner(PartitionerChoice::RoundRobin);
     let producer = scene.store.producer(config).unwrap();
@@ -1006,7 +998,7 @@ fn other_ways_to_choose_a_partition() {
 }
 
 #[test]
-fn callbacks_are_called_in_order_and_may_do_anything() {
+fn callbacks_run_in_order() {
     let scene = scene(1);
     let producer = scene
         .store
@@ -1049,7 +1041,7 @@ fn callbacks_are_called_in_order_and_may_do_anything() {
 }
 
 #[test]
-fn a_callback_may_be_the_last_to_hold_the_producer() {
+fn callback_may_drop_the_producer() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let topic = store.create_topic(TOPIC, TopicConfig::default()).unwrap();
     let producer = store.producer(ProducerConfig::default()).unwrap();
@@ -1090,7 +1082,7 @@ impl ProducerInterceptor for Counting {
 }
 
 #[test]
-fn interceptors_see_each_record_and_their_panics_end_with_them() {
+fn interceptors_see_records_and_may_panic() {
     let scene = scene(1);
     let good = Arc::new(Counting::default());
     let bad = Arc::new(Counting { panics: true, ..Counting::default() });
@@ -1119,7 +1111,7 @@ fn interceptors_see_each_record_and_their_panics_end_with_them() {
 }
 
 #[test]
-fn what_is_handed_over_is_not_waited_for() {
+fn acks_none_returns_without_waiting() {
     let scene = scene(1);
     let config = ProducerConfig::default().acks(Acks::None).linger(HOUR).delivery_timeout(HOUR);
     let producer = scene.store.producer(config).unwrap();
@@ -1141,7 +1133,7 @@ fn what_is_handed_over_is_not_waited_for() {
 }
 
 #[test]
-fn closing_writes_what_there_is() {
+fn close_writes_pending_records() {
     let scene = scene(1);
     let producer = scene
         .store
@@ -1180,7 +1172,7 @@ fn closing_writes_what_there_is() {
 }
 
 #[test]
-fn batches_are_compressed() {
+fn batches_are_compressed_as_configured() {
     let scene = scene(1);
     let config = ProducerConfig::default().compression(Codec::Zstd);
     let producer = scene.store.producer(config).unwrap();
@@ -1196,7 +1188,7 @@ fn batches_are_compressed() {
 }
 
 #[test]
-fn options_that_cannot_be_are_refused() {
+fn invalid_options_are_rejected() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let config = ProducerConfig::default;
     for (option, config) in [
@@ -1224,10 +1216,11 @@ struct Sent {
 
 /// A producer after the other sends to a store on a disk that is full now and then, and is killed.
 ///
-/// Of the records of a partition, those that were acknowledged are there once and where it was said, those that failed
-/// are not, and those in flight when it was killed are there or not, without a gap before one that is. All in order.
+/// Of each partition, acknowledged records are stored once at the offset that was reported, failed
+/// records are not stored, and records in flight at the kill may be stored, without a gap before
+/// any of them. All are in order.
 #[test]
-fn each_record_is_there_once_and_in_order_whatever_happens() {
+fn records_are_unique_through_random_faults() {
     for seed in support::seeds("PRODUCER_SEED", 60) {
         eprintln!("seed: PRODUCER_SEED={seed}");
         model(seed);

@@ -3,6 +3,7 @@
 //!
 //! Each wait that could hang is watched: a channel answers, or the test fails.
 
+use crate::{HOUR, TOPIC, to};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::*;
 use std::collections::BTreeMap;
@@ -12,11 +13,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
+use support::values;
 
-const HOUR: Duration = Duration::from_secs(3600);
 /// A thread that has not answered by then hangs.
 const WATCHDOG: Duration = Duration::from_secs(20);
-const TOPIC: &str = "orders";
 
 struct Scene {
     fs: FaultFs,
@@ -30,15 +30,6 @@ fn scene(partitions: u32) -> Scene {
     let store = Store::open("data", config).unwrap();
     let topic = store.create_topic(TOPIC, TopicConfig::default().partitions(partitions)).unwrap();
     Scene { fs, store, topic }
-}
-
-fn to(partition: u32, value: impl Into<String>) -> ProducerRecord {
-    ProducerRecord::new(TOPIC, value.into()).partition(partition)
-}
-
-fn values(log: &Log) -> Vec<String> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
 fn answer<T>(told: &Receiver<T>, what: &str) -> T {
@@ -61,8 +52,9 @@ impl Scene {
     }
 }
 
-/// The producer's thread writes `a` while the owner sends `b` and lets go of the producer. What
-/// the thread has not taken is written by the one that lets go, once the thread is done.
+/// The producer's thread writes `a` while the owner sends `b` and drops the producer. Records that
+/// the thread has not taken are written by the dropping thread, once the producer's thread is
+/// done.
 #[test]
 fn drop_writes_record_sent_during_write() {
     for end in ["drop", "close", "close within"] {
@@ -124,7 +116,7 @@ struct Told {
 /// `send` took is in the log once, or its handle and its callback say that it failed; and it is
 /// then not in the log. None fails if there is no limit and the disk has room.
 #[test]
-fn accepted_records_are_stored_or_fail_when_producer_ends() {
+fn accepted_records_resolve_when_producer_ends() {
     for seed in support::seeds("PRODUCER_END_SEED", 40) {
         eprintln!("seed: PRODUCER_END_SEED={seed}");
         end_in_the_middle(seed);
@@ -221,7 +213,7 @@ fn check_ends(scene: &Scene, accepted: &[(String, SendHandle)], told: &Told, mus
 /// A callback may wait for another record, flush, or close the producer, on any thread, also
 /// while a write has to be retried: the thread that retries runs no callbacks.
 #[test]
-fn callback_waits_while_write_is_retried() {
+fn callback_may_wait_during_retry() {
     for (linger, what) in [(5, "wait"), (5, "flush"), (5, "close"), (0, "wait"), (0, "flush")] {
         let scene = scene(2);
         let config = ProducerConfig::default()
@@ -252,7 +244,7 @@ fn callback_waits_while_write_is_retried() {
 /// Two threads call back for two partitions at the same time, and each callback flushes: neither
 /// waits for the callback of the other. So it is with callbacks of two producers.
 #[test]
-fn flush_in_callback_waits_for_no_callback() {
+fn callback_flush_never_waits_for_callbacks() {
     for producers in [1, 2] {
         let scene = scene(2);
         let config = ProducerConfig::default().linger(Duration::ZERO);
@@ -283,7 +275,7 @@ fn flush_in_callback_waits_for_no_callback() {
 /// While a thread writes, another sends a record and leaves it to that thread, which has a
 /// callback to call then. The record is written before: the callback may be waiting for it.
 #[test]
-fn record_left_to_writing_thread_precedes_callback() {
+fn record_of_other_thread_precedes_callback() {
     for linger in [Duration::ZERO, HOUR] {
         let scene = scene(1);
         let config = ProducerConfig::default().linger(linger).delivery_timeout(HOUR);
@@ -317,7 +309,7 @@ fn record_left_to_writing_thread_precedes_callback() {
 /// A callback that the producer's thread had to call blocks. Records of other partitions, and of
 /// its own, are written once they have lingered, although no thread waits for them.
 #[test]
-fn writing_goes_on_while_callback_blocks() {
+fn writing_continues_while_callback_blocks() {
     let scene = scene(2);
     let producer = scene.producer(ProducerConfig::default());
     let (release, released) = channel::<()>();
@@ -345,7 +337,7 @@ fn writing_goes_on_while_callback_blocks() {
 /// A callback sends the next record, whose callback sends the next: they are called one after the
 /// other, not one within the other, however many there are.
 #[test]
-fn callbacks_that_send_do_not_nest() {
+fn callbacks_that_send_never_nest() {
     struct Chain {
         producer: Producer,
         partitions: u32,
@@ -383,7 +375,7 @@ fn callbacks_that_send_do_not_nest() {
 /// A disk that is full now and then, callbacks that send, wait, flush and poll, and two threads
 /// that do the same: all of it ends.
 #[test]
-fn threads_and_callbacks_never_wait_for_ever() {
+fn threads_and_callbacks_always_finish() {
     for seed in support::seeds("PRODUCER_WAITS_SEED", 30) {
         eprintln!("seed: PRODUCER_WAITS_SEED={seed}");
         let scene = Arc::new(scene(3));

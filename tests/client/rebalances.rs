@@ -1,7 +1,9 @@
-//! Groups whose topics change, whose commits fail, and whose members come and go: each partition keeps a reader.
+//! Groups whose topics change, whose commits fail, and whose members come and go: each partition
+//! keeps a reader.
 //!
 //! `ANNALS_REBALANCE_SEEDS=17` runs one seed of the simulation, `0..300` many.
 
+use crate::{NOW, cooperative, earliest};
 use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
@@ -13,16 +15,6 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, seeds};
-
-const NOW: Duration = Duration::ZERO;
-
-fn earliest(group: &str) -> ConsumerConfig {
-    ConsumerConfig::new(group).auto_offset_reset(AutoOffsetReset::Earliest)
-}
-
-fn cooperative(config: ConsumerConfig) -> ConsumerConfig {
-    config.assignors([Arc::new(CooperativeSticky) as Arc<dyn Assignor>])
-}
 
 fn store_on(fs: &FaultFs) -> Store {
     Store::open("d", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap()
@@ -54,9 +46,10 @@ fn poll_all(consumers: &mut [&mut Consumer], rounds: usize) -> usize {
     records
 }
 
-/// The topic has as many partitions as before, and the leader did not poll in between: nothing but the topic's id tells.
+/// The topic has as many partitions as before, and the leader did not poll in between: nothing but
+/// the topic's id tells.
 #[test]
-fn members_read_topic_recreated_with_same_partitions() {
+fn members_read_recreated_topic() {
     for cooperates in [false, true] {
         let store = Store::in_memory(StoreConfig::default()).unwrap();
         store.create_topic("t", of(2)).unwrap();
@@ -71,10 +64,11 @@ fn members_read_topic_recreated_with_same_partitions() {
     }
 }
 
-/// A poll that comes between the closing of the logs and the end of the deletion finds no topic. The counts are the
-/// same afterwards, for a consumer that is alone in its group as for one that leads.
+/// A poll that comes between the closing of the logs and the end of the deletion finds no topic.
+/// The counts are the same afterwards, for a consumer that is alone in its group as for one that
+/// leads.
 #[test]
-fn consumer_reads_topic_recreated_after_poll_within_deletion() {
+fn poll_during_deletion_reads_recreated_topic() {
     let fs = FaultFs::new(MemFs::new());
     let store = store_on(&fs);
     store.create_topic("t", of(1)).unwrap();
@@ -90,10 +84,10 @@ fn consumer_reads_topic_recreated_after_poll_within_deletion() {
     assert_eq!(poll_all(&mut [&mut consumer], 10), 1);
 }
 
-/// A member learns its assignment while the topic is deleted, and the leader never polls again in time: it takes the
-/// partitions up as soon as the topic is there.
+/// A member learns its assignment while the topic is deleted, and the leader never polls again in
+/// time: it takes the partitions up as soon as the topic is there.
 #[test]
-fn member_takes_up_partitions_that_were_away_when_assigned() {
+fn member_reads_partitions_missing_when_assigned() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     store.create_topic("t", of(2)).unwrap();
     let (mut leader, mut other) =
@@ -110,9 +104,10 @@ fn member_takes_up_partitions_that_were_away_when_assigned() {
     assert_eq!(poll_all(&mut [&mut other], 4), 1, "{:?}", other.assignment());
 }
 
-/// The assignment of a static member outlives it, and may be of a topic that was smaller, or of one more topic.
+/// The assignment of a static member outlives it, and may be of a topic that was smaller, or of
+/// one more topic.
 #[test]
-fn returning_static_leader_assigns_partitions_that_changed() {
+fn returning_static_leader_assigns_changed_partitions() {
     let fs = FaultFs::new(MemFs::new());
     for reopens in [false, true] {
         let mut store = store_on(&fs);
@@ -209,8 +204,8 @@ fn partitions_move_after_revocation_commit_failed() {
     }
 }
 
-/// The record of a group whose last member hung cannot be written as the next one joins. That one is no member twice,
-/// and no partition waits for a member that nobody holds.
+/// The record of a group whose last member hung cannot be written as the next one joins. The new
+/// member must not be counted twice, and no partition may wait for a member that does not exist.
 #[test]
 fn failed_join_leaves_no_second_member() {
     let fs = FaultFs::new(MemFs::new());
@@ -231,10 +226,10 @@ fn failed_join_leaves_no_second_member() {
     assert_eq!(store.admin().describe_group("g").unwrap().members.len(), 1);
 }
 
-/// A cooperative member reads on while it joins again. The next generation begins before it polls once more, and it
-/// closes: no other member reads those records again.
+/// A cooperative member reads on while it joins again. The next generation begins before it polls
+/// once more, and it closes: no other member reads those records again.
 #[test]
-fn close_commits_what_was_read_while_rejoining() {
+fn close_commits_records_read_while_rejoining() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     store.create_topic("t", of(2)).unwrap();
     for _ in 0..20 {
@@ -271,7 +266,8 @@ enum Birth {
     AgainAssigned,
 }
 
-/// A consumer that reads before the partition is made, and `next` poll only after a record was appended to it.
+/// A consumer that reads before the partition is made, and `next` poll only after a record was
+/// appended to it.
 fn read_of_new_partition(birth: Birth, config: ConsumerConfig) -> usize {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     store.create_topic("other", of(1)).unwrap();
@@ -299,7 +295,7 @@ fn read_of_new_partition(birth: Birth, config: ConsumerConfig) -> usize {
 }
 
 #[test]
-fn latest_reads_partitions_whole_that_are_made_while_reading() {
+fn latest_reads_new_partitions_whole() {
     for config in [latest("g"), cooperative(latest("g"))] {
         for (birth, expected, kafka) in [
             (Birth::Added, 2, 1),
@@ -317,7 +313,7 @@ fn latest_reads_partitions_whole_that_are_made_while_reading() {
 
 /// The partition goes to a member that came after it was made: the group was there before.
 #[test]
-fn later_member_begins_new_partition_at_its_start() {
+fn later_member_starts_new_partition() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     store.create_topic("t", of(1)).unwrap();
     let mut early = subscribed(&store, latest("g"));
@@ -335,9 +331,10 @@ fn later_member_begins_new_partition_at_its_start() {
     assert_eq!(poll_all(&mut [&mut next], 4), 0);
 }
 
-/// The process ends after the poll that found the partition, before anything that it returned was committed.
+/// The process ends after the poll that found the partition, before anything that it returned was
+/// committed.
 #[test]
-fn crash_does_not_move_start_in_new_partition() {
+fn crash_keeps_start_in_new_partition() {
     let fs = MemFs::new();
     let open = |fs: &MemFs| {
         Store::open("d", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap()
@@ -356,7 +353,8 @@ fn crash_does_not_move_start_in_new_partition() {
     assert_eq!(poll_all(&mut [&mut consumer], 3), 1);
 }
 
-/// A group over some minutes: members come and go in order, subscriptions and topics change. Nothing fails.
+/// A group over some minutes: members come and go in order, subscriptions and topics change.
+/// Nothing fails.
 struct Group {
     store: Store,
     clock: Arc<ManualClock>,
@@ -475,7 +473,7 @@ impl Group {
 }
 
 #[test]
-fn records_are_read_once_when_members_close_in_order() {
+fn records_are_read_once_across_closes() {
     for seed in seeds("ANNALS_REBALANCE_SEEDS", 24) {
         let mut group = Group::new(seed);
         for _ in 0..300 {

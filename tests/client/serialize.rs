@@ -1,4 +1,5 @@
-//! Keys and values as a user of the crate meets them: types of one's own, and errors that say what to do.
+//! Keys and values as a user of the crate meets them: types of one's own, and errors that say what
+//! to do.
 
 use annals::{
     Deserialize, DeserializeContext, DeserializeError, Error, ErrorKind, Header, KafkaUuid,
@@ -48,7 +49,7 @@ fn written<T: Serialize + ?Sized>(
 }
 
 #[test]
-fn a_type_of_ones_own_sees_topic_part_and_headers() {
+fn custom_serializer_sees_topic_and_headers() {
     let value = Versioned("text".into());
     for (topic, part, expected, headers) in [
         ("old", RecordPart::Value, "text", 1),
@@ -64,7 +65,7 @@ fn a_type_of_ones_own_sees_topic_part_and_headers() {
 }
 
 #[test]
-fn references_and_options_of_a_type_are_written_as_the_type() {
+fn references_and_options_serialize_as_type() {
     let value = Versioned("text".into());
     let plain = written(&value, "new", RecordPart::Value);
     assert_eq!(written(&&value, "new", RecordPart::Value), plain);
@@ -75,7 +76,7 @@ fn references_and_options_of_a_type_are_written_as_the_type() {
 }
 
 #[test]
-fn an_error_says_what_failed_and_why() {
+fn serialization_error_names_part_and_cause() {
     let mut headers = Vec::new();
     let mut context = SerializeContext::new("orders", RecordPart::Value, &mut headers);
     let reason = Versioned(String::new()).serialize(&mut context).unwrap_err();
@@ -106,7 +107,7 @@ fn an_error_says_what_failed_and_why() {
 }
 
 #[test]
-fn a_uuid_of_another_library_is_read() {
+fn foreign_uuid_is_read() {
     let context = DeserializeContext::new("t", RecordPart::Key, &[]);
     for text in ["123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-12D3-A456-426614174000"] {
         let id = KafkaUuid::deserialize(Some(&text.into()), &context).unwrap();
@@ -121,7 +122,7 @@ mod json {
     use std::collections::BTreeMap;
 
     #[test]
-    fn any_type_of_serde_is_a_value() {
+    fn serde_types_are_values() {
         let order = Json(BTreeMap::from([("id".to_owned(), 7), ("paid".to_owned(), 1)]));
         let (bytes, _) = written(&order, "t", RecordPart::Value);
         assert_eq!(bytes.as_deref(), Some(&br#"{"id":7,"paid":1}"#[..]));
@@ -132,7 +133,7 @@ mod json {
     }
 
     #[test]
-    fn what_has_no_json_and_what_is_none_is_refused() {
+    fn invalid_json_is_rejected() {
         let mut headers = Vec::new();
         let mut context = SerializeContext::new("t", RecordPart::Value, &mut headers);
         let pairs = Json(BTreeMap::from([((1, 2), 3)]));

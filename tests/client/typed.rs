@@ -1,4 +1,5 @@
-//! Producers and consumers of values with types, and what becomes of records that are not what was expected.
+//! Producers and consumers of values with types, and what becomes of records that are not what was
+//! expected.
 
 use annals::{
     AutoOffsetReset, Consumer, ConsumerConfig, Deserialize, DeserializeContext, DeserializeError,
@@ -46,7 +47,7 @@ fn values<K, V>(
 }
 
 #[test]
-fn what_is_sent_is_what_is_read() {
+fn typed_records_are_read_as_sent() {
     let store = store(&[("orders", 3)]);
     let producer: TypedProducer<str, Option<i64>> =
         store.producer(ProducerConfig::default()).unwrap().typed();
@@ -73,7 +74,7 @@ fn what_is_sent_is_what_is_read() {
 }
 
 #[test]
-fn what_has_no_bytes_is_not_sent() {
+fn unserializable_record_is_not_sent() {
     struct Never;
     impl annals::Serialize for Never {
         fn serialize(
@@ -94,7 +95,7 @@ fn what_has_no_bytes_is_not_sent() {
 }
 
 #[test]
-fn poison_is_shown_in_its_place_and_once() {
+fn poison_is_returned_once_in_place() {
     let store = store(&[("orders", 1)]);
     let poison = Record::new("poison").key("p").header("h", "x");
     append(&store, "orders", 0, [i32_record(1), poison, i32_record(2)]);
@@ -149,7 +150,7 @@ fn poison_can_be_skipped() {
 }
 
 #[test]
-fn a_dead_letter_says_where_it_comes_from_and_why() {
+fn dead_letter_names_origin_and_cause() {
     let store = store(&[("orders", 1), ("dead", 1)]);
     let at = Timestamp::from_millis(77);
     let poison = Record::new("poison").key("k").header("h", "x").timestamp(at);
@@ -185,7 +186,8 @@ fn a_dead_letter_says_where_it_comes_from_and_why() {
         ]
     );
 
-    // Who reads the dead letters with the same types gets them to see, and writes no more of them.
+    // A reader of the dead letters with the same types sees them as poison, and writes no further
+    // dead letters.
     let mut again: TypedConsumer<String, i32> = consumer(&store, "dead", ConsumerConfig::default())
         .typed()
         .on_poison(OnPoison::dead_letter(&producer, "dead"));
@@ -194,7 +196,7 @@ fn a_dead_letter_says_where_it_comes_from_and_why() {
 }
 
 #[test]
-fn a_type_that_panics_is_poison() {
+fn panicking_deserializer_makes_poison() {
     #[derive(Debug)]
     struct Bomb(i32);
     impl Deserialize for Bomb {
@@ -221,9 +223,10 @@ fn a_type_that_panics_is_poison() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Dead letters cannot be sent for a while. Whatever the mixture: every record is returned or a dead letter, once, in order.
+    /// Dead letters cannot be sent for a while. For every mixture of failures, each record is
+    /// returned or sent as a dead letter, once and in order.
     #[test]
-    fn nothing_is_lost_or_repeated_while_dead_letters_cannot_be_sent(
+    fn failed_dead_letters_lose_nothing(
         partitions in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 0..12), 1..4),
         max_records in 1..20_u32,
         refused_polls in 0..8,

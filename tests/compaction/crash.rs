@@ -26,7 +26,7 @@ fn compacted(clock: &Arc<ManualClock>) -> LogConfig {
         .min_cleanable_dirty_ratio(0.0)
 }
 
-/// What a log held.
+/// The content of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct State {
     records: Vec<Rec>,
@@ -360,7 +360,7 @@ fn workloads() -> Vec<(&'static str, Vec<Op>)> {
 }
 
 #[test]
-fn whenever_the_power_fails_no_key_says_what_it_did_not_say() {
+fn compacted_keys_survive_crash_anywhere() {
     let tally = Tally::default();
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
         for (label, ops) in workloads() {
@@ -431,11 +431,11 @@ fn tamper(disk: &MemFs, chance: &mut Chance) -> String {
     }
 }
 
-/// A recovery point, a cleaner checkpoint and a clean marker that are lower, damaged or missing: after a crash at any call,
-/// nothing durable goes. A log that was never compacted has no hole, either. Where the power was lost as well, opening may
-/// fail, and cuts nothing then.
+/// A recovery point, a cleaner checkpoint and a clean marker that are lower, damaged or missing:
+/// after a crash at any call, nothing durable goes. A log that was never compacted has no hole,
+/// either. Where the power was lost as well, opening may fail, and cuts nothing then.
 #[test]
-fn wrong_checkpoints_cost_nothing_durable() {
+fn durable_records_survive_wrong_checkpoints() {
     let mut refused = 0;
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
         let never = ("never compacted", {
@@ -469,7 +469,8 @@ fn wrong_checkpoints_cost_nothing_durable() {
                     Ok(log) => log,
                     Err(Error::Corrupt(found)) => {
                         assert!(way != Way::Kill, "{context}: {found}");
-                        // What was deleted or replaced before the crash may be removed, and nothing is cut.
+                        // Records deleted or replaced before the crash may be removed, and nothing
+                        // is truncated.
                         let left = logs(&disk);
                         assert!(left.last() == before.last(), "{context}: {found}");
                         refused += 1;
@@ -479,7 +480,7 @@ fn wrong_checkpoints_cost_nothing_durable() {
                 };
                 let at = moment.at;
                 let (state, next) = (&states[at], &states[(at + 1).min(states.len() - 1)]);
-                // Of a log that a broker had last it is not known what was compacted.
+                // If a broker used the log last, it is unknown which part is compacted.
                 if !compacts && (way == Way::Kill || !what.contains("broker")) {
                     let check = || state.check(next, &log, false);
                     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
@@ -500,10 +501,10 @@ fn wrong_checkpoints_cost_nothing_durable() {
     say(&format!("{refused} disks refused"));
 }
 
-/// A tombstone that has stayed for long enough goes together with the value it deletes, in a group of which so little
-/// is left that an opening does not know that their segments were in it.
+/// A tombstone that has stayed for long enough goes together with the value it deletes, in a group
+/// of which so little is left that an opening does not know that their segments were in it.
 #[test]
-fn no_segment_is_there_again_without_those_that_came_after_it() {
+fn old_values_never_return_without_tombstones() {
     let record = |key: &str, bytes: usize| Record::new(vec![b'v'; bytes]).key(key.to_owned());
     let mut joined = 0;
     // So many that the map of the first pass is full just before the tombstone, in one of these.

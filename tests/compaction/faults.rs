@@ -1,5 +1,5 @@
-//! Each call that compaction makes fails, for each call and each way to fail; and what an earlier failure left
-//! does no harm later.
+//! Each call that compaction makes fails, for each call and each way to fail; and what an earlier
+//! failure left does no harm later.
 //!
 //! `ANNALS_COMPACTION_SEEDS=0..12` tries all calls; each seed takes a twelfth of them.
 
@@ -41,7 +41,7 @@ fn open(disk: &MemFs) -> Log {
     log
 }
 
-/// What is there lies between what was there and what compaction makes of it.
+/// The records lie between the state before and the state that compaction leads to.
 fn check(log: &Log, before: &[Rec]) {
     let found = read_all(log);
     assert_eq!(fetch_all(log, 0), found);
@@ -92,7 +92,7 @@ fn fail(disk: &MemFs, before: &[Rec], failure: &Failure, n: u64, forever: bool) 
     let compacted = log.compact();
     let fired = fs.hit_count(rule) > 0;
     if forever {
-        // Whatever is asked meanwhile answers.
+        // Every call meanwhile gets an answer.
         (0..3).for_each(|offset| drop(log.get(offset)));
         drop((log.verify(), log.stats(), log.compact()));
     }
@@ -135,7 +135,7 @@ fn fail(disk: &MemFs, before: &[Rec], failure: &Failure, n: u64, forever: bool) 
 }
 
 #[test]
-fn each_call_of_a_compaction_may_fail() {
+fn compaction_survives_failure_of_each_call() {
     let (disk, before) = prepared();
     let mut count = 0;
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
@@ -162,10 +162,11 @@ fn each_call_of_a_compaction_may_fail() {
     assert!(count > 100);
 }
 
-/// A segment that is being written is removed when there is no room for it. Where that fails too, and the next pass
-/// joins the segments to other groups, a crash in the middle of it finds the leftover beside a replacement.
+/// A segment that is being written is removed when there is no room for it. Where that fails too,
+/// and the next pass joins the segments to other groups, a crash in the middle of it finds the
+/// leftover beside a replacement.
 #[test]
-fn what_a_failed_pass_could_not_remove_spoils_no_later_replacement() {
+fn leftover_of_failed_pass_is_harmless() {
     let (base, before) = prepared();
     let mut leftovers = 0;
     for nth in 1..20 {

@@ -1,4 +1,5 @@
-//! Compaction against a model, with random work, closing, killing and losses of power between; damage; bad input.
+//! Compaction against a model, with random work, closing, killing and losses of power between;
+//! damage; bad input.
 //!
 //! `ANNALS_COMPACTION_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
@@ -122,7 +123,7 @@ impl Life {
             let mut model = self.model.clone();
             model.compact(bound, now, self.retention);
             if self.retention == 0 && passes > 1 {
-                // What the first pass met may go with the second.
+                // Tombstones that the first pass dated may be removed by the second.
                 let mut least = model.clone();
                 least.compact(bound, now, 0);
                 let must: Vec<Rec> = least.records().cloned().collect();
@@ -250,7 +251,7 @@ impl Life {
 }
 
 #[test]
-fn a_compacted_log_holds_what_the_model_says_whatever_happens_to_it() {
+fn compacted_log_matches_model() {
     let steps = std::env::var("ANNALS_COMPACTION_STEPS").map_or(220, |text| text.parse().unwrap());
     let (mut passes, mut several) = (0, 0);
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 30) {
@@ -289,7 +290,7 @@ fn logs(fs: &MemFs) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_damaged_log_is_left_alone_until_it_is_opened_anew() {
+fn compaction_stops_at_damage_until_reopened() {
     let (clock, heard) = (clock(), Arc::new(Heard::default()));
     let config = LogConfig::default()
         .cleanup_policy(CleanupPolicy::CompactAndDelete)
@@ -338,7 +339,7 @@ fn a_damaged_log_is_left_alone_until_it_is_opened_anew() {
 }
 
 #[test]
-fn what_cannot_be_compacted_is_refused_and_stays_readable() {
+fn uncompactable_records_stay_readable() {
     let fs = MemFs::new();
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).clock(clock());
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -383,7 +384,7 @@ fn what_cannot_be_compacted_is_refused_and_stays_readable() {
 }
 
 #[test]
-fn what_contradicts_the_policy_is_refused() {
+fn append_rejects_records_against_policy() {
     let config = LogConfig::default;
     let refused = |config: LogConfig, what: &str| match config.validate() {
         Err(Error::InvalidConfig { option, .. }) => assert_eq!(option, what),
@@ -420,7 +421,7 @@ fn what_contradicts_the_policy_is_refused() {
 }
 
 #[test]
-fn records_of_the_future_are_young_until_it_comes() {
+fn future_records_wait_out_compaction_lag() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default()
         .cleanup_policy(CleanupPolicy::Compact)
@@ -445,9 +446,10 @@ fn records_of_the_future_are_young_until_it_comes() {
     assert_eq!(offsets(&log), [3]);
 }
 
-/// Trap: what is appended in the place of what was cut counts as clean, and both records of a key stay.
+/// Trap: records appended in place of truncated ones count as clean, so that both records of a key
+/// stay.
 #[test]
-fn what_is_appended_after_a_truncation_is_dirty() {
+fn appends_after_truncation_are_dirty() {
     let fs = MemFs::new();
     let config = LogConfig::default()
         .cleanup_policy(CleanupPolicy::Compact)
@@ -479,9 +481,10 @@ fn what_is_appended_after_a_truncation_is_dirty() {
     }
 }
 
-/// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as it is.
+/// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as
+/// it is.
 #[test]
-fn where_a_broker_has_been_nothing_counts_as_compacted() {
+fn cleaner_checkpoint_is_void_after_broker() {
     let fs = MemFs::new();
     let config = || LogConfig::default().cleanup_policy(CleanupPolicy::Compact).fs(fs.clone());
     let log = Log::open(DIR, config()).unwrap();
@@ -501,9 +504,10 @@ fn where_a_broker_has_been_nothing_counts_as_compacted() {
     assert_eq!(log.compact().unwrap().records_kept, 1);
 }
 
-/// Where the log's codec packs worse than the one a producer used, what was built of a group could be larger than a segment.
+/// Where the log's codec packs worse than the one a producer used, what was built of a group could
+/// be larger than a segment.
 #[test]
-fn what_is_packed_worse_than_it_was_is_packed_as_it_was() {
+fn compaction_keeps_codec_when_smaller() {
     let fs = MemFs::new();
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).clock(clock());
     let config = config.segment_bytes(64 << 10).max_message_bytes(60 << 10).fs(fs.clone());
@@ -512,7 +516,7 @@ fn what_is_packed_worse_than_it_was_is_packed_as_it_was() {
         let mut builder = BatchBuilder::new();
         builder.compression(Compression::of(Codec::Zstd));
         for n in 0..100 {
-            // Half of the keys come again, in the next batch.
+            // Half of the keys are written again in the next batch.
             let record = Record::new(vec![b'v'; 400]).key(format!("{}", batch * 50 + n));
             builder.push_record(&record, Timestamp::from_millis(T0)).unwrap();
         }

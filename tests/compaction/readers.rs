@@ -19,7 +19,8 @@ fn config() -> LogConfig {
         .index_interval_bytes(0)
 }
 
-/// A log of closed segments, some of them compacted before; of each key the last record comes late.
+/// A log of closed segments, some of them compacted before; of each key the last record comes
+/// late.
 fn prepared(seed: u64) -> (MemFs, Vec<Rec>) {
     let disk = MemFs::new();
     let log = Log::open(DIR, config().fs(disk.clone())).unwrap();
@@ -77,7 +78,7 @@ fn at_each_call(fs: &FaultFs, work: impl Fn(&Call) + Send + Sync + 'static) {
 }
 
 #[test]
-fn who_reads_while_segments_are_replaced_reads_each_record_that_stays_once() {
+fn reader_sees_survivors_once_during_compaction() {
     for seed in 0..6 {
         let (disk, before) = prepared(seed);
         let must = winners(&before);
@@ -181,7 +182,8 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
             }
             over.store(true, Ordering::SeqCst);
         }));
-        // Where the pass holds nothing, the change comes now; where it waits for the pass, soon after.
+        // Where the pass holds nothing, the change comes now; where it waits for the pass, soon
+        // after.
         for _ in 0..300 {
             if done.load(Ordering::SeqCst) {
                 break;
@@ -227,7 +229,7 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
         assert!(found.contains(&rec), "{} is gone", rec.offset);
     }
     assert_eq!(log.verify().unwrap(), []);
-    // What comes in the place of what was cut counts as new.
+    // Records appended in place of truncated ones count as new.
     let mut model = Keyed::default();
     model.end = limit;
     for key in 0..40 {
@@ -249,7 +251,7 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
 }
 
 #[test]
-fn a_change_in_the_middle_of_a_compaction_ends_it_or_waits_for_it() {
+fn changes_end_or_await_compaction() {
     let (disk, before) = prepared(3);
     let end = before.last().unwrap().offset + 1;
     let changes = [
@@ -281,7 +283,7 @@ fn a_change_in_the_middle_of_a_compaction_ends_it_or_waits_for_it() {
 
 /// Explicit compaction does all that can be done, also when records at the front go meanwhile.
 #[test]
-fn a_compaction_that_a_deletion_interrupts_begins_again() {
+fn compaction_restarts_after_deletion() {
     let (disk, before) = prepared(3);
     let end = before.last().unwrap().offset + 1;
     for nth in 1..8 {
@@ -309,9 +311,9 @@ fn a_compaction_that_a_deletion_interrupts_begins_again() {
     }
 }
 
-/// Many threads at once: readers, one who appends, one who compacts.
+/// Many threads at once: readers, an appender and a compactor.
 #[test]
-fn threads_that_read_append_and_compact_do_not_disturb_each_other() {
+fn concurrent_readers_survive_compaction() {
     let log = Log::open(DIR, config().segment_bytes(2000).fs(MemFs::new())).unwrap();
     let put = |key: String, n: u64| log.append(Record::new(format!("{n}")).key(key)).unwrap();
     let anchors: Vec<u64> = (0..60)
@@ -360,7 +362,8 @@ fn threads_that_read_append_and_compact_do_not_disturb_each_other() {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// The files of a directory that have no name any more and take room because somebody has them open.
+/// The files of a directory that have no name any more but take space because a handle keeps them
+/// open.
 #[cfg(target_os = "linux")]
 fn nameless(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -369,11 +372,11 @@ fn nameless(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     links.filter(|link| link.starts_with(dir) && gone(link)).collect()
 }
 
-/// A pass over a large log takes no more room than for a group of its segments. It had kept those open that it had
-/// replaced, as many as sixteen of them.
+/// A pass over a large log takes no more room than for a group of its segments. It had kept those
+/// open that it had replaced, as many as sixteen of them.
 #[test]
 #[cfg(target_os = "linux")]
-fn what_was_replaced_takes_no_room_while_the_pass_goes_on() {
+fn replaced_segments_free_space_during_pass() {
     // Large files are closed beside the next group, whose first files may be made meanwhile.
     for (value_bytes, most) in [(1000, 0), (3 << 20, 1)] {
         let dir = tempfile::tempdir().unwrap();
@@ -408,9 +411,10 @@ fn what_was_replaced_takes_no_room_while_the_pass_goes_on() {
     }
 }
 
-/// Where the log is cut or compacted again and again while it is verified, that had begun at the front again each time.
+/// Where the log is cut or compacted again and again while it is verified, that had begun at the
+/// front again each time.
 #[test]
-fn a_verification_goes_on_when_the_log_is_changed_under_it() {
+fn verify_continues_when_log_changes() {
     let fs = FaultFs::new(MemFs::new());
     let config = LogConfig::default().segment_bytes(400).clock(clock()).fs(fs.clone());
     let log = Log::open(DIR, config).unwrap();

@@ -1,8 +1,9 @@
-//! A loss of power, and a kill, at every call a workload makes to the file system; at calls of the recovery
-//! that follows; and at calls of the recovery from that.
+//! A loss of power, and a kill, at every call a workload makes to the file system; at calls of the
+//! recovery that follows; and at calls of the recovery from that.
 //!
-//! `ANNALS_CRASH_SEEDS=3..40` chooses the seeds, of the images that survive in part and of the random workloads.
-//! `ANNALS_CRASH_CYCLES=1000000` makes so many random cycles of work, crash and reopening instead of a few thousand.
+//! `ANNALS_CRASH_SEEDS=3..40` chooses the seeds, of the images that survive in part and of the
+//! random workloads. `ANNALS_CRASH_CYCLES=1000000` makes so many random cycles of work, crash and
+//! reopening instead of a few thousand.
 
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::record::Compression;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
+use support::say;
 use support::sim::{Image, Op, Promise, Sim, Way, fingerprint, hash_of};
 use support::{Chance, DIR, Model, Rec, check_reopening_changes_nothing, seeds};
 
@@ -21,7 +23,7 @@ thread_local! {
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What a piece of work panicked with, without printing it: it will be tried again many times.
+/// Returns the message of a panic without printing it, because the work is repeated many times.
 fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -38,10 +40,6 @@ fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let done = catch_unwind(AssertUnwindSafe(work));
     QUIET.set(before);
     done.map_err(|_| SAID.take())
-}
-
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }
 
 /// Leaves out of a list whatever it still fails without.
@@ -78,7 +76,7 @@ struct Setup {
     largest: usize,
 }
 
-/// Records are of any time, and what is known of who sent them is kept.
+/// Records have any timestamp, and producer state never expires.
 fn remembering() -> LogConfig {
     LogConfig::default().producer_id_expiration(std::time::Duration::MAX)
 }
@@ -118,7 +116,7 @@ fn general() -> Vec<Op> {
     ops
 }
 
-/// What several threads do at once, between other things.
+/// The calls that several threads make at once, between other operations.
 fn threads() -> Vec<Op> {
     let (together, commit) =
         (Op::Together { threads: 4, each: 3 }, Op::Commit { threads: 3, each: 2 });
@@ -155,7 +153,8 @@ fn truncations() -> Vec<Op> {
     ops
 }
 
-/// Of records, of segments, of all there is, and truncations down to where that left the start.
+/// Deletions by records, by segments and of everything, and truncations down to the start that
+/// they left.
 fn deletions() -> Vec<Op> {
     let delete = |back| Op::DeleteBefore { back };
     let mut ops = Vec::new();
@@ -245,7 +244,7 @@ fn jobs(seeds: &Range<u64>) -> Vec<Job> {
     jobs
 }
 
-/// What was looked at.
+/// The states that were checked.
 #[derive(Default)]
 struct Tally {
     states: Mutex<HashSet<u64>>,
@@ -277,7 +276,7 @@ impl Tally {
 struct Explorer<'a> {
     job: &'a Job,
     tally: &'a Tally,
-    /// What this job has opened.
+    /// The disks that this job has opened.
     seen: HashSet<u64>,
     chance: Chance,
 }
@@ -336,7 +335,8 @@ impl Explorer<'_> {
         if !deeper {
             return Ok(());
         }
-        // What a loss of power left is all on the medium: no crash of its recovery changes what it comes to.
+        // Everything that a power loss left is durable: a crash during its recovery does not
+        // change the outcome.
         let promise = if way == Way::Kill { promise } else { Promise::exactly(model) };
         let images = attempt(|| {
             let sim = Sim::open(&twin, config, promise, 0, 0);
@@ -353,8 +353,8 @@ impl Explorer<'_> {
     }
 }
 
-/// Opens a disk and compares it with what was promised. It goes on from there, and what it acknowledges survives
-/// the next loss of power.
+/// Opens a disk and compares it with what was promised. It goes on from there, and what it
+/// acknowledges survives the next loss of power.
 fn use_after_crash(promise: &Promise, disk: MemFs, config: &LogConfig, closely: bool) -> Model {
     let log = Log::open(DIR, config.clone().fs(disk.clone())).unwrap();
     let found = promise.check(&log);
@@ -412,7 +412,7 @@ fn explore(job: &Job, tally: &Tally) -> Result<(), String> {
 }
 
 #[test]
-fn whenever_the_power_fails_what_was_acknowledged_is_there() {
+fn acknowledged_records_survive_crash_anywhere() {
     let seeds = seeds("ANNALS_CRASH_SEEDS", 1);
     let tally = Tally::default();
     in_parallel(&jobs(&seeds), |job| explore(job, &tally));
@@ -459,7 +459,8 @@ impl Life {
         Life { setup, cycles }
     }
 
-    /// Goes through the cycles, and through a last opening. Says how many crashes were within an opening, and the calls.
+    /// Goes through the cycles, and through a last opening. Says how many crashes were within an
+    /// opening, and the calls.
     fn run(setup: &Setup, cycles: &[Cycle]) -> Result<(u64, u64), String> {
         let mut disk = MemFs::new();
         let mut promise = Promise::exactly(Model::default());
@@ -510,7 +511,7 @@ impl Life {
 }
 
 #[test]
-fn through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost() {
+fn acknowledged_records_survive_random_cycles() {
     let cycles = std::env::var("ANNALS_CRASH_CYCLES").map_or(4000, |text| text.parse().unwrap());
     let lives = seeds("ANNALS_CRASH_SEEDS", u64::div_ceil(cycles, CYCLES_OF_A_LIFE));
     let (done, in_recovery, calls) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -536,10 +537,11 @@ fn through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost() {
     report();
 }
 
-/// The name of a new segment must be on the medium before what is in it counts as durable. A flush that
-/// stores the recovery point syncs the directory by the way; one that has no room for it must all the same.
+/// The name of a new segment must be durable before its records count as durable. A flush that
+/// stores the recovery point syncs the directory along the way; a flush that has no space for the
+/// recovery point must sync it too.
 #[test]
-fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
+fn flushed_segment_keeps_its_name() {
     let disk = MemFs::new();
     let fs = FaultFs::new(disk.clone());
     let log = Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap();
@@ -557,10 +559,11 @@ fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
     assert_eq!(log.get(1).unwrap().unwrap().value_str(), Some("second"));
 }
 
-/// After a truncation the recovery point lies in a segment whose new indexes were not synced: what was left of
-/// them was taken for whole, and a time that is not the latest so far was stored as such.
+/// After a truncation the recovery point lies in a segment whose new indexes were not synced: what
+/// was left of them was taken for whole, and a time that is not the latest so far was stored as
+/// such.
 #[test]
-fn what_is_left_of_an_index_that_was_made_after_truncating_is_not_believed() {
+fn unsynced_index_is_rebuilt_after_truncation() {
     let fs = MemFs::new();
     let config = LogConfig::default().index_interval_bytes(0);
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -578,10 +581,10 @@ fn what_is_left_of_an_index_that_was_made_after_truncating_is_not_believed() {
     }
 }
 
-/// A truncation raises the recovery point above segments that were closed since the last flush: it vouched for
-/// indexes that were not synced.
+/// A truncation raised the recovery point above segments that had been closed since the last
+/// flush, so it covered indexes that were not synced.
 #[test]
-fn the_recovery_point_of_a_truncation_vouches_for_no_index_that_was_not_synced() {
+fn truncation_point_covers_no_unsynced_index() {
     let fs = MemFs::new();
     let config = LogConfig::default().index_interval_bytes(0);
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -600,10 +603,10 @@ fn the_recovery_point_of_a_truncation_vouches_for_no_index_that_was_not_synced()
     }
 }
 
-/// A recovery that was interrupted between the two indexes left a new offset index beside an old time index, which
-/// the next one took for a pair.
+/// A recovery that was interrupted between the two indexes left a new offset index beside an old
+/// time index, which the next one took for a pair.
 #[test]
-fn a_recovery_interrupted_between_the_indexes_leaves_no_pair_that_is_none() {
+fn interrupted_recovery_leaves_no_mixed_indexes() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let config = LogConfig::default().index_interval_bytes(0);
@@ -637,10 +640,10 @@ fn a_recovery_interrupted_between_the_indexes_leaves_no_pair_that_is_none() {
     }
 }
 
-/// The recovery point of a close, and of a truncation, could be there without the names of indexes it vouches for:
-/// older files had them.
+/// The recovery point of a close, and of a truncation, could be durable without the names of the
+/// indexes below it: older files had those names.
 #[test]
-fn a_recovery_point_vouches_for_no_index_whose_name_was_not_synced() {
+fn recovery_point_covers_no_unsynced_name() {
     let config = LogConfig::default().index_interval_bytes(0);
     let open = |disk: MemFs| Log::open(DIR, config.clone().fs(disk)).unwrap();
     let close: fn(&Log) = |log| log.clone().close().unwrap();

@@ -1,5 +1,6 @@
-//! Three explorations by seed: indexes of aborted transactions under faults and crashes, calendars that jump in a store,
-//! and batches of a producer that are split while everything around them changes.
+//! Three explorations by seed: indexes of aborted transactions under faults and crashes, calendars
+//! that jump in a store, and batches of a producer that are split while everything around them
+//! changes.
 //!
 //! `TXN_SEED`, `JUMP_SEED` and `SPLIT_SEED` choose the seeds: `17` runs one, `0..3000` many.
 
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, DIR, T0, clock, files, name, say, seeds, write_file};
 
-/// What a batch of a broker's log is.
+/// The kind of a batch in a broker's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -33,11 +34,13 @@ struct Txns {
     durable: Offset,
 }
 
-/// What an index says of an aborted transaction: whose, its first offset, that of its marker, and what was stable then.
+/// An entry of the index of aborted transactions: the producer, the first offset, the offset of
+/// the marker, and the last stable offset at that time.
 type Aborted = (ProducerId, u64, u64, u64);
 
 impl Txns {
-    /// What the indexes must say, and where the earliest transaction begins that is open.
+    /// The entries that the indexes must have, and the first offset of the earliest open
+    /// transaction.
     fn expected(&self) -> (Vec<Aborted>, Option<Offset>) {
         let (mut open, mut aborted) = (BTreeMap::new(), Vec::new());
         for (base, count, id, kind) in &self.batches {
@@ -64,7 +67,7 @@ impl Txns {
         self.durable = self.durable.min(end);
     }
 
-    /// What a log that was opened has, which may have lost its end.
+    /// The model of a log that was opened and may have lost its end.
     fn take(&mut self, log: &Log, place: &str) {
         let end = log.offsets().end;
         assert!(end >= self.durable && end <= self.end, "{place}: {end}, {self:?}");
@@ -162,8 +165,8 @@ fn broker_appends(fs: &MemFs, txns: &mut Txns, chance: &mut Chance) {
     fs.sync_dir(Path::new(DIR)).unwrap();
 }
 
-/// One run: the log is opened, truncated, appended to, rolled and closed, with a fault at a random call or none, and after
-/// each error it is found again as a crash leaves it.
+/// One run: the log is opened, truncated, appended to, rolled and closed, with a fault at a random
+/// call or none, and after each error it is found again as a crash leaves it.
 fn explore_transactions(seed: u64) {
     let mut chance = Chance(seed);
     let (mut memory, mut txns) = (MemFs::new(), Txns::default());
@@ -198,7 +201,8 @@ fn explore_transactions(seed: u64) {
                 if failed {
                     break;
                 }
-                // What is cut leaves the index with that; what fails is put right by the next opening.
+                // A truncation removes the entries of what it cuts; the next opening repairs what
+                // failed.
                 if faults.trace().iter().all(Call::is_ok) {
                     txns.check(&log, &memory, &place);
                 }
@@ -349,7 +353,7 @@ impl Jumping {
         self.sent[partition].push(Stamped { value, time, age_from });
     }
 
-    /// What is read comes in order, and nothing is passed over that retention has not deleted.
+    /// Records are read in order, and the reader skips only what retention has deleted.
     fn poll(&mut self, place: &str) {
         let records = self.member.poll(Duration::ZERO);
         let records = records.unwrap_or_else(|error| panic!("{place}: {error}"));
@@ -399,7 +403,7 @@ impl Jumping {
         for partition in 0..2 {
             let of = described.offsets.get(&TopicPartition::new("t", partition as u32));
             let offset = of.map(|found| found.committed.offset);
-            // What was deleted before it was read is passed over.
+            // Records that were deleted before they were read are skipped.
             let start = self.log(partition).offsets().start;
             let most = self.committed[partition].map(|committed| committed.max(start));
             let is_there = offset.is_some() || self.committed[partition].is_none();
@@ -416,7 +420,7 @@ impl Jumping {
         self.memory = self.memory.kill();
         self.store = Jumping::store(&self.memory, &self.clock);
         (self.producer, self.member) = Jumping::clients(&self.store);
-        // What was read and not committed comes again.
+        // Records that were read but not committed are read again.
         self.read = self.committed.map(|offset| offset.unwrap_or(0) as usize);
         for partition in 0..2 {
             let (there, log) = (&self.sent[partition], self.log(partition));
@@ -468,7 +472,7 @@ fn explore_jumps(seed: u64) {
             run.check_committed(&place);
         }
     }
-    // Whatever the calendar said, all of it goes in the end.
+    // Retention deletes all of it in the end, whatever the calendar said.
     let latest = run.sent.iter().flatten().map(|sent| sent.time).max().unwrap_or(T0);
     run.clock.set(Timestamp::from_millis(latest));
     run.store.maintain().unwrap();
@@ -482,14 +486,14 @@ fn explore_jumps(seed: u64) {
 
 /// A battery that is flat, a time server that is wrong: the calendar may say anything.
 #[test]
-fn store_goes_on_when_calendar_jumps() {
+fn store_keeps_working_when_calendar_jumps() {
     for seed in seeds("JUMP_SEED", 40) {
         say(&format!("seed: JUMP_SEED={seed}"));
         explore_jumps(seed);
     }
 }
 
-/// What became of a record, as its callback said.
+/// The outcome of a record, as its callback reported it.
 type Told = Arc<Mutex<Vec<(usize, std::result::Result<Offset, String>)>>>;
 
 fn explore_splits(seed: u64) {
@@ -564,7 +568,7 @@ fn explore_splits(seed: u64) {
     let told = std::mem::take(&mut *told.lock().unwrap());
     let by_number: BTreeMap<_, _> = told.iter().cloned().collect();
     assert_eq!((told.len(), by_number.len()), (sent.len(), sent.len()), "seed {seed}: told once");
-    // What was acknowledged as flushed survives a loss of power, too.
+    // Records acknowledged as flushed also survive a power loss.
     drop(topic);
     let disk =
         if acks == Acks::Flushed { memory.crash(CrashState::SyncedOnly) } else { memory.kill() };
@@ -593,9 +597,10 @@ fn explore_splits(seed: u64) {
     }
 }
 
-/// Each record is stored once and in order, or its callback says why not, whatever is split, retried and given up.
+/// Each record is stored once and in order, or its callback says why not, whatever is split,
+/// retried and given up.
 #[test]
-fn split_batches_are_told_and_stored_once() {
+fn split_batches_are_stored_once() {
     for seed in seeds("SPLIT_SEED", 60) {
         say(&format!("seed: SPLIT_SEED={seed}"));
         explore_splits(seed);

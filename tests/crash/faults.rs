@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
+use support::say;
 use support::sim::check_producers;
 use support::{Chance, DIR, Model, Rec, read_all};
 
@@ -20,12 +21,12 @@ fn config() -> LogConfig {
     LogConfig::default().segment_bytes(600).index_interval_bytes(0)
 }
 
-/// Records are of any time, and who sent them is known as long.
+/// Records have any timestamp, and producer state never expires.
 fn remembering() -> LogConfig {
     config().producer_id_expiration(Duration::MAX)
 }
 
-/// What the log must hold, and what it may hold besides since a call failed.
+/// The content that the log must have, and what it may have besides since a call failed.
 #[derive(Clone, Default)]
 struct Ledger {
     /// Acknowledged, in the order of offsets.
@@ -44,7 +45,7 @@ struct Ledger {
     numbered: Vec<Vec<Rec>>,
 }
 
-/// Who numbers its records.
+/// The producer that numbers its records.
 const PRODUCER: ProducerId = 7;
 
 fn send(log: &Log, sequence: Sequence, recs: &[Rec]) -> Result<Appended> {
@@ -102,7 +103,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A producer that was killed sends all it has again: what is there is known, and the rest is taken.
+    /// A producer that was killed sends all it has again: what is there is known, and the rest is
+    /// taken.
     fn send_all_again(&self, log: &Log) {
         check_producers(log);
         let mut sequence = 0;
@@ -243,7 +245,7 @@ impl Bench {
     }
 }
 
-/// What a process does with a log; it stops at the first error of a call that says so.
+/// A process that uses a log; it stops at the first error of a call that says so.
 fn work(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     let log = bench.open()?;
     if let Err(error) = use_log(&log, ledger) {
@@ -261,7 +263,7 @@ fn work(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     appended
 }
 
-/// What it does with what a crash left.
+/// The same process on the disk that a crash left.
 fn recover(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     let log = bench.open()?;
     let mut go_on = || {
@@ -357,7 +359,7 @@ fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     outcome
 }
 
-/// CorruptionKind that is none must not be reported.
+/// Damage that is none must not be reported.
 fn verify(log: &Log) -> Result<()> {
     match log.verify()?.into_iter().next() {
         Some(damage) => Err(Error::Corrupt(Box::new(damage))),
@@ -395,7 +397,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// After a failed call: either the log works as before, or it says that it is poisoned. Says which.
+    /// After a failed call: either the log works as before, or it says that it is poisoned. Says
+    /// which.
     fn check_after(&mut self, log: &Log, error: &Error) -> bool {
         let _ = log.offsets();
         match log.append("after") {
@@ -531,14 +534,15 @@ fn scenes() -> Vec<Scene> {
     ];
     for disk in left {
         let mut ledger = ledger.clone();
-        // What opening finds when nothing fails is on the medium.
+        // Everything that an opening finds without failure is durable.
         ledger.model.check_survived(&Log::open(DIR, config().fs(disk.kill())).unwrap());
         scenes.push(Scene { name: "recover", work: recover, config: config(), disk, ledger });
     }
     scenes
 }
 
-/// Runs a scene with the nth call failing, and looks at what is left. Says whether there was such a call.
+/// Runs a scene with the nth call failing, and looks at what is left. Says whether there was such
+/// a call.
 fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     let memory = scene.disk.kill();
     let fs = FaultFs::new(memory.clone());
@@ -553,7 +557,7 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     if let Err(error) = &result {
         assert!(fired && way.explains(error), "{error:?}");
     }
-    // What was found at the beginning may not have been on the medium until opening was done with it.
+    // Records found at the start may not have been durable until the opening was done with them.
     let power = scene.disk.unsynced().is_empty() || result.is_ok();
     let other = match n % 3 {
         0 => memory.crash(CrashState::SyncedOnly),
@@ -580,7 +584,7 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
 
 /// Every third call, beginning at another one in each way; with `ANNALS_FAULTS=all`, every call.
 #[test]
-fn each_call_fails_once_and_from_then_on_in_each_way() {
+fn log_survives_failure_of_each_call() {
     let every =
         if std::env::var("ANNALS_FAULTS").is_ok_and(|calls| calls == "all") { 1 } else { 3 };
     let scenes = scenes();
@@ -633,7 +637,7 @@ fn each_call_fails_once_and_from_then_on_in_each_way() {
 
 /// A snapshot saves reading. When it cannot be written, nothing else is the worse for it.
 #[test]
-fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
+fn log_works_without_producer_snapshots() {
     use Operation::{CreateNew, Remove, Rename, Write};
     for way in WAYS.iter() {
         for nth in 1..12 {
@@ -641,7 +645,8 @@ fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
             let fs = FaultFs::new(memory.clone());
             let config = remembering().fs(fs.clone());
             let log = Log::open(DIR, config).unwrap();
-            // A sync of one that fails is a sync that fails: it says of the medium what any other does.
+            // A failed sync of a file that is being closed is a failed sync: the disk is as
+            // suspect as after any other.
             let calls = Rule::new(CreateNew, way.fault.clone()).or(Write).or(Rename).or(Remove);
             // A write that is interrupted is tried again, as often as it takes.
             let calls = if way.name == "EINTR" { calls.nth(nth) } else { calls.from_nth(nth) };
@@ -667,13 +672,9 @@ fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
     }
 }
 
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
-}
-
 /// Short reads and writes everywhere change nothing (trap: a short read ignored).
 #[test]
-fn short_reads_and_writes_everywhere_change_nothing() {
+fn short_reads_and_writes_change_nothing() {
     for seed in 0..5 {
         let mut chance = Chance(seed);
         let fs = FaultFs::new(MemFs::new());
@@ -701,9 +702,9 @@ fn gate() -> (Receiver<()>, std::sync::mpsc::Sender<()>, Fault) {
     (reached, open, fault)
 }
 
-/// Trap: the leader of a group commit fails, and its followers wait for ever.
+/// Trap: the leader of a group commit fails, and its followers wait forever.
 #[test]
-fn a_failed_sync_reaches_all_who_wait_and_is_never_tried_again() {
+fn failed_sync_fails_every_waiting_flush() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("durable").unwrap();
@@ -734,7 +735,7 @@ fn a_failed_sync_reaches_all_who_wait_and_is_never_tried_again() {
 /// A system that could not write what an fsync asked for may count it as written all the same. An
 /// opening reads it from memory then, and its own fsync does nothing.
 #[test]
-fn close_writes_unsynced_bytes_again_after_failed_sync() {
+fn close_rewrites_bytes_after_failed_sync() {
     let fs = FaultFs::new(MemFs::new());
     let open =
         || Log::open(DIR, LogConfig::default().segment_bytes(100_000).fs(fs.clone())).unwrap();
@@ -764,9 +765,9 @@ fn close_writes_unsynced_bytes_again_after_failed_sync() {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// Trap: an error of a write forgotten, and a later sync says that all is well.
+/// Trap: a write error is forgotten, and a later sync reports success.
 #[test]
-fn a_failed_write_is_not_flushed_past() {
+fn flush_fails_after_failed_write() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("there").unwrap();
@@ -780,9 +781,9 @@ fn a_failed_write_is_not_flushed_past() {
     assert_eq!(log.offsets().end, 1);
 }
 
-/// A quota and the largest size of a file are limits like a full disk: the medium is sound.
+/// A quota and the largest file size are limits like a full disk: the disk itself is sound.
 #[test]
-fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
+fn only_lack_of_space_is_survived() {
     let rooms = [
         (ErrorKind::StorageFull, 28),
         (ErrorKind::QuotaExceeded, if cfg!(target_os = "macos") { 69 } else { 122 }),
@@ -831,7 +832,7 @@ fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
 
 /// No room to be made: the file is as large as files may be, and the next one has room.
 #[test]
-fn where_a_file_may_grow_no_further_a_new_segment_helps() {
+fn append_rolls_when_file_reaches_limit() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
     log.append("a").unwrap();
@@ -846,9 +847,9 @@ fn where_a_file_may_grow_no_further_a_new_segment_helps() {
     log.close().unwrap();
 }
 
-/// What was to be taken back could not be: what the file holds is not known.
+/// The rollback failed, so the content of the file is unknown.
 #[test]
-fn no_room_and_no_way_back_poisons() {
+fn append_poisons_when_rollback_fails() {
     for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -865,9 +866,9 @@ fn no_room_and_no_way_back_poisons() {
     }
 }
 
-/// Trap: a sync under a lock that others need.
+/// Trap: a sync that runs under a lock that other calls need.
 #[test]
-fn while_a_sync_is_slow_everything_else_goes_on() {
+fn slow_sync_blocks_nothing_else() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("a").unwrap();
@@ -892,9 +893,9 @@ fn while_a_sync_is_slow_everything_else_goes_on() {
     assert_eq!(log.flush().unwrap(), 3);
 }
 
-/// Trap: one offset, two contents, after a sync that failed.
+/// Trap: one offset with two contents after a failed sync.
 #[test]
-fn after_a_failed_sync_there_is_one_history() {
+fn one_history_remains_after_failed_sync() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -919,7 +920,7 @@ fn after_a_failed_sync_there_is_one_history() {
 
 /// No descriptor to open a closed segment's files with: nothing was synced, and nothing is lost.
 #[test]
-fn a_flush_that_finds_no_descriptor_fails_alone() {
+fn flush_without_descriptor_fails_alone() {
     for number in [23, 24] {
         for nth in 1..=3 {
             let memory = MemFs::new();
@@ -948,7 +949,7 @@ fn a_flush_that_finds_no_descriptor_fails_alone() {
 
 /// A sync that fails is not excused by its error number.
 #[test]
-fn a_sync_that_was_tried_and_failed_poisons_whatever_the_error() {
+fn failed_sync_poisons_with_any_error() {
     for number in [4, 5, 23, 24, 28] {
         let fs = FaultFs::new(MemFs::new());
         let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -961,9 +962,10 @@ fn a_sync_that_was_tried_and_failed_poisons_whatever_the_error() {
     }
 }
 
-/// Reserved room that could not be given back stayed behind the last batch; after a clean close it was damage.
+/// Reserved room that could not be given back stayed behind the last batch; after a clean close it
+/// was damage.
 #[test]
-fn a_segment_whose_reserved_room_cannot_be_given_back_is_not_closed() {
+fn roll_fails_when_preallocation_cannot_shrink() {
     let fs = FaultFs::new(MemFs::new());
     let config = config().preallocate(true).fs(fs.clone());
     let log = Log::open(DIR, config.clone()).unwrap();
@@ -979,10 +981,10 @@ fn a_segment_whose_reserved_room_cannot_be_given_back_is_not_closed() {
     assert_eq!((read_all(&log).len(), log.verify().unwrap()), (3, vec![]));
 }
 
-/// Neither room for the next segment nor a way to remove its file: the file that stayed claimed the offsets of what
-/// was appended next, and the log did not open again.
+/// Neither room for the next segment nor a way to remove its file: the file that stayed claimed
+/// the offsets of what was appended next, and the log did not open again.
 #[test]
-fn a_segment_that_cannot_be_begun_claims_no_offsets() {
+fn failed_roll_leaves_no_segment_name() {
     for can_remove in [true, false] {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -1002,9 +1004,10 @@ fn a_segment_that_cannot_be_begun_claims_no_offsets() {
     }
 }
 
-/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves that.
+/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves
+/// that.
 #[test]
-fn opening_never_cuts_at_rot() {
+fn opening_never_truncates_at_corruption() {
     for flushed in [false, true] {
         let memory = MemFs::new();
         let log = Log::open(DIR, LogConfig::default().fs(memory.clone())).unwrap();
@@ -1020,7 +1023,8 @@ fn opening_never_cuts_at_rot() {
         bytes[70 + 65] ^= 1;
         support::write_file(&disk, DIR, &name, &bytes);
         let opened = Log::open(DIR, LogConfig::default().fs(disk.clone()));
-        // What lies below the recovery point is not read by opening; reading it finds the damage.
+        // Opening does not read below the recovery point; reading the records there finds the
+        // damage.
         let outcome = opened.and_then(|log| log.get(1).map(drop));
         assert!(matches!(outcome, Err(Error::Corrupt(_))), "flushed: {flushed}, {outcome:?}");
         assert_eq!(support::read_file(&disk, DIR, &name), bytes, "nothing is cut");

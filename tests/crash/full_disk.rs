@@ -1,4 +1,5 @@
-//! A full disk can always be emptied and opened: without a free byte and without a free file, in memory and on file systems of its own.
+//! A full disk can always be emptied and opened: without a free byte and without a free file, in
+//! memory and on file systems of its own.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
@@ -16,7 +17,8 @@ trait Device {
     fn root(&self) -> PathBuf;
     /// Leaves no byte and no file free.
     fn fill(&self);
-    /// Frees some room besides, where a file system needs more to create a file than a few segments free.
+    /// Frees some room besides, where a file system needs more to create a file than a few
+    /// segments free.
     fn relieve(&self) {}
     /// The file systems that a process or the whole machine may find after it stopped here.
     fn stop(&self) -> Vec<Arc<dyn Fs>>;
@@ -44,7 +46,7 @@ impl Device for MemFs {
     }
 }
 
-/// What is in the log: a value of this many bytes for each offset.
+/// The content of the log: a value of this many bytes for each offset.
 const VALUE: usize = 400;
 
 fn value(offset: Offset) -> String {
@@ -86,7 +88,7 @@ fn check(log: &Log, start: Offset, end: Offset) {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// What is done with a log on a full disk.
+/// A sequence of calls on a log whose disk is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     DeleteBefore,
@@ -153,8 +155,8 @@ fn act(act: Act, log: Log, open: &dyn Fn() -> Log, clock: &ManualClock) -> (Log,
     }
 }
 
-/// Fills a log, does something with it while the disk is full, and goes on; a crash at any moment in between
-/// leaves what was acknowledged, and a log that opens although the disk is full.
+/// Fills a log, does something with it while the disk is full, and goes on; a crash at any moment
+/// in between leaves what was acknowledged, and a log that opens although the disk is full.
 fn fill_and_go_on(device: &dyn Device, what: Act, preallocate: bool) {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let path = device.root().join(format!("{what:?}-{preallocate}-0"));
@@ -218,7 +220,7 @@ fn fill_and_go_on(device: &dyn Device, what: Act, preallocate: bool) {
 }
 
 #[test]
-fn full_log_is_emptied_and_goes_on() {
+fn log_recovers_from_full_disk() {
     for preallocate in [false, true] {
         for what in ACTS {
             fill_and_go_on(&MemFs::new(), what, preallocate);
@@ -230,7 +232,8 @@ fn store_config(fs: Arc<dyn Fs>) -> StoreConfig {
     StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1)
 }
 
-/// A store in which every topic can be emptied, altered and deleted although nothing else can be written.
+/// A store in which every topic can be emptied, altered and deleted although nothing else can be
+/// written.
 fn fill_store_and_go_on(device: &dyn Device, reopen: bool) {
     let path = device.root().join(format!("store-{reopen}"));
     let open = |fs: Arc<dyn Fs>| Store::open(&path, store_config(fs)).unwrap();
@@ -268,14 +271,14 @@ fn fill_store_and_go_on(device: &dyn Device, reopen: bool) {
         store = open(device.fs());
     }
 
-    // What is altered is known after a crash.
+    // Alterations survive a crash.
     let shorter = store.topic("a").unwrap().config().set("retention.bytes", "8192").unwrap();
     store.alter_topic("a", shorter).unwrap();
     for fs in device.stop() {
         let config = open(fs).topic("a").unwrap().config();
         assert_eq!(config.get("retention.bytes"), Some("8192"));
     }
-    // What is deleted stays so.
+    // Deleted records stay deleted.
     let admin: Admin = store.admin();
     assert_eq!(admin.delete_records("b", 0, 20).unwrap(), 20);
     store.delete_topic("c").unwrap();
@@ -299,7 +302,7 @@ fn fill_store_and_go_on(device: &dyn Device, reopen: bool) {
 }
 
 #[test]
-fn full_store_is_emptied_and_goes_on() {
+fn store_recovers_from_full_disk() {
     for reopen in [false, true] {
         fill_store_and_go_on(&MemFs::new(), reopen);
     }
@@ -327,10 +330,10 @@ fn producer_is_created_on_full_disk() {
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
 }
 
-/// On a full disk somebody removes what looks as if it could go. That it was not there failed the next write of a checkpoint, and
-/// the log was poisoned by it.
+/// On a full disk, an operator removed the reserve to make room. The next checkpoint write failed
+/// because the file was missing, and poisoned the log.
 #[test]
-fn reserve_that_was_removed_counts_as_none() {
+fn log_works_when_reserve_was_removed() {
     let disk = MemFs::new();
     let store = Store::open("data", store_config(Arc::new(disk.clone()))).unwrap();
     let log = store.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
@@ -350,10 +353,11 @@ fn reserve_that_was_removed_counts_as_none() {
     assert_eq!(store.topic("t").unwrap().partition(0).unwrap().offsets().start, 2);
 }
 
-/// While a checkpoint was written into a file of the reserve, another log filled that file up again: zeros followed the start of a
-/// log, without which its store does not open, or were written over the first batches of a new segment.
+/// While a checkpoint was written into a file of the reserve, another log filled that file up
+/// again: zeros followed the start of a log, without which its store does not open, or were
+/// written over the first batches of a new segment.
 #[test]
-fn reserve_in_use_is_left_alone() {
+fn reserve_in_use_is_not_refilled() {
     let disk = MemFs::new();
     let fs = FaultFs::new(disk.clone());
     let store = Store::open("data", store_config(Arc::new(fs.clone()))).unwrap();
@@ -385,8 +389,8 @@ fn reserves(fs: &MemFs) -> Vec<String> {
     names.filter(|name| name.starts_with(".reserve")).collect()
 }
 
-/// A directory that was full before it was ever opened has nothing set aside: the segments at the front go one after the
-/// other until there is room to write down where the log starts.
+/// A directory that was full before it was ever opened has nothing set aside: the segments at the
+/// front go one after the other until there is room to write down where the log starts.
 #[test]
 fn front_is_deleted_without_reserve() {
     for inside in [false, true] {
@@ -411,13 +415,13 @@ fn front_is_deleted_without_reserve() {
             let log = Log::open("t-0", log_config(fs, &clock)).unwrap();
             check(&log, target, 60);
         }
-        // What went made room for it.
+        // The deleted segments made space for it.
         assert!(!reserves(&disk).is_empty());
     }
 }
 
-/// The empty batch in the place of one that is cut needs no room of its own: another program may have taken what the cut set
-/// free.
+/// The empty batch in the place of one that is cut needs no room of its own: another program may
+/// have taken what the cut set free.
 #[test]
 fn truncation_inside_batch_needs_no_room() {
     use annals::fs::{Fault, FaultFs, Rule};
@@ -430,7 +434,8 @@ fn truncation_inside_batch_needs_no_room() {
                 log_config(fs, &clock).segment_bytes(1 << 20).preallocate(preallocate)
             };
             let log = Log::open("t-0", config(Arc::new(faults.clone()))).unwrap();
-            // The first batch ends where a block does, and so does the place of the cover begin in a new one.
+            // The first batch ends where a block does, and so does the place of the cover begin in
+            // a new one.
             let rest = 4096 - 61 - 8;
             log.append("v".repeat(rest)).unwrap();
             let bytes = log.stats().unwrap().bytes;
@@ -440,7 +445,7 @@ fn truncation_inside_batch_needs_no_room() {
             log.append(value(9)).unwrap();
             log.flush().unwrap();
             let disk = memory.clone();
-            // Whatever becomes free is taken at once.
+            // Another program takes every byte that becomes free.
             faults.add_rule(Rule::any(Fault::call(move |_| disk.fill())));
             log.truncate_to(2).unwrap();
             assert_eq!((log.offsets().end, read_all(&log).len()), (2, 1));
@@ -458,10 +463,10 @@ fn truncation_inside_batch_needs_no_room() {
     }
 }
 
-/// A lock file that is new and found no room was empty, as a broker leaves it. The loss of power in that session was not
-/// known, and records that it tore were damage.
+/// A lock file that is new and found no room was empty, as a broker leaves it. The loss of power
+/// in that session was not known, and records that it tore were damage.
 #[test]
-fn power_loss_is_known_after_full_disk() {
+fn full_disk_hides_no_power_loss() {
     let memory = MemFs::new();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let open = |fs: Arc<dyn Fs>| Log::open("t-0", log_config(fs, &clock));
@@ -486,10 +491,11 @@ fn power_loss_is_known_after_full_disk() {
     }
 }
 
-/// A topic is not created while the checkpoints still have lines of an earlier one of its name, or have none of its own: it
-/// began where the earlier one started, was to have what that one had, or looked as if a broker had brought it.
+/// A topic is not created while the checkpoints still have lines of an earlier one of its name, or
+/// have none of its own: it began where the earlier one started, was to have what that one had, or
+/// looked as if a broker had brought it.
 #[test]
-fn topic_is_not_created_without_its_checkpoints() {
+fn topic_creation_fails_without_checkpoints() {
     use annals::fs::{Fault, FaultFs, Operation, Rule};
     for file in ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint"] {
         for name in ["t", "u"] {
@@ -530,7 +536,7 @@ fn topic_is_not_created_without_its_checkpoints() {
 
 /// Kills and losses of power after each call to the file system while a full log is emptied.
 #[test]
-fn no_crash_while_a_full_log_is_emptied_loses_records() {
+fn crash_while_emptying_loses_no_record() {
     use annals::fs::{Fault, FaultFs, Rule};
     for what in ACTS {
         let memory = MemFs::new();
@@ -584,7 +590,8 @@ fn no_crash_while_a_full_log_is_emptied_loses_records() {
     }
 }
 
-/// File systems of the kernel, each made for the test. They need root, and are passed over, aloud, without it.
+/// File systems of the kernel, each made for the test. They need root, and are passed over, aloud,
+/// without it.
 #[cfg(target_os = "linux")]
 mod real {
     use super::*;
@@ -696,7 +703,7 @@ mod real {
         }
     }
 
-    /// Of a disk it takes a while: it is done where the variable is set.
+    /// On a real disk this takes a while, so it runs only if the variable is set.
     fn fill_and_go_on_with(kind: &'static str) {
         if kind != "tmpfs" && std::env::var_os("ANNALS_FULL_DISK").is_none() {
             return eprintln!("skipped: set ANNALS_FULL_DISK to fill an image of {kind}");
@@ -711,7 +718,8 @@ mod real {
             mounted.clear();
             fill_and_go_on(&mounted, *what, false);
         }
-        // On xfs what was set aside is not made again before something is freed: it is too little for all.
+        // On xfs what was set aside is not made again before something is freed: it is too little
+        // for all.
         for reopen in [false, true].into_iter().take(if kind == "xfs" { 1 } else { 2 }) {
             mounted.clear();
             fill_store_and_go_on(&mounted, reopen);
@@ -719,17 +727,17 @@ mod real {
     }
 
     #[test]
-    fn full_tmpfs_is_emptied_and_goes_on() {
+    fn log_recovers_from_full_tmpfs() {
         fill_and_go_on_with("tmpfs");
     }
 
     #[test]
-    fn full_ext4_is_emptied_and_goes_on() {
+    fn log_recovers_from_full_ext4() {
         fill_and_go_on_with("ext4");
     }
 
     #[test]
-    fn full_xfs_is_emptied_and_goes_on() {
+    fn log_recovers_from_full_xfs() {
         fill_and_go_on_with("xfs");
     }
 }

@@ -1,13 +1,10 @@
-//! What fuzzing and hostile directories have found, each with its story.
+//! Faults that fuzzing and hostile directories have found, each with its story.
 
 use annals::fs::{Fs, MemFs};
 use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
 use std::path::Path;
+use support::three;
 use support::{DIR, name, read_all, read_file, write_file};
-
-fn three(log: &Log, tag: &str) {
-    log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
-}
 
 fn dense() -> LogConfig {
     LogConfig::default().index_interval_bytes(0)
@@ -17,7 +14,7 @@ fn dense() -> LogConfig {
 /// damage; but `get` gave the record of offset 3 as that of offset 4, said of offset 3 that it has
 /// no record, and a lookup by time answered with an offset of the next segment.
 #[test]
-fn a_batch_moved_into_the_next_segment_is_damage_to_every_reader() {
+fn every_read_reports_raised_base_offset() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     let at = |n, v: &str| Record::new(v.to_owned()).timestamp(Timestamp::from_millis(n));
@@ -47,7 +44,7 @@ fn a_batch_moved_into_the_next_segment_is_damage_to_every_reader() {
 /// The records of a batch with a right checksum did not follow the rules from the second one on. A
 /// reader said so once, and when it was asked again it went on with the batch behind it.
 #[test]
-fn a_reader_does_not_pass_over_a_record_it_cannot_decode() {
+fn reader_never_skips_undecodable_record() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     let begin = read_file(&fs, DIR, &name(0, "log")).len();
@@ -75,7 +72,7 @@ fn a_reader_does_not_pass_over_a_record_it_cannot_decode() {
 /// reader that had come to the first from the segment before named it; asked again, it looked its
 /// place up in the index, which leads by way of the second, and named that.
 #[test]
-fn a_reader_names_the_same_damage_again() {
+fn reader_repeats_the_same_corruption() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     three(&log, "1");
@@ -105,9 +102,10 @@ fn a_reader_names_the_same_damage_again() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
 }
 
-/// What a reader has found wrong it says again, but not when the log is closed or cut there, or the place is deleted.
+/// A reader repeats the corruption it has found, unless the log is closed, truncated there, or the
+/// place is deleted.
 #[test]
-fn a_damage_that_is_gone_is_not_said_again() {
+fn reader_drops_corruption_that_is_gone() {
     let damaged = || {
         let fs = MemFs::new();
         let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
@@ -144,10 +142,11 @@ fn a_damage_that_is_gone_is_not_said_again() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
 }
 
-/// An entry in the middle of the active segment's time index was lowered, and the process died. Opening looks at the last entries;
-/// `verify`, which has read all batches, said nothing of it either: it looked at the indexes of closed segments only.
+/// An entry in the middle of the active segment's time index was lowered, and the process died.
+/// Opening looks at the last entries; `verify`, which has read all batches, said nothing of it
+/// either: it looked at the indexes of closed segments only.
 #[test]
-fn verify_looks_at_the_indexes_of_the_active_segment() {
+fn verify_checks_indexes_of_active_segment() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     for n in 1..8 {
@@ -170,14 +169,14 @@ fn verify_looks_at_the_indexes_of_the_active_segment() {
 /// process died. Recovery began at the recovery point and took the last entry that was left for
 /// the largest time below it: a lookup passed over the segment.
 #[test]
-fn a_time_index_cut_short_below_the_recovery_point_is_made_again() {
+fn shortened_time_index_is_rebuilt() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     let times = [10, 50, 20, 15, 30, 5, 40, 12];
     for time in times {
         log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
     }
-    // What a recovery finds is durable, its indexes too.
+    // Everything that a recovery finds is durable, including its indexes.
     let fs = fs.kill();
     drop(Log::open(DIR, dense().fs(fs.clone())).unwrap());
     let whole = read_file(&fs, DIR, &name(0, "timeindex"));
@@ -194,11 +193,12 @@ fn a_time_index_cut_short_below_the_recovery_point_is_made_again() {
     }
 }
 
-/// The last offset delta of a batch was damaged downwards, below a clean close. Looking for the offsets
-/// that it no longer named, `get` and `read` passed over it by its header, came to the batch behind
-/// it, and said that there is no such record: in the middle of a segment, and at its end.
+/// The last offset delta of a batch was damaged downwards, below a clean close. Looking for the
+/// offsets that it no longer named, `get` and `read` passed over it by its header, came to the
+/// batch behind it, and said that there is no such record: in the middle of a segment, and at its
+/// end.
 #[test]
-fn a_damaged_header_does_not_hide_the_records_of_its_batch() {
+fn get_reports_lowered_last_offset_delta() {
     for rolled in [false, true] {
         let fs = MemFs::new();
         let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
@@ -223,10 +223,11 @@ fn a_damaged_header_does_not_hide_the_records_of_its_batch() {
     }
 }
 
-/// A digit of the marker of a clean shutdown was damaged. It was taken on its word: with a lower end the
-/// last offsets were given out again, with a lower largest time lookups passed over the last segment.
+/// A digit of the marker of a clean shutdown was damaged. It was taken on its word: with a lower
+/// end the last offsets were given out again, with a lower largest time lookups passed over the
+/// last segment.
 #[test]
-fn a_damaged_shutdown_marker_counts_as_none() {
+fn damaged_shutdown_marker_is_ignored() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     three(&log, "1");
@@ -252,10 +253,11 @@ fn a_damaged_shutdown_marker_counts_as_none() {
     }
 }
 
-/// The recovery point of a log that had been closed in order was damaged upwards. Opening went by the marker
-/// and left it there: after the next crash a sound log was refused as one that had lost its end.
+/// The recovery point of a log that had been closed in order was damaged upwards. Opening went by
+/// the marker and left it there: after the next crash a sound log was refused as one that had lost
+/// its end.
 #[test]
-fn a_recovery_point_beyond_a_clean_end_is_put_right() {
+fn opening_corrects_point_beyond_clean_end() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     three(&log, "1");
@@ -267,10 +269,11 @@ fn a_recovery_point_beyond_a_clean_end_is_put_right() {
     assert_eq!((log.offsets().end, read_all(&log).len()), (4, 4));
 }
 
-/// The recovery point vouched for two segments, and both were damaged. Opening to truncate read and cut only the
-/// second; the recovery point that it left vouched for less, so the opening after it cut the first one too.
+/// The recovery point covered two segments, and both were damaged. Opening to truncate read and
+/// truncated only the second; the recovery point that it left was lower, so the next opening
+/// truncated the first one too.
 #[test]
-fn a_recovery_point_that_was_wrong_is_lowered_before_the_log_is_used() {
+fn wrong_recovery_point_is_lowered_first() {
     let truncate = |fs| dense().fs(fs).on_corruption(OnCorruption::Truncate);
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
@@ -292,10 +295,10 @@ fn a_recovery_point_that_was_wrong_is_lowered_before_the_log_is_used() {
     assert_eq!((again.recovery().truncated_bytes, read_all(&again).len()), (0, 3));
 }
 
-/// A batch with a right checksum said that it covers the offset of the record behind it. Who read on from batch to
-/// batch, by the index, went from its end to what lies behind that record, and never saw it.
+/// A batch with a valid checksum claimed to cover the offset of the record after it. A reader that
+/// went from batch to batch by the index continued after that record, and never returned it.
 #[test]
-fn a_batch_that_covers_its_neighbour_is_damage_to_who_fetches_batch_by_batch() {
+fn fetch_reports_overlapping_batch() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     let mut begins = Vec::new();
@@ -323,11 +326,11 @@ fn a_batch_that_covers_its_neighbour_is_damage_to_who_fetches_batch_by_batch() {
     assert_eq!(found.reason, CorruptionKind::OffsetsNotIncreasing { expected: 4, found: 3 });
 }
 
-/// A segment held a batch so far above its base that no index entry can name it. While it was appended to, its largest time was
-/// known; closed, that was asked of the time index, and a lookup by time said that there is no such record. No program writes
-/// such a segment: it is damage.
+/// A segment held a batch so far above its base that no index entry can name it. While it was
+/// appended to, its largest time was known; closed, that was asked of the time index, and a lookup
+/// by time said that there is no such record. No program writes such a segment: it is damage.
 #[test]
-fn a_batch_too_far_for_an_index_is_damage() {
+fn batch_beyond_index_range_is_corruption() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     let at = |n| Record::new("v").timestamp(Timestamp::from_millis(n));
@@ -344,10 +347,11 @@ fn a_batch_too_far_for_an_index_is_damage() {
     assert_eq!(found.reason, CorruptionKind::OffsetsOverlapNext { limit: 1 << 31, found: far });
 }
 
-/// Beside the last segment lay an empty replacement of it, which no writer leaves: what is appended to is not replaced. A
-/// read-only log took it for the last segment, found that cut at each look, and looked for ever.
+/// Beside the last segment lay an empty replacement of it, which no writer leaves: what is
+/// appended to is not replaced. A read-only log took it for the last segment, found that cut at
+/// each look, and looked for ever.
 #[test]
-fn a_replacement_of_the_last_segment_is_not_believed_by_who_only_reads() {
+fn viewer_ignores_replacement_of_last_segment() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     three(&log, "1");
@@ -361,7 +365,7 @@ fn a_replacement_of_the_last_segment_is_not_believed_by_who_only_reads() {
 /// The same, with a file behind it that is none of the log's: without that one the replacement was
 /// that of the last segment, and a reader looked for ever once more.
 #[test]
-fn stray_behind_replacement_ends_a_reader() {
+fn stray_after_replacement_ends_reader() {
     let fs = MemFs::new();
     let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
     three(&log, "1");

@@ -1,4 +1,5 @@
-//! Whole directories damaged by chance: what is served is what was written there, or there is an error.
+//! Whole directories damaged by chance: what is served is what was written there, or there is an
+//! error.
 //!
 //! `ANNALS_CORRUPTIONS=100000` damages more, `ANNALS_CORRUPTIONS=1234..1235` repeats one.
 
@@ -108,7 +109,7 @@ fn batches_of(files: &Files) -> Vec<Written> {
     found
 }
 
-/// What the checkpoint says, as far as it can be read.
+/// The offset in the checkpoint, as far as it can be parsed.
 fn recovery_point(files: &Files) -> Offset {
     let Some(bytes) = files.get(RECOVERY_POINT) else { return 0 };
     let disk = disk(&BTreeMap::from([(RECOVERY_POINT.to_owned(), bytes.clone())]));
@@ -197,13 +198,13 @@ fn damage(files: &mut Files, chance: &mut Chance) -> String {
     }
 }
 
-/// What is known of a damaged directory.
+/// The facts known about a damaged directory.
 struct Damaged<'a> {
     from: &'a Original,
     files: &'a Files,
     mode: OnCorruption,
-    /// From here on nothing can be said: the base offset of the last batch of all was raised. It stands
-    /// outside of the checksum, and after a crash nothing behind it tells.
+    /// From here on nothing can be said: the base offset of the last batch of all was raised. It
+    /// stands outside of the checksum, and after a crash nothing behind it tells.
     raised: Offset,
 }
 
@@ -216,7 +217,8 @@ impl Damaged<'_> {
         self.files.get(name) == self.from.files.get(name)
     }
 
-    /// Whether a batch stands where it stood. The leader epoch is outside of the checksum and not served.
+    /// Whether a batch stands where it stood. The leader epoch is outside of the checksum and not
+    /// served.
     fn is_there(&self, batch: &Written) -> bool {
         let upto = batch.position + batch.bytes.len();
         let now = self.files.get(&batch.file).and_then(|file| file.get(batch.position..upto));
@@ -240,7 +242,8 @@ impl Damaged<'_> {
         !self.is_there(batch)
     }
 
-    /// A cut is right where a crash explains it: above the recovery point, and nothing good is behind.
+    /// A cut is right where a crash explains it: above the recovery point, and nothing good is
+    /// behind.
     fn check_cut(&self, log: &Log) {
         let end = log.offsets().end;
         assert!(
@@ -390,7 +393,7 @@ fn run(originals: &[Original], seed: u64, story: &mut String, kinds: &mut [u64; 
     let marked = files.contains_key(MARKER) && files.get(MARKER) == from.files.get(MARKER);
     let last =
         |files: &Files| logs(files).next_back().map(|(name, bytes)| (name.clone(), bytes.len()));
-    // Who only looks does not go by the marker.
+    // A read-only opening does not use the marker.
     let read_only = chance.below(6) == 0;
     let knows_end = marked && !read_only && last(&files) == last(&from.files);
     let raised = if knows_end { Offset::MAX } else { raised(from, &files) };
@@ -423,7 +426,7 @@ fn run(originals: &[Original], seed: u64, story: &mut String, kinds: &mut [u64; 
         assert_eq!(log.get(offset).unwrap().unwrap().value_str(), Some("behind all this"));
         let end = log.offsets().end;
         drop(log);
-        // What was not looked at after a clean close is looked at now.
+        // Files that were not read after a clean close are read now.
         match Log::open(DIR, config(&fs.kill()).on_corruption(mode)) {
             Ok(_) if mode == OnCorruption::Truncate => {}
             Ok(log) => {
@@ -437,7 +440,7 @@ fn run(originals: &[Original], seed: u64, story: &mut String, kinds: &mut [u64; 
 }
 
 #[test]
-fn a_damaged_directory_serves_what_was_written_or_says_what_is_wrong() {
+fn damaged_directory_serves_truth_or_error() {
     let seeds = match std::env::var("ANNALS_CORRUPTIONS") {
         Ok(count) if !count.contains("..") => 0..count.parse().unwrap(),
         _ => support::seeds("ANNALS_CORRUPTIONS", 10_000),

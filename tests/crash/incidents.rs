@@ -11,21 +11,18 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
+use support::three;
 use support::{DIR, name, read_all, read_file, write_file};
 
 fn open(fs: impl Fs) -> Result<Log, Error> {
     Log::open(DIR, LogConfig::default().index_interval_bytes(0).fs(fs))
 }
 
-fn three(log: &Log, tag: &str) {
-    log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
-}
-
-/// Segment 0 was rolled but not synced when the power failed. The name of segment 6 reached the
-/// medium, the last batch of segment 0 did not. Recovery kept both: records 3 to 5 were gone,
-/// 6 to 8 were there, and a log that promises a prefix had a hole.
+/// Segment 0 was rolled but not synced when the power failed. The name of segment 6 became
+/// durable, the last batch of segment 0 did not. Recovery kept both: records 3 to 5 were gone, 6
+/// to 8 were there, and a log that promises a prefix had a hole.
 #[test]
-fn a_segment_behind_a_lost_end_goes_too() {
+fn segment_after_lost_end_is_removed() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -43,10 +40,10 @@ fn a_segment_behind_a_lost_end_goes_too() {
     assert!(log.recovery().truncated_bytes > 0);
 }
 
-/// The same shape, made on purpose: truncation inside of a batch leaves offsets without a record.
-/// It must be on the medium when truncate_to returns, and recovery must not take it for a loss.
+/// The same shape on purpose: a truncation inside a batch leaves offsets without records. They
+/// must be durable when `truncate_to` returns, and recovery must not take them for a loss.
 #[test]
-fn an_end_inside_of_a_batch_survives_a_loss_of_power() {
+fn end_inside_batch_survives_power_loss() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -66,12 +63,12 @@ fn an_end_inside_of_a_batch_survives_a_loss_of_power() {
 /// short, the next one believed the machine had never stopped, and refused as rot what
 /// the loss of power had torn: the log could never be opened again.
 #[test]
-fn a_recovery_that_is_cut_short_begins_again_from_the_same_knowledge() {
+fn interrupted_recovery_still_knows_power_loss() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     (0..3).for_each(|i| three(&log, &i.to_string()));
     let disk = fs.crash(CrashState::AllWrites);
-    // The first of three batches that were never synced did not reach the medium.
+    // The first of three unsynced batches did not become durable.
     let mut bytes = read_file(&disk, DIR, &name(0, "log"));
     bytes[70] ^= 1;
     write_file(&disk, DIR, &name(0, "log"), &bytes);
@@ -85,7 +82,7 @@ fn a_recovery_that_is_cut_short_begins_again_from_the_same_knowledge() {
 /// All segment files had been removed. The recovery point said that 6 offsets were durable, and
 /// opening gave an empty log that handed the same offsets out again.
 #[test]
-fn a_log_whose_segments_are_gone_is_not_a_new_one() {
+fn opening_fails_when_segments_are_gone() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -102,7 +99,7 @@ fn a_log_whose_segments_are_gone_is_not_a_new_one() {
 /// end is not where I am" was the tail's sign that there is more: it spun for ever, whatever
 /// its timeout. And read() answered such a place with an empty result that led nowhere.
 #[test]
-fn a_tail_waits_at_an_end_without_records() {
+fn tail_waits_at_end_inside_batch() {
     let log = open(MemFs::new()).unwrap();
     three(&log, "1");
     three(&log, "2");
@@ -121,7 +118,7 @@ fn a_tail_waits_at_an_end_without_records() {
 /// thread that syncs for futures took a whole core looking at it.
 #[cfg(feature = "futures")]
 #[test]
-fn a_future_of_what_was_truncated_resolves() {
+fn flush_future_resolves_after_truncation() {
     let fs = FaultFs::new(MemFs::new());
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -131,11 +128,11 @@ fn a_future_of_what_was_truncated_resolves() {
     assert_eq!(support::block_on(future).unwrap(), 3);
 }
 
-/// Who leads a sync tells the others that it is done before it writes the recovery point. A close
-/// that had waited for it wrote the same file at the same time: one of the two found its
-/// temporary file gone, and the close failed, or the other wrote after the lock was released.
+/// The leader of a sync tells the others that it is done before it writes the recovery point. A
+/// close that had waited for it wrote the same file at the same time: either one of the two found
+/// its temporary file gone and the close failed, or the leader wrote after the lock was released.
 #[test]
-fn a_close_lets_the_sync_of_another_thread_finish() {
+fn close_waits_for_running_sync() {
     let fs = FaultFs::new(MemFs::new());
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -169,7 +166,7 @@ fn a_close_lets_the_sync_of_another_thread_finish() {
 /// The disk filled up just when a flush wanted to raise the recovery point. Everything was
 /// durable, but the flush said that it had failed.
 #[test]
-fn a_flush_needs_no_room_for_the_recovery_point() {
+fn flush_succeeds_without_space_for_checkpoint() {
     let fs = FaultFs::new(MemFs::new());
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -182,10 +179,10 @@ fn a_flush_needs_no_room_for_the_recovery_point() {
     assert_eq!(log.append("more").unwrap(), 6);
 }
 
-/// And when that write fails for another reason the medium is not to be trusted: the flush
-/// failed, but the log went on as if nothing were wrong.
+/// If that write fails for another reason, the disk cannot be trusted: the flush failed, but the
+/// log continued as if nothing were wrong.
 #[test]
-fn a_recovery_point_that_cannot_be_synced_poisons() {
+fn failed_checkpoint_sync_poisons() {
     let fs = FaultFs::new(MemFs::new());
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -199,7 +196,7 @@ fn a_recovery_point_that_cannot_be_synced_poisons() {
 /// An index had to be made again, and there was no room to write it: reading failed, although
 /// everything to be read was there.
 #[test]
-fn a_full_disk_does_not_keep_an_index_from_being_made_again() {
+fn index_is_rebuilt_when_disk_full() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     (0..9).for_each(|i| three(&log, &i.to_string()));
@@ -212,10 +209,10 @@ fn a_full_disk_does_not_keep_an_index_from_being_made_again() {
     assert_eq!(log.get(20).unwrap().unwrap().offset, 20);
 }
 
-/// Truncating took the entries of the index below the cut on their word. One that was wrong, and that
-/// no lookup had met, made the call fail on a log that was sound.
+/// Truncating took the entries of the index below the cut on their word. One that was wrong, and
+/// that no lookup had met, made the call fail on a log that was sound.
 #[test]
-fn a_wrong_index_entry_does_not_keep_a_log_from_being_truncated() {
+fn truncation_succeeds_with_wrong_index_entry() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     (0..9).for_each(|i| three(&log, &i.to_string()));
@@ -234,10 +231,10 @@ fn a_wrong_index_entry_does_not_keep_a_log_from_being_truncated() {
 }
 
 /// A recovery wrote the indexes of the active segment without syncing them, then a recovery point
-/// that vouched for them. After a loss of power the time index was empty while the offset index
-/// was whole, and lookups by time found nothing.
+/// that covered them. After a power loss, the time index was empty while the offset index was
+/// whole, and lookups by time found nothing.
 #[test]
-fn what_the_recovery_point_vouches_for_is_on_the_medium() {
+fn recovery_syncs_indexes_before_its_point() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     for i in 0..50 {
@@ -254,10 +251,11 @@ fn what_the_recovery_point_vouches_for_is_on_the_medium() {
 }
 
 /// A recovery stored the end of the log as its recovery point, and the next call rolled there. The
-/// room reserved in the closed segment was cut off, but not durably, and nobody looked at a segment
-/// below the recovery point: after a loss of power its zeros were read as a damaged batch.
+/// space preallocated in the closed segment was removed, but not durably, and no later opening
+/// read a segment below the recovery point: after a power loss, its zeros were read as a damaged
+/// batch.
 #[test]
-fn reserved_room_below_the_recovery_point_is_cut_off() {
+fn preallocation_below_recovery_point_is_removed() {
     let fs = MemFs::new();
     let config = LogConfig::default().preallocate(true).segment_bytes(4096);
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -274,10 +272,10 @@ fn reserved_room_below_the_recovery_point_is_cut_off() {
 }
 
 /// A recovery resumes at the recovery point if the stored index is sound. Entries added since may
-/// read as zeros after a loss of power, and one entry of zeros alone looks sound: it names the first
-/// offset and the first byte. It was kept for good.
+/// read as zeros after a loss of power, and one entry of zeros alone looks sound: it names the
+/// first offset and the first byte. It was kept for good.
 #[test]
-fn an_index_entry_of_zeros_is_not_kept() {
+fn index_entry_of_zeros_is_removed() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -296,7 +294,7 @@ fn an_index_entry_of_zeros_is_not_kept() {
 /// Truncating removes the indexes of the segment it cuts. Once they could not be removed, and the
 /// next ones were written over them: shorter, so that entries of records long gone followed.
 #[test]
-fn entries_of_a_longer_index_do_not_outlive_it() {
+fn rebuilt_index_keeps_no_old_entries() {
     let fs = FaultFs::new(MemFs::new());
     let log = open(fs.clone()).unwrap();
     (0..9).for_each(|i| three(&log, &i.to_string()));
@@ -312,10 +310,10 @@ fn entries_of_a_longer_index_do_not_outlive_it() {
     assert_eq!(read_all(&log).len(), 9);
 }
 
-/// The base offset of the last batch of a sealed segment was flipped upwards. A reader asked whether
-/// the end of the log had moved past it, it had, and asked again: for ever.
+/// The base offset of the last batch of a sealed segment was flipped upwards. A reader asked
+/// whether the end of the log had moved past it, it had, and asked again: for ever.
 #[test]
-fn a_batch_that_reaches_into_the_next_segment_is_damage() {
+fn reader_reports_batch_beyond_next_segment() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     three(&log, "1");
@@ -328,9 +326,10 @@ fn a_batch_that_reaches_into_the_next_segment_is_damage() {
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
 
-/// A whole segment was deleted from the middle of a closed log, and what was left opened as if compaction had made the gap.
+/// A whole segment was deleted from the middle of a closed log, and what was left opened as if
+/// compaction had made the gap.
 #[test]
-fn a_segment_missing_between_others_is_an_error() {
+fn missing_inner_segment_is_an_error() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     for n in 0..4 {
@@ -345,13 +344,14 @@ fn a_segment_missing_between_others_is_an_error() {
     let path = Path::new(DIR).join(name(2, "log"));
     let bytes = read_file(&lost, DIR, &name(2, "log"));
     lost.remove(&path).unwrap();
-    // Who only reads is told, too, and does not read on behind the hole as if nothing had been there.
+    // A read-only log reports the hole too, and does not read on after it as if nothing had been
+    // there.
     let config = LogConfig::default().fs(lost.clone());
     match Log::open_read_only(DIR, config.clone()).unwrap_err() {
         Error::Corrupt(corruption) => assert_eq!(corruption.path, path),
         other => panic!("{other}"),
     }
-    // Who wants what is left can have it, and a look at everything tells of the hole.
+    // The rest can be read on request, and `verify` reports the hole.
     let reading = Log::open_read_only(DIR, config.on_corruption(OnCorruption::Truncate)).unwrap();
     assert_eq!(read_all(&reading).iter().map(|rec| rec.offset).collect::<Vec<_>>(), [0, 1, 3]);
     assert_eq!(reading.verify().unwrap().iter().map(|c| &c.path).collect::<Vec<_>>(), [&path]);
@@ -403,10 +403,11 @@ fn codecs(log: &Log) -> Vec<Codec> {
     codecs
 }
 
-/// `append_batch` looked at the codec that the log was opened with: "none" altered to zstd stored uncompressed
-/// batches, and zstd altered to the producer's choice stored all of them uncompressed.
+/// `append_batch` looked at the codec that the log was opened with: "none" altered to zstd stored
+/// uncompressed batches, and zstd altered to the producer's choice stored all of them
+/// uncompressed.
 #[test]
-fn append_batch_compresses_as_altered() {
+fn append_batch_uses_altered_compression() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let config = |codec: &str| TopicConfig::default().set("compression.type", codec).unwrap();
     let batch = |compression| {
@@ -433,10 +434,10 @@ fn append_batch_compresses_as_altered() {
     }
 }
 
-/// A reader let go of a deleted segment, and its snapshot went, between the look at what is there and the renames:
-/// the truncation poisoned the log.
+/// A reader closed a deleted segment, and its snapshot was removed, between the listing and the
+/// renames of a truncation: the truncation poisoned the log.
 #[test]
-fn truncation_passes_over_snapshot_that_is_gone() {
+fn truncation_succeeds_when_snapshot_disappears() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let log = open(fs.clone()).unwrap();

@@ -1,10 +1,11 @@
 //! Loss of power, between segments and during the recovery from it.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
-use annals::{Event, Listener, Log, LogConfig, Offset, Record, StartAt, Timestamp};
+use annals::{Event, Listener, Log, LogConfig, Offset, Record, Timestamp};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
+use support::offsets;
 use support::{Heard, name, read_file, write_file};
 
 const DIR: &str = "orders-0";
@@ -28,15 +29,10 @@ fn half_written() -> MemFs {
     fs
 }
 
-fn offsets(log: &Log) -> Vec<Offset> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().offset).collect()
-}
-
 /// A closed segment could come back short, at the edge of a batch, with the next one intact:
 /// the log was opened with the records between them missing.
 #[test]
-fn no_hole_between_segments() {
+fn power_loss_leaves_no_hole() {
     let fs = half_written();
     for seed in 0..500 {
         let log = open(fs.crash(CrashState::Random { seed })).unwrap();
@@ -49,7 +45,7 @@ fn no_hole_between_segments() {
 /// The first opening after the loss of power noted the new run of the machine before it had
 /// recovered; when it failed, the second one took the loss for damage, or a hole for a gap.
 #[test]
-fn a_recovery_that_fails_leaves_the_next_one_as_wise() {
+fn failed_recovery_still_knows_power_loss() {
     let fs = half_written();
     for seed in 0..60 {
         let disk = fs.crash(CrashState::Random { seed });
@@ -75,9 +71,9 @@ fn a_recovery_that_fails_leaves_the_next_one_as_wise() {
     }
 }
 
-/// What truncating inside a batch leaves is no hole.
+/// Offsets that a truncation inside a batch leaves out are no hole.
 #[test]
-fn a_gap_left_by_truncating_stays() {
+fn gap_left_by_truncation_stays() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     log.append_all((0..10).map(|n| Record::from(n.to_string()))).unwrap();
@@ -93,7 +89,7 @@ fn a_gap_left_by_truncating_stays() {
 
 /// Events of a truncation came while its lock was held, so a listener that truncated hung.
 #[test]
-fn a_listener_may_truncate() {
+fn listener_may_truncate_from_event() {
     #[derive(Debug, Default)]
     struct Again(OnceLock<Log>);
     impl Listener for Again {
@@ -114,7 +110,7 @@ fn a_listener_may_truncate() {
     assert_eq!(log.offsets().end, 1);
 }
 
-/// Two segments of two batches each: offsets 0 and 1, 2 and 3. All of it is on the medium.
+/// Two segments of two batches each: offsets 0 and 1, 2 and 3. All of it is durable.
 fn two_segments() -> MemFs {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
@@ -134,10 +130,10 @@ fn replace(fs: &MemFs, base: Offset, stage: &str) {
     write_file(fs, DIR, &name(base, stage), &bytes[..bytes.len() / 2]);
 }
 
-/// What replaces several segments counts when all of it is complete, and what an interrupted opening
-/// has left of it does not count either.
+/// A replacement of several segments counts only when it is complete, and the rest that an
+/// interrupted opening leaves of it does not count either.
 #[test]
-fn a_replacement_counts_as_a_whole() {
+fn replacement_counts_only_when_complete() {
     let cases: [(&[_], &[_]); 4] = [
         (&[(2, "log.swap")], &[0, 1, 2]),
         (&[(2, "log.swap"), (2, "index.cleaned")], &[0, 1, 2, 3]),
@@ -167,9 +163,10 @@ fn a_replacement_counts_as_a_whole() {
     }
 }
 
-/// The files of a complete replacement take their names whether what they replace is there still or not.
+/// The files of a complete replacement take their names whether what they replace is there still
+/// or not.
 #[test]
-fn a_replacement_is_completed_from_any_step() {
+fn replacement_is_completed_from_any_step() {
     for gone in [false, true] {
         let fs = two_segments();
         replace(&fs, 2, "log.swap");
@@ -187,7 +184,7 @@ fn a_replacement_is_completed_from_any_step() {
 
 /// A flush covers the indexes of closed segments: none is made again after a loss of power.
 #[test]
-fn what_was_flushed_has_its_indexes() {
+fn flushed_segments_keep_their_indexes() {
     let fs = MemFs::new();
     let config = || LogConfig::default().index_interval_bytes(0);
     let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
@@ -210,9 +207,10 @@ fn what_was_flushed_has_its_indexes() {
     assert!(!heard.iter().any(|event| matches!(event, Event::IndexRebuilt { .. })), "{heard:?}");
 }
 
-/// A flush that finds no descriptor has synced no names; the next one does, whatever else it can write.
+/// A flush that finds no descriptor has synced no names; the next one does, whatever else it can
+/// write.
 #[test]
-fn names_that_one_flush_did_not_sync_are_synced_by_the_next() {
+fn next_flush_syncs_missed_names() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let log = open(fs.clone()).unwrap();

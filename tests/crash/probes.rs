@@ -1,4 +1,4 @@
-//! What other logs got wrong, asked of this one. Each test is a row of a table of probes.
+//! Faults of other logs, checked against this one. Each test is a row of a table of probes.
 
 use annals::fs::{DiskFs, Fs, MemFs, OpenMode};
 #[cfg(feature = "zstd")]
@@ -11,6 +11,7 @@ use annals::{
     Unsupported,
 };
 use std::path::Path;
+use support::offsets;
 use support::{DIR, clock, files, name, process, read_all, read_file, write_file};
 
 const ALL_CODECS: bool =
@@ -52,7 +53,7 @@ fn active_base(log: &Log) -> u64 {
 }
 
 #[test]
-fn a_torn_tail_takes_its_batch_and_nothing_else() {
+fn recovery_truncates_torn_tail() {
     let fs = MemFs::new();
     let log = open(&fs).unwrap();
     log.append("one").unwrap();
@@ -75,8 +76,9 @@ fn a_torn_tail_takes_its_batch_and_nothing_else() {
 }
 
 #[test]
-fn damage_is_an_error_wherever_it_is_and_nothing_is_cut() {
-    // Where in a batch: the value, the checksum, the record's length, the batch's length, its base offset.
+fn opening_fails_on_corruption_anywhere() {
+    // Where in a batch: the value, the checksum, the record's length, the batch's length, its base
+    // offset.
     for clean in [true, false] {
         for sealed in [true, false] {
             for (what, at, bit) in [
@@ -131,7 +133,7 @@ fn damage_is_an_error_wherever_it_is_and_nothing_is_cut() {
                 assert!(reader.next_record().is_err(), "{case}: skipped");
                 assert!(log.get(bad).is_err() || what.contains("base offset"), "{case}");
                 assert!(!log.verify().unwrap().is_empty(), "{case}");
-                // What lies beyond in other segments is still read.
+                // The rest of the other segments is still read.
                 let beyond = if sealed { 39 } else { 0 };
                 assert_eq!(log.get(beyond).unwrap().unwrap().offset, beyond, "{case}");
             }
@@ -140,7 +142,7 @@ fn damage_is_an_error_wherever_it_is_and_nothing_is_cut() {
 }
 
 #[test]
-fn indexes_are_caches_whatever_is_done_to_them() {
+fn damaged_indexes_are_rebuilt() {
     type Harm = fn(Vec<u8>) -> Option<Vec<u8>>;
     let harms: [(&str, Harm); 8] = [
         ("missing", |_| None),
@@ -189,7 +191,7 @@ fn indexes_are_caches_whatever_is_done_to_them() {
 }
 
 #[test]
-fn a_full_disk_rolls_back_and_what_follows_is_kept() {
+fn append_rolls_back_when_disk_full() {
     for size in [3 << 10, 33 << 10, 41 << 10] {
         for preallocate in [false, true] {
             let fs = MemFs::with_capacity(1 << 20);
@@ -222,13 +224,13 @@ fn a_full_disk_rolls_back_and_what_follows_is_kept() {
 }
 
 #[test]
-fn a_directory_is_open_once() {
+fn directory_is_locked_while_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t-0");
     let log = Log::open(&path, LogConfig::default()).unwrap();
     let again = Log::open(&path, LogConfig::default()).unwrap_err();
     assert!(matches!(again, Error::Locked { holder: Some(_), .. }), "{again}");
-    let mut child = process::child(&child_opens_what_its_parent_has_open);
+    let mut child = process::child(&child_opens_locked_directory);
     process::finish(child.env("ANNALS_PROBE_DIR", &path));
     log.append("still mine").unwrap();
     log.close().unwrap();
@@ -237,7 +239,7 @@ fn a_directory_is_open_once() {
 
 /// Runs in the child process of the test above; on its own it has nothing to do.
 #[test]
-fn child_opens_what_its_parent_has_open() {
+fn child_opens_locked_directory() {
     let Some(path) = std::env::var_os("ANNALS_PROBE_DIR") else { return };
     let error = Log::open(path, LogConfig::default()).unwrap_err();
     let Error::Locked { holder, .. } = error else { panic!("{error}") };
@@ -245,7 +247,7 @@ fn child_opens_what_its_parent_has_open() {
 }
 
 #[test]
-fn batches_above_a_mebibyte_survive_without_a_close_and_a_small_read() {
+fn large_batches_survive_kill() {
     let fs = MemFs::new();
     let config = LogConfig::default().max_message_bytes(8 << 20);
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -263,7 +265,7 @@ fn batches_above_a_mebibyte_survive_without_a_close_and_a_small_read() {
 }
 
 #[test]
-fn the_largest_message_is_a_limit() {
+fn append_rejects_batch_over_limit() {
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
     let error = log.append(vec![0u8; 5 << 20]).unwrap_err();
     assert!(matches!(error, Error::BatchTooLarge { option: "max_message_bytes", .. }), "{error}");
@@ -271,7 +273,7 @@ fn the_largest_message_is_a_limit() {
 }
 
 #[test]
-fn a_record_of_a_hundred_megabytes() {
+fn record_of_hundred_megabytes_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let config = LogConfig::default().max_message_bytes(200 << 20);
     let log = Log::open(dir.path().join("t-0"), config.clone()).unwrap();
@@ -285,7 +287,7 @@ fn a_record_of_a_hundred_megabytes() {
 
 #[cfg(feature = "zstd")]
 #[test]
-fn what_expands_too_far_is_stored_and_served_as_bytes() {
+fn oversized_decompression_is_served_as_bytes() {
     let fs = MemFs::new();
     let config = || LogConfig::default().max_decompressed_bytes(1 << 20).fs(fs.clone());
     let log = Log::open(DIR, config()).unwrap();
@@ -315,7 +317,7 @@ fn what_expands_too_far_is_stored_and_served_as_bytes() {
 
 #[cfg(not(all(feature = "zstd", feature = "lz4", feature = "snappy", feature = "gzip")))]
 #[test]
-fn a_codec_that_is_not_compiled_in_is_stored_and_served_as_bytes() {
+fn missing_codec_is_served_as_bytes() {
     let codecs = [
         ("gzip", cfg!(feature = "gzip")),
         ("snappy", cfg!(feature = "snappy")),
@@ -360,7 +362,7 @@ fn a_codec_that_is_not_compiled_in_is_stored_and_served_as_bytes() {
 }
 
 #[test]
-fn a_clock_that_jumps_back_or_years_ahead() {
+fn appends_continue_when_clock_jumps() {
     let clock = clock();
     let log = Log::open(DIR, config().clock(clock.clone()).fs(MemFs::new())).unwrap();
     for (at, offset) in [(5_000_000, 0), (1_000, 1), (9_000_000_000_000, 2), (2_000, 3)] {
@@ -372,7 +374,7 @@ fn a_clock_that_jumps_back_or_years_ahead() {
 }
 
 #[test]
-fn nulls_and_empties_stay_what_they_are() {
+fn null_and_empty_values_differ() {
     let log = Log::open(DIR, config().fs(MemFs::new())).unwrap();
     log.append(Record::tombstone("k")).unwrap();
     log.append(Record::new("").key("")).unwrap();
@@ -382,7 +384,7 @@ fn nulls_and_empties_stay_what_they_are() {
 }
 
 #[test]
-fn offsets_outside_are_out_of_range() {
+fn reads_fail_outside_the_log() {
     let fs = MemFs::new();
     let log = forty(&fs);
     assert!(log.read(40, ReadLimits::default()).unwrap().is_empty());
@@ -401,7 +403,7 @@ fn offsets_outside_are_out_of_range() {
 }
 
 #[test]
-fn what_is_no_log_is_refused_and_left_alone() {
+fn opening_rejects_what_is_no_log() {
     let fs = MemFs::new();
     fs.create_dir(Path::new("photos")).unwrap();
     write_file(&fs, "photos", "cat.jpg", b"meow");
@@ -427,10 +429,11 @@ fn what_is_no_log_is_refused_and_left_alone() {
     assert_eq!(log.offsets().end, 1);
 }
 
-/// A broker's data directory has checkpoints with the names of ours: it was taken for a log that lost its segments,
-/// or for an empty one, whose opening would have overwritten the recovery points of all the broker's logs.
+/// A broker's data directory has checkpoints with the names of ours: it was taken for a log that
+/// lost its segments, or for an empty one, whose opening would have overwritten the recovery
+/// points of all the broker's logs.
 #[test]
-fn a_directory_of_logs_is_no_log() {
+fn opening_rejects_data_directory() {
     for points in ["0\n1\norders 0 72\n", "0\n2\norders 0 72\norders 1 3\n", "0\n0\n"] {
         let fs = MemFs::new();
         fs.create_dir(Path::new("data")).unwrap();
@@ -445,9 +448,10 @@ fn a_directory_of_logs_is_no_log() {
     }
 }
 
-/// Directories and files that have nearly the names of logs, or of their files, are others' and left alone.
+/// Directories and files that have nearly the names of logs, or of their files, are others' and
+/// left alone.
 #[test]
-fn what_lies_beside_the_files_of_a_log_does_not_matter() {
+fn foreign_files_are_left_alone() {
     let segment = name(20, "log");
     let others = ["old-stuff", "-1", "backup-1", &segment];
     for other in others {
@@ -470,7 +474,7 @@ fn what_lies_beside_the_files_of_a_log_does_not_matter() {
 
 /// Somebody copies segments and nothing else, or keeps old ones in a directory below.
 #[test]
-fn segments_alone_are_a_log() {
+fn log_opens_from_segments_alone() {
     let from = MemFs::new();
     drop(forty(&from));
     let fs = MemFs::new();
@@ -485,7 +489,7 @@ fn segments_alone_are_a_log() {
 }
 
 #[test]
-fn logs_of_old_formats_are_unsupported_and_not_cut() {
+fn old_message_formats_are_unsupported() {
     for file in std::fs::read_dir("tests/vectors/legacy").unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         let fs = MemFs::new();
@@ -503,7 +507,7 @@ fn logs_of_old_formats_are_unsupported_and_not_cut() {
 }
 
 #[test]
-fn closing_from_several_threads_while_all_is_in_use() {
+fn one_concurrent_close_succeeds() {
     for _ in 0..20 {
         let fs = MemFs::new();
         let log = forty(&fs);
@@ -536,12 +540,8 @@ fn vector(of: &str) -> MemFs {
     fs
 }
 
-fn offsets(log: &Log) -> Vec<u64> {
-    read_all(log).into_iter().map(|rec| rec.offset).collect()
-}
-
 #[test]
-fn directories_that_kafka_would_recover() {
+fn directories_recover_as_kafka_does() {
     let fs = vector("crash-tail/t-0");
     let log = open(&fs).unwrap();
     assert_eq!((log.offsets().end, log.recovery().truncated_bytes), (15, 50));

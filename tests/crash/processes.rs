@@ -50,7 +50,7 @@ fn open_descriptors() -> usize {
 }
 
 fn holder(dir: &Path) -> (Child, u32) {
-    let mut child = process::child(&holds_a_log_until_it_is_killed)
+    let mut child = process::child(&child_holds_log_until_killed)
         .env(DIR, dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -65,8 +65,8 @@ fn holder(dir: &Path) -> (Child, u32) {
 
 /// A part of the next test.
 #[test]
-fn holds_a_log_until_it_is_killed() {
-    if !process::is_child(&holds_a_log_until_it_is_killed) {
+fn child_holds_log_until_killed() {
+    if !process::is_child(&child_holds_log_until_killed) {
         return;
     }
     let dir = std::env::var_os(DIR).unwrap();
@@ -81,7 +81,7 @@ fn holds_a_log_until_it_is_killed() {
 }
 
 #[test]
-fn a_second_process_is_told_who_has_the_log_and_gets_it_when_that_is_killed() {
+fn lock_passes_on_when_holder_killed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t-0");
     let (mut child, pid) = holder(&path);
@@ -98,8 +98,8 @@ fn a_second_process_is_told_who_has_the_log_and_gets_it_when_that_is_killed() {
 }
 
 #[test]
-fn thousands_of_segments_are_read_with_few_descriptors() {
-    with_descriptors(&thousands_of_segments_are_read_with_few_descriptors, 64, |dir| {
+fn thousands_of_segments_need_few_descriptors() {
+    with_descriptors(&thousands_of_segments_need_few_descriptors, 64, |dir| {
         const SEGMENTS: u64 = 3000;
         let log = Log::open(&dir, tiny()).unwrap();
         fill(&log, SEGMENTS);
@@ -120,8 +120,8 @@ fn thousands_of_segments_are_read_with_few_descriptors() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn no_descriptor_is_left_behind() {
-    with_descriptors(&no_descriptor_is_left_behind, 128, |dir| {
+fn closed_log_leaves_no_descriptor() {
+    with_descriptors(&closed_log_leaves_no_descriptor, 128, |dir| {
         let before = open_descriptors();
         for round in 0..3 {
             let log = Log::open(&dir, tiny()).unwrap();
@@ -147,8 +147,8 @@ fn no_descriptor_is_left_behind() {
 }
 
 #[test]
-fn a_log_works_again_once_there_are_descriptors_again() {
-    with_descriptors(&a_log_works_again_once_there_are_descriptors_again, 64, |dir| {
+fn log_recovers_when_descriptors_return() {
+    with_descriptors(&log_recovers_when_descriptors_return, 64, |dir| {
         let log = Log::open(&dir, tiny().segment_bytes(200)).unwrap();
         fill(&log, 100);
         let all = || {
@@ -163,7 +163,7 @@ fn a_log_works_again_once_there_are_descriptors_again() {
         retryable(log.get(0).unwrap_err());
         retryable(log.flush().unwrap_err());
         retryable(log.roll().unwrap_err());
-        // What is open goes on, up to the end of the segment.
+        // Open files can be used up to the end of the segment.
         let mut end = 100;
         let full = loop {
             match log.append(format!("{end:020}").as_str()) {

@@ -1,4 +1,5 @@
-//! Opening a damaged log with `OnCorruption::Quarantine`: what is whole stays, what is not is set aside, and both are said.
+//! Opening a damaged log with `OnCorruption::Quarantine`: what is whole stays, what is not is set
+//! aside, and both are said.
 //!
 //! `ANNALS_QUARANTINE_SEEDS=0..1000` chooses the seeds.
 
@@ -40,7 +41,7 @@ fn append(log: &Log, model: &mut Model, chance: &mut Chance) {
     model.append(recs);
 }
 
-/// A batch as it stands in a file.
+/// The position of a batch in its file.
 #[derive(Debug, Clone)]
 struct Place {
     file: String,
@@ -72,7 +73,7 @@ fn without(model: &Model, lost: &BTreeSet<u64>) -> Vec<Rec> {
 }
 
 #[test]
-fn what_is_whole_stays_and_what_is_not_is_set_aside() {
+fn quarantine_moves_only_damaged_bytes() {
     for seed in seeds("ANNALS_QUARANTINE_SEEDS", 150) {
         println!("seed {seed}");
         let mut chance = Chance(seed);
@@ -87,7 +88,8 @@ fn what_is_whole_stays_and_what_is_not_is_set_aside() {
         let fs = fs.kill();
 
         let places = places(&fs);
-        // Nothing tells damage at the very end of a log that was not closed from a write that was cut short.
+        // Nothing tells damage at the very end of a log that was not closed from a write that was
+        // cut short.
         let among = places.len() as u64 - u64::from(!closed);
         let damaged: BTreeSet<usize> =
             (0..=chance.below(4)).map(|_| chance.below(among) as usize).collect();
@@ -99,8 +101,9 @@ fn what_is_whole_stays_and_what_is_not_is_set_aside() {
             let is_last = number + 1 == places.len();
             let within = loop {
                 let within = chance.below(header.size_bytes() as u64) as usize;
-                // Leader epochs are not covered by anything, and another magic is another format. Base offsets are
-                // held against those of the neighbours, of which there must be two sound ones.
+                // Leader epochs are not covered by anything, and another magic is another format.
+                // Base offsets are held against those of the neighbours, of which there must be
+                // two sound ones.
                 let alone = damaged.len() == 1 && !is_last;
                 if !(12..17).contains(&within) && (alone || within >= 8) {
                     break within;
@@ -124,7 +127,8 @@ fn what_is_whole_stays_and_what_is_not_is_set_aside() {
         let gone: BTreeSet<u64> =
             (0..model.end).filter(|offset| left.iter().all(|rec| rec.offset != *offset)).collect();
         assert!(left == without(&model, &gone), "what is left is as it was");
-        // Where a length is damaged and more close behind it, a batch between the two can go with them.
+        // Where a length is damaged and more close behind it, a batch between the two can go with
+        // them.
         assert!(
             gone == lost || (lengths > 0 && damaged.len() > 1 && gone.is_superset(&lost)),
             "{gone:?}"
@@ -144,12 +148,14 @@ fn what_is_whole_stays_and_what_is_not_is_set_aside() {
             let saved = taken.path.file_name().unwrap().to_str().unwrap();
             assert_eq!(read_file(&fs, DIR, saved).len() as u64, taken.bytes);
         }
-        // The scan of a recovery that was not asked for this does not even look below the recovery point.
+        // The scan of a recovery that was not asked for this does not even look below the recovery
+        // point.
         if let Err(error) = refused {
             assert_eq!(error.kind(), annals::ErrorKind::Corrupt);
         }
 
-        // From here on it is a log like any other, for those who know nothing of it, too.
+        // From here on it is a log like any other, also for readers that know nothing of the
+        // quarantine.
         let mut rest = Model { end: model.end, ..Model::default() };
         append(&log, &mut rest, &mut chance);
         log.close().unwrap();
@@ -179,12 +185,12 @@ fn damaged() -> (MemFs, Model) {
     for number in [1, 3] {
         flip(&fs, &places[number].file, places[number].position + 40, 3);
     }
-    // The damage is on the medium.
+    // The damage is durable.
     (fs.crash(CrashState::AllWrites), model)
 }
 
 #[test]
-fn a_crash_at_any_call_changes_nothing_about_the_outcome() {
+fn quarantine_survives_crash_at_any_call() {
     let (fs, _) = damaged();
     let outcome = read_all(&Log::open(DIR, keep(&fs.kill())).unwrap());
 
@@ -203,7 +209,7 @@ fn a_crash_at_any_call_changes_nothing_about_the_outcome() {
     let images = std::mem::take(&mut *images.lock().unwrap());
     assert!(images.len() > 100, "{}", images.len());
     for (call, image) in images {
-        // What was saved of a hole is all of it, whenever the segment does without it.
+        // The file saved from a hole has all of its bytes, whenever the segment was shortened.
         let log = Log::open(DIR, keep(&image)).unwrap();
         assert!(read_all(&log) == outcome, "before {call}");
         let saved = image.list(Path::new(DIR)).unwrap();
@@ -212,7 +218,7 @@ fn a_crash_at_any_call_changes_nothing_about_the_outcome() {
 }
 
 #[test]
-fn without_room_for_the_copy_nothing_is_changed() {
+fn quarantine_changes_nothing_without_space() {
     let (fs, _) = damaged();
     let before: Vec<_> =
         files(&fs, DIR).into_iter().filter(|(name, _)| name.ends_with(".log")).collect();
@@ -224,10 +230,10 @@ fn without_room_for_the_copy_nothing_is_changed() {
     assert_eq!(before, after);
 }
 
-/// A value may hold a whole batch, with offsets that would fit. When the batch around it is damaged, it
-/// must not come back from the dead as a record that was never in the log.
+/// A value may hold a whole batch, with offsets that would fit. When the batch around it is
+/// damaged, it must not come back from the dead as a record that was never in the log.
 #[test]
-fn a_batch_inside_of_a_damaged_one_is_not_taken_for_data() {
+fn quarantine_ignores_batch_inside_damaged_value() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     let mut inner = BatchBuilder::new();
@@ -247,10 +253,10 @@ fn a_batch_inside_of_a_damaged_one_is_not_taken_for_data() {
     }
 }
 
-/// Nothing behind it speaks for a batch that is followed by a damaged one, but what is before it can: it is whole but
-/// for its length.
+/// Nothing behind it speaks for a batch that is followed by a damaged one, but what is before it
+/// can: it is whole but for its length.
 #[test]
-fn a_batch_between_a_wrong_length_and_other_damage_stays() {
+fn batch_between_two_damages_stays() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     (0..5).for_each(|n| assert_eq!(log.append(format!("{n}")).unwrap(), n));
@@ -263,9 +269,10 @@ fn a_batch_between_a_wrong_length_and_other_damage_stays() {
     assert_eq!(found, [0, 2, 4]);
 }
 
-/// A damaged batch still says how long it is, and the one behind it, too: what lies in its values is passed over.
+/// A damaged batch still says how long it is, and the one behind it, too: what lies in its values
+/// is passed over.
 #[test]
-fn batches_inside_of_one_that_is_damaged_are_not_taken_for_data() {
+fn quarantine_skips_values_of_damaged_batch() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     let mut value = Vec::new();
@@ -302,9 +309,9 @@ fn batches_inside_of_one_that_is_damaged_are_not_taken_for_data() {
     }
 }
 
-/// Whatever is damaged in one batch, and in another beside it, costs those two and no third.
+/// Any damage in one batch, and in another beside it, loses those two batches and no third.
 #[test]
-fn damage_in_a_batch_costs_no_other() {
+fn quarantine_loses_only_damaged_batches() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     (0..7).for_each(|n| assert_eq!(log.append(format!("{n}")).unwrap(), n));
@@ -312,7 +319,8 @@ fn damage_in_a_batch_costs_no_other() {
     let places = places(&fs);
     let (base, length, checksum) = (7, 9, 17);
     let cases = [
-        // The base offset of the batch behind it, upwards; and that of the one behind that, downwards.
+        // The base offset of the batch behind it, upwards; and that of the one behind that,
+        // downwards.
         (vec![(1, checksum, 6), (2, base, 0)], vec![0, 3, 4, 5, 6]),
         (vec![(1, checksum, 6), (2, base, 2)], vec![0, 3, 4, 5, 6]),
         (vec![(1, checksum, 6), (3, base, 0)], vec![0, 2, 4, 5, 6]),
@@ -340,9 +348,10 @@ fn damage_in_a_batch_costs_no_other() {
     }
 }
 
-/// A flushed end that is gone leaves nothing to set aside, but its offsets are not given to other records.
+/// A flushed end that is gone leaves nothing to set aside, but its offsets are not given to other
+/// records.
 #[test]
-fn offsets_that_are_lost_at_the_end_are_not_given_again() {
+fn lost_offsets_are_not_reused() {
     let fs = MemFs::new();
     let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
     for n in 0..3 {

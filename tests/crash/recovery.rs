@@ -1,4 +1,4 @@
-//! What opening a log reads after its process died, and what it makes of what it finds.
+//! The parts of a log that an opening reads after a process exit, and the conclusions it draws.
 
 use annals::fs::{Fs, MemFs};
 use annals::record::BatchBuilder;
@@ -28,10 +28,10 @@ fn killed(interval: u64, closed: &[i64], added: &[i64]) -> MemFs {
     fs.kill()
 }
 
-/// What is vouched for is not read, whatever its times are and whatever follows it. Nothing shows in the files
-/// afterwards: they are those of a log that nothing happened to.
+/// Batches below the recovery point are not read, whatever their timestamps and whatever follows
+/// them. The files afterwards are those of a log that was never interrupted.
 #[test]
-fn only_what_nothing_vouches_for_is_read() {
+fn recovery_reads_only_above_its_point() {
     let rising = [10, 20, 30, 40, 50, 60, 70, 80];
     let falling = rising.map(|time| 90 - time);
     let both = [50, 10, 60, 60, 20, 30, 70, 40];
@@ -71,9 +71,10 @@ fn only_what_nothing_vouches_for_is_read() {
     }
 }
 
-/// The age of a segment counts from its first batch, however it was opened: closed in order, read, or vouched for.
+/// The age of a segment counts from its first batch, however the log was opened: after a clean
+/// close, after a recovery that read the segment, or after one that did not.
 #[test]
-fn a_segment_is_as_old_as_its_first_batch() {
+fn segment_age_counts_from_first_batch() {
     for (closed, added) in [(3, 0), (0, 3), (1, 2), (3, 2)] {
         for killed in [false, true] {
             let fs = MemFs::new();
@@ -96,9 +97,10 @@ fn a_segment_is_as_old_as_its_first_batch() {
     }
 }
 
-/// Offsets that truncating left without records are below the recovery point, too: nothing needs to be read for them.
+/// Offsets that truncating left without records are below the recovery point, too: nothing needs
+/// to be read for them.
 #[test]
-fn a_gap_at_the_end_of_a_segment_is_vouched_for() {
+fn gap_below_recovery_point_is_accepted() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs, 0)).unwrap();
     for _ in 0..2 {
@@ -109,10 +111,10 @@ fn a_gap_at_the_end_of_a_segment_is_vouched_for() {
     assert_eq!((log.offsets().end, log.recovery().scanned_bytes), (4, 0));
 }
 
-/// What is vouched for is passed over by its headers where no index entry leads beyond it: that they do not
-/// follow each other is damage, and nothing is cut.
+/// Below the recovery point, a recovery goes by the headers where no index entry leads beyond it:
+/// headers out of order are corruption, and nothing is truncated.
 #[test]
-fn offsets_that_do_not_follow_each_other_are_damage_below_the_recovery_point() {
+fn unordered_offsets_are_corruption() {
     // Closed in the middle of a segment, and at the end of one, where the next begins.
     let next = MemFs::new();
     let log = Log::open(DIR, config(&next, 4096)).unwrap();
@@ -146,9 +148,10 @@ fn offsets_that_do_not_follow_each_other_are_damage_below_the_recovery_point() {
     }
 }
 
-/// A recovery point above the end of the log is wrong, and vouches for nothing below it either.
+/// A recovery point above the end of the log is wrong, so nothing below it counts as durable
+/// either.
 #[test]
-fn a_recovery_point_that_is_wrong_vouches_for_nothing() {
+fn recovery_point_above_end_is_ignored() {
     let fs = killed(0, &[1; 6], &[1; 2]);
     let mut log = read_file(&fs, DIR, &name(0, "log"));
     let damaged = log.len() / 8 * 4;
@@ -164,10 +167,10 @@ fn a_recovery_point_that_is_wrong_vouches_for_nothing() {
     }
 }
 
-/// What reads as the header of a batch need not be one: the end of a write that was cut short is cut off, whatever
-/// the values in it look like.
+/// Bytes that parse as a batch header need not be one: the end of an interrupted write is
+/// truncated, whatever its values look like.
 #[test]
-fn what_looks_like_a_batch_in_a_torn_one_is_none() {
+fn recovery_truncates_torn_nested_header() {
     let mut batch = BatchBuilder::new();
     batch.push(Timestamp::from_millis(1), None, Some(b"not of this log")).unwrap();
     let mut value = batch.finish().unwrap().to_vec();
@@ -191,9 +194,10 @@ fn what_looks_like_a_batch_in_a_torn_one_is_none() {
     }
 }
 
-/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has written reads as zeros.
+/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has
+/// written reads as zeros.
 #[test]
-fn offsets_that_are_left_out_before_reserved_room_are_no_damage() {
+fn offset_gap_before_preallocation_is_accepted() {
     let fs = killed(0, &[1; 4], &[]);
     let log = read_file(&fs, DIR, &name(0, "log"));
     let size = log.len() / 4;

@@ -1,4 +1,5 @@
-//! Offsets without a batch, and bytes that are no batch of ours: what opening a log keeps, and what it calls damage.
+//! Offsets without a batch, and bytes that are no batch of ours: what opening a log keeps, and
+//! what it calls damage.
 
 use annals::fs::{CrashState, DiskFs, FaultFs, Fs, MemFs, OpenMode, Operation};
 use annals::record::{BatchBuilder, crc32c};
@@ -6,10 +7,7 @@ use annals::*;
 use std::path::Path;
 use support::images::Images;
 use support::{DIR, name, read_file, write_file};
-
-fn offsets(log: &Log) -> Vec<u64> {
-    log.reader(StartAt::Earliest).unwrap().records().map(|r| r.unwrap().offset).collect()
-}
+use support::{offsets, store};
 
 fn compacting(fs: &MemFs) -> LogConfig {
     LogConfig::default().cleanup_policy(CleanupPolicy::Compact).segment_bytes(1024).fs(fs.clone())
@@ -25,7 +23,8 @@ fn append(log: &Log, keys: std::ops::Range<u64>) {
     }
 }
 
-/// Two batches a segment; the second of each is superseded, so each segment would end in a gap when it is compacted.
+/// Two batches a segment; the second of each is superseded, so each segment would end in a gap
+/// when it is compacted.
 fn fill(log: &Log) {
     for n in 0..20 {
         log.append(Record::new("v".repeat(300)).key(format!("unique{n}"))).unwrap();
@@ -50,11 +49,6 @@ fn dense(fs: &MemFs) -> Log {
     log
 }
 
-fn store(fs: impl Fs) -> Store {
-    let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
-    Store::open("d", config).unwrap()
-}
-
 /// Leaves a closed store with the topic `t`: a log creates no partition in one.
 fn close_with_topic(fs: &MemFs) {
     let store = store(fs.clone());
@@ -69,10 +63,10 @@ fn change_digit(fs: &MemFs, path: &str, from_end: u64, bits: u8) {
     file.write_all_at(&[digit ^ bits], at).unwrap();
 }
 
-/// The recovery point of the store is below that of the partition, which was opened by itself. After a reboot in order,
-/// 21 of 22 records were taken for lost with the power.
+/// The recovery point of the store is below that of the partition, which was opened by itself.
+/// After a reboot in order, 21 of 22 records were taken for lost with the power.
 #[test]
-fn compacted_records_stay_when_partition_returns_to_store() {
+fn compacted_records_stay_when_store_returns() {
     let fs = MemFs::new();
     let s = store(fs.clone());
     s.create_topic("t", TopicConfig::default().cleanup_policy(CleanupPolicy::Compact)).unwrap();
@@ -86,7 +80,7 @@ fn compacted_records_stay_when_partition_returns_to_store() {
 
 /// Each bit of the recovery point, and the file itself, may be damaged: nothing durable goes.
 #[test]
-fn compacted_records_stay_when_recovery_point_damaged() {
+fn compacted_records_stay_when_point_damaged() {
     let fs = MemFs::new();
     let (log, kept) = compacted(DIR, &fs);
     log.flush().unwrap();
@@ -105,8 +99,8 @@ fn compacted_records_stay_when_recovery_point_damaged() {
     assert_eq!(offsets(&Log::open(DIR, compacting(&disk)).unwrap()), kept);
 }
 
-/// A broker leaves its lock file empty, and writes the recovery point once a minute. Whether anything was compacted is
-/// not in any file here.
+/// A broker leaves its lock file empty, and writes the recovery point once a minute. Whether
+/// anything was compacted is not in any file here.
 #[test]
 fn compacted_records_stay_after_broker_killed() {
     let fs = MemFs::new();
@@ -124,15 +118,15 @@ fn compacted_records_stay_after_broker_killed() {
     let log = s.topic("t").unwrap().partition(0).unwrap();
     assert_eq!(offsets(&log), kept);
     drop((log, s));
-    // What was found out is known from then on.
+    // The next openings know what this one found out.
     let fs = fs.kill();
     drop(store(fs.clone()));
     let s = store(fs.crash(CrashState::AllWrites));
     assert_eq!(offsets(&s.topic("t").unwrap().partition(0).unwrap()), kept);
 }
 
-/// What another program compacted has no empty batch at the end of its segments. Its offsets are missing there like those
-/// that a crash took, and stay missing.
+/// Logs compacted by another program have no empty batch at the end of their segments. Offsets are
+/// missing there like those that a crash took, and stay missing.
 #[test]
 fn unmarked_holes_of_other_program_stay() {
     let whole = MemFs::new();
@@ -155,9 +149,10 @@ fn unmarked_holes_of_other_program_stay() {
     }
 }
 
-/// The end of a segment that was not synced may be lost while the next one is there: then that one goes, under every policy.
+/// The end of a segment that was not synced may be lost while the next one is there: then that one
+/// goes, under every policy.
 #[test]
-fn lost_end_of_segment_takes_what_follows() {
+fn lost_segment_end_removes_what_follows() {
     for policy in [CleanupPolicy::Compact, CleanupPolicy::Delete] {
         let fs = MemFs::new();
         let config = || tiny(&fs).cleanup_policy(policy);
@@ -177,10 +172,10 @@ fn lost_end_of_segment_takes_what_follows() {
     }
 }
 
-/// A viewer recovers nothing, as it cannot know that no process has the log open. Until the log is opened for writing, it shows
-/// what was never durable, too, and passes over what is missing.
+/// A viewer recovers nothing, as it cannot know that no process has the log open. Until the log is
+/// opened for writing, it shows what was never durable, too, and passes over what is missing.
 #[test]
-fn read_only_log_shows_unsynced_records_until_recovery() {
+fn viewer_shows_unsynced_records_until_recovery() {
     let fs = MemFs::new();
     let log = Log::open(DIR, tiny(&fs)).unwrap();
     append(&log, 0..6);
@@ -198,7 +193,8 @@ fn read_only_log_shows_unsynced_records_until_recovery() {
     assert_eq!(offsets(&again), (0..10).collect::<Vec<_>>());
 }
 
-/// Loses power with records in several segments that were not synced, in many ways: they are cut, and no others.
+/// Loses power with records in several segments that were not synced, in many ways: they are cut,
+/// and no others.
 fn lose_unsynced(at: &str, fs: &MemFs, synced: u64, open: impl Fn(&MemFs) -> Log) {
     append(&open(fs), synced..synced + 20);
     for seed in 0..40 {
@@ -208,10 +204,10 @@ fn lose_unsynced(at: &str, fs: &MemFs, synced: u64, open: impl Fn(&MemFs) -> Log
     }
 }
 
-/// A log that was closed in order opens without its recovery point. What was appended then and torn by a loss of power was
-/// taken for damage.
+/// A log that was closed in order opens without its recovery point. Records appended then and torn
+/// by a power loss were taken for damage.
 #[test]
-fn torn_records_are_cut_when_point_was_lost() {
+fn torn_records_are_truncated_without_point() {
     for dir in [DIR, "d/t-0"] {
         let fs = MemFs::new();
         if dir != DIR {
@@ -228,10 +224,10 @@ fn torn_records_are_cut_when_point_was_lost() {
     }
 }
 
-/// The line of a log in a broker's cleaner checkpoint stayed a broker's for as long as nothing was compacted, and with it
-/// the log.
+/// The line of a log in a broker's cleaner checkpoint stayed a broker's for as long as nothing was
+/// compacted, and with it the log.
 #[test]
-fn torn_records_are_cut_when_broker_had_compacted() {
+fn torn_records_are_truncated_after_broker() {
     let fs = MemFs::new();
     close_with_topic(&fs);
     let open = |fs: &MemFs| Log::open("d/t-0", tiny(fs)).unwrap();
@@ -249,7 +245,8 @@ fn torn_records_are_cut_when_broker_had_compacted() {
     lose_unsynced("a broker's", &fs, 10, open);
 }
 
-/// A loss of power may bring a segment back that was deleted, and take the one in which the log started then.
+/// A loss of power may bring a segment back that was deleted, and take the one in which the log
+/// started then.
 #[test]
 fn log_opens_when_deleted_segment_returns() {
     for appended in [0, 6] {
@@ -271,10 +268,10 @@ fn log_opens_when_deleted_segment_returns() {
     }
 }
 
-/// An inner segment that is gone, or empty, or whose end is gone, is damage in a log that was never compacted: it opened
-/// with a hole.
+/// An inner segment that is gone, or empty, or whose end is gone, is damage in a log that was
+/// never compacted: it opened with a hole.
 #[test]
-fn missing_segment_is_damage_when_nothing_was_compacted() {
+fn missing_segment_is_corruption_when_uncompacted() {
     for flushed in [false, true] {
         let fs = MemFs::new();
         let log = dense(&fs);
@@ -315,10 +312,10 @@ fn missing_segment_is_damage_when_nothing_was_compacted() {
     }
 }
 
-/// What was quarantined, or truncated into a batch, is known to be gone: no later opening takes it for a loss, whatever
-/// happens to the recovery point.
+/// Records that were quarantined, or truncated inside a batch, are known to be gone: no later
+/// opening takes them for a loss, whatever happens to the recovery point.
 #[test]
-fn known_holes_are_no_damage_later() {
+fn known_holes_are_accepted_later() {
     let fs = MemFs::new();
     dense(&fs);
     let disk = fs.kill();
@@ -358,7 +355,8 @@ fn known_holes_are_no_damage_later() {
     }
 }
 
-/// A log of 12 offsets by itself or in a store, with `start` deleted from its front, after its process ended.
+/// A log of 12 offsets by itself or in a store, with `start` deleted from its front, after its
+/// process ended.
 fn killed(dir: &str, start: u64) -> MemFs {
     let fs = MemFs::new();
     if dir != DIR {
@@ -372,10 +370,10 @@ fn killed(dir: &str, start: u64) -> MemFs {
     fs.kill()
 }
 
-/// The start of a log is stored before anything below it is removed. After an unclean end, a log without its first segments
-/// began later, and nothing said so.
+/// The start of a log is stored before anything below it is removed. After an unclean end, a log
+/// without its first segments began later, and nothing said so.
 #[test]
-fn missing_front_is_damage_after_unclean_end() {
+fn missing_front_is_corruption_after_crash() {
     for (dir, start) in [(DIR, 0), (DIR, 5), ("d/t-0", 0), ("d/t-0", 5)] {
         let fs = killed(dir, start);
         for first in (start / 2 * 2 + 2..12).step_by(2) {
@@ -401,10 +399,10 @@ fn missing_front_is_damage_after_unclean_end() {
     }
 }
 
-/// A segment that was not synced may be lost with the power, while the name of the next one is there. Where all before it
-/// was deleted, the log began behind the hole.
+/// A segment that was not synced may be lost with the power, while the name of the next one is
+/// there. Where all before it was deleted, the log began behind the hole.
 #[test]
-fn front_lost_with_power_takes_what_follows() {
+fn front_lost_with_power_removes_rest() {
     for dir in [DIR, "d/t-0"] {
         let fs = killed(dir, 0);
         let log = Log::open(dir, tiny(&fs)).unwrap();
@@ -454,7 +452,7 @@ fn log_opens_wherever_deletion_stopped() {
             let disk = memory.clone();
             let rule = images.watch(&faults, &memory, move || {
                 if full {
-                    // Whatever becomes free is taken by another program.
+                    // Another program takes everything that becomes free.
                     disk.set_capacity(disk.used_bytes());
                     disk.set_file_limit(disk.file_count());
                 }
@@ -510,10 +508,11 @@ fn of_a_broker(compacted: bool) -> MemFs {
     fs.crash(CrashState::AllWrites)
 }
 
-/// A recovery point that is ours vouches for what the other checkpoints say: that offsets may be left out, and where the log
-/// begins. Written before them, it made the next opening call the broker's log damaged.
+/// A recovery point written by this crate confirms the other checkpoints: that offsets may be left
+/// out, and where the log begins. Written before them, it made the next opening call the broker's
+/// log damaged.
 #[test]
-fn log_of_broker_opens_wherever_first_opening_stopped() {
+fn broker_log_opens_wherever_opening_stopped() {
     for (compacted, alone) in [(false, false), (false, true), (true, false), (true, true)] {
         let memory = of_a_broker(compacted);
         let open = |fs: &dyn Fn() -> FaultFs| {
@@ -549,9 +548,10 @@ fn log_of_broker_opens_wherever_first_opening_stopped() {
     }
 }
 
-/// No checksum covers a base offset. A flipped bit in that of the last batch moved its record, and the end of the log with it.
+/// No checksum covers a base offset. A flipped bit in that of the last batch moved its record, and
+/// the end of the log with it.
 #[test]
-fn flipped_base_offset_of_last_batch_is_damage() {
+fn flipped_base_offset_is_corruption() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     append(&log, 0..4);
@@ -580,7 +580,7 @@ fn flipped_base_offset_of_last_batch_is_damage() {
 
 /// Below a checkpoint above the end, what was never compacted counted as compacted, for ever.
 #[test]
-fn cleaner_checkpoint_above_end_means_nothing() {
+fn cleaner_checkpoint_above_end_is_ignored() {
     let fs = MemFs::new();
     let log = Log::open(DIR, compacting(&fs)).unwrap();
     fill(&log);
@@ -625,10 +625,11 @@ fn batch(offset: u64, magic: u8, codec: u8) -> Vec<u8> {
     batch
 }
 
-/// A message whose length and checksum agree was written so: it is no torn write, and its offsets are taken. Whole ones of
-/// other formats, and of other codecs, were cut from the end of a log, and their offsets given out again.
+/// A message whose length and checksum agree was written so: it is no torn write, and its offsets
+/// are taken. Whole ones of other formats, and of other codecs, were cut from the end of a log,
+/// and their offsets given out again.
 #[test]
-fn whole_messages_of_other_formats_are_never_cut() {
+fn whole_messages_are_never_truncated() {
     let fs = MemFs::new();
     append(&Log::open(DIR, tiny(&fs).segment_bytes(1 << 20)).unwrap(), 0..2);
     let before = read_file(&fs, DIR, &name(0, "log"));
@@ -661,7 +662,8 @@ fn whole_messages_of_other_formats_are_never_cut() {
                 assert!(matches!(opened, Err(Error::Corrupt(_))), "{opened:?}");
             }
         }
-        // Without the right checksum, it is what such a write leaves, if the write was one of ours.
+        // Without the right checksum, it is what such a write leaves, if the write was one of
+        // ours.
         let disk = fs.kill();
         let mut torn = [&before[..], &message].concat();
         *torn.last_mut().unwrap() ^= 1;
@@ -675,10 +677,11 @@ fn whole_messages_of_other_formats_are_never_cut() {
     }
 }
 
-/// No checksum covers the magic, the length and the base offset. Of the first batch, a flipped bit in the magic made the log
-/// one of another format, which could never be opened; of the last, in each of them, the batch was cut as if torn.
+/// No checksum covers the magic, the length and the base offset. In the first batch, a flipped bit
+/// in the magic turned the log into one of another format, which could never be opened; in the
+/// last batch, a flipped bit in any of the three made recovery truncate it as if torn.
 #[test]
-fn flipped_bit_outside_checksum_is_damage_anywhere() {
+fn flipped_bit_outside_checksum_is_corruption() {
     let fs = MemFs::new();
     append(&Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap(), 0..4);
     let bytes = read_file(&fs, DIR, &name(0, "log"));
@@ -711,9 +714,10 @@ fn flipped_bit_outside_checksum_is_damage_anywhere() {
     }
 }
 
-/// What lies within the bytes that a torn batch would have proves nothing: mirrors and backups store batches in values.
+/// Bytes within the length of a torn batch prove nothing: mirrors and backups store batches in
+/// values.
 #[test]
-fn torn_write_is_cut_when_value_holds_batches() {
+fn recovery_truncates_torn_nested_batches() {
     for inner in [batch(1000, 2, 0), batch(1, 2, 0), legacy(1, 1), batch(2, 3, 0)] {
         let fs = MemFs::new();
         let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -727,7 +731,8 @@ fn torn_write_is_cut_when_value_holds_batches() {
     }
 }
 
-/// A last file that has grown to terabytes of holes is not read through, with something at its end or without.
+/// A last file that has grown to terabytes of holes is not read through, with something at its end
+/// or without.
 #[test]
 fn holes_of_file_are_not_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -757,10 +762,10 @@ fn holes_of_file_are_not_read() {
     }
 }
 
-/// A marker of a clean shutdown lists every segment. Without the first, or all but the last, a log began later, and a store
-/// without the directories of a topic had none of that name.
+/// A marker of a clean shutdown lists every segment. Without the first, or all but the last, a log
+/// began later, and a store without the directories of a topic had none of that name.
 #[test]
-fn missing_front_is_damage_after_clean_close() {
+fn missing_front_is_corruption_after_close() {
     let fs = MemFs::new();
     dense(&fs).close().unwrap();
     for gone in [vec![0], vec![0, 2], vec![0, 2, 4, 6, 8], vec![2, 4, 6, 8]] {
@@ -808,7 +813,7 @@ fn missing_front_is_damage_after_clean_close() {
 
 /// One damaged header hid the sizes and times of all segments.
 #[test]
-fn stats_go_around_damaged_segment() {
+fn stats_skip_damaged_segment() {
     let fs = MemFs::new();
     dense(&fs).close().unwrap();
     let mut bytes = read_file(&fs, DIR, &name(4, "log"));
@@ -825,7 +830,8 @@ fn stats_go_around_damaged_segment() {
     }
 }
 
-/// The last offset there is was given out, and its record deleted: what is left is an empty segment behind it.
+/// The last offset there is was given out, and its record deleted: what is left is an empty
+/// segment behind it.
 #[test]
 fn log_emptied_at_last_offset_opens() {
     let fs = MemFs::new();
@@ -842,10 +848,10 @@ fn log_emptied_at_last_offset_opens() {
     }
 }
 
-/// A file of another program that had the name of a segment was cut to nothing, as if it were a torn write. Such a write
-/// leaves the beginning of a batch.
+/// A file of another program that had the name of a segment was cut to nothing, as if it were a
+/// torn write. Such a write leaves the beginning of a batch.
 #[test]
-fn foreign_file_named_as_segment_is_kept() {
+fn foreign_file_named_as_segment_stays() {
     let whole = batch(0, 2, 0);
     let executable = [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".as_slice(), &[3; 4000]].concat();
     let mut short = whole.clone();
@@ -864,7 +870,8 @@ fn foreign_file_named_as_segment_is_kept() {
         let taken = &log.recovery().quarantined;
         assert_eq!(taken.iter().map(|taken| taken.bytes).collect::<Vec<_>>(), [bytes.len() as u64]);
     }
-    // Cut anywhere, and with reserved room behind it or not, the beginning of a batch is a torn write.
+    // Cut anywhere, and with reserved room behind it or not, the beginning of a batch is a torn
+    // write.
     for (len, room) in (1..whole.len() - 1).flat_map(|len| [(len, 0), (len, 500)]) {
         let fs = MemFs::new();
         fs.create_dir(Path::new(DIR)).unwrap();
@@ -873,10 +880,10 @@ fn foreign_file_named_as_segment_is_kept() {
     }
 }
 
-/// After a clean close nothing is read, so that damage in the last segment is met by those who read it. A log that is only
-/// read was rejected for it.
+/// After a clean close, opening reads nothing, so damage in the last segment is found by the first
+/// read. A log opened read-only was rejected for it.
 #[test]
-fn damaged_log_opens_read_only_as_for_writing() {
+fn damaged_log_opens_read_only() {
     for batch in 0..6 {
         let fs = MemFs::new();
         let config = || LogConfig::default().index_interval_bytes(100).fs(fs.clone());
@@ -933,7 +940,7 @@ fn empty_path_names_no_directory() {
 
 /// A directory such as `/etc` has others in it that are named like partitions.
 #[test]
-fn names_like_partitions_make_no_data_directory() {
+fn partition_names_make_no_data_directory() {
     let fs = MemFs::new();
     for dir in ["etc", "etc/dbus-1"] {
         fs.create_dir(Path::new(dir)).unwrap();

@@ -1,10 +1,11 @@
-//! What every file system does. Each test runs on each of them.
+//! The behaviour that every file system shares. Each test runs on each of them.
 
-use crate::{kind, names, read, same};
+use crate::{kind, read, same};
 use annals::fs::{DirEntry, DiskFs, EntryKind, FaultFs, File, Fs, MemFs, OpenMode};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::names;
 
 /// A directory on some file system.
 struct Place {
@@ -81,40 +82,40 @@ macro_rules! on_every_file_system {
 }
 
 on_every_file_system! {
-    a_new_file_is_created_once
-    only_existing_files_open
-    a_path_through_a_file_is_not_a_directory
-    a_directory_is_no_file
-    a_handle_for_reading_changes_nothing
-    bytes_are_where_they_were_written
-    a_gap_reads_as_zeros
-    reads_are_short_at_the_end
-    set_len_cuts_and_extends
-    what_was_cut_off_does_not_come_back
-    allocate_extends_and_never_cuts
-    writes_beyond_the_largest_position_fail
+    new_file_is_created_once
+    open_needs_an_existing_file
+    path_through_file_is_rejected
+    directory_is_no_file
+    read_handle_changes_nothing
+    bytes_stay_where_written
+    gap_reads_as_zeros
+    reads_are_short_at_end
+    set_len_truncates_and_extends
+    truncated_bytes_do_not_return
+    allocate_extends_and_never_truncates
+    writes_fail_beyond_largest_position
     two_handles_see_one_file
-    rename_replaces
+    rename_replaces_the_target
     rename_to_itself_changes_nothing
     rename_needs_files
     directories_are_renamed_and_removed
-    remove_leaves_open_handles_alone
-    list_tells_kinds_and_lengths
+    remove_keeps_open_handles
+    list_returns_kinds_and_lengths
     list_needs_a_directory
-    create_dir_makes_those_above_and_may_be_repeated
-    create_dir_does_not_replace_a_file
-    a_lock_excludes_until_it_is_dropped
-    lock_excludes_after_its_file_is_removed
+    create_dir_creates_parents_and_repeats
+    create_dir_replaces_no_file
+    lock_excludes_until_dropped
+    lock_excludes_after_file_removal
     held_directory_is_followed_when_moved
-    directory_is_locked_by_whatever_path
-    a_lock_file_keeps_its_bytes
-    a_view_has_the_bytes_asked_for
-    a_view_outlives_the_name_and_the_handle
-    syncs_succeed
-    threads_write_next_to_each_other
+    directory_is_locked_by_any_path
+    lock_file_keeps_its_bytes
+    view_has_the_requested_bytes
+    view_outlives_name_and_handle
+    file_and_directory_syncs_succeed
+    threads_write_beside_each_other
 }
 
-fn a_new_file_is_created_once(at: &Place) {
+fn new_file_is_created_once(at: &Place) {
     let path = at.path("a");
     assert_eq!(at.fs.open(&path, OpenMode::CreateNew).unwrap().len().unwrap(), 0);
     assert_eq!(kind(at.fs.open(&path, OpenMode::CreateNew)), ErrorKind::AlreadyExists);
@@ -122,7 +123,7 @@ fn a_new_file_is_created_once(at: &Place) {
     assert_eq!(kind(at.fs.open(&at.path("no/a"), OpenMode::CreateNew)), ErrorKind::NotFound);
 }
 
-fn only_existing_files_open(at: &Place) {
+fn open_needs_an_existing_file(at: &Place) {
     for how in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
         assert_eq!(kind(at.fs.open(&at.path("no"), how)), ErrorKind::NotFound);
         assert_eq!(kind(at.fs.open(&at.path("no/a"), how)), ErrorKind::NotFound);
@@ -133,7 +134,7 @@ fn only_existing_files_open(at: &Place) {
     assert_eq!(at.read("a"), b"12");
 }
 
-fn a_path_through_a_file_is_not_a_directory(at: &Place) {
+fn path_through_file_is_rejected(at: &Place) {
     at.create("a", b"");
     for how in [OpenMode::CreateNew, OpenMode::ReadOnly, OpenMode::ReadWrite] {
         assert_eq!(kind(at.fs.open(&at.path("a/b"), how)), ErrorKind::NotADirectory);
@@ -141,7 +142,7 @@ fn a_path_through_a_file_is_not_a_directory(at: &Place) {
     assert_eq!(kind(at.fs.remove(&at.path("a/b"))), ErrorKind::NotADirectory);
 }
 
-fn a_directory_is_no_file(at: &Place) {
+fn directory_is_no_file(at: &Place) {
     at.fs.create_dir(&at.path("d")).unwrap();
     for how in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
         assert_eq!(kind(at.fs.open(&at.path("d"), how)), ErrorKind::IsADirectory);
@@ -150,7 +151,7 @@ fn a_directory_is_no_file(at: &Place) {
     assert_eq!(kind(at.fs.lock(&at.path("d"))), ErrorKind::IsADirectory);
 }
 
-fn a_handle_for_reading_changes_nothing(at: &Place) {
+fn read_handle_changes_nothing(at: &Place) {
     at.create("a", b"1234");
     let file = at.fs.open(&at.path("a"), OpenMode::ReadOnly).unwrap();
     assert_eq!(kind(file.write_at(b"x", 0)), ErrorKind::PermissionDenied);
@@ -159,7 +160,7 @@ fn a_handle_for_reading_changes_nothing(at: &Place) {
     assert_eq!(at.read("a"), b"1234");
 }
 
-fn bytes_are_where_they_were_written(at: &Place) {
+fn bytes_stay_where_written(at: &Place) {
     let file = at.create("a", &[7; 10_000]);
     file.write_all_at(&[8; 5000], 2000).unwrap();
     file.write_all_at(&[9; 3], 9999).unwrap();
@@ -171,13 +172,13 @@ fn bytes_are_where_they_were_written(at: &Place) {
     assert_eq!(file.len().unwrap(), 10_002);
 }
 
-fn a_gap_reads_as_zeros(at: &Place) {
+fn gap_reads_as_zeros(at: &Place) {
     let file = at.create("a", b"1");
     file.write_all_at(b"2", 20_000).unwrap();
     same(&at.read("a"), &[b"1".to_vec(), vec![0; 19_999], b"2".to_vec()].concat());
 }
 
-fn reads_are_short_at_the_end(at: &Place) {
+fn reads_are_short_at_end(at: &Place) {
     let file = at.create("a", b"12345");
     let mut buf = [0xAA; 8];
     assert_eq!(file.read_at(&mut buf, 3).unwrap(), 2);
@@ -188,7 +189,7 @@ fn reads_are_short_at_the_end(at: &Place) {
     assert_eq!(kind(file.read_exact_at(&mut buf, 0)), ErrorKind::UnexpectedEof);
 }
 
-fn set_len_cuts_and_extends(at: &Place) {
+fn set_len_truncates_and_extends(at: &Place) {
     let file = at.create("a", &[1; 5000]);
     file.set_len(4999).unwrap();
     same(&at.read("a"), &[1; 4999]);
@@ -202,7 +203,7 @@ fn set_len_cuts_and_extends(at: &Place) {
     assert_eq!(file.len().unwrap(), 1 << 40);
 }
 
-fn what_was_cut_off_does_not_come_back(at: &Place) {
+fn truncated_bytes_do_not_return(at: &Place) {
     let file = at.create("a", &[1; 10_000]);
     for len in [8192, 4096, 4000, 512, 1] {
         file.set_len(len).unwrap();
@@ -212,7 +213,7 @@ fn what_was_cut_off_does_not_come_back(at: &Place) {
     }
 }
 
-fn allocate_extends_and_never_cuts(at: &Place) {
+fn allocate_extends_and_never_truncates(at: &Place) {
     let file = at.create("a", b"123");
     file.allocate(0).unwrap();
     file.allocate(2).unwrap();
@@ -223,7 +224,7 @@ fn allocate_extends_and_never_cuts(at: &Place) {
     assert_eq!(file.len().unwrap(), 10_000);
 }
 
-fn writes_beyond_the_largest_position_fail(at: &Place) {
+fn writes_fail_beyond_largest_position(at: &Place) {
     let file = at.create("a", b"1");
     assert!(file.write_at(b"22", i64::MAX as u64 - 1).is_err());
     assert!(file.write_at(b"2", u64::MAX).is_err());
@@ -243,7 +244,7 @@ fn two_handles_see_one_file(at: &Place) {
     assert_eq!(other.len().unwrap(), 1);
 }
 
-fn rename_replaces(at: &Place) {
+fn rename_replaces_the_target(at: &Place) {
     let old = at.create("a", b"old");
     at.create("b", b"new");
     at.fs.rename(&at.path("b"), &at.path("a")).unwrap();
@@ -265,7 +266,8 @@ fn rename_to_itself_changes_nothing(at: &Place) {
     assert_eq!(at.read("a"), b"1");
 }
 
-/// Open files of a directory stay usable under its new name, and a name is only given where there is none.
+/// Open files of a directory stay usable under its new name, and a name is only given where there
+/// is none.
 fn directories_are_renamed_and_removed(at: &Place) {
     at.fs.create_dir(&at.path("d")).unwrap();
     let file = at.fs.open(&at.path("d/a"), OpenMode::CreateNew).unwrap();
@@ -303,7 +305,7 @@ fn rename_needs_files(at: &Place) {
     assert_eq!(names(&at.fs, &at.dir), ["a", "d"]);
 }
 
-fn remove_leaves_open_handles_alone(at: &Place) {
+fn remove_keeps_open_handles(at: &Place) {
     let file = at.create("a", b"12");
     at.fs.remove(&at.path("a")).unwrap();
     assert_eq!(kind(at.fs.remove(&at.path("a"))), ErrorKind::NotFound);
@@ -315,7 +317,7 @@ fn remove_leaves_open_handles_alone(at: &Place) {
     assert_eq!(file.len().unwrap(), 4);
 }
 
-fn list_tells_kinds_and_lengths(at: &Place) {
+fn list_returns_kinds_and_lengths(at: &Place) {
     at.create("a", &[0; 5000]);
     at.create("b", b"");
     at.fs.create_dir(&at.path("d/e")).unwrap();
@@ -339,7 +341,7 @@ fn list_needs_a_directory(at: &Place) {
     assert_eq!(kind(at.fs.sync_dir(&at.path("a"))), ErrorKind::NotADirectory);
 }
 
-fn create_dir_makes_those_above_and_may_be_repeated(at: &Place) {
+fn create_dir_creates_parents_and_repeats(at: &Place) {
     for _ in 0..2 {
         at.fs.create_dir(&at.path("d/e/f")).unwrap();
         at.fs.create_dir(&at.path("d")).unwrap();
@@ -350,7 +352,7 @@ fn create_dir_makes_those_above_and_may_be_repeated(at: &Place) {
     assert_eq!(at.read("d/e/f/a"), b"1");
 }
 
-fn create_dir_does_not_replace_a_file(at: &Place) {
+fn create_dir_replaces_no_file(at: &Place) {
     at.create("a", b"1");
     assert_eq!(kind(at.fs.create_dir(&at.path("a"))), ErrorKind::AlreadyExists);
     assert_eq!(kind(at.fs.create_dir(&at.path("a/d"))), ErrorKind::NotADirectory);
@@ -358,7 +360,7 @@ fn create_dir_does_not_replace_a_file(at: &Place) {
 }
 
 /// A lock file can be removed by hand. The lock of the directory itself still stands.
-fn lock_excludes_after_its_file_is_removed(at: &Place) {
+fn lock_excludes_after_file_removal(at: &Place) {
     if cfg!(not(unix)) {
         return;
     }
@@ -397,12 +399,12 @@ fn held_directory_is_followed_when_moved(at: &Place) {
     held.remove(&dir.join("a")).unwrap();
     held.remove_dir(&dir.join("e")).unwrap();
     assert_eq!(names(&at.fs, at.path("moved")), ["c"]);
-    // What lies beside it is found from where it is.
+    // Paths beside it are resolved from where it is now.
     at.create("beside", b"2");
     assert_eq!(read(&held, at.path("beside")).unwrap(), b"2");
 }
 
-fn directory_is_locked_by_whatever_path(at: &Place) {
+fn directory_is_locked_by_any_path(at: &Place) {
     if cfg!(not(unix)) {
         return;
     }
@@ -421,7 +423,7 @@ fn directory_is_locked_by_whatever_path(at: &Place) {
     drop(at.fs.lock_dir(&at.path("moved")).unwrap());
 }
 
-fn a_lock_excludes_until_it_is_dropped(at: &Place) {
+fn lock_excludes_until_dropped(at: &Place) {
     let path = at.path(".lock");
     let lock = at.fs.lock(&path).unwrap();
     // Also another open file of this very process and thread.
@@ -434,7 +436,7 @@ fn a_lock_excludes_until_it_is_dropped(at: &Place) {
     at.fs.lock(&path).unwrap();
 }
 
-fn a_lock_file_keeps_its_bytes(at: &Place) {
+fn lock_file_keeps_its_bytes(at: &Place) {
     let path = at.path(".lock");
     let lock = at.fs.lock(&path).unwrap();
     lock.file().write_all_at(b"process 1", 0).unwrap();
@@ -444,7 +446,7 @@ fn a_lock_file_keeps_its_bytes(at: &Place) {
     assert_eq!(lock.file().view(9).unwrap().as_slice(), b"process 1");
 }
 
-fn a_view_has_the_bytes_asked_for(at: &Place) {
+fn view_has_the_requested_bytes(at: &Place) {
     let file = at.create("a", &[5; 5000]);
     same(&file.view(5000).unwrap(), &[5; 5000]);
     assert_eq!(file.view(4097).unwrap().len(), 4097);
@@ -455,7 +457,7 @@ fn a_view_has_the_bytes_asked_for(at: &Place) {
     assert_eq!(&reading.view(2).unwrap()[..], [5; 2]);
 }
 
-fn a_view_outlives_the_name_and_the_handle(at: &Place) {
+fn view_outlives_name_and_handle(at: &Place) {
     let file = at.create("a", &[5; 5000]);
     let view = file.view(5000).unwrap();
     drop(file);
@@ -463,7 +465,7 @@ fn a_view_outlives_the_name_and_the_handle(at: &Place) {
     same(&view, &[5; 5000]);
 }
 
-fn syncs_succeed(at: &Place) {
+fn file_and_directory_syncs_succeed(at: &Place) {
     let file = at.create("a", b"1");
     file.sync_data().unwrap();
     file.sync_all().unwrap();
@@ -471,7 +473,7 @@ fn syncs_succeed(at: &Place) {
     assert_eq!(at.read("a"), b"1");
 }
 
-fn threads_write_next_to_each_other(at: &Place) {
+fn threads_write_beside_each_other(at: &Place) {
     let file = at.create("a", b"");
     std::thread::scope(|scope| {
         for thread in 0..4_u8 {
@@ -493,7 +495,7 @@ fn threads_write_next_to_each_other(at: &Place) {
 
 /// A shared file system is one itself, so a wrapper takes either.
 #[test]
-fn a_shared_file_system_is_one() {
+fn shared_file_system_delegates() {
     let shared: Arc<dyn Fs> = Arc::new(MemFs::new());
     let fs = FaultFs::new(Arc::clone(&shared));
     fs.open(Path::new("a"), OpenMode::CreateNew).unwrap();

@@ -1,11 +1,13 @@
-//! What a power failure leaves, against a model that knows nothing of blocks or journals.
+//! The state that a power failure leaves, against a model that knows nothing of blocks or
+//! journals.
 
-use crate::{names, read};
+use crate::read;
 use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use support::names;
 
 const SECTOR: usize = 512;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -91,7 +93,7 @@ struct Model {
     files: Vec<ModelFile>,
     live: BTreeMap<&'static str, usize>,
     synced: BTreeMap<&'static str, usize>,
-    /// What each name has been since the last sync of the directory.
+    /// The files that each name has had since the last sync of the directory.
     been: BTreeMap<&'static str, BTreeSet<Option<usize>>>,
     /// Files that lost a name otherwise than by a rename since then.
     dropped: BTreeSet<usize>,
@@ -254,7 +256,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_disk_a_crash_leaves_can_be_explained(
+    fn crashed_disks_are_all_explained(
         steps in prop::collection::vec(step(), 1..40),
         seed in any::<u64>(),
     ) {
@@ -288,7 +290,7 @@ proptest! {
 }
 
 #[test]
-fn synced_bytes_without_a_synced_name_are_gone() {
+fn synced_bytes_vanish_without_synced_name() {
     let fs = MemFs::new();
     create(&fs, "a", b"1").sync_all().unwrap();
     assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "/"), [""; 0]);
@@ -297,7 +299,7 @@ fn synced_bytes_without_a_synced_name_are_gone() {
 }
 
 #[test]
-fn a_synced_name_without_synced_bytes_is_an_empty_file() {
+fn file_is_empty_without_synced_bytes() {
     let fs = MemFs::new();
     let file = create(&fs, "a", b"1");
     fs.sync_dir(root()).unwrap();
@@ -307,7 +309,7 @@ fn a_synced_name_without_synced_bytes_is_an_empty_file() {
 }
 
 #[test]
-fn the_original_goes_on_after_a_crash() {
+fn original_disk_continues_after_crash() {
     let fs = MemFs::new();
     let file = create(&fs, "a", b"1");
     let disk = fs.crash(CrashState::AllWrites);
@@ -323,7 +325,7 @@ fn the_original_goes_on_after_a_crash() {
 }
 
 #[test]
-fn a_crash_releases_locks() {
+fn crash_releases_locks() {
     let fs = MemFs::new();
     let _lock = fs.lock(Path::new("lock")).unwrap();
     fs.crash(CrashState::AllWrites).lock(Path::new("lock")).unwrap();
@@ -331,7 +333,7 @@ fn a_crash_releases_locks() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_disk_and_others_give_others() {
+fn seed_determines_crashed_disk() {
     let fs = MemFs::new();
     for name in ["a", "b", "c"] {
         create(&fs, name, &[1; 10_000]);
@@ -347,7 +349,7 @@ fn the_same_seed_gives_the_same_disk_and_others_give_others() {
 }
 
 #[test]
-fn a_rename_happens_as_a_whole_or_not_at_all() {
+fn rename_is_atomic_across_crash() {
     let fs = MemFs::new();
     for (name, bytes) in [("a", b"old"), ("b", b"new")] {
         create(&fs, name, bytes).sync_all().unwrap();
@@ -366,7 +368,7 @@ fn a_rename_happens_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_removed_file_can_come_back_until_its_directory_is_synced() {
+fn removed_file_returns_until_directory_synced() {
     let fs = MemFs::new();
     create(&fs, "a", b"1").sync_all().unwrap();
     fs.sync_dir(root()).unwrap();
@@ -378,7 +380,7 @@ fn a_removed_file_can_come_back_until_its_directory_is_synced() {
 }
 
 #[test]
-fn an_append_can_be_torn_in_every_way() {
+fn append_tears_in_every_way() {
     let fs = MemFs::new();
     let file = create(&fs, "a", &[1; 1000]);
     file.sync_all().unwrap();
@@ -406,7 +408,7 @@ fn an_append_can_be_torn_in_every_way() {
 }
 
 #[test]
-fn directories_are_durable_when_made_and_their_names_are_not() {
+fn directory_name_needs_sync_of_parent() {
     let fs = MemFs::new();
     fs.create_dir(Path::new("d/e")).unwrap();
     create(&fs, "d/e/a", b"1").sync_all().unwrap();
@@ -425,7 +427,7 @@ fn directories_are_durable_when_made_and_their_names_are_not() {
 }
 
 #[test]
-fn a_rename_between_directories_is_durable_with_either() {
+fn cross_rename_is_durable_with_either() {
     for synced in ["d", "e"] {
         let fs = MemFs::new();
         fs.create_dir(Path::new("d")).unwrap();
@@ -444,7 +446,7 @@ fn a_rename_between_directories_is_durable_with_either() {
 }
 
 #[test]
-fn tens_of_thousands_of_crashes_are_cheap() {
+fn thousands_of_crashes_are_cheap() {
     let fs = MemFs::new();
     let file = create(&fs, "a", &vec![1; 1 << 20]);
     file.sync_all().unwrap();
@@ -460,7 +462,7 @@ fn tens_of_thousands_of_crashes_are_cheap() {
 }
 
 #[test]
-fn changes_keep_their_order_while_another_directory_is_synced() {
+fn changes_keep_order_across_directory_syncs() {
     let fs = MemFs::new();
     fs.create_dir(Path::new("d")).unwrap();
     fs.create_dir(Path::new("e")).unwrap();
@@ -472,9 +474,10 @@ fn changes_keep_their_order_while_another_directory_is_synced() {
     assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "e"), ["b"]);
 }
 
-/// Who has seen a sync end and then syncs something else never finds the second without the first.
+/// A thread that sees one sync end and then syncs something else never finds the second without
+/// the first.
 #[test]
-fn a_crash_is_one_moment() {
+fn crash_is_one_moment() {
     let fs = MemFs::new();
     let (a, b) = (create(&fs, "a", &[0; 8]), create(&fs, "b", &[0; 8]));
     a.sync_all().unwrap();

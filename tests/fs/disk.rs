@@ -1,9 +1,9 @@
-//! What only a real disk has: links, pipes, sockets, a working directory.
+//! Things that only a real disk has: links, pipes, sockets, a working directory.
 
 use annals::fs::{DiskFs, Fs, OpenMode};
 
 #[test]
-fn a_relative_directory_is_created() {
+fn relative_directory_is_created() {
     let dir = tempfile::tempdir_in(".").unwrap();
     let relative = std::path::Path::new(dir.path().file_name().unwrap()).join("a/b");
     DiskFs.create_dir(&relative).unwrap();
@@ -11,7 +11,7 @@ fn a_relative_directory_is_created() {
 }
 
 #[test]
-fn an_allocated_file_can_be_written_through() {
+fn allocated_file_can_be_written() {
     let dir = tempfile::tempdir().unwrap();
     let file = DiskFs.open(&dir.path().join("a"), OpenMode::CreateNew).unwrap();
     file.allocate(1 << 20).unwrap();
@@ -21,7 +21,7 @@ fn an_allocated_file_can_be_written_through() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_boot_id_stays_while_the_machine_runs() {
+fn boot_id_is_stable() {
     let id = DiskFs.boot_id();
     assert_eq!(id, DiskFs.boot_id());
     assert!(id.is_none_or(|id| id.len() == 36 && id.trim() == id));
@@ -35,7 +35,7 @@ mod unix {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_link_is_not_followed() {
+    fn link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         std::fs::write(&file, b"secret").unwrap();
@@ -61,7 +61,7 @@ mod unix {
     }
 
     #[test]
-    fn a_dangling_link_creates_nothing() {
+    fn dangling_link_creates_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
         symlink(&target, &link).unwrap();
@@ -82,7 +82,7 @@ mod unix {
     }
 
     #[test]
-    fn something_else_than_a_file_is_refused_at_once() {
+    fn open_rejects_what_is_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -90,7 +90,7 @@ mod unix {
             assert_eq!(kind(DiskFs.open(&path, how)), ErrorKind::InvalidInput);
         }
         DiskFs.remove(&path).unwrap();
-        // A pipe nobody writes to must not hold up the reader. Where there is no such tool, that is not tried.
+        // A pipe without a writer must not block the reader. Skipped where there is no `mkfifo`.
         let pipe = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         if made.is_ok_and(|status| status.success()) {

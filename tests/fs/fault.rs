@@ -61,7 +61,7 @@ fn call_all(fs: &FaultFs, file: &dyn File) -> Vec<Result<(), ErrorKind>> {
 }
 
 #[test]
-fn every_operation_is_counted_and_traced() {
+fn operations_are_counted_and_traced() {
     let (_, fs, file) = start();
     assert!(call_all(&fs, &*file).iter().all(Result::is_ok));
     let trace = fs.trace();
@@ -86,7 +86,7 @@ fn every_operation_can_fail() {
 }
 
 #[test]
-fn failing_the_nth_call_ends() {
+fn nth_call_rule_expires() {
     let mut n = 0;
     loop {
         n += 1;
@@ -103,7 +103,7 @@ fn failing_the_nth_call_ends() {
 }
 
 #[test]
-fn a_rule_says_when() {
+fn rule_selects_by_call_number() {
     let (_, fs, file) = start();
     let fails = |rule: Rule| -> Vec<bool> {
         let id = fs.add_rule(rule);
@@ -125,7 +125,7 @@ fn a_rule_says_when() {
 }
 
 #[test]
-fn a_rule_says_which() {
+fn rule_selects_by_path_and_operation() {
     let (_, fs, file) = start();
     let error = || Fault::Error(ErrorKind::Other);
     fs.add_rule(Rule::new(Operation::Len, error()).path(".index"));
@@ -136,7 +136,7 @@ fn a_rule_says_which() {
     file.sync_data().unwrap();
     fs.clear_rules();
     file.len().unwrap();
-    // Of a rename either name counts, of an open file the one it was opened by.
+    // A rename counts by either name, a call on an open file by the name it was opened by.
     fs.add_rule(Rule::any(error()).path("target"));
     assert!(fs.rename(Path::new("dir.log"), Path::new("target")).is_err());
     fs.clear_rules();
@@ -150,7 +150,7 @@ fn a_rule_says_which() {
 }
 
 #[test]
-fn the_first_fault_strikes_and_all_count() {
+fn first_rule_applies_and_all_count() {
     let (_, fs, file) = start();
     let first = fs.add_rule(Rule::new(Operation::Len, Fault::Error(ErrorKind::TimedOut)).nth(2));
     let second = fs.add_rule(Rule::new(Operation::Len, Fault::Error(ErrorKind::Other)).from_nth(2));
@@ -161,7 +161,7 @@ fn the_first_fault_strikes_and_all_count() {
 }
 
 #[test]
-fn error_numbers_come_through() {
+fn error_numbers_are_kept() {
     let (_, fs, _) = start();
     fs.add_rule(Rule::new(Operation::Open, Fault::Errno(24)));
     let error = fs.open(Path::new("dir.log"), OpenMode::ReadOnly).unwrap_err();
@@ -169,7 +169,7 @@ fn error_numbers_come_through() {
 }
 
 #[test]
-fn short_reads_and_writes_add_up() {
+fn short_reads_and_writes_complete() {
     let (memory, fs, _) = start();
     let short = Rule::new(Operation::Read, Fault::ShortIo(3)).or(Operation::Write);
     fs.add_rule(short.or(Operation::SyncData)); // which cannot be short
@@ -191,7 +191,7 @@ fn short_reads_and_writes_add_up() {
 }
 
 #[test]
-fn a_write_can_fail_half_done() {
+fn write_can_fail_partway() {
     let (memory, fs, file) = start();
     let fault = Fault::PartialWrite { written: 5, kind: ErrorKind::StorageFull };
     fs.add_rule(Rule::new(Operation::Write, fault).nth(1));
@@ -202,7 +202,7 @@ fn a_write_can_fail_half_done() {
 }
 
 #[test]
-fn a_flipped_bit_is_one_bit_and_repeats() {
+fn flipped_bit_is_stable() {
     let flips = |seed| -> Vec<Vec<u8>> {
         let (memory, fs, file) = start();
         fs.add_rule(Rule::new(Operation::Read, Fault::FlipBit { seed }).or(Operation::View));
@@ -223,7 +223,7 @@ fn a_flipped_bit_is_one_bit_and_repeats() {
 }
 
 #[test]
-fn a_sync_that_fails_saves_nothing_and_one_that_lies_neither() {
+fn failed_or_ignored_sync_persists_nothing() {
     let (memory, fs, file) = start();
     fs.sync_dir(Path::new("/")).unwrap();
     fs.add_rule(Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).nth(1));
@@ -236,7 +236,7 @@ fn a_sync_that_fails_saves_nothing_and_one_that_lies_neither() {
 }
 
 #[test]
-fn pretending_does_nothing() {
+fn ignored_call_changes_nothing() {
     let (memory, fs, file) = start();
     fs.add_rule(Rule::any(Fault::IgnoreSilently));
     fs.rename(Path::new("dir.log"), Path::new("b")).unwrap();
@@ -253,7 +253,7 @@ fn pretending_does_nothing() {
 }
 
 #[test]
-fn a_hook_holds_a_sync_while_others_go_on() {
+fn hook_blocks_one_sync_only() {
     let (memory, fs, file) = start();
     fs.sync_dir(Path::new("/")).unwrap();
     let (reached, at_gate) = mpsc::channel();
@@ -284,7 +284,7 @@ fn a_hook_holds_a_sync_while_others_go_on() {
 }
 
 #[test]
-fn a_hook_and_a_fault_meet_one_call() {
+fn hook_and_fault_share_one_call() {
     let (_, fs, file) = start();
     let seen = Arc::new(Mutex::new(0));
     let also = Arc::clone(&seen);
@@ -295,7 +295,7 @@ fn a_hook_and_a_fault_meet_one_call() {
 }
 
 #[test]
-fn a_trace_tells_what_was_asked_and_what_came_of_it() {
+fn trace_records_calls_and_results() {
     let (_, fs, file) = start();
     file.write_all_at(&[1; 20], 90).unwrap();
     assert_eq!(file.read_at(&mut [0; 50], 100).unwrap(), 10);
@@ -323,7 +323,7 @@ fn a_trace_tells_what_was_asked_and_what_came_of_it() {
 }
 
 #[test]
-fn faults_reach_the_file_of_a_lock() {
+fn faults_apply_to_lock_file() {
     let (_, fs, _) = start();
     let lock = fs.lock(Path::new("lock")).unwrap();
     fs.add_rule(Rule::new(Operation::Write, Fault::Error(ErrorKind::StorageFull)).path("lock"));

@@ -5,7 +5,7 @@ use annals::fs::{DiskFs, Fs, OpenMode};
 use annals::{Log, LogConfig, StartAt, Timestamp};
 
 #[test]
-fn mapped_indexes_are_searched_and_outlive_their_files() {
+fn mapped_index_outlives_its_file() {
     const RECORDS: u64 = 9000;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t-0");
@@ -30,7 +30,7 @@ fn mapped_indexes_are_searched_and_outlive_their_files() {
 }
 
 #[test]
-fn a_view_outlives_its_file_and_ends_where_it_was_told() {
+fn view_outlives_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     let file = DiskFs.open(&path, OpenMode::CreateNew).unwrap();

@@ -1,17 +1,18 @@
 //! The file system in memory: room, paths, what is synced, a killed process.
 
-use crate::{kind, names, read, same};
+use crate::{kind, read, same};
 use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::names;
 
 fn create(fs: &MemFs, path: &str) -> Arc<dyn File> {
     fs.open(Path::new(path), OpenMode::CreateNew).unwrap()
 }
 
 #[test]
-fn a_full_device_takes_what_fits() {
+fn full_device_writes_what_fits() {
     let fs = MemFs::with_capacity(3 * 4096 + 100);
     let file = create(&fs, "a");
     assert_eq!(file.write_at(&[1; 4000], 0).unwrap(), 4000);
@@ -20,7 +21,7 @@ fn a_full_device_takes_what_fits() {
     assert_eq!(kind(file.write_at(&[3; 1], 3 * 4096)), ErrorKind::StorageFull);
     assert_eq!(kind(file.write_all_at(&[3; 9], 3 * 4096 - 4)), ErrorKind::StorageFull);
     assert_eq!(file.len().unwrap(), 3 * 4096);
-    // What has room already can be written again.
+    // Bytes that have space already can be written again.
     file.write_all_at(&[4; 3 * 4096], 0).unwrap();
     same(&read(&fs, "a").unwrap(), &[4; 3 * 4096]);
     // A failed write leaves no gap behind.
@@ -29,7 +30,7 @@ fn a_full_device_takes_what_fits() {
 }
 
 #[test]
-fn room_comes_back_when_files_are_cut_or_removed() {
+fn space_returns_when_files_shrink() {
     let fs = MemFs::with_capacity(4 * 4096);
     let (a, b) = (create(&fs, "a"), create(&fs, "b"));
     a.write_all_at(&[1; 2 * 4096], 0).unwrap();
@@ -55,7 +56,7 @@ fn room_comes_back_when_files_are_cut_or_removed() {
 }
 
 #[test]
-fn the_device_can_grow_and_shrink() {
+fn device_can_grow_and_shrink() {
     let fs = MemFs::with_capacity(4096);
     let file = create(&fs, "a");
     file.write_all_at(&[1; 4096], 0).unwrap();
@@ -69,7 +70,7 @@ fn the_device_can_grow_and_shrink() {
 }
 
 #[test]
-fn allocated_room_is_there_when_the_device_is_full() {
+fn allocated_space_stays_when_device_full() {
     let fs = MemFs::with_capacity(4 * 4096);
     let (a, b) = (create(&fs, "a"), create(&fs, "b"));
     a.write_all_at(&[1; 10], 4096).unwrap();
@@ -93,7 +94,7 @@ fn allocated_room_is_there_when_the_device_is_full() {
 }
 
 #[test]
-fn extending_takes_no_room() {
+fn extending_a_file_takes_no_space() {
     let fs = MemFs::with_capacity(4096);
     let file = create(&fs, "a");
     file.set_len(1 << 40).unwrap();
@@ -103,7 +104,7 @@ fn extending_takes_no_room() {
 }
 
 #[test]
-fn a_crashed_disk_counts_its_own_room() {
+fn crashed_disk_counts_own_space() {
     let fs = MemFs::with_capacity(4 * 4096);
     let file = create(&fs, "a");
     file.write_all_at(&[1; 4096], 0).unwrap();
@@ -114,7 +115,7 @@ fn a_crashed_disk_counts_its_own_room() {
     assert_eq!(fs.crash(CrashState::AllWrites).used_bytes(), 3 * 4096);
     assert_eq!(fs.kill().used_bytes(), 3 * 4096);
 
-    // Removed here, but the medium still has it.
+    // Removed here, but still durable.
     fs.remove(Path::new("a")).unwrap();
     drop(file);
     assert_eq!(fs.used_bytes(), 0);
@@ -127,7 +128,7 @@ fn a_crashed_disk_counts_its_own_room() {
 }
 
 #[test]
-fn paths_start_at_the_root() {
+fn paths_start_at_root() {
     let fs = MemFs::new();
     create(&fs, "a").write_all_at(b"1", 0).unwrap();
     fs.create_dir(Path::new("d/e")).unwrap();
@@ -141,7 +142,7 @@ fn paths_start_at_the_root() {
 }
 
 #[test]
-fn unsynced_tells_what_a_crash_could_change() {
+fn unsynced_lists_what_crash_may_change() {
     let fs = MemFs::new();
     let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
     fs.create_dir(Path::new("d/e")).unwrap();
@@ -163,7 +164,7 @@ fn unsynced_tells_what_a_crash_could_change() {
 }
 
 #[test]
-fn a_killed_process_leaves_the_page_cache_and_no_locks() {
+fn kill_keeps_cache_and_frees_locks() {
     let fs = MemFs::new();
     let _lock = fs.lock(Path::new(".lock")).unwrap();
     let file = create(&fs, "a");
@@ -173,7 +174,7 @@ fn a_killed_process_leaves_the_page_cache_and_no_locks() {
     next.lock(Path::new(".lock")).unwrap();
     assert_eq!(read(&next, "a").unwrap(), b"written");
     assert_eq!(next.boot_id(), fs.boot_id());
-    // What was not synced still is not; a sync by the next process saves it.
+    // Unsynced bytes stay unsynced; a sync by the next process saves them.
     assert_eq!(names(&next.crash(CrashState::SyncedOnly), "/"), [""; 0]);
     next.open(Path::new("a"), OpenMode::ReadWrite).unwrap().sync_data().unwrap();
     next.sync_dir(Path::new("/")).unwrap();
@@ -185,7 +186,7 @@ fn a_killed_process_leaves_the_page_cache_and_no_locks() {
 }
 
 #[test]
-fn a_file_with_another_name_on_the_medium_stays_one_file() {
+fn renamed_file_stays_one_file() {
     let fs = MemFs::new();
     create(&fs, "a");
     fs.sync_dir(Path::new("/")).unwrap();

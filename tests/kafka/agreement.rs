@@ -1,7 +1,7 @@
 //! Kafka's own code reads what this crate writes, and the other way round.
 //!
-//! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their absence a failure.
-//! Kafka's side is `tests/kafka/`.
+//! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their
+//! absence a failure. Kafka's side is `tests/kafka/`.
 
 use annals::inspect::producer_snapshot;
 use annals::record::{BatchBuilder, BatchHeader, Compression, RecordRef};
@@ -17,8 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::build::{kafka, say};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 /// Kafka, to do what the lines of a file say.
 fn java(kafka: &Path, script: &Path) -> Command {
@@ -86,7 +85,8 @@ fn record_line(record: &RecordRef<'_>) -> String {
     line
 }
 
-/// The segments of a log and what is in them, as `KafkaAgrees.clean` prints them. Sizes only where bytes must be the same.
+/// The segments of a log and what is in them, as `KafkaAgrees.clean` prints them. Sizes only where
+/// bytes must be the same.
 fn stored(log: &Log) -> Vec<String> {
     let stats = log.stats().unwrap();
     let mut segments = stats.segments.iter().peekable();
@@ -130,7 +130,8 @@ fn contents(log: &Log) -> Vec<String> {
     lines
 }
 
-/// What `DumpLogSegments --deep-iteration --print-data-log` has to print of each batch and record.
+/// The output that `DumpLogSegments --deep-iteration --print-data-log` must have for each batch
+/// and record.
 fn dumped(log: &Log) -> Vec<String> {
     let mut lines = Vec::new();
     let mut reader = log.reader(StartAt::Earliest).unwrap();
@@ -173,7 +174,8 @@ fn dumped(log: &Log) -> Vec<String> {
     lines
 }
 
-/// Goes through what the tool printed: nothing but what it prints of sound files, and of them what we wrote.
+/// Goes through what the tool printed: nothing but what it prints of sound files, and of them what
+/// we wrote.
 fn check_dump(printed: &[String], log: &Log, name: &str) {
     let mut data = Vec::new();
     let mut entries: HashMap<String, usize> = HashMap::new();
@@ -193,7 +195,7 @@ fn check_dump(printed: &[String], log: &Log, name: &str) {
         } else {
             let sound = line.starts_with("Dumping ")
                 || line.starts_with("Log starting offset: ")
-                // Of a snapshot: what it should say is checked elsewhere.
+                // Snapshots: their content is checked elsewhere.
                 || line.starts_with("producerId: ")
                 || line.ends_with(" passed sanity check.")
                 || line.ends_with(".index is empty.");
@@ -276,7 +278,7 @@ fn fill_from_producers(log: &Log) {
 }
 
 #[test]
-fn kafka_reads_what_is_written_here() {
+fn kafka_reads_our_logs() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = |name: &str| root.path().join(format!("{name}-0"));
@@ -315,8 +317,8 @@ fn kafka_reads_what_is_written_here() {
     }
     let mut script = Vec::new();
     for (name, how) in &names {
-        // After a crash the active segment has no index, and perhaps reserved room behind its last batch: once it is
-        // recovered, by Kafka, the tool has whole files to look at.
+        // After a crash the active segment has no index, and perhaps reserved room behind its last
+        // batch: once it is recovered, by Kafka, the tool has whole files to look at.
         let mut steps = [
             format!("dump {}", dir(name).display()),
             format!("load {} {how}", dir(name).display()),
@@ -338,7 +340,8 @@ fn kafka_reads_what_is_written_here() {
             parts.reverse();
         }
         if *name == "preallocated-crashed" {
-            // What Kafka says of the room reserved behind the last batch, in its own logs too.
+            // The message of Kafka about preallocated space after the last batch, in its own logs
+            // too.
             let first = parts[1].iter().position(|line| line.starts_with("B ")).unwrap();
             let warned: Vec<String> = parts[1].drain(..first).collect();
             assert!(warned[0].contains("Found invalid messages in log segment"), "{warned:?}");
@@ -356,7 +359,7 @@ fn kafka_reads_what_is_written_here() {
 }
 
 #[test]
-fn what_kafka_writes_is_read_and_continued_here() {
+fn kafka_logs_are_read_and_continued() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = |name: &str| root.path().join(format!("{name}-0"));
@@ -398,7 +401,8 @@ fn what_kafka_writes_is_read_and_continued_here() {
     say(&format!("kafka: continues after us in {} logs of {records} records", names.len()));
 }
 
-/// Batches of 1 to 30 records with a key, a third of the keys used once, and some without a value, in these codecs.
+/// Batches of 1 to 30 records with a key, a third of the keys used once, and some without a value,
+/// in these codecs.
 fn fill_keyed(log: &Log, codecs: &[Compression]) {
     let mut made = 0;
     let mut sequences = [0; 3];
@@ -424,7 +428,7 @@ fn fill_keyed(log: &Log, codecs: &[Compression]) {
 }
 
 #[test]
-fn kafka_compacts_to_the_same() {
+fn kafka_compacts_to_same_records() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let plain: Vec<_> = codecs().take(1).collect();
@@ -514,7 +518,7 @@ fn producer_lines(states: &[ProducerState]) -> Vec<String> {
     states.iter().map(line).collect()
 }
 
-/// What `KafkaAgrees.producers` prints of the snapshots: as we read the files that are there.
+/// The output of `KafkaAgrees.producers` for the snapshots: as we read the files that are there.
 fn snapshot_lines(dir: &Path) -> BTreeMap<u64, Vec<String>> {
     let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let snapshots = files.filter(|path| path.extension().is_some_and(|end| end == "snapshot"));
@@ -535,7 +539,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// What Kafka printed: its producers, and those of each snapshot.
+/// The output of Kafka: its producers, and those of each snapshot.
 fn kafkas(printed: &[String]) -> (Vec<String>, BTreeMap<u64, Vec<String>>) {
     let mut parts = printed.split(|line| line.starts_with("F "));
     let live = parts.next().unwrap().to_vec();
@@ -544,7 +548,7 @@ fn kafkas(printed: &[String]) -> (Vec<String>, BTreeMap<u64, Vec<String>>) {
 }
 
 #[test]
-fn both_know_the_same_producers() {
+fn kafka_knows_same_producers() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = |name: &str| root.path().join(format!("{name}-0"));
@@ -614,7 +618,8 @@ fn both_know_the_same_producers() {
     say(&format!("kafka: knows the same producers in {} logs", script.len() + 4));
 }
 
-/// Two groups with members, one of them static, one that only has offsets, and one that was deleted.
+/// Two groups with members, one of them static, one that only has offsets, and one that was
+/// deleted.
 fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
     let orders = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
     let users = store.create_topic("users", TopicConfig::default()).unwrap();
@@ -653,7 +658,7 @@ fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
     consumers
 }
 
-/// What a store knows of its groups, as Kafka's side prints it, without who leads them.
+/// The groups of a store, as Kafka's side prints them, without their leader.
 fn groups_of(store: &Store) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for listed in store.admin().list_groups().unwrap().groups {
@@ -689,7 +694,7 @@ fn groups_of(store: &Store) -> BTreeSet<String> {
 }
 
 #[test]
-fn kafka_knows_the_same_groups() {
+fn kafka_knows_same_groups() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
@@ -718,7 +723,7 @@ fn kafka_knows_the_same_groups() {
         } else if words[0] == "O" {
             known.insert(key, vec![line]);
         } else {
-            // Who leads is a member, or nobody.
+            // The leader is a member, or there is none.
             let head = [&words[..5], &words[6..]].concat().join(" ");
             assert!(words[5] == "null" || words[5].contains('-'), "{line}");
             known.insert(key, vec![head]);
@@ -731,9 +736,10 @@ fn kafka_knows_the_same_groups() {
     say(&format!("kafka: knows the same groups from {records} records"));
 }
 
-/// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again and again.
+/// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again
+/// and again.
 #[test]
-fn a_data_directory_goes_from_store_to_broker_and_back() {
+fn directory_alternates_between_store_and_broker() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
@@ -783,14 +789,14 @@ fn a_data_directory_goes_from_store_to_broker_and_back() {
 
 /// A directory has one owner, of either kind.
 #[test]
-fn a_broker_and_a_store_keep_each_other_out() {
+fn broker_and_store_exclude_each_other() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("data");
     let lock = [format!("lock {}", dir.display())];
     let store = Store::open(&dir, StoreConfig::default()).unwrap();
     assert_eq!(run(kafka, &lock)[0], ["K false"]);
-    // Who asks in this process and is refused takes nothing from the one who has it.
+    // A rejected opening in this process takes nothing from the owner of the directory.
     Store::open(&dir, StoreConfig::default()).unwrap_err();
     assert_eq!(run(kafka, &lock)[0], ["K false"]);
     store.close().unwrap();

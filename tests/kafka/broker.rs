@@ -1,7 +1,8 @@
 //! A Kafka broker takes over the directory of a store in place, and gives it back.
 //!
-//! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their absence a failure.
-//! The broker is a whole one: Kafka's own, with its controller, as `kafka-server-start` starts it.
+//! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their
+//! absence a failure. The broker is a whole one: Kafka's own, with its controller, as
+//! `kafka-server-start` starts it.
 
 use crate::build::kafka;
 use annals::record::BatchBuilder;
@@ -41,7 +42,7 @@ impl Site {
         command
     }
 
-    /// What a line of `meta.properties` says.
+    /// The value of a line of `meta.properties`.
     fn identity(&self, key: &str) -> String {
         let text = std::fs::read_to_string(self.data().join("meta.properties")).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
@@ -213,11 +214,13 @@ fn committed(store: &Store) -> Vec<String> {
     lines
 }
 
-/// A store outgrows its machine: a broker is started on its directory. Every record, offset and setting is there, a group goes on where it
-/// was, and records of new producers are stored, none taken for one that was there before: ids of producers count from 0 at a
-/// broker, and so did those of the batch that another program had numbered. Then the store has the directory again, and the broker once more.
+/// A store outgrows its machine: a broker is started on its directory. Every record, offset and
+/// setting is there, a group goes on where it was, and records of new producers are stored, none
+/// taken for one that was there before: ids of producers count from 0 at a broker, and so did
+/// those of the batch that another program had numbered. Then the store has the directory again,
+/// and the broker once more.
 #[test]
-fn broker_takes_over_a_store_and_gives_it_back() {
+fn broker_takes_over_and_returns_store() {
     let Some(kafka) = kafka() else { return };
     let site = Site::new(kafka);
     let _stopped = Stopped(&site);

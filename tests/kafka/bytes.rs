@@ -1,10 +1,10 @@
 //! Compressed records and headers in every form that clients write: read here as Kafka reads them.
 //!
-//! `tests/kafka/`'s `Corpus` makes the batches, and Kafka's own reader and the checks of a broker say
-//! what is in them. What they said of the small ones is stored in `vectors/bytes.txt`, which is compared
-//! with what is read here in every run. With `ANNALS_KAFKA=1` the whole corpus is made and read anew,
-//! and Kafka reads batches of every codec and level that are written here.
-//! `ANNALS_KAFKA_STORE=1` writes `vectors/bytes.txt` anew as well.
+//! `Corpus` in `tests/kafka/` makes the batches, and Kafka's own reader and the checks of a broker
+//! say what is in them. Their answers for the small batches are stored in `vectors/bytes.txt`, and
+//! every run compares what is read here with that file. With `ANNALS_KAFKA=1`, the whole corpus is
+//! made and read anew, and Kafka reads batches of every codec and level that are written here.
+//! `ANNALS_KAFKA_STORE=1` also writes `vectors/bytes.txt` anew.
 
 use annals::fs::MemFs;
 use annals::record::{
@@ -18,10 +18,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::build::{kafka, say};
+use support::T0;
 
-const T0: i64 = 1_700_000_000_000;
-
-/// What Kafka rejects and is read here, by the beginning of the names of the cases.
+/// Cases that Kafka rejects and that are read here, by the start of their names.
 const ONLY_WE_READ: &[(&str, &str)] = &[
     ("large-linked-lz4", "linked blocks are what many LZ4 encoders write by default"),
     ("lz4-linked", "linked blocks are what many LZ4 encoders write by default"),
@@ -32,7 +31,7 @@ const ONLY_WE_READ: &[(&str, &str)] = &[
     ("zstd-window-over", "the output is the window here: a large one takes no memory"),
 ];
 
-/// What Kafka reads and is rejected here.
+/// Cases that Kafka reads and that are rejected here.
 const ONLY_KAFKA_READS: &[(&str, &str)] = &[
     ("lz4-half-frame-behind", "Kafka reads no second frame; here it is read, and is cut off"),
     ("lz4-frame-with-more-behind", "Kafka reads no second frame; here it has records too many"),
@@ -41,7 +40,7 @@ const ONLY_KAFKA_READS: &[(&str, &str)] = &[
     ("zstd-half-", "a frame that is cut off, which Kafka's library passes over in silence"),
 ];
 
-/// What a broker appends as well, and we read but do not append.
+/// Cases that a broker also appends, and that are read but not appended here.
 const ONLY_A_BROKER_APPENDS: &[(&str, &str)] =
     &[("batch-delete-horizon", "tombstones that arrive now would be removed before their time")];
 
@@ -49,7 +48,8 @@ fn sum(bytes: Option<&[u8]>) -> String {
     bytes.map_or("-".to_owned(), |bytes| format!("{}:{:08x}", bytes.len(), crc32c(bytes)))
 }
 
-/// As `KafkaBytes` prints it: names as text, in which Java and Rust do not count replaced bytes alike.
+/// As `KafkaBytes` prints it: names as text, in which Java and Rust do not count replaced bytes
+/// alike.
 fn line(record: &RecordRef<'_>) -> String {
     let at = record.timestamp.as_millis();
     let mut line = format!("R {} {at} {} {}", record.offset, sum(record.key), sum(record.value));
@@ -70,7 +70,8 @@ fn read(bytes: &[u8]) -> Result<Vec<String>, InvalidBatch> {
     batch.records(&mut scratch)?.map(|record| record.map(|record| line(&record))).collect()
 }
 
-/// What Kafka says of a case: its records or that it rejects them, and the answer of a broker to whom it is sent.
+/// Kafka's answer for a case: its records or the rejection, and the answer of a broker that
+/// receives it.
 #[derive(Debug, Clone, Default)]
 struct Said {
     records: Vec<String>,
@@ -93,7 +94,8 @@ fn reason(list: &'static [(&str, &str)], name: &str) -> Option<&'static str> {
     list.iter().find(|(start, _)| name.starts_with(start)).map(|(_, why)| *why)
 }
 
-/// The same records, or rejected by both, unless the difference is listed. The differences are printed.
+/// The same records, or rejected by both, unless the difference is listed. The differences are
+/// printed.
 fn compare(name: &str, bytes: &[u8], kafka: &Said) -> Result<(), String> {
     let ours = read(bytes);
     let (we_read, they_read) = (reason(ONLY_WE_READ, name), reason(ONLY_KAFKA_READS, name));
@@ -123,7 +125,8 @@ fn stored_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/bytes.txt")
 }
 
-/// The cases in `vectors/bytes.txt`: "F NAME", "B" and the batch in hexadecimal, then what Kafka says.
+/// The cases in `vectors/bytes.txt`: "F NAME", "B" and the batch in hexadecimal, then what Kafka
+/// says.
 fn stored() -> BTreeMap<String, (Vec<u8>, Said)> {
     let text = std::fs::read_to_string(stored_path()).unwrap();
     let mut cases = BTreeMap::new();
@@ -149,15 +152,16 @@ fn unhex(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn stored_batches_read_as_kafka_reads_them() {
+fn stored_batches_decode_as_in_kafka() {
     let cases = stored();
     assert!(cases.len() > 100, "{}", cases.len());
     all(cases.iter().map(|(name, (bytes, said))| compare(name, bytes, said)));
 }
 
-/// What a broker appends, `append_batch` appends; and what it rejects is rejected, but for what only we can read.
+/// `append_batch` appends what a broker appends and rejects what a broker rejects, except for
+/// batches that only annals can read.
 #[test]
-fn append_batch_takes_what_a_broker_takes() {
+fn append_batch_accepts_what_broker_accepts() {
     all(stored().iter().map(|(name, (bytes, said))| {
         let log = Log::open("t-0", LogConfig::default().fs(MemFs::new())).unwrap();
         let batch = RecordBatch::parse(Bytes::copy_from_slice(bytes));
@@ -178,7 +182,8 @@ fn append_batch_takes_what_a_broker_takes() {
                 let ours_kind = format!("{:?}", header.timestamp_type());
                 let ours = (ours_kind.as_str(), header.max_timestamp.as_millis());
                 let theirs = (kind, largest.parse::<i64>().unwrap());
-                // Of a batch with an append time Kafka keeps that as the largest, which the records can exceed.
+                // For a batch with an append time, Kafka keeps that as the largest timestamp,
+                // which the records can exceed.
                 let same = ours == theirs || name.starts_with("batch-append-time");
                 let same = same && ours.0 == theirs.0;
                 same.then_some(()).ok_or_else(|| format!("{name}: stored {ours:?}, not {theirs:?}"))
@@ -212,7 +217,7 @@ fn bytes_of(dir: &Path, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_kafka_reads_is_read_here() {
+fn corpus_decodes_as_in_kafka() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     run(kafka, "make", root.path());
@@ -294,7 +299,7 @@ fn levels() -> Vec<Compression> {
 }
 
 #[test]
-fn what_is_written_here_kafka_reads() {
+fn kafka_decodes_our_batches() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     for (shape, records) in shapes() {

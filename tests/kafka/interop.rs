@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 fn python(arguments: &[&str]) -> Option<Output> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/decode.py");
@@ -121,7 +120,7 @@ fn decode(batches: &[Vec<u8>]) -> Vec<Value> {
 }
 
 #[test]
-fn other_clients_read_what_is_written() {
+fn other_clients_decode_our_batches() {
     let decoders = decoders();
     if decoders.is_empty() {
         return;

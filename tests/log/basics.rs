@@ -29,7 +29,7 @@ fn small() -> LogConfig {
 
 /// Compaction drops what has no key, so no way in may take it.
 #[test]
-fn a_compacted_log_takes_no_record_without_a_key() {
+fn append_rejects_null_key_when_compacted() {
     for policy in [CleanupPolicy::Compact, CleanupPolicy::CompactAndDelete] {
         for time in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
             let config = LogConfig::default().cleanup_policy(policy).timestamp_type(time);
@@ -56,7 +56,7 @@ fn a_compacted_log_takes_no_record_without_a_key() {
 }
 
 #[test]
-fn what_is_appended_is_read_before_and_after_reopening() {
+fn records_are_read_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     for clean in [true, false] {
         let path = dir.path().join(if clean { "clean-0" } else { "crashed-0" });
@@ -90,7 +90,7 @@ fn what_is_appended_is_read_before_and_after_reopening() {
 
 /// Once the next batch was lent, and what had not been given out of the one before was never seen.
 #[test]
-fn who_goes_over_from_records_to_batches_misses_none() {
+fn reader_switches_from_records_to_batches() {
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
     for batch in 0..3 {
         log.append_all((0..4).map(|i| Record::new(format!("value-{}", batch * 4 + i)))).unwrap();
@@ -110,7 +110,7 @@ fn who_goes_over_from_records_to_batches_misses_none() {
 }
 
 #[test]
-fn offsets_outside_of_the_log_are_out_of_range_at_both_ends() {
+fn reads_fail_outside_the_log() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
     log.append("a").unwrap();
     assert!(log.read(1, Default::default()).unwrap().is_empty());
@@ -120,7 +120,7 @@ fn offsets_outside_of_the_log_are_out_of_range_at_both_ends() {
 }
 
 #[test]
-fn truncation_removes_the_end_and_readers_notice() {
+fn truncation_is_noticed_by_readers() {
     let fs = MemFs::new();
     let config = || small().fs(fs.clone());
     let log = Log::open("l-0", config()).unwrap();
@@ -148,7 +148,7 @@ fn truncation_removes_the_end_and_readers_notice() {
 }
 
 #[test]
-fn a_target_inside_a_batch_takes_the_batch_and_stays_the_end_when_reopened() {
+fn truncation_removes_batch_around_target() {
     let fs = MemFs::new();
     let log = Log::open("l-0", small().fs(fs.clone())).unwrap();
     log.append_all((0..10).map(|i| Record::new(format!("value-{i}")))).unwrap();
@@ -164,7 +164,7 @@ fn a_target_inside_a_batch_takes_the_batch_and_stays_the_end_when_reopened() {
 }
 
 #[test]
-fn the_five_special_positions() {
+fn special_offsets_resolve() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
     assert_eq!(log.list_offset(OffsetSpec::MaxTimestamp).unwrap(), None);
     for at in [10, 30, 30, 20] {
@@ -181,7 +181,7 @@ fn the_five_special_positions() {
 }
 
 #[test]
-fn a_read_only_log_follows_its_writer() {
+fn read_only_log_follows_writer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("l-0");
     assert!(matches!(
@@ -239,7 +239,7 @@ fn append_batch_corrects_largest_timestamp() {
 
 /// A mirror hands on batches as it has read them, with the append time of the log they come from.
 #[test]
-fn append_batch_drops_append_time_of_another_log() {
+fn append_batch_drops_foreign_append_time() {
     let made = Timestamp::from_millis(9);
     for compression in [Compression::None, Compression::of(Codec::Zstd)] {
         let config = small().compression(compression);
@@ -268,7 +268,7 @@ fn append_batch_drops_append_time_of_another_log() {
 }
 
 #[test]
-fn a_builder_is_held_to_the_rules_of_an_append() {
+fn append_builder_validates_as_append_does() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
     let at = Timestamp::from_millis(1);
     let mut builder = BatchBuilder::new();
@@ -292,7 +292,7 @@ fn a_builder_is_held_to_the_rules_of_an_append() {
 }
 
 #[test]
-fn records_without_end_are_refused_before_they_fill_the_memory() {
+fn append_all_rejects_endless_records() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
     let endless = std::iter::repeat_with(|| Record::new(vec![7; 100]));
     assert!(matches!(log.append_all(endless), Err(Error::BatchTooLarge { limit: 4096, .. })));
@@ -300,7 +300,7 @@ fn records_without_end_are_refused_before_they_fill_the_memory() {
 }
 
 #[test]
-fn one_logs_compression_is_not_anothers() {
+fn builder_takes_compression_of_each_log() {
     let fs = MemFs::new();
     let codec = Codec::ALL.into_iter().rev().find(|codec| codec.is_available()).unwrap();
     let compressed = LogConfig::default().compression(Compression::of(codec));
@@ -314,9 +314,10 @@ fn one_logs_compression_is_not_anothers() {
     }
 }
 
-/// A tail that begins to wait just as the thread that watches the files gives up must not be forgotten.
+/// A tail that begins to wait just as the thread that watches the files gives up must not be
+/// forgotten.
 #[test]
-fn a_read_only_tail_is_woken_however_often_it_waits() {
+fn read_only_tail_wakes_every_time() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path(), small()).unwrap();
     let limit = std::time::Duration::from_secs(20);
@@ -358,7 +359,7 @@ impl annals::Clock for Markers {
 
 /// Each marker woke the tail, which found no record and began to wait anew.
 #[test]
-fn a_tail_that_is_woken_for_no_record_waits_no_longer_than_its_limit() {
+fn tail_times_out_despite_markers() {
     let fs = MemFs::new();
     drop(Log::open("l-0", LogConfig::default().fs(fs.clone())).unwrap());
     let clock = std::sync::Arc::new(Markers { fs: fs.clone(), looks: Default::default() });
@@ -368,9 +369,10 @@ fn a_tail_that_is_woken_for_no_record_waits_no_longer_than_its_limit() {
     assert!(log.reader(StartAt::Latest).unwrap().offset() > 1, "there were markers");
 }
 
-/// The thread that watches the files met the error and told nobody: whoever waited without a limit did so for ever.
+/// The thread that watches the files met the error and told no reader: a tail that waited without
+/// a limit waited forever.
 #[test]
-fn a_read_only_tail_whose_log_is_gone_gets_the_error_while_it_waits() {
+fn waiting_tail_fails_when_log_disappears() {
     let fs = FaultFs::new(MemFs::new());
     Log::open("l-0", small().fs(fs.clone())).unwrap().append("x").unwrap();
     let mut tail = Log::open_read_only("l-0", small().fs(fs.clone())).unwrap().tail(1).unwrap();
@@ -383,10 +385,10 @@ fn a_read_only_tail_whose_log_is_gone_gets_the_error_while_it_waits() {
     assert!(matches!(got, Err(Error::DirectoryNotFound { .. })), "{got:?}");
 }
 
-/// A read-only log ends with the last whole batch, as its writer may be in the middle of the next. So a
-/// flipped bit in a log that was closed long ago read as its end, without a word.
+/// A read-only log ends with the last whole batch, as its writer may be in the middle of the next.
+/// So a flipped bit in a log that was closed long ago read as its end, without a word.
 #[test]
-fn a_reader_beside_the_writer_does_not_take_damage_for_the_end() {
+fn read_only_reader_reports_flipped_bit() {
     let fs = MemFs::new();
     let log = Log::open("l-0", LogConfig::default().fs(fs.clone())).unwrap();
     (0..3).for_each(|i| drop(log.append(format!("value-{i}").as_str()).unwrap().to_string()));
@@ -400,7 +402,7 @@ fn a_reader_beside_the_writer_does_not_take_damage_for_the_end() {
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 1], at).unwrap();
         let config = || LogConfig::default().fs(fs.clone());
-        // What was closed is trusted, as by `open`: the damage is found by reading it.
+        // A closed log is trusted, as by `open`: reading finds the damage.
         let log = Log::open_read_only("l-0", config()).unwrap();
         assert_eq!(log.offsets().end, 3);
         let mut reader = log.reader(0).unwrap();
@@ -420,7 +422,7 @@ fn a_reader_beside_the_writer_does_not_take_damage_for_the_end() {
 
 /// By each way in: on its own, among others, in a builder, and encoded already.
 #[test]
-fn a_timestamp_out_of_range_is_refused_by_every_way_in() {
+fn every_append_rejects_invalid_timestamp() {
     let now = 1_700_000_000_000;
     let clock = std::sync::Arc::new(annals::ManualClock::new(Timestamp::from_millis(now)));
     let config = LogConfig::default()
@@ -456,9 +458,9 @@ fn a_timestamp_out_of_range_is_refused_by_every_way_in() {
     }
 }
 
-/// The files of what was cut off go when nobody reads them any more; those of others stay.
+/// The files of truncated segments are removed once no reader needs them; foreign files stay.
 #[test]
-fn a_truncation_leaves_no_file_behind() {
+fn truncation_leaves_no_file() {
     let fs = MemFs::new();
     let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
     for base in 0..4 {
@@ -474,9 +476,10 @@ fn a_truncation_leaves_no_file_behind() {
     assert!(!files(&fs, DIR).into_keys().any(|name| name.ends_with(".deleted")));
 }
 
-/// A segment begins with none of the bytes that another left under its name, nor with what that knew of producers.
+/// A segment begins with none of the bytes that another left under its name, nor with what that
+/// knew of producers.
 #[test]
-fn a_new_segment_takes_the_place_of_stale_files() {
+fn new_segment_replaces_stale_files() {
     let fs = MemFs::new();
     let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
     log.append("value-0").unwrap();
@@ -505,10 +508,11 @@ fn flushed(fs: &MemFs) -> (Log, u64) {
     (log, read_file(fs, DIR, &name(0, "log")).len() as u64)
 }
 
-/// What lies below the recovery point is not read, but for the segment before it: whether room at
-/// its end is cut off may not have become durable. Of the others the end is looked at, in a log that was never compacted.
+/// Batches below the recovery point are not read, except in the segment before it, where the
+/// removal of preallocated space may not have become durable. In a log that was never compacted,
+/// the end of each other segment is checked.
 #[test]
-fn opening_reads_from_the_recovery_point_on() {
+fn opening_reads_from_recovery_point() {
     let fs = MemFs::new();
     let (log, bytes) = flushed(&fs);
     let killed = FaultFs::new(fs.kill());
@@ -527,9 +531,10 @@ fn opening_reads_from_the_recovery_point_on() {
     assert_eq!(fs.count(Operation::Rename), 0, "what has not changed is not written");
 }
 
-/// What is missing below the recovery point is told as that; zeros where a batch was, as a file too short.
+/// Records missing below the recovery point are reported as that; zeros in place of a batch are
+/// reported as a file that is too short.
 #[test]
-fn an_error_says_what_is_lost() {
+fn recovery_error_names_what_is_missing() {
     // The length to which the last segment is cut, or the first is filled with zeros.
     let lost = |segment: u64, zeros: bool, recovery_point: u64| {
         let fs = MemFs::new();
@@ -558,9 +563,10 @@ fn an_error_says_what_is_lost() {
     assert_eq!(lost(0, true, 3), missing(3, 2));
 }
 
-/// A file that somebody cut under an open log has lost what it had; a read that fails says nothing of what is there.
+/// A file that another program truncated under an open log has lost its records; the failed read
+/// says nothing about the others.
 #[test]
-fn the_end_of_a_file_that_comes_too_early_is_damage() {
+fn read_reports_corruption_when_file_shrinks() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
     log.append("value-0").unwrap();
@@ -578,7 +584,7 @@ fn the_end_of_a_file_that_comes_too_early_is_damage() {
 
 /// Clients in Go and C write any bytes as the name of a header, and no broker looks at them.
 #[test]
-fn header_names_keep_their_bytes_when_not_utf8() {
+fn header_names_keep_non_utf8_bytes() {
     let latin = b"caf\xe9".to_vec();
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
     let log = Log::open(DIR, config.fs(MemFs::new())).unwrap();

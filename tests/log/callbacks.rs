@@ -1,4 +1,4 @@
-//! A listener or a clock may call the log back, or panic: nobody hangs, and what was acknowledged stays.
+//! A listener or a clock may call the log, or panic: no call hangs, and acknowledged records stay.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
@@ -69,7 +69,7 @@ impl Listener for BreakingListener {
     }
 }
 
-/// What was acknowledged, by offset.
+/// The acknowledged records, by offset.
 #[derive(Debug, Default)]
 struct Acknowledged {
     values: Vec<(u64, String)>,
@@ -190,7 +190,7 @@ fn config(fs: impl Fs) -> LogConfig {
 }
 
 #[test]
-fn a_clock_that_panics_at_any_call() {
+fn log_survives_clock_panic() {
     for kind in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
         for call in 1.. {
             let fuse = Arc::new(Fuse::new(call));
@@ -208,7 +208,7 @@ fn a_clock_that_panics_at_any_call() {
 }
 
 #[test]
-fn a_listener_that_panics_at_any_event() {
+fn log_survives_listener_panic() {
     for call in 1.. {
         let fuse = Arc::new(Fuse::new(call));
         let memory = MemFs::new();
@@ -261,7 +261,8 @@ impl Listener for Caller {
     }
 }
 
-/// Calls a store, its logs and its groups from every event, but not from the events of its own calls.
+/// Calls a store, its logs and its groups from every event, but not from the events of its own
+/// calls.
 #[derive(Debug, Default)]
 struct StoreCaller {
     store: Mutex<Option<Store>>,
@@ -302,7 +303,8 @@ impl Listener for StoreCaller {
         }
         let name = format!("{event:?}");
         self.seen.lock().unwrap().insert(name.split([' ', '(']).next().unwrap().to_owned());
-        // The disk is full meanwhile, or the topic or the store is gone: what matters is that the call returns.
+        // The disk is full meanwhile, or the topic or the store is gone: what matters is that the
+        // call returns.
         self.call(&store).ok();
         self.calling.store(false, Ordering::SeqCst);
     }
@@ -342,9 +344,10 @@ fn store_that_reports(closes: bool) -> (Store, Arc<StoreCaller>) {
     (store, caller)
 }
 
-/// Events of a store come from calls that hold its locks, and from several threads that work for one such call.
+/// Events of a store come from calls that hold its locks, and from several threads that work for
+/// one such call.
 #[test]
-fn listener_may_call_store_at_any_event() {
+fn listener_may_call_store_anytime() {
     type Call = fn(&Store) -> Result<()>;
     let calls: [(&str, Call); 8] = [
         ("create_topic", |store| {
@@ -391,7 +394,7 @@ fn listener_may_call_store_at_any_event() {
 }
 
 #[test]
-fn a_listener_may_call_the_log_from_any_event() {
+fn listener_may_call_log_anytime() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let plain = || LogConfig::default().segment_bytes(400).index_interval_bytes(0);
@@ -472,7 +475,7 @@ impl Listener for Table {
 }
 
 #[test]
-fn a_listener_may_call_the_log_from_any_event_of_a_compaction() {
+fn listener_may_call_log_during_compaction() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let plain = || {
@@ -512,7 +515,7 @@ fn a_listener_may_call_the_log_from_any_event_of_a_compaction() {
 }
 
 #[test]
-fn a_listener_may_call_a_read_only_log() {
+fn listener_may_call_read_only_log() {
     #[derive(Debug, Default)]
     struct Reads(OnceLock<Log>, AtomicBool, AtomicU64);
     impl Listener for Reads {
@@ -556,7 +559,7 @@ impl Listener for PanicsOn {
 
 #[cfg(feature = "futures")]
 #[test]
-fn who_awaits_a_sync_is_woken_though_a_listener_panics() {
+fn flush_future_wakes_when_listener_panics() {
     let (send, panicked) = mpsc::sync_channel(100);
     let listener = Arc::new(PanicsOn("annals-sync", send));
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new()).listener(listener)).unwrap();
@@ -569,7 +572,7 @@ fn who_awaits_a_sync_is_woken_though_a_listener_panics() {
 }
 
 #[test]
-fn who_waits_at_the_end_of_a_read_only_log_is_woken_though_a_listener_panics() {
+fn follower_wakes_when_listener_panics() {
     let memory = MemFs::new();
     let writer = Log::open(DIR, LogConfig::default().fs(memory.clone())).unwrap();
     writer.append("x").unwrap();
@@ -597,7 +600,7 @@ fn who_waits_at_the_end_of_a_read_only_log_is_woken_though_a_listener_panics() {
 }
 
 #[test]
-fn a_listener_may_flush_when_a_flush_could_not_clean_up() {
+fn listener_may_flush_when_cleanup_failed() {
     #[derive(Debug, Default)]
     struct Flushes(OnceLock<Log>, AtomicU64);
     impl Listener for Flushes {
@@ -642,10 +645,11 @@ impl std::task::Wake for Calling {
     }
 }
 
-/// A compaction, a deletion and a close sync and wake those who wait, and had done so with the locks of all three held.
+/// A compaction, a deletion and a close sync and wake waiting tasks. They did so while they held
+/// the locks of all three.
 #[test]
 #[cfg(feature = "futures")]
-fn a_waker_may_call_the_log() {
+fn waker_may_call_log() {
     for case in ["compact", "delete", "truncate", "close", "flush"] {
         in_time(case, move || {
             let fs = FaultFs::new(MemFs::new());
@@ -659,7 +663,8 @@ fn a_waker_may_call_the_log() {
             let mut context = std::task::Context::from_waker(&waker);
             let mut tail = Box::pin(log.tail(log.offsets().end).unwrap());
             assert!(tail.as_mut().poll_next(&mut context).is_pending());
-            // Who begins to wait in the middle of a sync is woken by who leads it, if by anybody but the thread for tasks.
+            // A task that starts to wait in the middle of a sync is woken by the leader of that
+            // sync, unless only the thread for tasks wakes tasks.
             let durable = Mutex::new(Some(Box::pin(log.flush_async())));
             let task = std::task::Waker::from(Arc::clone(&calling));
             fs.add_rule(Rule::any(Fault::call(move |call| {
@@ -705,11 +710,11 @@ impl std::task::Wake for CallingStore {
     }
 }
 
-/// A log that closes wakes who waits at its end, and a commit who waits at the end of its topic. An executor may run the
-/// task on the spot, and the locks of the store and of the groups were held.
+/// A log that closes wakes the tasks at its end, and a commit wakes those at the end of its topic.
+/// An executor may run a task on the spot, and the locks of the store and of the groups were held.
 #[test]
 #[cfg(feature = "futures")]
-fn waker_may_call_store_at_any_change() {
+fn waker_may_call_store_anytime() {
     for case in ["close", "delete_topic", "commit"] {
         for threads in [1, 4] {
             in_time(case, move || {

@@ -61,7 +61,7 @@ fn follow(log: &Log, made: &[AtomicU64], done: &AtomicBool) {
 }
 
 #[test]
-fn everything_at_once() {
+fn all_calls_run_concurrently() {
     for seed in seeds("ANNALS_CONCURRENCY_SEEDS", 6) {
         let fs = MemFs::new();
         let config = LogConfig::default().segment_bytes(3000).index_interval_bytes(200);
@@ -145,7 +145,7 @@ fn everything_at_once() {
     }
 }
 
-/// However a test ends, those who wait for more or go on until they are told end too.
+/// However a test ends, threads that wait for records or run until told to stop end too.
 struct Ending<'a>(&'a Log, &'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -155,7 +155,8 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Long enough for one in many to be written alone, the others short enough to be written together.
+/// Long enough for one in many to be written alone, the others short enough to be written
+/// together.
 fn stress_value(thread: u64, count: u64, seed: u64) -> String {
     let mut chance = Chance(seed ^ (thread << 32) ^ count);
     let fill = if chance.below(25) == 0 { 9_000 } else { chance.below(40) };
@@ -163,7 +164,7 @@ fn stress_value(thread: u64, count: u64, seed: u64) -> String {
     format!("{thread}:{count}:{}", letter.to_string().repeat(fill as usize))
 }
 
-/// What one thread was told: an offset for each of its records, in its order.
+/// The answers that one thread got: an offset for each of its records, in its order.
 type Told = Vec<(u64, u64)>;
 
 fn stress_appends(log: &Log, thread: u64, seed: u64, operations: u64) -> Told {
@@ -185,7 +186,8 @@ fn stress_appends(log: &Log, thread: u64, seed: u64, operations: u64) -> Told {
     told
 }
 
-/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and in its order.
+/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and
+/// in its order.
 struct Witness {
     next: u64,
     counts: Vec<u64>,
@@ -237,7 +239,7 @@ fn stress_tail(mut tail: Tail, mut witness: Witness, by_batches: bool) -> u64 {
 }
 
 #[test]
-fn every_acknowledged_record_is_there_once_and_in_the_order_of_its_thread() {
+fn acknowledged_appends_keep_thread_order() {
     const THREADS: u64 = 4;
     for seed in seeds("ANNALS_STRESS_SEEDS", 4) {
         let fs = MemFs::new();
@@ -290,7 +292,7 @@ fn every_acknowledged_record_is_there_once_and_in_the_order_of_its_thread() {
 }
 
 #[test]
-fn what_is_left_after_truncations_is_what_was_acknowledged_there() {
+fn concurrent_truncations_keep_acknowledged_records() {
     for seed in seeds("ANNALS_STRESS_SEEDS", 4) {
         let fs = MemFs::new();
         let config = LogConfig::default().segment_bytes(30_000).index_interval_bytes(500);
@@ -336,7 +338,7 @@ fn what_is_left_after_truncations_is_what_was_acknowledged_there() {
 /// A thread may hand over its next batch while the one that wrote its last is not done with the
 /// others it took along: what that one does with them then must not be taken for an answer.
 #[test]
-fn an_append_that_another_thread_has_made_is_answered_once() {
+fn group_append_answers_each_batch_once() {
     let log = Log::open(DIR, LogConfig::default().segment_bytes(4_000).fs(MemFs::new())).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -351,7 +353,7 @@ fn an_append_that_another_thread_has_made_is_answered_once() {
 }
 
 #[test]
-fn a_task_is_woken_by_an_append_a_truncation_and_a_close() {
+fn append_truncation_and_close_wake_task() {
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
     (0..5).for_each(|_| drop(log.append("x").unwrap()));
     let counted = Arc::new(Counted::default());
@@ -381,7 +383,7 @@ fn a_task_is_woken_by_an_append_a_truncation_and_a_close() {
 
 #[cfg(feature = "futures")]
 #[test]
-fn durability_is_awaited_by_many() {
+fn many_tasks_await_durability() {
     let log = Log::open(DIR, LogConfig::default().segment_bytes(2000).fs(MemFs::new())).unwrap();
     std::thread::scope(|scope| {
         (0..4).for_each(|_| {

@@ -20,7 +20,7 @@ fn three(log: &Log) {
     }
 }
 
-/// What a future says once it is woken: a time-out alone would look at it once more in the end.
+/// The result of a future once it is woken: a timeout alone would poll it once more at the end.
 async fn resolve(future: FlushFuture) -> annals::Result<Offset> {
     let task = tokio::spawn(future);
     tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap()
@@ -37,7 +37,7 @@ fn synced(fs: &FaultFs, log: &Log) -> Vec<String> {
 /// Such a future never resolved, and the thread that syncs for it went round without pause:
 /// it waited for an offset that the log no longer reached.
 #[tokio::test]
-async fn a_flush_of_truncated_records_resolves() {
+async fn flush_future_resolves_after_truncation() {
     let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new())).unwrap();
     for n in 0..5 {
         log.append(n.to_string()).unwrap();
@@ -47,10 +47,11 @@ async fn a_flush_of_truncated_records_resolves() {
     assert_eq!(resolve(flushed).await.unwrap(), 2);
 }
 
-/// A sync that fails is the answer to all who await it. One that was not tried, for want of a descriptor, was
-/// tried again without end, and the log was not poisoned, so that nobody was told.
+/// A failed sync is the answer to every task that awaits it. A sync that was not tried, for lack
+/// of a descriptor, was retried without end, and the log was not poisoned, so that no caller
+/// learned of it.
 #[tokio::test]
-async fn a_failed_sync_resolves_every_future() {
+async fn flush_futures_resolve_when_sync_fails() {
     for (operation, number) in [(Operation::SyncData, 5), (Operation::Open, 24)] {
         let fs = FaultFs::new(MemFs::new());
         let log = open(fs.clone());
@@ -83,9 +84,10 @@ impl Wake for Tells {
     }
 }
 
-/// Who came while a sync ran is not woken by that one, which does not cover it, but by the next.
+/// A task that starts to wait during a sync is woken by the next sync, because the running one
+/// does not cover its records.
 #[test]
-fn who_is_woken_finds_it_durable() {
+fn woken_flush_future_is_durable() {
     let fs = FaultFs::new(MemFs::new());
     let log = open(fs.clone());
     log.append("first").unwrap();
@@ -109,9 +111,10 @@ fn who_is_woken_finds_it_durable() {
     assert!(matches!(again, Poll::Ready(Ok(2))));
 }
 
-/// What was synced and is closed is not synced again; the indexes of the active segment are not at all.
+/// Synced and closed segments are not synced again; the indexes of the active segment are not
+/// synced at all.
 #[test]
-fn a_flush_syncs_what_has_changed() {
+fn flush_syncs_only_changed_files() {
     let memory = MemFs::new();
     let log = open(memory.clone());
     three(&log);
@@ -130,9 +133,10 @@ fn a_flush_syncs_what_has_changed() {
     assert_eq!(synced(&fs, &log), [name(5, "log")]);
 }
 
-/// An index that is gone is made again when it is needed; one that cannot be opened may be one that is not synced.
+/// An index that is gone is made again when it is needed; one that cannot be opened may be one
+/// that is not synced.
 #[test]
-fn a_flush_misses_no_index_that_is_there() {
+fn flush_fails_when_index_cannot_open() {
     for extension in ["index", "timeindex"] {
         for (fault, kind) in [
             (None, None),

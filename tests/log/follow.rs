@@ -33,7 +33,7 @@ fn survivors(records: &[Rec], below: Offset) -> Vec<Rec> {
     records.iter().filter(stays).cloned().collect()
 }
 
-/// One who reads along, and what it has read.
+/// A reader, and the records it has returned.
 struct Along {
     reader: Reader,
     read: Vec<Rec>,
@@ -48,10 +48,10 @@ impl Along {
     }
 }
 
-/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked up, and somebody
-/// opens the log anew.
+/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked
+/// up, and the log is opened anew.
 #[test]
-fn a_compaction_by_another_process_is_not_noticed() {
+fn reader_continues_through_foreign_compaction() {
     for pace in [1, 7] {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -100,9 +100,9 @@ fn a_compaction_by_another_process_is_not_noticed() {
     }
 }
 
-/// Deletions and truncations, too, are seen by whoever reads on.
+/// A reader also sees deletions and truncations as it reads on.
 #[test]
-fn what_is_deleted_and_cut_after_a_compaction_is_seen() {
+fn reader_sees_changes_after_foreign_compaction() {
     let fs = MemFs::new();
     let writer = Log::open(DIR, config(fs.clone())).unwrap();
     fill(&writer);
@@ -120,9 +120,10 @@ fn what_is_deleted_and_cut_after_a_compaction_is_seen() {
     assert_eq!(other.verify().unwrap(), []);
 }
 
-/// To know where a replacement ends, all of it is read. A writer that died may leave it there for long.
+/// To know where a replacement ends, all of it is read. A writer that died may leave it there for
+/// long.
 #[test]
-fn a_replacement_that_stays_unfinished_is_read_once() {
+fn unfinished_replacement_is_read_once() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let log = Log::open(DIR, config(fs.clone())).unwrap();
@@ -158,7 +159,7 @@ fn has_swap(fs: &MemFs) -> bool {
 
 /// Nobody writes such an index, but anybody can make one: it takes no room on the disk.
 #[test]
-fn an_index_that_claims_a_tebibyte_is_not_read() {
+fn sparse_tebibyte_index_is_not_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t-0");
     let log = Log::open(&path, config(DiskFs)).unwrap();

@@ -10,7 +10,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_files_of_a_small_log() {
+fn small_log_has_golden_files() {
     let fs = MemFs::new();
     let config = LogConfig::default().index_interval_bytes(0).clock(clock());
     let log = Log::open(DIR, config.fs(fs.clone())).unwrap();
@@ -48,7 +48,8 @@ fn the_files_of_a_small_log() {
     let text = |name: &str| String::from_utf8(found[name].clone()).unwrap();
     assert_eq!(text("recovery-point-offset-checkpoint"), "0\n2\nt 0 4\nt 0 4\n");
     assert_eq!(text(".kafka_cleanshutdown").trim_end(), CLEAN);
-    // Offset 2 began at byte 79; the largest time so far, T0 + 5, was in the batch that ended with 1.
+    // Offset 2 began at byte 79; the largest time so far, T0 + 5, was in the batch that ended with
+    // 1.
     assert_eq!(hex(&found[&name(0, "index")]), INDEX);
     assert_eq!(hex(&found[&name(0, "timeindex")]), "0000018bcfe5680500000001");
     assert_eq!(hex(&found[&name(3, "index")]), "");
@@ -64,9 +65,10 @@ const INDEX: &str = "000000020000004f";
 const LOG_0: &str = "000000000000000000000043ffffffff0264bb9ef10000000000010000018bcfe568000000018bcfe56805ffffffffffffffffffffffffffff0000000210000000026b02610010000a02026b02620000000000000000020000003affffffff023cf1a29b0000000000000000018bcfe568030000018bcfe56803ffffffffffffffffffffffffffff0000000110000000026b026300";
 const LOG_3: &str = "00000000000000030000003affffffff02f9ba23bb0000000000000000018bcfe568090000018bcfe56809ffffffffffffffffffffffffffff0000000110000000026b026400";
 
-/// Batches of 70 bytes, an entry after more than 150 bytes without one, and a close after every second or third batch.
+/// Batches of 70 bytes, an entry after more than 150 bytes without one, and a close after every
+/// second or third batch.
 #[test]
-fn a_close_in_mid_segment_leaves_the_largest_time_in_the_time_index() {
+fn close_writes_largest_time_to_index() {
     let fs = MemFs::new();
     let open = || {
         let config = LogConfig::default().index_interval_bytes(150).clock(clock());
@@ -85,7 +87,8 @@ fn a_close_in_mid_segment_leaves_the_largest_time_in_the_time_index() {
     assert_eq!(indexes(), ["", "0000018bcfe5680500000000"]);
 
     // 140 bytes without an entry went before the close, and 70 after it: offset 3 gets one, which
-    // began at byte 210. The largest time was then T0 + 9, of offset 2; closing adds nothing to that.
+    // began at byte 210. The largest time was then T0 + 9, of offset 2; closing adds nothing to
+    // that.
     let log = open();
     [9, 7].into_iter().for_each(|ms| append(&log, ms));
     log.close().unwrap();
@@ -102,7 +105,8 @@ fn a_close_in_mid_segment_leaves_the_largest_time_in_the_time_index() {
         concat!("0000018bcfe5680500000000", "0000018bcfe5680900000002", "0000018bcfe5680c00000005");
     assert_eq!(indexes(), ["00000003000000d2", times]);
 
-    // Offset 6 began at byte 420. Its time is as large as one that is there already: no second entry of it.
+    // Offset 6 began at byte 420. Its time is as large as one that is there already: no second
+    // entry of it.
     let log = open();
     append(&log, 12);
     log.roll().unwrap();
@@ -150,7 +154,7 @@ fn naive(log: &[u8], base: i64, interval: u64, closes: &[u64]) -> (Vec<u8>, Vec<
 }
 
 #[test]
-fn entries_are_where_the_rule_puts_them() {
+fn index_entries_follow_interval_rule() {
     for seed in 0..20 {
         for interval in [0, 200, 4096] {
             let mut chance = Chance(seed);
@@ -169,7 +173,8 @@ fn entries_are_where_the_rule_puts_them() {
                 log.append_all(records).unwrap();
                 let active = log.stats().unwrap().segments.pop().unwrap();
                 if chance.below(40) == 0 {
-                    // Recovery makes indexes anew, also where a close had left an entry: not both in one log.
+                    // Recovery makes indexes anew, also where a close had left an entry: not both
+                    // in one log.
                     if seed % 2 == 0 {
                         log.close().unwrap();
                         closes.entry(active.base_offset).or_default().push(active.bytes);

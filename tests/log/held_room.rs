@@ -1,5 +1,5 @@
-//! What idle handles keep on disk, and open: a reader the segment that it is in, and a handle to a
-//! closed log nothing.
+//! Disk space and open files that idle handles keep: a reader keeps the segment that it is in, a
+//! handle to a closed log keeps nothing.
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
@@ -73,7 +73,7 @@ enum At {
     End,
 }
 
-/// What waits.
+/// The waiting client.
 enum Idle {
     Reader(Reader),
     Tail(Tail),
@@ -182,28 +182,28 @@ fn delete_beside(deletes: Deletes) {
 }
 
 #[test]
-fn delete_records_frees_full_disk_while_readers_are_idle() {
+fn delete_records_frees_space_beside_readers() {
     delete_beside(Deletes::Records);
 }
 
 #[test]
-fn delete_before_frees_full_disk_while_readers_are_idle() {
+fn delete_before_frees_space_beside_readers() {
     delete_beside(Deletes::Before);
 }
 
 #[test]
-fn retention_frees_full_disk_while_readers_are_idle() {
+fn retention_frees_space_beside_readers() {
     delete_beside(Deletes::Retention);
 }
 
 #[test]
-fn truncate_to_frees_full_disk_while_readers_are_idle() {
+fn truncate_to_frees_space_beside_readers() {
     delete_beside(Deletes::Truncation);
 }
 
 /// A poll does not read from a partition that is paused, or that the consumer has read to its end.
 #[test]
-fn poll_keeps_no_deleted_segment_when_nothing_is_read() {
+fn poll_without_records_keeps_no_segment() {
     for pauses in [false, true] {
         let (fs, store, _, log) = small_disk();
         let mut consumer = store
@@ -220,7 +220,7 @@ fn poll_keeps_no_deleted_segment_when_nothing_is_read() {
         log.roll().unwrap();
         log.delete_before(5).unwrap();
         assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
-        // What is left is an index, and no segment.
+        // The only file left is an index, and no segment.
         let left = fs.used_bytes() - before;
         assert!(left < room / 2, "{left} of {room} bytes");
         consumer.resume([partition()]).unwrap();
@@ -232,7 +232,7 @@ fn poll_keeps_no_deleted_segment_when_nothing_is_read() {
 /// The next segment cannot be opened, for example because the process has no descriptor left. The
 /// reader used to go on in the file of the segment before, and reported damage.
 #[test]
-fn reader_goes_on_when_next_segment_opens_later() {
+fn reader_continues_once_next_segment_opens() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     for values in [["a", "b"], ["c", "a longer value than those before it"]] {
@@ -252,10 +252,10 @@ fn reader_goes_on_when_next_segment_opens_later() {
     assert!(reader.next_record().unwrap().is_none());
 }
 
-/// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait for
-/// its end.
+/// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait
+/// for its end.
 #[test]
-fn compaction_lets_go_of_deleted_segments() {
+fn compaction_closes_deleted_segments() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::CompactAndDelete);
@@ -283,7 +283,7 @@ fn compaction_lets_go_of_deleted_segments() {
 
 /// A large log takes hours to verify. Segments deleted meanwhile do not wait for its end.
 #[test]
-fn verify_lets_go_of_deleted_segments() {
+fn verify_closes_deleted_segments() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -303,9 +303,10 @@ fn verify_lets_go_of_deleted_segments() {
     assert_eq!(told.try_recv().unwrap(), 3);
 }
 
-/// Handles to a deleted topic used to keep its files open: a full disk stayed full while they lived.
+/// Handles to a deleted topic used to keep its files open: a full disk stayed full while they
+/// lived.
 #[test]
-fn deleted_topic_frees_disk_while_handles_live() {
+fn deleted_topic_frees_space_beside_handles() {
     for kind in KINDS {
         for at in [At::Start, At::Middle, At::End] {
             let (fs, store, topic, log) = small_disk();
@@ -412,7 +413,7 @@ mod descriptors {
     }
 
     #[test]
-    fn closed_log_of_closed_store_has_no_file_open() {
+    fn lone_closed_log_keeps_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreConfig::default().maintenance(None)).unwrap();
         store.create_topic("t", TopicConfig::default()).unwrap();
@@ -463,7 +464,7 @@ mod descriptors {
 
     /// The process that deletes these files cannot tell this one.
     #[test]
-    fn idle_read_only_log_keeps_two_files_open() {
+    fn idle_viewer_keeps_two_files_open() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(DIR);
         let log = Log::open(&path, LogConfig::default()).unwrap();

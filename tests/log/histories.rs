@@ -1,4 +1,5 @@
-//! What a reader returns is a piece of one history of the log, though the log is truncated while it is read.
+//! A reader returns a piece of one history of the log, although the log is truncated while it is
+//! read.
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
@@ -33,7 +34,7 @@ fn expected(history: &str, range: std::ops::Range<u64>) -> Vec<String> {
 
 /// The reader has decoded the whole batch, and has returned half of its records.
 #[test]
-fn reader_drops_rest_of_batch_after_truncation() {
+fn reader_drops_batch_after_truncation() {
     let log = old_log();
     let mut reader = log.reader(StartAt::Earliest).unwrap();
     for _ in 0..5 {
@@ -48,7 +49,7 @@ fn reader_drops_rest_of_batch_after_truncation() {
 }
 
 #[test]
-fn record_iterator_drops_rest_of_batch_after_truncation() {
+fn record_iterator_drops_batch_after_truncation() {
     let log = old_log();
     let mut iterator = log.reader(StartAt::Earliest).unwrap().records();
     assert_eq!(iterator.by_ref().take(5).filter(Result::is_ok).count(), 5);
@@ -58,7 +59,7 @@ fn record_iterator_drops_rest_of_batch_after_truncation() {
 }
 
 #[test]
-fn tail_drops_rest_of_batch_after_truncation() {
+fn tail_drops_batch_after_truncation() {
     let log = old_log();
     let mut tail = log.tail(StartAt::Earliest).unwrap();
     tail.next_record(Some(Duration::ZERO)).unwrap().unwrap();
@@ -70,9 +71,10 @@ fn tail_drops_rest_of_batch_after_truncation() {
     assert_eq!(record.value_str(), Some("new1"));
 }
 
-/// All records of the old batch were returned, so its end is the reader's place. The new batch reaches beyond it.
+/// All records of the old batch were returned, so its end is the reader's place. The new batch
+/// reaches beyond it.
 #[test]
-fn reader_goes_on_inside_new_batch_when_batches_are_read() {
+fn reader_continues_inside_longer_new_batch() {
     let log = old_log();
     let mut reader = log.reader(StartAt::Earliest).unwrap();
     for _ in 0..9 {
@@ -85,7 +87,7 @@ fn reader_goes_on_inside_new_batch_when_batches_are_read() {
 }
 
 #[test]
-fn consumer_drops_rest_of_batch_after_truncation() {
+fn consumer_drops_batch_after_truncation() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let log = store.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
     log.append_all(records("old", 10)).unwrap();
@@ -147,7 +149,7 @@ fn one_poll_returns_one_history() {
 
 /// The active segment at the look is rolled and deleted before the look comes to it.
 #[test]
-fn lookups_by_time_answer_when_their_segment_is_deleted() {
+fn time_lookup_retries_when_segment_deleted() {
     let lookups: [fn(&Log) -> Offset; 3] = [
         |log| log.offset_for_time(Timestamp::from_millis(20)).unwrap().unwrap().0,
         |log| log.list_offset(OffsetSpec::MaxTimestamp).unwrap().unwrap().0,
@@ -182,7 +184,8 @@ fn tiny(fs: impl Fs) -> LogConfig {
     LogConfig::default().segment_bytes(400).index_interval_bytes(0).fs(fs)
 }
 
-/// The new records are longer than the old ones, shorter, or of the same size: the file alone does not tell.
+/// The new records are longer than the old ones, shorter, or of the same size: the file alone does
+/// not tell.
 #[test]
 fn follower_reads_new_records_after_truncation() {
     for width in [3, 8, 30] {
@@ -218,9 +221,9 @@ fn follower_reads_new_records_after_truncation() {
     }
 }
 
-/// What a reader has returned is still there: it goes on.
+/// The records that a reader has returned are still there: it continues.
 #[test]
-fn follower_reads_on_when_truncation_is_above_its_place() {
+fn follower_continues_when_truncation_is_above() {
     let fs = MemFs::new();
     let writer = Log::open(DIR, tiny(fs.clone())).unwrap();
     (0..10).for_each(|n| assert_eq!(writer.append(format!("old {n}")).unwrap(), n));
@@ -310,7 +313,8 @@ impl Writer {
                     let (at, next) = (model.end, model.next);
                     model.now.insert(at, next);
                     (model.end, model.next) = (at + 1, next + 1);
-                    // All of one size, so that what is appended anew takes the room of what was truncated.
+                    // All of one size, so that what is appended anew takes the room of what was
+                    // truncated.
                     batch.push(Record::from(format!("{next:8}")));
                 }
                 drop(model);
@@ -353,7 +357,7 @@ struct Follower {
     log: Log,
     config: LogConfig,
     reader: Reader,
-    /// What the reader has returned since it was sought.
+    /// The records that the reader has returned since its last seek.
     run: Vec<(Offset, u64)>,
     chance: Chance,
     histories: Arc<Mutex<Histories>>,
@@ -381,7 +385,8 @@ impl Follower {
                     let model = self.histories.lock().unwrap();
                     let there = (model.start..=model.end).contains(&self.reader.offset());
                     let of_now = there && Histories::has(&model.now, &self.run, 0);
-                    // Where no record was returned from just before the place, the place itself may have been gone for a moment.
+                    // Where no record was returned from just before the place, the place itself
+                    // may have been gone for a moment.
                     let returned =
                         self.run.last().is_some_and(|last| last.0 + 1 == self.reader.offset());
                     assert!(!of_now || !returned, "{error}, after {:?}", self.run);
@@ -394,7 +399,7 @@ impl Follower {
         true
     }
 
-    /// What is read at once, from anywhere.
+    /// Everything readable at this moment, from anywhere.
     fn look(&mut self) {
         let ends = self.log.offsets();
         let from = ends.start + self.chance.below(ends.end - ends.start + 1);
@@ -416,7 +421,8 @@ impl Follower {
         }
     }
 
-    /// With the writer at rest, everything is seen, and what the reader has returned is in the log.
+    /// With the writer at rest, everything is seen, and what the reader has returned is in the
+    /// log.
     fn check_all(&mut self) {
         while self.read_on(u64::MAX) {}
         let model = self.histories.lock().unwrap();
@@ -460,7 +466,7 @@ fn say_on_panic(what: &str, run: impl FnOnce()) {
 
 /// The follower looks at the files at every call that the writer makes.
 #[test]
-fn follower_sees_one_history_at_each_step_of_writer() {
+fn follower_sees_one_history_during_writes() {
     for seed in seeds("HISTORIES", 4) {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -492,7 +498,7 @@ fn follower_sees_one_history_at_each_step_of_writer() {
 
 /// The writer does something at any call that the follower makes.
 #[test]
-fn follower_sees_one_history_whatever_happens_while_it_looks() {
+fn follower_sees_one_history_while_looking() {
     for seed in seeds("HISTORIES", 4) {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());

@@ -1,4 +1,5 @@
-//! Index files that are in order and wrong, below a mark of a clean shutdown: no answer depends on them.
+//! Index files that are in order and wrong, below a mark of a clean shutdown: no answer depends on
+//! them.
 
 use annals::fs::{FaultFs, MemFs, Operation};
 use annals::record::{BatchBuilder, BatchHeader, stamp_base_offset};
@@ -65,7 +66,8 @@ fn append(log: &Log, model: &mut Model, batches: Range<u64>) {
     }
 }
 
-/// A log whose process died, and its recovery point: in its only segment, or at the end of the first of two.
+/// A log whose process died, and its recovery point: in its only segment, or at the end of the
+/// first of two.
 fn killed_log(interval: u64, rolled: bool, added: u64) -> (MemFs, Model, Offset) {
     let fs = MemFs::new();
     let open = || Log::open(DIR, config(&fs, interval).segment_bytes(1 << 20)).unwrap();
@@ -138,7 +140,7 @@ fn for_each_wrong_entry(
 }
 
 #[test]
-fn an_offset_index_in_order_and_wrong_misleads_nobody() {
+fn lookups_survive_wrong_offset_index() {
     for interval in [0, 300] {
         let (fs, model, bases) = closed_log(interval);
         let base = bases[0];
@@ -175,7 +177,7 @@ fn an_offset_index_in_order_and_wrong_misleads_nobody() {
 }
 
 #[test]
-fn a_time_index_in_order_and_wrong_misleads_nobody() {
+fn lookups_survive_wrong_time_index() {
     for interval in [0, 300] {
         let (fs, model, bases) = closed_log(interval);
         let times = all_times(&model);
@@ -219,10 +221,10 @@ fn a_time_index_in_order_and_wrong_misleads_nobody() {
     }
 }
 
-/// The recovery point vouches for records, and for no entry: opening keeps what the log bears out where it
-/// looks, and whoever uses the rest finds what is wrong with it.
+/// The recovery point covers records, and no index entry: opening keeps the entries that agree
+/// with the log where it looks, and a later lookup finds what is wrong with the rest.
 #[test]
-fn below_a_recovery_point_an_index_in_order_and_wrong_misleads_nobody() {
+fn lookups_survive_wrong_index_after_crash() {
     let states = [(false, 0), (false, 3), (true, 3)];
     for (interval, (rolled, added)) in [0, 300].into_iter().flat_map(|i| states.map(|s| (i, s))) {
         let (fs, model, vouched) = killed_log(interval, rolled, added);
@@ -304,9 +306,10 @@ fn rebuilt(fs: &MemFs, interval: u64, model: &Model) -> usize {
     heard.iter().filter(|event| matches!(event, Event::IndexRebuilt { .. })).count()
 }
 
-/// Of a closed segment or of the active one: what is found wrong is put right once, and is then as it was.
+/// A wrong index, of a closed segment or of the active one, is rebuilt once, and is then as it
+/// was.
 #[test]
-fn an_index_that_is_wrong_is_made_again_as_it_was() {
+fn wrong_index_is_rebuilt_identically() {
     for interval in [0, 300] {
         let (fs, model, bases) = closed_log(interval);
         for base in [bases[0], *bases.last().unwrap()] {
@@ -314,7 +317,8 @@ fn an_index_that_is_wrong_is_made_again_as_it_was() {
                 let file = name(base, extension);
                 let right = read_file(&fs, DIR, &file);
                 let shorter = (0..right.len()).step_by(entry).map(|len| right[..len].to_vec());
-                // One that the log contradicts. That of the active segment goes when the segment is closed.
+                // One that the log contradicts. That of the active segment goes when the segment
+                // is closed.
                 let mut changed = right.clone();
                 changed[right.len() - 1] ^= 1;
                 let changed = (base == bases[0]).then_some(changed);
@@ -322,7 +326,8 @@ fn an_index_that_is_wrong_is_made_again_as_it_was() {
                     let disk = fs.kill();
                     write_file(&disk, DIR, &file, &wrong);
                     let case = format!("{file} of {interval}, {} of {}", wrong.len(), right.len());
-                    // An offset index with fewer entries is one of a larger interval, unless a marker says how many it has.
+                    // An offset index with fewer entries is one of a larger interval, unless a
+                    // marker says how many it has.
                     let is_sound =
                         base == bases[0] && extension == "index" && right.starts_with(&wrong);
                     assert_eq!(rebuilt(&disk, interval, &model), usize::from(!is_sound), "{case}");
@@ -335,9 +340,10 @@ fn an_index_that_is_wrong_is_made_again_as_it_was() {
     }
 }
 
-/// Whoever wrote the index may have had another interval: a broker, or this log before its options were changed.
+/// The index may have been written with another interval: by a broker, or by this log before its
+/// options changed.
 #[test]
-fn sparser_index_is_used_as_it_is() {
+fn sparser_index_is_used_unchanged() {
     for (written, opened) in [(1000, 0), (u64::MAX, 0), (u64::MAX, 300), (300, 0), (0, 1000)] {
         let (fs, model, bases) = closed_log(written);
         let files: Vec<_> = bases.iter().map(|base| name(*base, "index")).collect();
@@ -350,7 +356,7 @@ fn sparser_index_is_used_as_it_is() {
 
 /// An altered interval waits for the next opening, as the documentation of `alter_topic` says.
 #[test]
-fn altered_interval_holds_from_next_opening() {
+fn altered_interval_applies_from_next_opening() {
     let fs = MemFs::new();
     let open =
         || Store::open("data", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap();
@@ -376,10 +382,10 @@ fn altered_interval_holds_from_next_opening() {
     assert_eq!(entries(append(&open())), 9);
 }
 
-/// Kafka appends several batches at once where a follower fetches, with one entry: the last offset of
-/// all of them, and where the first begins.
+/// Kafka appends several batches at once where a follower fetches, with one entry: the last offset
+/// of all of them, and where the first begins.
 #[test]
-fn an_entry_for_several_batches_is_right() {
+fn index_entry_may_cover_several_batches() {
     let (fs, model, bases) = closed_log(0);
     let log = read_file(&fs, DIR, &name(bases[0], "log"));
     let (mut batches, mut at) = (Vec::new(), 0);
@@ -400,10 +406,10 @@ fn an_entry_for_several_batches_is_right() {
     }
 }
 
-/// Where an index says where to look, no more is read than that: whole logs would be walked through
-/// for every record otherwise, with the same answers.
+/// Where an index says where to look, no more is read than that: whole logs would be walked
+/// through for every record otherwise, with the same answers.
 #[test]
-fn a_lookup_reads_the_batch_and_little_more() {
+fn lookup_reads_little_beyond_the_batch() {
     for sealed in [true, false] {
         let fs = FaultFs::new(MemFs::new());
         let config = LogConfig::default().index_interval_bytes(0).fs(fs.clone());
@@ -437,9 +443,10 @@ fn a_lookup_reads_the_batch_and_little_more() {
     }
 }
 
-/// What this crate wrote itself is never doubted: an index is made again only if something is wrong with it.
+/// An index that this crate wrote is never doubted: it is rebuilt only if something is wrong with
+/// it.
 #[test]
-fn an_index_that_is_right_is_never_made_again() {
+fn correct_index_is_never_rebuilt() {
     // Around the sizes of one to five batches of 70 bytes.
     let intervals =
         (0..5u64).flat_map(|batches| [batches * 70, batches * 70 + 1, batches * 70 + 69]);

@@ -22,7 +22,7 @@ struct Wire(&'static str, Mutex<Sender<(&'static str, Event)>>);
 
 impl Listener for Wire {
     fn on_event(&self, event: &Event) {
-        // At the end of a test nobody listens any more.
+        // At the end of a test the receiver is gone.
         self.1.lock().unwrap().send((self.0, event.clone())).ok();
     }
 }
@@ -76,7 +76,7 @@ fn fill(log: &Log, batches: u64) {
 }
 
 #[test]
-fn it_compacts_and_deletes_and_says_so() {
+fn maintainer_compacts_deletes_and_reports() {
     let events = Events::new();
     let maintainer = Maintainer::new(rare()).unwrap();
     let fs = MemFs::new();
@@ -108,7 +108,7 @@ fn it_compacts_and_deletes_and_says_so() {
 }
 
 #[test]
-fn those_that_only_delete_come_first_and_then_the_dirtiest() {
+fn maintainer_takes_deletions_then_dirtiest() {
     let events = Events::new();
     let maintainer = Maintainer::new(rare()).unwrap();
     let fs = MemFs::new();
@@ -152,7 +152,7 @@ fn those_that_only_delete_come_first_and_then_the_dirtiest() {
     }
     maintainer.add(&feed).unwrap();
     assert_eq!(maintainer.stats().logs, 5, "none twice");
-    // What was added waits for its turn.
+    // A log that is added waits for its turn.
     for log in &logs {
         drop(log.pause_maintenance());
     }
@@ -193,7 +193,7 @@ impl Clock for Bomb {
 }
 
 #[test]
-fn a_pass_that_panics_ends_for_its_log_alone() {
+fn pass_panic_stops_one_log_only() {
     let events = Events::new();
     let maintainer = Maintainer::new(rare()).unwrap();
     let fs = MemFs::new();
@@ -223,7 +223,7 @@ fn a_pass_that_panics_ends_for_its_log_alone() {
 }
 
 #[test]
-fn what_fails_is_told_and_tried_again() {
+fn failed_pass_is_reported_and_retried() {
     let events = Events::new();
     let maintainer = Maintainer::new(rare()).unwrap();
     let fs = FaultFs::new(MemFs::new());
@@ -244,7 +244,8 @@ fn what_fails_is_told_and_tried_again() {
     assert_eq!(leftovers.count(), 0);
 }
 
-/// A maintainer that will not finish a pass in the lifetime of this machine, and a log in the middle of one.
+/// A maintainer that will not finish a pass in the lifetime of this machine, and a log in the
+/// middle of one.
 fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     let slow = rare().bytes_per_second(1);
     let maintainer = Maintainer::new(slow).unwrap();
@@ -257,7 +258,7 @@ fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     (maintainer, log)
 }
 
-/// Opens a log as soon as the pass that was in the middle of it has noticed that nobody has it any more.
+/// Opens a log as soon as the running pass has noticed that the last handle to it is gone.
 fn reopen(fs: &MemFs) -> Log {
     loop {
         match Log::open("t-0", compacted().fs(fs.clone())) {
@@ -268,7 +269,7 @@ fn reopen(fs: &MemFs) -> Log {
 }
 
 #[test]
-fn a_close_a_pause_and_a_truncation_do_not_wait_for_a_pass() {
+fn changes_do_not_wait_for_pass() {
     for end in [
         (|log| log.close().unwrap()) as fn(Log),
         |log| {
@@ -296,7 +297,7 @@ fn a_close_a_pause_and_a_truncation_do_not_wait_for_a_pass() {
 }
 
 #[test]
-fn the_last_handle_of_a_log_in_the_middle_of_a_pass_lets_go_of_its_directory() {
+fn last_handle_unlocks_directory_during_pass() {
     let fs = MemFs::new();
     let (maintainer, log) = in_the_middle(&fs);
     drop(log);
@@ -305,7 +306,7 @@ fn the_last_handle_of_a_log_in_the_middle_of_a_pass_lets_go_of_its_directory() {
 }
 
 #[test]
-fn the_last_handle_of_a_maintainer_ends_its_threads() {
+fn dropping_last_maintainer_ends_threads() {
     let fs = MemFs::new();
     let (maintainer, log) = in_the_middle(&fs);
     drop(maintainer);
@@ -347,9 +348,9 @@ fn many_threads_maintain_many_logs() {
     }
 }
 
-/// What was appended last is flushed in time although nothing more is appended.
+/// The last record is flushed in time although nothing more is appended.
 #[test]
-fn flush_interval_holds_without_another_append() {
+fn flush_interval_holds_when_appends_stop() {
     let (events, maintainer) = (Events::new(), Maintainer::new(rare()).unwrap());
     let config = LogConfig::default().fs(MemFs::new()).listener(events.of("a"));
     let config = config.flush_interval(Duration::from_millis(20));
@@ -366,7 +367,7 @@ fn flush_interval_holds_without_another_append() {
 
 /// Without a thread, `maintain` does it.
 #[test]
-fn maintain_flushes_what_is_due_by_age() {
+fn maintain_flushes_records_due_by_age() {
     let clock = Arc::new(annals::ManualClock::new(Timestamp::from_millis(T0)));
     let config = LogConfig::default().fs(MemFs::new()).clock(clock.clone());
     let log = Log::open("a-0", config.flush_interval(HOUR)).unwrap();
@@ -380,7 +381,7 @@ fn maintain_flushes_what_is_due_by_age() {
 }
 
 #[test]
-fn options_that_cannot_be_are_named() {
+fn invalid_options_are_named() {
     for (config, option) in [
         (rare().threads(0), "`threads`"),
         (rare().threads(65), "`threads`"),

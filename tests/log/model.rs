@@ -226,7 +226,7 @@ impl Run {
 }
 
 #[test]
-fn the_log_is_a_list_of_records_under_every_configuration() {
+fn log_matches_model_under_every_config() {
     for seed in seeds("ANNALS_MODEL_SEEDS", 25) {
         for (name, config) in configs() {
             let run = catch_unwind(AssertUnwindSafe(|| {

@@ -1,4 +1,5 @@
-//! Idempotent producers on a log: what is stored once, what is refused, and what of it an opening knows.
+//! Idempotent producers on a log: what is stored once, what is refused, and what of it an opening
+//! knows.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::record::BatchBuilder;
@@ -17,14 +18,14 @@ use support::{
     Chance, DIR, Heard, T0, clock, files, name, read_all, read_file, say, seeds, write_file,
 };
 
-/// What is appended by who numbers nothing.
+/// A record of a producer that does not number its records.
 const NOBODY: &str = "of nobody";
 
 fn config(fs: &MemFs) -> LogConfig {
     LogConfig::default().segment_bytes(900).index_interval_bytes(100).clock(clock()).fs(fs.clone())
 }
 
-/// What a producer sends.
+/// The batches that a producer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sent {
     id: ProducerId,
@@ -55,7 +56,7 @@ fn sent(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> Se
 }
 
 #[test]
-fn a_batch_that_comes_again_is_stored_once() {
+fn resent_batch_is_stored_once() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     log.append("of nobody").unwrap();
@@ -73,17 +74,17 @@ fn a_batch_that_comes_again_is_stored_once() {
         (
             sent(7, 0, 0, 3),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 0 where 18 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 0, but 18 is next; send the missing records, or raise the epoch and start at 0",
         ),
         (
             sent(7, 0, 19, 1),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 19 where 18 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 19, but 18 is next; send the missing records, or raise the epoch and start at 0",
         ),
         (
             sent(7, 1, 18, 1),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 18 where 0 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 18, but 0 is next; send the missing records, or raise the epoch and start at 0",
         ),
     ] {
         let error = batch.append(&log, T0).unwrap_err();
@@ -95,14 +96,14 @@ fn a_batch_that_comes_again_is_stored_once() {
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert_eq!(
         error.to_string(),
-        "producer 7 has epoch 0, and the log has seen epoch 1: another has taken over; close this producer"
+        "producer 7 has epoch 0, but the log has seen epoch 1: another producer has taken over; close this one"
     );
     assert_eq!(log.offsets().end, end + 1);
     assert_eq!(log.verify().unwrap(), []);
 }
 
 #[test]
-fn threads_that_send_the_same_store_it_once() {
+fn resent_batch_is_stored_once_concurrently() {
     for seed in 0..20 {
         let log = Log::open(DIR, config(&MemFs::new())).unwrap();
         std::thread::scope(|scope| {
@@ -114,7 +115,8 @@ fn threads_that_send_the_same_store_it_once() {
                         let batch = sent(1, 0, n * 2, 2);
                         loop {
                             match batch.append(log, T0) {
-                                // It has been stored, and so has the next, or it follows one that another will store.
+                                // It has been stored, and so has the next, or it follows one that
+                                // another will store.
                                 Ok(_) => break,
                                 Err(Error::Producer(ProducerStateError::OutOfOrder {
                                     expected,
@@ -179,7 +181,7 @@ fn producer_is_forgotten_after_silent_day() {
 /// A day-old record of a backfill says nothing about its producer: after a kill its batch was not
 /// recognised, and stored again.
 #[test]
-fn old_records_are_recognised_after_any_opening() {
+fn old_records_are_recognised_after_opening() {
     for hours in [0, 25, 24 * 365 * 50] {
         for (is_closed, seed) in [(false, None), (true, None), (false, Some(7))] {
             let fs = MemFs::new();
@@ -200,9 +202,9 @@ fn old_records_are_recognised_after_any_opening() {
     }
 }
 
-/// One that counted from a wrong clock would forget everybody, or nobody for a year.
+/// A log that counted from a wrong clock would forget all producers, or none for a year.
 #[test]
-fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
+fn producer_expiration_ignores_clock_jumps() {
     let year = Duration::from_secs(365 * 24 * 3600).as_millis() as i64;
     for jump in [year, -year] {
         let fs = MemFs::new();
@@ -216,7 +218,7 @@ fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
         log.truncate_to(1).unwrap();
         assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
         drop(log);
-        // What is replayed counts as heard at the opening, and for no longer than from there.
+        // A replayed batch counts as heard at the opening, and for no longer than from there.
         let disk = fs.kill();
         for entry in disk.list(Path::new(DIR)).unwrap().iter().filter(|e| is_of_producers(&e.name))
         {
@@ -235,7 +237,7 @@ fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
 /// Kafka's snapshot has one batch of each producer. A client with five on the way that lost its
 /// answers was refused for four of them, began another epoch and stored all of them again.
 #[test]
-fn five_batches_are_recognised_after_every_opening() {
+fn five_batches_are_recognised_after_opening() {
     let before: [fn(&Log); 3] =
         [|_| {}, |log| log.roll().unwrap(), |log| log.maintain().map(drop).unwrap()];
     let removed: [&[&str]; 5] =
@@ -278,9 +280,9 @@ fn five_batches_are_recognised_after_every_opening() {
     }
 }
 
-/// What a silent producer is known by is given back when nobody rolls the log, too.
+/// The state of a silent producer is freed when the log is not rolled, too.
 #[test]
-fn maintenance_forgets_who_is_silent() {
+fn maintenance_forgets_silent_producers() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let log = Log::open(DIR, config(&MemFs::new()).clock(clock.clone())).unwrap();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
@@ -292,7 +294,7 @@ fn maintenance_forgets_who_is_silent() {
 
 /// An append that repeats a batch took the turn of the flush that was due, and flushed nothing.
 #[test]
-fn a_flush_that_is_due_is_made_by_a_batch_that_comes_again_too() {
+fn duplicate_append_keeps_flush_due() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let config = config(&MemFs::new()).clock(clock.clone());
     let log = Log::open(DIR, config.flush_interval(Duration::from_secs(1))).unwrap();
@@ -314,9 +316,10 @@ fn snapshot_of(batches: &[Sent]) -> Vec<u8> {
     files(&fs, DIR).remove(&name(end, "snapshot")).unwrap()
 }
 
-/// A snapshot from before the first segment says of producers what was true once: they went on, and that was deleted.
+/// A snapshot from before the first segment says of producers what was true once: they went on,
+/// and that was deleted.
 #[test]
-fn a_snapshot_below_the_first_segment_says_nothing() {
+fn snapshot_below_first_segment_is_ignored() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     (0..9).for_each(|n| assert!(!sent(7, 0, n, 1).append(&log, T0).unwrap().duplicate));
@@ -333,10 +336,10 @@ fn a_snapshot_below_the_first_segment_says_nothing() {
     assert!(!files(&disk, DIR).contains_key(&name(2, "snapshot")));
 }
 
-/// The segment a snapshot was taken at may be read for other reasons from further in front, where nothing tells of a
-/// producer any more: what the snapshot knows counted for nothing.
+/// The segment a snapshot was taken at may be read for other reasons from further in front, where
+/// nothing tells of a producer any more: what the snapshot knows counted for nothing.
 #[test]
-fn what_only_a_later_snapshot_knows_is_known() {
+fn recovery_uses_later_snapshots() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
@@ -353,9 +356,10 @@ fn what_only_a_later_snapshot_knows_is_known() {
     assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
 }
 
-/// The right checksum is no proof: a batch above the snapshot's offset would be answered as a duplicate, and is not there.
+/// The right checksum is no proof: a batch above the snapshot's offset would be answered as a
+/// duplicate, and is not there.
 #[test]
-fn a_snapshot_of_what_cannot_be_is_none() {
+fn impossible_snapshot_is_ignored() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     sent(7, 0, 0, 2).append(&log, T0).unwrap();
@@ -373,7 +377,7 @@ fn a_snapshot_of_what_cannot_be_is_none() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_a_snapshot_is_left_alone() {
+fn directory_named_as_snapshot_stays() {
     let fs = MemFs::new();
     let path = Path::new(DIR).join(name(1, "snapshot"));
     for round in 0..2 {
@@ -385,9 +389,9 @@ fn a_directory_in_the_place_of_a_snapshot_is_left_alone() {
     assert_eq!(Log::open(DIR, config(&fs)).unwrap().producers().unwrap()[0].last_sequence, 1);
 }
 
-/// What writes the snapshot is somebody else's code, and may panic.
+/// The file system that writes the snapshot is user-supplied code, and may panic.
 #[test]
-fn a_file_system_that_panics_at_a_snapshot_forgets_no_producer() {
+fn snapshot_panic_forgets_no_producer() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().clock(clock()).fs(fs.clone())).unwrap();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
@@ -398,9 +402,9 @@ fn a_file_system_that_panics_at_a_snapshot_forgets_no_producer() {
     assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
 }
 
-/// What was known where a segment began that was merged into another is of no use.
+/// The snapshot at the start of a segment that was merged into another is useless.
 #[test]
-fn compaction_keeps_snapshots_where_segments_begin() {
+fn compaction_keeps_snapshots_of_segments() {
     let fs = MemFs::new();
     let config = || {
         let config = config(&fs).cleanup_policy(CleanupPolicy::Compact);
@@ -424,7 +428,7 @@ fn compaction_keeps_snapshots_where_segments_begin() {
         (of(".log"), of(".snapshot"))
     };
     let before = bases().0.len();
-    // What is small enough after the first pass is joined by the second.
+    // Segments that are small enough after the first pass are joined by the second.
     for _ in 0..2 {
         log.compact().unwrap();
     }
@@ -441,10 +445,10 @@ fn compaction_keeps_snapshots_where_segments_begin() {
     assert_eq!(log.producers().unwrap(), known);
 }
 
-/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of a
-/// store that had begun at 0 too, acknowledged them, and stored nothing.
+/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of
+/// a store that had begun at 0 too, acknowledged them, and stored nothing.
 #[test]
-fn store_gives_out_no_id_of_broker() {
+fn store_avoids_producer_ids_of_broker() {
     let fs = MemFs::new();
     let open = || {
         let config = StoreConfig::default().fs(fs.clone()).clock(clock()).maintenance(None);
@@ -476,8 +480,8 @@ fn store_gives_out_no_id_of_broker() {
     assert_eq!(id, FIRST_STORE_PRODUCER_ID + 7_001 + 2_000);
 }
 
-/// In one process, closing a producer means that none of its batches can come again: what a log knew
-/// of it stayed for a day. A producer that is not closed is remembered.
+/// In one process, closing a producer means that none of its batches can be resent: a log
+/// remembered it for a day all the same. A producer that is not closed is remembered.
 #[test]
 fn closed_producer_is_forgotten() {
     let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
@@ -522,10 +526,11 @@ fn batches(log: &Log) -> Vec<(ProducerId, i32)> {
     }
 }
 
-/// A compaction whose map is full ends early, and took the last batch of a producer that lies behind
-/// that point for one before its last: with the snapshots lost, it was stored a second time.
+/// A compaction whose map is full ends early, and took the last batch of a producer that lies
+/// behind that point for one before its last: with the snapshots lost, it was stored a second
+/// time.
 #[test]
-fn last_batch_is_kept_where_key_map_is_full() {
+fn last_batch_stays_when_map_full() {
     let fs = MemFs::new();
     let open = |fs: &MemFs, dedupe| {
         let config = config(fs).cleanup_policy(CleanupPolicy::Compact).segment_bytes(1 << 20);
@@ -562,7 +567,7 @@ fn last_batch_is_kept_where_key_map_is_full() {
 
 /// Each left an empty batch of 61 bytes for ever.
 #[test]
-fn compaction_keeps_no_batch_of_forgotten_producers() {
+fn compaction_removes_batches_of_forgotten_producers() {
     let fs = MemFs::new();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let config = config(&fs).clock(clock.clone()).segment_bytes(1 << 16);
@@ -576,7 +581,7 @@ fn compaction_keeps_no_batch_of_forgotten_producers() {
     };
     send(0..3000);
     log.compact().unwrap();
-    // All have the same key. Of active producers the last batch stays.
+    // All have the same key. The last batch of each active producer stays.
     let expected: Vec<_> = (0..3000).map(|id| (id, i32::from(id == 2999))).collect();
     // So does the last batch of a segment, which shows where that ends.
     let kept = |expected: &[_]| {
@@ -589,14 +594,14 @@ fn compaction_keeps_no_batch_of_forgotten_producers() {
     send(3000..3003);
     log.compact().unwrap();
     kept(&[(3000, 0), (3001, 0), (3002, 1)]);
-    // Also without anything new, and where nobody looked since.
+    // Also without new records, and without a look in between.
     clock.advance(DAY);
     log.compact().unwrap();
     kept(&[(3002, 1)]);
 }
 
-/// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction open
-/// from 11 on; 11 has aborted 9 to 12, with a marker at 13.
+/// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction
+/// open from 11 on; 11 has aborted 9 to 12, with a marker at 13.
 fn log_with_transactions() -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
@@ -621,7 +626,7 @@ fn aborted(fs: &MemFs) -> Vec<(ProducerId, i64)> {
 
 /// A consumer of committed records must not see those of a transaction that is open.
 #[test]
-fn last_stable_offset_is_below_open_transaction() {
+fn last_stable_offset_precedes_open_transaction() {
     let fs = log_with_transactions();
     let reader = Log::open_read_only(DIR, config(&fs)).unwrap();
     assert_eq!((reader.offsets().last_stable, reader.offsets().end), (11, 15));
@@ -644,17 +649,18 @@ fn last_stable_offset_is_below_open_transaction() {
     }
     drop(log);
     let log = Log::open(DIR, config(&log_with_transactions())).unwrap();
-    // At 11, producer 12 has none open, and 11 one from 9 on. At 3, one from 0 on was not committed yet.
+    // At 11, producer 12 has none open, and 11 one from 9 on. At 3, one from 0 on was not
+    // committed yet.
     for (target, last_stable) in [(13, 9), (11, 9), (10, 2), (3, 0), (2, 0)] {
         log.truncate_to(target).unwrap();
         assert_eq!((log.offsets().last_stable, log.offsets().end), (last_stable, target));
     }
 }
 
-/// A clean close tells a broker to trust the index. It hid committed records behind a transaction that
-/// had been truncated, and showed aborted ones whose entry was missing.
+/// A clean close tells a broker to trust the index. It hid committed records behind a transaction
+/// that had been truncated, and showed aborted ones whose entry was missing.
 #[test]
-fn index_of_aborted_transactions_follows_the_log() {
+fn transaction_index_follows_log() {
     let whole = read_file(&log_with_transactions(), DIR, &name(0, "txnindex"));
     let other = [&whole[34..], &whole[34..], &whole[..10]].concat();
     for found in [None, Some(&whole[..34]), Some(&whole[..]), Some(&other), Some(&whole[..50])] {
@@ -673,7 +679,7 @@ fn index_of_aborted_transactions_follows_the_log() {
             log.truncate_to(target).unwrap();
             assert_eq!(aborted(&fs), [(12, 10), (11, 13)][..left], "{target}");
         }
-        // What takes the place of the cut ones is not hidden.
+        // Records that take the place of the truncated ones are not hidden.
         for _ in 0..20 {
             log.append(NOBODY).unwrap();
         }
@@ -691,7 +697,7 @@ fn index_of_aborted_transactions_follows_the_log() {
 
 /// The next segment of the same base would have it.
 #[test]
-fn truncation_removes_transaction_index_of_removed_segment() {
+fn truncation_removes_transaction_index() {
     let fs = log_with_transactions();
     let log = Log::open(DIR, config(&fs)).unwrap();
     log.roll().unwrap();
@@ -703,7 +709,7 @@ fn truncation_removes_transaction_index_of_removed_segment() {
 
 /// Nothing here could end the transaction.
 #[test]
-fn batches_of_transactions_are_unsupported() {
+fn append_rejects_transactional_batches() {
     let log = Log::open(DIR, config(&MemFs::new())).unwrap();
     for is_control in [false, true] {
         let mut builder = BatchBuilder::new();
@@ -718,7 +724,7 @@ fn batches_of_transactions_are_unsupported() {
 /// How long a producer may be silent in the model test.
 const SILENCE: i64 = 3_600_000;
 
-/// What a log was sent and took, and so what it knows of who sent it.
+/// The batches that a log was sent and accepted, and so the producers it knows.
 #[derive(Debug, Clone, Default)]
 struct Model {
     /// Where each batch lies, and when it came, also where the log begins above it.
@@ -728,11 +734,13 @@ struct Model {
     start: Offset,
     end: Offset,
     now: i64,
-    /// Whether records go, so that what is known of a producer's last batches may be of older ones.
+    /// Whether records go, so that what is known of a producer's last batches may be of older
+    /// ones.
     compacts: bool,
     /// Below it, batches may be gone that were the last of their producer before the log went on.
     compacted: Offset,
-    /// Up to where it went for producers whose last batch lay above: what is below is not kept for them.
+    /// Up to where it went for producers whose last batch lay above: what is below is not kept for
+    /// them.
     went_on: BTreeMap<ProducerId, Offset>,
     /// Whose batches were deleted with all that said of them.
     forgotten: BTreeSet<ProducerId>,
@@ -744,7 +752,7 @@ struct Model {
     fresh: BTreeMap<ProducerId, Offset>,
 }
 
-/// What the records of a producer say of the time: some producers send what happened long ago.
+/// The timestamps of a producer's records: some producers send records of long ago.
 fn stamp(id: ProducerId, now: i64) -> i64 {
     if id % 2 == 0 { now } else { now - 100 * SILENCE }
 }
@@ -761,8 +769,8 @@ impl Model {
         heard.map_or((false, false), |at| (since(at), since(at.max(self.replayed))))
     }
 
-    /// Whether its last batch may be gone: compaction keeps none of those who are forgotten, and what is
-    /// left of them is replayed when the snapshots are lost.
+    /// Whether its last batch may be gone: compaction keeps no batch of a forgotten producer, and
+    /// the rest is replayed when the snapshots are lost.
     fn is_vague(&self, id: ProducerId) -> bool {
         self.compacts && !self.is_remembered(id).0
     }
@@ -810,7 +818,7 @@ impl Model {
         self.end = end;
         for (id, fresh) in &mut self.fresh {
             let last = self.stored.iter().rev().find(|(sent, ..)| sent.id == *id);
-            // Of what came before it was forgotten, a snapshot may say nothing.
+            // A snapshot may lack the batches before the producer was forgotten.
             if let Some((_, base, at)) = last.filter(|(_, base, _)| base < fresh) {
                 *fresh = *base;
                 self.heard.insert(*id, *at);
@@ -818,8 +826,8 @@ impl Model {
         }
     }
 
-    /// What an opening and a truncation leave. A batch that was sent again left nothing in the log,
-    /// and where the last batch is cut, those before may have been compacted.
+    /// The state after an opening and a truncation. A resent batch left nothing in the log, and
+    /// where the last batch is truncated, those before it may have been compacted.
     fn read_again(&mut self, log: &Log, is_opening: bool, place: &str) {
         self.replayed = self.now;
         if is_opening || self.compacts {
@@ -845,7 +853,7 @@ impl Model {
         self.check(log, place);
     }
 
-    /// The log knows who is to be known, and of nobody else but who fell silent.
+    /// The log knows every producer it must know, and besides only producers that fell silent.
     fn check(&self, log: &Log, place: &str) {
         let states = log.producers().unwrap();
         for state in &states {
@@ -932,7 +940,7 @@ impl Model {
             Ok(appended) => {
                 assert!((follows || !must) && !repeats, "{place}");
                 assert_eq!(appended.first, self.end, "{place}");
-                // Of who was not known nothing is left.
+                // No batch of an unknown producer is left.
                 if !must || last.is_none_or(|last| last.epoch != batch.epoch) {
                     self.fresh.insert(batch.id, self.end);
                 }
@@ -1114,7 +1122,7 @@ impl Run {
 }
 
 #[test]
-fn each_sequence_number_is_in_the_log_once_whatever_happens() {
+fn sequences_are_unique_through_random_work() {
     let (mut batches, mut openings) = (0, 0);
     for seed in seeds("ANNALS_PRODUCER_SEEDS", 100) {
         let mut run = Run::new(seed);

@@ -34,7 +34,7 @@ fn logs(fs: &MemFs) -> Vec<String> {
 }
 
 #[test]
-fn what_is_deleted_is_gone_for_readers_at_once_and_stays_gone() {
+fn deleted_records_stay_deleted() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     assert_eq!(log.delete_before(7).unwrap(), 7);
@@ -66,9 +66,10 @@ fn what_is_deleted_is_gone_for_readers_at_once_and_stays_gone() {
     check(&Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap());
 }
 
-/// Of the first segment compaction leaves nothing but a batch without records. What is behind it grows old all the same.
+/// Compaction leaves only a batch without records in the first segment. The segments after it grow
+/// old all the same.
 #[test]
-fn an_emptied_segment_keeps_nothing_behind_it_from_going() {
+fn emptied_segment_does_not_stop_retention() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::CompactAndDelete);
     let config = config.segment_bytes(400).retention_age(Duration::from_secs(60));
@@ -87,10 +88,10 @@ fn an_emptied_segment_keeps_nothing_behind_it_from_going() {
     assert_eq!(logs(&fs), [name(6, "log")]);
 }
 
-/// A pass began when a truncation had not published its end yet, and let the recovery point vouch for what that cut: after the
-/// next crash the log was refused for offsets that nobody had lost.
+/// A pass began before a truncation had published its end, and stored a recovery point above it:
+/// after the next crash the log was rejected for offsets that were never lost.
 #[test]
-fn a_pass_vouches_for_nothing_that_a_truncation_cuts() {
+fn pass_stores_no_point_above_truncation() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let config = || {
@@ -103,7 +104,8 @@ fn a_pass_vouches_for_nothing_that_a_truncation_cuts() {
         log.roll().unwrap();
     }
     log.append(Record::new("v").key("a")).unwrap();
-    // The truncation is held in its first call that changes something, until the pass waits for it.
+    // The truncation is held in its first call that changes something, until the pass waits for
+    // it.
     let (began, cleaner) = (Arc::new(Barrier::new(2)), log.clone());
     let (held, once) = (Arc::clone(&began), AtomicBool::new(true));
     let waits = Fault::call(move |call| {
@@ -129,7 +131,7 @@ fn a_pass_vouches_for_nothing_that_a_truncation_cuts() {
 
 /// The largest timestamp of the first segment is that of a record that was deleted.
 #[test]
-fn the_latest_record_is_one_that_is_there() {
+fn latest_timestamp_ignores_deleted_records() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs)).unwrap();
     for times in [[90, 10, 20], [30, 15, 25]] {
@@ -147,7 +149,7 @@ fn the_latest_record_is_one_that_is_there() {
 }
 
 #[test]
-fn who_reads_a_segment_that_goes_finishes_it_and_is_told_then() {
+fn reader_finishes_segment_that_is_deleted() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     let mut reader = log.reader(0).unwrap();
@@ -163,10 +165,10 @@ fn who_reads_a_segment_that_goes_finishes_it_and_is_told_then() {
     assert_eq!(logs(&fs).len(), 2, "nobody reads them any more");
 }
 
-/// A reader, tail or consumer that waited at the end kept the files of every segment that was there
-/// when it came to the end: nobody could free a full disk while it waited.
+/// A reader, tail or consumer that waited at the end kept the files of every segment that existed
+/// when it reached the end: a full disk could not be freed while it waited.
 #[test]
-fn reader_at_end_keeps_no_deleted_segment() {
+fn idle_reader_keeps_no_deleted_segment() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     let mut reader = log.reader(0).unwrap();
@@ -195,7 +197,8 @@ fn reader_at_end_keeps_no_deleted_segment() {
     assert_eq!(left.count(), 1);
 }
 
-/// Deletes when an index is made again, as a pass of compaction does before it rewrites the segment.
+/// Deletes when an index is made again, as a pass of compaction does before it rewrites the
+/// segment.
 #[derive(Debug, Default)]
 struct DeletesMeanwhile(OnceLock<Log>);
 
@@ -208,7 +211,7 @@ impl Listener for DeletesMeanwhile {
 }
 
 #[test]
-fn a_deletion_does_not_end_the_compaction_that_it_interrupts() {
+fn compaction_continues_after_deletion() {
     let fs = MemFs::new();
     let policy = CleanupPolicy::CompactAndDelete;
     let config = LogConfig::default().cleanup_policy(policy).fs(fs.clone()).segment_bytes(150);
@@ -230,9 +233,10 @@ fn a_deletion_does_not_end_the_compaction_that_it_interrupts() {
     assert_eq!((left.len(), left[0].offset), (1, 19));
 }
 
-/// Trap: the segment after the one that is read is looked up by its place in a list that got shorter.
+/// Trap: the segment after the one that is read is looked up by its place in a list that became
+/// shorter.
 #[test]
-fn who_stands_in_a_segment_that_stays_goes_on_with_the_next() {
+fn reader_continues_when_list_gets_shorter() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 5);
     for from in 6..15 {
@@ -250,7 +254,7 @@ fn who_stands_in_a_segment_that_stays_goes_on_with_the_next() {
 }
 
 #[test]
-fn age_and_size_delete_whole_segments() {
+fn retention_deletes_whole_segments() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().clock(clock.clone());
     let log = segments(&fs, config.clone().retention_age(Duration::from_millis(60)), 4);
@@ -274,7 +278,7 @@ fn age_and_size_delete_whole_segments() {
 }
 
 #[test]
-fn when_all_of_it_is_too_old_the_active_segment_goes_too() {
+fn retention_deletes_expired_active_segment() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().clock(clock.clone()).retention_age(Duration::from_millis(5));
     let log = segments(&fs, config, 2);
@@ -287,7 +291,7 @@ fn when_all_of_it_is_too_old_the_active_segment_goes_too() {
 }
 
 #[test]
-fn a_clock_that_jumps_empties_no_log() {
+fn clock_jump_empties_no_log() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().clock(clock.clone()).retention_age(Duration::from_millis(5));
     let log = segments(&fs, config, 2);
@@ -306,9 +310,10 @@ fn a_clock_that_jumps_empties_no_log() {
     assert_eq!(log.maintain().unwrap().segments_deleted, 0);
 }
 
-/// A record from a host whose clock was wrong kept its segment, and all behind it, until the year 2096.
+/// A record from a host whose clock was wrong kept its segment, and all behind it, until the year
+/// 2096.
 #[test]
-fn record_from_future_delays_retention_by_its_own_age() {
+fn record_from_future_delays_retention_briefly() {
     const CENTURY: i64 = 100 * 365 * 86_400_000;
     for restart in [false, true] {
         let (fs, clock) = (MemFs::new(), clock());
@@ -345,7 +350,7 @@ fn record_from_future_delays_retention_by_its_own_age() {
 
 /// On a disk the file says when it was written, also after a restart.
 #[test]
-fn record_from_future_is_as_old_as_its_file() {
+fn record_from_future_ages_with_file() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(annals::SystemClock::new());
     let now = || annals::Clock::now(&*clock).as_millis();
@@ -362,9 +367,10 @@ fn record_from_future_is_as_old_as_its_file() {
     assert_eq!(log.maintain().unwrap().segments_deleted, 1);
 }
 
-/// No checksum covers the file that says where the log begins; a digit of it that is damaged must not delete anything.
+/// No checksum covers the file that says where the log begins; a digit of it that is damaged must
+/// not delete anything.
 #[test]
-fn a_damaged_start_deletes_nothing() {
+fn damaged_start_offset_deletes_nothing() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     log.delete_before(4).unwrap();
@@ -390,7 +396,7 @@ fn a_damaged_start_deletes_nothing() {
 }
 
 #[test]
-fn an_interrupted_deletion_is_finished_by_the_next_opening() {
+fn opening_finishes_interrupted_deletion() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 5);
     let readers = [0, 3, 6, 9].map(|from| {
@@ -416,7 +422,7 @@ fn an_interrupted_deletion_is_finished_by_the_next_opening() {
 }
 
 #[test]
-fn a_damaged_segment_is_reported_and_kept() {
+fn retention_reports_and_keeps_damaged_segment() {
     let (fs, clock) = (MemFs::new(), clock());
     segments(&fs, LogConfig::default(), 3).close().unwrap();
     let mut bytes = read_file(&fs, DIR, &name(3, "log"));
@@ -432,7 +438,7 @@ fn a_damaged_segment_is_reported_and_kept() {
 }
 
 #[test]
-fn wrong_calls_change_nothing() {
+fn invalid_deletions_change_nothing() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 2);
     let before = files(&fs, DIR);
@@ -449,7 +455,7 @@ fn wrong_calls_change_nothing() {
 }
 
 #[test]
-fn a_log_that_is_followed_is_seen_to_begin_later() {
+fn read_only_log_sees_start_move() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     let follower = Log::open_read_only(DIR, LogConfig::default().fs(fs)).unwrap();
@@ -468,9 +474,9 @@ fn a_log_that_is_followed_is_seen_to_begin_later() {
     assert_eq!(error.kind(), ErrorKind::OutOfRange, "{error}");
 }
 
-/// What retention leaves is what a list of segments would by the rules, whatever the sizes and times.
+/// Retention leaves what the rules leave of a list of segments, whatever the sizes and timestamps.
 #[test]
-fn retention_leaves_what_the_rules_leave() {
+fn retention_matches_model() {
     for seed in seeds("ANNALS_RETENTION_SEEDS", 200) {
         let mut chance = Chance(seed);
         let clock = clock();
@@ -519,9 +525,10 @@ fn retention_leaves_what_the_rules_leave() {
     }
 }
 
-/// Readers beside deletions see every record from where they began, until they are told that they are too late.
+/// Readers beside deletions see every record from where they began, until they are told that they
+/// are too late.
 #[test]
-fn readers_beside_deletions_pass_over_nothing() {
+fn readers_skip_nothing_during_deletions() {
     let fs = MemFs::new();
     let config = LogConfig::default().segment_bytes(600).index_interval_bytes(0);
     let log = Log::open(DIR, config.fs(fs.clone())).unwrap();

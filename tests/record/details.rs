@@ -15,9 +15,10 @@ fn some_codec() -> Codec {
     Codec::ALL.into_iter().rev().find(|codec| codec.is_available()).unwrap()
 }
 
-/// Compaction leaves such batches: their attributes keep the codec, and there is nothing to expand.
+/// Compaction leaves such batches: their attributes keep the codec, and there is nothing to
+/// expand.
 #[test]
-fn a_batch_without_records_has_none_whatever_its_codec() {
+fn empty_batch_decodes_with_any_codec() {
     let mut bytes = batch(|builder| {
         builder.set_last_offset_delta(3);
     });
@@ -32,7 +33,7 @@ fn a_batch_without_records_has_none_whatever_its_codec() {
 }
 
 #[test]
-fn a_batch_without_records_keeps_its_offsets_and_times() {
+fn empty_batch_keeps_offsets_and_times() {
     let max = Timestamp::from_millis(3);
     let bytes = batch(|builder| {
         builder.base_offset(7).set_last_offset_delta(4).set_max_timestamp(max).delete_horizon(T);
@@ -43,7 +44,7 @@ fn a_batch_without_records_keeps_its_offsets_and_times() {
 }
 
 #[test]
-fn what_has_no_records_and_what_is_control_is_never_compressed() {
+fn empty_and_control_batches_stay_uncompressed() {
     let codec_of = |bytes: &[u8]| BatchHeader::parse(bytes).unwrap().codec();
     let codec = some_codec();
     let compressed = |builder: &mut BatchBuilder| {
@@ -68,14 +69,14 @@ fn what_has_no_records_and_what_is_control_is_never_compressed() {
 }
 
 #[test]
-fn a_codec_comes_at_kafkas_level() {
+fn codec_defaults_to_kafkas_level() {
     assert_eq!(Compression::of(Codec::Gzip), Compression::Gzip { level: -1 });
     assert_eq!(Compression::from(Codec::Zstd), Compression::Zstd { level: 3 });
     assert_eq!(Codec::ALL.map(|codec| Compression::from(codec).codec()), Codec::ALL);
 }
 
 #[test]
-fn sequences_are_counted_from_the_first() {
+fn last_sequence_counts_from_first() {
     for (base, delta, last) in [(0, 4, 4), (-1, 4, -1), (i32::MAX - 1, 3, 1), (7, 0, 7)] {
         let bytes = batch(|builder| {
             builder.set_last_offset_delta(delta).producer(9, 0, base);
@@ -84,9 +85,10 @@ fn sequences_are_counted_from_the_first() {
     }
 }
 
-/// A length that no format has is said to be that; one that only the old formats have, with their magic, is theirs.
+/// A length that no format has is said to be that; one that only the old formats have, with their
+/// magic, is theirs.
 #[test]
-fn lengths_are_told_from_formats() {
+fn wrong_length_and_old_format_differ() {
     let mut bytes = batch(|builder| builder.push(T, None, Some(b"v")).unwrap());
     let mut refused = |length: i32, magic: i8| {
         bytes[8..12].copy_from_slice(&length.to_be_bytes());
@@ -101,7 +103,7 @@ fn lengths_are_told_from_formats() {
 }
 
 #[test]
-fn headers_say_how_many_they_are() {
+fn headers_know_their_count() {
     let header = |name: &'static str| HeaderRef { name: name.into(), value: Some(b"x") };
     for names in [vec![], vec!["a"], vec!["a", "b", "a"]] {
         let bytes = batch(|builder| {
@@ -125,9 +127,10 @@ fn headers_say_how_many_they_are() {
     }
 }
 
-/// Owned records of an uncompressed batch share its memory; those of a compressed one have what it expanded to.
+/// Owned records of an uncompressed batch share its memory; those of a compressed one have what it
+/// expanded to.
 #[test]
-fn owned_records_share_the_memory_of_their_batch() {
+fn owned_records_share_batch_memory() {
     let build = |compression| {
         let bytes = batch(|builder| {
             builder.compression(compression).push(T, Some(b"key"), Some(b"value")).unwrap();
@@ -154,7 +157,7 @@ fn owned_records_share_the_memory_of_their_batch() {
 
 /// Bytes that lie right before or behind those to be shared are none of them.
 #[test]
-fn records_that_lie_elsewhere_are_copied() {
+fn records_outside_the_batch_are_copied() {
     let one = batch(|builder| builder.push(T, Some(b"key"), Some(b"value")).unwrap());
     let all = bytes::Bytes::from([one.as_slice(), &one].concat());
     let (first, second) = (all.slice(..one.len()), all.slice(one.len()..));
@@ -171,15 +174,16 @@ fn records_that_lie_elsewhere_are_copied() {
 }
 
 #[test]
-fn a_buffer_knows_its_limit() {
+fn decode_buffer_reports_its_limit() {
     assert_eq!(DecodeBuffer::new(17).limit_bytes(), 17);
     assert_eq!(format!("{:?}", DecodeBuffer::new(17)), "DecodeBuffer { limit_bytes: 17, .. }");
     assert!(format!("{:?}", BatchBuilder::new()).contains("Compressor { .. }"));
 }
 
-/// Skipping is a short cut of reading: from every place to every offset, also where offsets have no record.
+/// Skipping is a short cut of reading: from every place to every offset, also where offsets have
+/// no record.
 #[test]
-fn skipping_leads_where_reading_does() {
+fn skipping_matches_reading() {
     let deltas = [0, 1, 4, 5, 9];
     let sparse = batch(|builder| {
         builder.base_offset(100).set_last_offset_delta(12);
@@ -210,7 +214,7 @@ fn skipping_leads_where_reading_does() {
 }
 
 #[test]
-fn records_are_made_of_what_is_at_hand() {
+fn records_convert_from_common_types() {
     let value = |record: Record| record.value.unwrap().to_vec();
     assert_eq!(value("text".into()), b"text");
     assert_eq!(value(String::from("text").into()), b"text");
@@ -227,9 +231,9 @@ fn records_are_made_of_what_is_at_hand() {
     assert_eq!(Record::default().payload_bytes(), 0);
 }
 
-/// What was read goes into another log as it was, but for its offset.
+/// A record that was read is appended to another log unchanged, except for its offset.
 #[test]
-fn a_stored_record_says_what_it_has_and_can_be_appended_again() {
+fn stored_record_can_be_appended_again() {
     let headers = [("a", b"1".as_slice()), ("b", b"2"), ("a", b"3")];
     let bytes = batch(|builder| {
         builder.push_with_headers(T, Some(b"key"), Some(b"value"), headers).unwrap();

@@ -12,7 +12,7 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn every_target_takes_its_seeds_and_what_is_near_them() {
+fn targets_accept_seeds_and_mutations() {
     let mutations = number("ANNALS_FUZZ_MUTATIONS", 100);
     for seed in seeds("ANNALS_FUZZ_SEEDS", 1) {
         for (name, target) in support::targets::ALL {
@@ -34,7 +34,7 @@ fn every_target_takes_its_seeds_and_what_is_near_them() {
 }
 
 #[test]
-fn the_seeds_are_few_and_are_written_where_they_are_wanted() {
+fn seeds_are_small_and_written_out() {
     let mut total = 0;
     for (name, _) in support::targets::ALL {
         let inputs = of(name);

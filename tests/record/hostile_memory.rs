@@ -15,7 +15,8 @@ const KIBIBYTE: usize = 1024;
 /// Sections that claim, or yield, as much as they can.
 fn bombs() -> Vec<Vec<u8>> {
     let mut bombs = Vec::new();
-    // Runs of 128 KiB, which is all that a block may be, below a window as large as can be claimed.
+    // Runs of 128 KiB, which is all that a block may be, below a window as large as can be
+    // claimed.
     for window in [0xff, 0x58, 0] {
         let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, window];
         while zstd.len() < KIBIBYTE - 70 {
@@ -92,7 +93,7 @@ fn claims() -> Vec<Vec<u8>> {
     claims
 }
 
-/// All that can be asked of a batch, with the limits that a user has who sets none.
+/// Every question that can be asked of a batch, with the default limits.
 fn decode(bytes: &[u8], scratch: &mut DecodeBuffer) {
     let Ok(batch) = BatchRef::parse(bytes) else { return };
     batch.verify_checksum().ok();
@@ -112,8 +113,8 @@ fn own(bytes: &[u8]) {
 
 /// In a process of its own: the peak is the whole process's.
 #[test]
-fn a_hostile_kibibyte_never_takes_much_memory() {
-    process::alone(&a_hostile_kibibyte_never_takes_much_memory, kibibytes);
+fn hostile_kibibyte_allocates_little() {
+    process::alone(&hostile_kibibyte_allocates_little, kibibytes);
 }
 
 fn kibibytes() {
@@ -139,7 +140,7 @@ fn kibibytes() {
             let input = match inputs.get(number as usize) {
                 Some(input) => input.clone(),
                 None => {
-                    // Those that do expand are slow, and are not tried as often.
+                    // Inputs that do expand are slow, so they are tried less often.
                     let from = if chance.below(16) == 0 { 0 } else { bombs };
                     let near = from + chance.below((inputs.len() - from) as u64) as usize;
                     let mut input = mutate(&inputs[near], &mut chance);

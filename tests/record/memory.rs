@@ -33,7 +33,8 @@ fn problem(bytes: &[u8], scratch: &mut DecodeBuffer) -> Option<InvalidBatch> {
 fn kibibytes() -> Vec<(Codec, Vec<u8>)> {
     let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff];
     while zstd.len() < 1020 {
-        // A run of 128 KiB, which is all that a block may be; the window is claimed to be as large as can be.
+        // A run of 128 KiB, which is all that a block may be; the window is claimed to be as large
+        // as can be.
         let header: u32 = (128 << 10) << 3 | 1 << 1;
         zstd.extend_from_slice(&[header as u8, (header >> 8) as u8, (header >> 16) as u8, 0]);
     }
@@ -80,8 +81,8 @@ fn forget_peak() {
 
 /// In a process of its own: the peak is the whole process's.
 #[test]
-fn hostile_batches_take_little_memory() {
-    process::alone(&hostile_batches_take_little_memory, || {
+fn hostile_batches_allocate_little() {
+    process::alone(&hostile_batches_allocate_little, || {
         check_kibibytes();
         check_bombs();
     });
@@ -116,7 +117,7 @@ fn check_bombs() {
 }
 
 #[test]
-fn a_count_takes_no_memory() {
+fn claimed_count_allocates_nothing() {
     let mut bytes = batch(Codec::None, &[14, 0, 0, 0, 1, 1, 0]);
     bytes[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
     let crc = annals::record::crc32c(&bytes[21..]);

@@ -1,4 +1,5 @@
-//! What must hold of every batch: what is encoded comes out again, and nothing else passes for it.
+//! Invariants of every batch: decoding returns what was encoded, and nothing else passes for a
+//! batch.
 
 use annals::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Header, Record,
@@ -81,7 +82,7 @@ fn collect(records: Records<'_>) -> Result<Vec<StoredRecord>, InvalidBatch> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_comes_out_again(
+    fn decode_returns_encoded_records(
         records in records(),
         codec in codecs(),
         base in prop_oneof![Just(0), 0..1u64 << 40, Just(MAX_OFFSET - 39)],
@@ -110,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_with_gaps_comes_out_again(
+    fn decode_returns_records_with_gaps(
         records in records(),
         gaps in vec(0i32..5, 40),
         after in 0i32..10,
@@ -149,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn skipping_finds_what_going_through_finds(
+    fn skipping_matches_iteration(
         records in records(),
         codec in codecs(),
         targets in vec(95u64..150, 1..4),
@@ -174,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn changed_bytes_are_refused_or_harmless(
+    fn changed_bytes_are_rejected_or_harmless(
         records in records(),
         codec in codecs(),
         changes in vec((any::<prop::sample::Index>(), 1u8..), 1..4),
@@ -229,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_at_all_do_no_harm(bytes in vec(any::<u8>(), 0..300), codec in codecs()) {
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300), codec in codecs()) {
         let mut scratch = DecodeBuffer::new(1 << 20);
         let _ = read(&bytes, &mut scratch);
         // The same bytes as the records section of a proper header.
@@ -244,7 +245,7 @@ proptest! {
     }
 
     #[test]
-    fn stamping_changes_what_it_says(
+    fn stamping_changes_only_its_fields(
         records in records(),
         codec in codecs(),
         offset in 0..1u64 << 50,
@@ -273,7 +274,7 @@ proptest! {
 }
 
 #[test]
-fn a_batch_cut_at_any_byte_is_refused() {
+fn truncated_batch_is_rejected_everywhere() {
     let records: Vec<Record> = (0..5).map(|i| Record::new(format!("value {i}")).key("k")).collect();
     for codec in Codec::ALL.into_iter().filter(|codec| codec.is_available()) {
         let bytes = encode(&records, codec, 0);
@@ -300,7 +301,7 @@ fn a_batch_cut_at_any_byte_is_refused() {
 }
 
 #[test]
-fn a_builder_is_used_again() {
+fn builder_is_reusable_after_clear() {
     let mut builder = BatchBuilder::new();
     assert!(builder.finish().is_err());
     for codec in Codec::ALL.into_iter().filter(|codec| codec.is_available()) {
@@ -322,7 +323,7 @@ fn a_builder_is_used_again() {
 }
 
 #[test]
-fn a_builder_refuses_what_no_reader_takes() {
+fn builder_rejects_unreadable_records() {
     let now = Timestamp::from_millis(5);
     let mut builder = BatchBuilder::new();
     builder.push(now, None, None).unwrap();
@@ -350,7 +351,7 @@ fn a_builder_refuses_what_no_reader_takes() {
 }
 
 #[test]
-fn a_decode_buffer_is_used_again_also_after_failures() {
+fn decode_buffer_is_reusable_after_failure() {
     let mut scratch = DecodeBuffer::new(1 << 20);
     let records: Vec<Record> = (0..50).map(|i| Record::new(format!("value {i}"))).collect();
     for _ in 0..3 {

@@ -44,7 +44,7 @@ fn mend(bytes: &mut [u8]) {
 }
 
 #[test]
-fn an_ordinary_batch_passes() {
+fn ordinary_batch_is_valid() {
     let now = NOW.as_millis();
     for codec in Codec::ALL.into_iter().filter(|codec| codec.is_available()) {
         let mut builder = batch(&[now, now + 500, now - 1000, -1]);
@@ -58,7 +58,7 @@ fn an_ordinary_batch_passes() {
 }
 
 #[test]
-fn timestamps_out_of_range_are_named() {
+fn timestamp_out_of_range_is_named() {
     let now = NOW.as_millis();
     for time in [now - 1001, now + 501, -2, i64::MIN, i64::MAX] {
         let refused = validate(batch(&[now, time, now]).finish().unwrap(), &rules()).unwrap_err();
@@ -91,7 +91,7 @@ fn timestamps_out_of_range_are_named() {
 }
 
 #[test]
-fn the_header_must_fit_the_records() {
+fn header_must_match_records() {
     let now = NOW.as_millis();
     let good = batch(&[now, now + 1]).finish().unwrap().to_vec();
 
@@ -116,7 +116,7 @@ fn the_header_must_fit_the_records() {
 
 /// Sarama leaves the field at -1. The records tell.
 #[test]
-fn summary_has_largest_timestamp_when_header_has_not() {
+fn summary_takes_largest_timestamp_from_records() {
     let now = NOW.as_millis();
     let good = batch(&[now, now + 1, now]).finish().unwrap().to_vec();
     for wrong in [-1, 0, now, now + 2] {
@@ -131,7 +131,7 @@ fn summary_has_largest_timestamp_when_header_has_not() {
 }
 
 #[test]
-fn what_only_the_log_does_is_refused() {
+fn batch_with_log_fields_is_rejected() {
     let now = NOW.as_millis();
     let mut control = batch(&[now]);
     control.control(true);
@@ -148,7 +148,7 @@ fn what_only_the_log_does_is_refused() {
 }
 
 #[test]
-fn producers_need_what_belongs_to_them() {
+fn producer_fields_must_be_complete() {
     let now = NOW.as_millis();
     for (id, epoch, sequence, transactional, word) in [
         (-1, -1, -1, true, "needs a producer"),
@@ -164,7 +164,7 @@ fn producers_need_what_belongs_to_them() {
 }
 
 #[test]
-fn compacted_logs_need_keys() {
+fn null_key_is_rejected_when_compacted() {
     let keyed = AppendRules { keys_required: true, ..rules() };
     validate(batch(&[-1]).finish().unwrap(), &keyed).unwrap();
     let mut builder = batch(&[-1]);
@@ -175,7 +175,7 @@ fn compacted_logs_need_keys() {
 }
 
 #[test]
-fn what_expands_too_far_is_taken_on_its_header() {
+fn oversized_batch_is_judged_by_header() {
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         if !codec.is_available() {
             continue;

@@ -11,8 +11,7 @@ use annals::{Codec, Error, InvalidBatch, Offset, Timestamp, TimestampType, Unsup
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
@@ -125,7 +124,7 @@ fn records_of(name: &str) -> Option<Vec<Shape>> {
     })
 }
 
-/// What a special file holds: its records, with the times they read as.
+/// The content of a special file: its records, with the timestamps they are read with.
 fn records_of_special(name: &str) -> Vec<Shape> {
     let at = |time| three().into_iter().map(move |record| Shape { time, ..record }).collect();
     let marker = |kind: u8| {
@@ -203,7 +202,7 @@ fn is_decodable(header: &BatchHeader) -> bool {
 }
 
 #[test]
-fn every_batch_decodes_to_what_the_manifest_says() {
+fn batches_decode_as_manifest_says() {
     let mut seen = 0;
     let mut by_shape: BTreeMap<String, Vec<Shape>> = BTreeMap::new();
     for (path, what) in manifest("batches/") {
@@ -244,7 +243,7 @@ fn every_batch_decodes_to_what_the_manifest_says() {
 }
 
 #[test]
-fn what_the_flags_say() {
+fn flags_match_attributes() {
     let header = |name: &str| BatchHeader::parse(&read(&format!("batches/{name}.bin"))).unwrap();
     assert_eq!(header("idempotent-wrap").last_sequence(), 0);
     assert_eq!(header("compacted-gaps").last_sequence(), 19);
@@ -262,7 +261,7 @@ fn what_the_flags_say() {
     assert_eq!(header("one-zstd-ref").codec(), Codec::Zstd);
 }
 
-/// What a bad file must be refused with; none for the two that are good.
+/// The error that a bad file must be rejected with; none for the two that are valid.
 fn is_named(name: &str, problem: &InvalidBatch) -> bool {
     use InvalidBatch as I;
     match name {
@@ -293,14 +292,15 @@ fn is_named(name: &str, problem: &InvalidBatch) -> bool {
 }
 
 #[test]
-fn every_bad_batch_is_refused_by_name() {
+fn bad_batches_are_rejected_by_name() {
     let mut seen = 0;
     for (path, _) in manifest("bad/") {
         seen += 1;
         let name = name_of(&path);
         let bytes = read(&path);
-        // The library that made `lz4-linked` drops the flag for dependent blocks when there is only
-        // one block, so the file holds a proper frame. The unit tests of the codec have one with the flag.
+        // The library that made `lz4-linked` drops the flag for dependent blocks when there is
+        // only one block, so the file holds a proper frame. The unit tests of the codec have one
+        // with the flag.
         if name.ends_with("-ok") || (name == "lz4-linked" && Codec::Lz4.is_available()) {
             assert_eq!(decode(&bytes).unwrap().len(), 3, "{path}");
             continue;
@@ -316,7 +316,7 @@ fn every_bad_batch_is_refused_by_name() {
 }
 
 #[test]
-fn legacy_formats_are_named_and_unsupported() {
+fn legacy_formats_are_unsupported() {
     let mut seen = 0;
     for (path, _) in manifest("legacy/") {
         let magic = i8::from(path.contains("v1-"));
@@ -341,7 +341,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn checksums_of_the_vectors() {
+fn vector_checksums_match() {
     let text = String::from_utf8(read("crc32c.txt")).unwrap();
     let mut seen = 0;
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -354,7 +354,7 @@ fn checksums_of_the_vectors() {
 }
 
 #[test]
-fn checksums_kafka_states_itself() {
+fn known_kafka_checksums_match() {
     let text = String::from_utf8(read("known-checksums.txt")).unwrap();
     let mut builder = BatchBuilder::new();
     builder.push(Timestamp::from_millis(283_843), Some(b"key1"), Some(b"value1")).unwrap();
@@ -395,7 +395,7 @@ fn builder_like(header: &BatchHeader) -> BatchBuilder {
 }
 
 #[test]
-fn plain_batches_encode_to_the_same_bytes() {
+fn plain_batches_encode_to_reference_bytes() {
     let mut seen = 0;
     for (path, what) in manifest("batches/") {
         let bytes = read(&path);
@@ -423,7 +423,7 @@ fn plain_batches_encode_to_the_same_bytes() {
 }
 
 #[test]
-fn shapes_encode_to_the_reference_bytes() {
+fn shapes_encode_to_reference_bytes() {
     for name in ["one", "three", "nulls", "headers", "ts", "many", "big"] {
         let mut builder = BatchBuilder::new();
         builder.base_offset(1000).leader_epoch(7);
@@ -448,7 +448,7 @@ fn shapes_encode_to_the_reference_bytes() {
 }
 
 #[test]
-fn markers_encode_to_the_reference_bytes() {
+fn markers_encode_to_reference_bytes() {
     for (name, committed) in [("marker-abort", false), ("marker-commit", true)] {
         let bytes = read(&format!("batches/{name}.bin"));
         let marker = EndTxnMarker { committed, coordinator_epoch: 15 };
@@ -468,7 +468,7 @@ fn markers_encode_to_the_reference_bytes() {
 }
 
 #[test]
-fn stamping_an_append_time_gives_the_reference_bytes() {
+fn append_time_stamp_matches_reference_bytes() {
     let mut builder = BatchBuilder::new();
     builder.base_offset(50).leader_epoch(3);
     for record in three() {

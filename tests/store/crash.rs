@@ -1,16 +1,16 @@
-//! A loss of power, and a kill, at every call that a store makes to the file system: what was acknowledged of topics, their
-//! settings and their records is there, and what was under way is there wholly or not at all.
+//! A loss of power, and a kill, at every call that a store makes to the file system: what was
+//! acknowledged of topics, their settings and their records is there, and what was under way is
+//! there wholly or not at all.
 //!
 //! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
 
+use crate::DATA;
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{ErrorKind, Offset, ProducerId, Store, StoreConfig, TopicConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use support::images::{Image, Images};
 use support::{Chance, seeds};
-
-const DATA: &str = "data";
 
 fn open(fs: impl annals::fs::Fs) -> annals::Result<Store> {
     Store::open(DATA, StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1))
@@ -42,7 +42,7 @@ struct Topic {
 
 type Topics = BTreeMap<String, Topic>;
 
-/// What was acknowledged, and what the call under way will leave.
+/// The acknowledged state, and the state that the call in progress will leave.
 #[derive(Debug, Clone, Default)]
 struct Promise {
     now: Topics,
@@ -311,7 +311,7 @@ fn check(store: &Store, promise: &Promise, intact: bool) -> Topics {
     found
 }
 
-/// What a crash leaves is opened, used, closed and opened again.
+/// The disk that a crash leaves is opened, used, closed and opened again.
 fn survive(disk: &MemFs, promise: &Promise, intact: bool) {
     let store = open(disk.clone()).unwrap();
     let found = check(&store, promise, intact);
@@ -339,7 +339,7 @@ fn survive(disk: &MemFs, promise: &Promise, intact: bool) {
 }
 
 #[test]
-fn a_crash_at_any_call_leaves_what_was_promised() {
+fn promises_survive_crash_anywhere() {
     let mut checked = 0;
     for seed in seeds("ANNALS_STORE_SEEDS", 2) {
         let mut sim = Sim::new();
@@ -378,10 +378,11 @@ fn a_crash_at_any_call_leaves_what_was_promised() {
     support::say(&format!("{checked} states of a store after a crash"));
 }
 
-/// The partitions of a topic are made, opened and closed on several threads. What one of them has done when the process ends
-/// says nothing of what another one has: partition 1 may have its id and partition 0 none yet.
+/// The partitions of a topic are created, opened and closed on several threads. The progress of
+/// one says nothing about another when the process ends: partition 1 may have its id and partition
+/// 0 none yet.
 #[test]
-fn crash_in_parallel_work_keeps_promises() {
+fn promises_survive_crash_in_parallel_work() {
     let mut checked = 0;
     for seed in seeds("ANNALS_STORE_SEEDS", 3) {
         let threads = 2 + seed as usize % 3;
@@ -409,7 +410,8 @@ fn crash_in_parallel_work_keeps_promises() {
     support::say(&format!("{checked} states of a store after a crash in parallel work"));
 }
 
-/// Looks what a crash leaves before each call: the end of the process before one, a loss of power before the next.
+/// Looks what a crash leaves before each call: the end of the process before one, a loss of power
+/// before the next.
 fn survive_one_way(images: &[Image<Promise>], seed: u64) -> usize {
     for (number, image) in images.iter().enumerate() {
         let Image { call, promise, .. } = image;
@@ -423,10 +425,11 @@ fn survive_one_way(images: &[Image<Promise>], seed: u64) -> usize {
     images.len()
 }
 
-/// The logs of a topic that is deleted are closed on several threads, and no crash leaves a part of it, nor anything less of
-/// another topic. A topic of its name that is made at once has nothing of it.
+/// The logs of a topic that is deleted are closed on several threads, and no crash leaves a part
+/// of it, nor anything less of another topic. A topic of its name that is made at once has nothing
+/// of it.
 #[test]
-fn crash_in_parallel_deletion_keeps_promises() {
+fn promises_survive_crash_in_parallel_deletion() {
     let mut checked = 0;
     for seed in seeds("ANNALS_STORE_SEEDS", 3) {
         let mut sim = Sim::on_threads(2 + seed as usize % 3, seed);
@@ -453,7 +456,7 @@ fn crash_in_parallel_deletion_keeps_promises() {
 
 /// A crash in the opening that follows a crash leaves no less.
 #[test]
-fn a_crash_while_opening_leaves_what_was_promised() {
+fn promises_survive_crash_while_opening() {
     for seed in seeds("ANNALS_STORE_SEEDS", 1) {
         let mut sim = Sim::new();
         let mut chance = Chance(seed ^ 0x5EED);
@@ -470,7 +473,7 @@ fn a_crash_while_opening_leaves_what_was_promised() {
             let store = open(fs).unwrap();
             let found = check(&store, promise, false);
             drop(store);
-            // What the first opening found is durable only once it has returned.
+            // The state that the first opening found is durable only once it has returned.
             let _ = found;
             for (at, Image { call, promise, disk }) in inner.take().iter().enumerate() {
                 let disk =
@@ -485,17 +488,18 @@ fn a_crash_while_opening_leaves_what_was_promised() {
     }
 }
 
-/// Every call fails once, or from then on, in every way: the store says so, and what was promised is there when it is opened again.
+/// Every call fails once, or from then on, in every way: the store says so, and what was promised
+/// is there when it is opened again.
 #[test]
-fn a_call_that_fails_leaves_what_was_promised() {
+fn promises_survive_failure_of_any_call() {
     let fired = fail_each_call(1, 1, &|fs| work_on(1, &|| open(fs.clone())));
     support::say(&format!("{fired} calls of a store failed"));
 }
 
-/// The same where logs are opened, made and closed on several threads: what one of them could not do says nothing of what
-/// the others did. A third of the calls fails with each seed.
+/// The same where logs are opened, made and closed on several threads: what one of them could not
+/// do says nothing of what the others did. A third of the calls fails with each seed.
 #[test]
-fn call_that_fails_in_parallel_work_keeps_promises() {
+fn promises_survive_failure_in_parallel_work() {
     for seed in seeds("ANNALS_STORE_SEEDS", 1) {
         let threads = 2 + seed as usize % 3;
         let fired =
@@ -504,7 +508,8 @@ fn call_that_fails_in_parallel_work_keeps_promises() {
     }
 }
 
-/// Does the work once for each call that may fail, from one on each so many. Returns how many have.
+/// Does the work once for each call that may fail, from one on each so many. Returns how many
+/// have.
 fn fail_each_call(first: u64, every: usize, work: &dyn Fn(&FaultFs) -> Promise) -> usize {
     use std::io::ErrorKind as Io;
     let operations = [
@@ -557,8 +562,8 @@ fn fail_each_call(first: u64, every: usize, work: &dyn Fn(&FaultFs) -> Promise) 
     fired
 }
 
-/// Does a bit of everything, with so many partitions at once, and says what was acknowledged of it. What failed may have
-/// happened.
+/// Does a bit of everything, with so many partitions at once, and returns the acknowledged part.
+/// Failed calls may have taken effect.
 fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promise {
     let mut promise = Promise::default();
     let topic = |number, partitions| Topic {
@@ -567,7 +572,7 @@ fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promi
         partitions: vec![Partition::default(); partitions],
     };
     let Ok(store) = open() else { return promise };
-    // Whatever fails leaves its state to be found or not; nothing more is done to that topic.
+    // A failed call may or may not have taken effect; the topic is not used any more.
     let orders = topic(1, 2);
     promise.next.insert("orders".into(), orders.clone());
     if store.create_topic("orders", settings(&orders)).is_err() {
@@ -627,10 +632,11 @@ fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promi
     promise
 }
 
-/// Appends, growth, deletion and creation, maintenance and a reader at once, each on its thread, call by call in an order by
-/// the seed: what was acknowledged is there whenever the process ends, and when the store closes beside it.
+/// Appends, growth, deletion and creation, maintenance and a reader at once, each on its thread,
+/// call by call in an order by the seed: what was acknowledged is there whenever the process ends,
+/// and when the store closes beside it.
 #[test]
-fn work_beside_changes_keeps_promises() {
+fn promises_hold_during_concurrent_changes() {
     use std::sync::atomic::{AtomicU64, Ordering};
     for seed in seeds("ANNALS_STORE_SEEDS", 4) {
         let disk = MemFs::new();

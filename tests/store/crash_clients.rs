@@ -1,5 +1,6 @@
-//! A loss of power, and a kill, at every call that producers, consumers and groups make to the file system: what was
-//! acknowledged is there, each record once and in order, and no group goes back.
+//! A loss of power, and a kill, at every call that producers, consumers and groups make to the
+//! file system: what was acknowledged is there, each record once and in order, and no group goes
+//! back.
 //!
 //! `ANNALS_CLIENT_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
 
@@ -33,7 +34,7 @@ fn at(partition: u32) -> TopicPartition {
     TopicPartition::new(TOPIC, partition)
 }
 
-/// Of what a producer sent to a partition, how many records are known to be where.
+/// For each producer and partition, how many records are known to be stored, and how safely.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sent {
     sent: u64,
@@ -41,10 +42,11 @@ struct Sent {
     flushed: u64,
 }
 
-/// What a group has committed, by partition.
+/// The committed offsets of a group, by partition.
 type Offsets = BTreeMap<u32, Offset>;
 
-/// What a group had committed since that was last durable, and what the call under way will leave.
+/// The offsets that a group has committed since its last durable commit, and those of the commit
+/// in progress.
 #[derive(Debug, Clone)]
 struct Group {
     states: Vec<Offsets>,
@@ -70,7 +72,7 @@ impl Group {
     }
 }
 
-/// What was acknowledged: by producer and partition, and by group.
+/// The acknowledged state: by producer and partition, and by group.
 #[derive(Debug, Clone)]
 struct Promise {
     sent: BTreeMap<(u64, u32), Sent>,
@@ -85,14 +87,15 @@ struct OnItsWay {
     handle: SendHandle,
 }
 
-/// What the one who works and the one who looks share.
+/// The state shared by the worker and the observer.
 struct Known {
     promise: Promise,
     on_their_way: Vec<OnItsWay>,
 }
 
 impl Known {
-    /// What is promised now: a handle may be done long before the call returns that made it so.
+    /// The promise at this moment: a handle may complete long before the call that completed it
+    /// returns.
     fn promise(&mut self) -> &mut Promise {
         let Known { promise, on_their_way } = self;
         on_their_way.retain(|record| {
@@ -350,7 +353,7 @@ impl Sim {
     fn close_consumer(&mut self) {
         let Some(mut reading) = self.reading.take() else { return };
         let now = self.promise(|promise| promise.groups[reading.group].now().clone());
-        // What is committed already is not committed again, nor flushed.
+        // Committed offsets are not committed again, nor flushed.
         let next = reading.at.filter(|at| reading.auto_commit && *at != now);
         let flushes = reading.flush_commits && next.is_some();
         self.group(reading.group, next, flushes, |_| reading.consumer.close().unwrap());
@@ -422,7 +425,7 @@ impl Sim {
         });
     }
 
-    /// What is left of the process does what it likes to a disk that nobody looks at.
+    /// The rest of the process runs on with a disk that is no longer checked.
     fn die(&mut self) {
         let promise = self.promise(|promise| promise.clone());
         self.known.lock().unwrap().on_their_way.clear();
@@ -493,7 +496,7 @@ fn check(store: &Store, promise: &Promise, intact: bool) -> Promise {
     Promise { sent: found, groups }
 }
 
-/// What a crash leaves is opened, used, closed and opened again.
+/// The disk that a crash leaves is opened, used, closed and opened again.
 fn survive(disk: &MemFs, clock: &Arc<ManualClock>, promise: &Promise, intact: bool) {
     let store = open(disk.clone(), clock);
     let mut expected = check(&store, promise, intact);
@@ -534,7 +537,7 @@ fn survive(disk: &MemFs, clock: &Arc<ManualClock>, promise: &Promise, intact: bo
 }
 
 #[test]
-fn a_crash_at_any_call_leaves_what_clients_were_promised() {
+fn client_promises_survive_crash_anywhere() {
     let mut checked = 0;
     for seed in seeds("ANNALS_CLIENT_SEEDS", 1) {
         let mut sim = Sim::new(seed);
@@ -598,7 +601,7 @@ fn check_deleted(disk: &MemFs, clock: &Arc<ManualClock>) -> bool {
 }
 
 #[test]
-fn a_topic_that_is_deleted_takes_its_offsets_along_whenever_it_crashes() {
+fn topic_deletion_removes_offsets_across_crash() {
     let (disk, clock) = (MemFs::new(), support::clock());
     let fs = FaultFs::new(disk.clone());
     let store = with_offsets(&fs, &clock);
@@ -633,7 +636,7 @@ fn a_topic_that_is_deleted_takes_its_offsets_along_whenever_it_crashes() {
 
 /// A topic is deleted to make room: what cannot be written before is written after.
 #[test]
-fn a_topic_is_deleted_from_a_full_disk() {
+fn topic_deletion_works_when_disk_full() {
     let full = Fault::Error(io::ErrorKind::StorageFull);
     for for_good in [false, true] {
         let (disk, clock) = (MemFs::new(), support::clock());

@@ -14,3 +14,28 @@ mod ownership;
 mod partial;
 mod reopening;
 mod topics;
+
+use annals::fs::{Fs, MemFs};
+use annals::{Error, Topic, TopicError};
+use std::path::Path;
+use support::write_file;
+
+/// The data directory.
+const DATA: &str = "data";
+
+fn topic_error(error: Error) -> TopicError {
+    match error {
+        Error::Topic(error) => *error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The values of a partition.
+fn values(topic: &Topic, partition: u32) -> Vec<String> {
+    support::values(&topic.partition(partition).unwrap())
+}
+
+fn replace_file(fs: &MemFs, dir: &str, name: &str, bytes: &[u8]) {
+    fs.remove(&Path::new(dir).join(name)).ok();
+    write_file(fs, dir, name, bytes);
+}

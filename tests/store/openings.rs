@@ -1,6 +1,7 @@
-//! What an opening makes and changes, and what it leaves as it is: directories of others, partitions that are not there, and
-//! all that it knew if it fails.
+//! Files that an opening creates and changes, and files it leaves alone: foreign directories,
+//! partitions that are not there, and everything it knew if it fails.
 
+use crate::topic_error;
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     CleanupPolicy, Error, ErrorKind, Log, LogConfig, OfflinePartitions, OnCorruption, Record,
@@ -8,6 +9,7 @@ use annals::{
 };
 use std::io;
 use std::path::Path;
+use support::names;
 use support::{files, name, read_all, read_file, write_file};
 
 const MARK: &str = ".kafka_cleanshutdown";
@@ -24,22 +26,8 @@ fn plain(fs: &MemFs) -> LogConfig {
     LogConfig::default().fs(fs.clone())
 }
 
-fn topic_error(error: Error) -> TopicError {
-    match error {
-        Error::Topic(error) => *error,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn mkdir(fs: &MemFs, dir: &str) {
     fs.create_dir(Path::new(dir)).unwrap();
-}
-
-fn names(fs: &dyn Fs, dir: &str) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs.list(Path::new(dir)).unwrap().into_iter().map(|entry| entry.name).collect();
-    names.sort();
-    names
 }
 
 /// Topics `orders` with three partitions and `users` with one, of two segments each, closed.
@@ -65,9 +53,10 @@ fn is_clean(fs: &MemFs) -> bool {
     logs.into_iter().all(|log| log.recovery().clean_shutdown)
 }
 
-/// A log whose number or name was mistyped became a partition that the store did not know, and the store did not open again.
+/// A log whose number or name was mistyped became a partition that the store did not know, and the
+/// store did not open again.
 #[test]
-fn unknown_partition_is_not_created_in_store() {
+fn unknown_partition_is_not_created() {
     let fs = closed_store();
     mkdir(&fs, "d/orders-9");
     let (before, not_found) = (names(&fs, "d"), ErrorKind::NotFound);
@@ -93,9 +82,10 @@ fn unknown_partition_is_not_created_in_store() {
     assert!(is_clean(&fs));
 }
 
-/// An error of a look at the directory above counted as "there is none": the log was refused later, and its directory stayed.
+/// An error of a look at the directory above counted as "there is none": the log was refused
+/// later, and its directory stayed.
 #[test]
-fn rejected_log_leaves_no_directory_when_a_call_fails() {
+fn rejected_log_leaves_no_directory() {
     let fs = closed_store();
     let before = names(&fs, "d");
     for nth in 1.. {
@@ -111,7 +101,7 @@ fn rejected_log_leaves_no_directory_when_a_call_fails() {
 
 /// A directory in which a process may create others, and which it may not list.
 #[test]
-fn log_is_created_when_directory_above_may_not_be_read() {
+fn log_is_created_below_unreadable_directory() {
     let fs = closed_store();
     mkdir(&fs, "other");
     let open = |path: &str, above: &str| {
@@ -128,9 +118,10 @@ fn log_is_created_when_directory_above_may_not_be_read() {
     assert!(!names(&fs, "d").contains(&"new-0".to_owned()));
 }
 
-/// The store said that partition 3 of 8 is gone, which never was, and not a word of the directory that is one too many.
+/// The store said that partition 3 of 8 is gone, which never was, and not a word of the directory
+/// that is one too many.
 #[test]
-fn directory_beyond_the_count_is_named() {
+fn error_names_directory_beyond_count() {
     for filled in [false, true] {
         let fs = closed_store();
         let log = Log::open("elsewhere", plain(&fs)).unwrap();
@@ -153,10 +144,10 @@ fn directory_beyond_the_count_is_named() {
     }
 }
 
-/// After `cp -a orders-0 copy-0` the store said that partition 1 of `copy` is gone, which never was. A copy of all of a topic
-/// opened, and then two topics had one id.
+/// After `cp -a orders-0 copy-0` the store said that partition 1 of `copy` is gone, which never
+/// was. A copy of all of a topic opened, and then two topics had one id.
 #[test]
-fn copy_of_topic_is_named() {
+fn error_names_copy_of_topic() {
     for (copied, as_copy) in [(0..1, 0), (1..2, 1), (0..3, 0)] {
         let fs = closed_store();
         for number in copied.clone() {
@@ -187,9 +178,10 @@ fn copy_of_topic_is_named() {
     }
 }
 
-/// A broker that had the directory meanwhile may have added partitions, perhaps not all of them here.
+/// A broker that had the directory meanwhile may have added partitions, perhaps not all of them
+/// here.
 #[test]
-fn partitions_that_a_broker_added_are_served() {
+fn partitions_added_by_broker_are_served() {
     for added in [3, 5] {
         let fs = closed_store();
         let dir = format!("d/orders-{added}");
@@ -206,7 +198,7 @@ fn partitions_that_a_broker_added_are_served() {
 
 /// The store wrote its files into any directory, `/etc/ssl` for example.
 #[test]
-fn directory_of_something_else_is_no_store() {
+fn foreign_directory_is_no_store() {
     let hidden = [".git", ".DS_Store", ".snapshot", "lost+found"];
     let make = |others: &[&str], dirs: &[&str]| {
         let fs = MemFs::new();
@@ -228,7 +220,7 @@ fn directory_of_something_else_is_no_store() {
         }
         assert_eq!(names(fs, "d"), before);
     }
-    // What a fresh volume has, or a tool puts anywhere, is no such thing, for a log as well.
+    // The directories of a fresh volume, or of a tool, are neither a store nor a log.
     let fresh = || make(&hidden[1..2], &[".git", ".snapshot", "lost+found"]);
     open(&fresh()).unwrap();
     Log::open("d", plain(&fresh())).unwrap();
@@ -238,10 +230,10 @@ fn directory_of_something_else_is_no_store() {
     assert_eq!(open(&fs).unwrap().topics().len(), 1);
 }
 
-/// A directory whose only content was `orders-0.<32 digits>-delete` counted as a store, and that directory was removed with
-/// all that was in it.
+/// A directory whose only content was `orders-0.<32 digits>-delete` counted as a store, and that
+/// directory was removed with all that was in it.
 #[test]
-fn directory_that_is_only_named_deleted_is_kept() {
+fn foreign_directory_named_deleted_stays() {
     let named = format!("d/orders-0.{}-delete", "5ab1fd8ce0b24ae8a8f33ba1c4c51a7f");
     let precious = || {
         let fs = MemFs::new();
@@ -258,7 +250,7 @@ fn directory_that_is_only_named_deleted_is_kept() {
     let store = open(&fs).unwrap();
     assert_eq!(store.unknown_directories(), [Path::new(&named)]);
     assert_eq!(names(&fs, &named), ["precious"]);
-    // What a deletion left is removed: a file of a log is in it, or nothing.
+    // The rest of a deletion is removed: the directory has a file of a log, or nothing.
     for left in [&["precious", &name(0, "log")][..], &[]] {
         let fs = precious();
         write_file(&fs, "d", ".lock", b"");
@@ -270,10 +262,10 @@ fn directory_that_is_only_named_deleted_is_kept() {
     }
 }
 
-/// A viewer of a directory that is not there got an I/O error, which tells to inform an operator, and so did the viewer of a
-/// deleted topic.
+/// A viewer of a directory that is not there got an I/O error, which tells to inform an operator,
+/// and so did the viewer of a deleted topic.
 #[test]
-fn viewer_says_directory_is_not_there() {
+fn viewer_reports_missing_directory() {
     let fs = closed_store();
     let view = Store::open_read_only("gone", config(fs.clone())).map(drop);
     let log = Log::open_read_only("gone", plain(&fs)).map(drop);
@@ -313,7 +305,7 @@ fn file_is_no_store() {
 
 /// Any text was taken for a `meta.properties` of an old broker that says nothing.
 #[test]
-fn junk_in_meta_properties_is_an_error() {
+fn junk_in_meta_properties_fails() {
     let fs = closed_store();
     let before = read_file(&fs, "d", "meta.properties");
     for junk in [&b"junk"[..], b"\0\0\0\0\0\0\0\0", b"{\"version\": 1}"] {
@@ -328,8 +320,8 @@ fn junk_in_meta_properties_is_an_error() {
     assert!(is_clean(&fs));
 }
 
-/// An empty directory `backup-2024` became partition 2024 of a topic with 2024 partitions elsewhere, and one with the number 0
-/// was removed.
+/// An empty directory `backup-2024` became partition 2024 of a topic with 2024 partitions
+/// elsewhere, and one with the number 0 was removed.
 #[test]
 fn empty_directory_is_no_partition() {
     let fs = closed_store();
@@ -349,14 +341,15 @@ fn empty_directory_is_no_partition() {
     store.add_partitions("orders", 4).unwrap();
     store.close().unwrap();
     assert!(is_clean(&fs));
-    // A partition is one without a record, too, whoever made it: it has a segment.
+    // A partition without records is a partition too, whoever made it: it has a segment.
     let log = Log::open("other-0", plain(&fs)).unwrap();
     log.close().unwrap();
     fs.rename_dir(Path::new("other-0"), Path::new("d/other-0")).unwrap();
     assert_eq!(open(&fs).unwrap().topic("other").unwrap().partitions().len(), 1);
 }
 
-/// What the next opening knows of a directory: which logs were closed in order, and that a topic is gone.
+/// The facts that the next opening knows about a directory: which logs were closed in order, and
+/// that a topic is gone.
 fn check_knows_all(fs: &MemFs, at: &str) {
     assert!(is_clean(fs), "{at}");
     let gone = fs.kill();
@@ -371,10 +364,10 @@ fn check_knows_all(fs: &MemFs, at: &str) {
     assert!(Store::open("d", config(fs).offline_partitions(OfflinePartitions::Never)).is_err());
 }
 
-/// A store that did not open for a photo in a directory `backup-2024` had used the mark of a clean shutdown up: the next
-/// opening read all logs, and did not notice that a topic was gone.
+/// A store that did not open for a photo in a directory `backup-2024` had used the mark of a clean
+/// shutdown up: the next opening read all logs, and did not notice that a topic was gone.
 #[test]
-fn refused_opening_leaves_the_mark() {
+fn rejected_opening_keeps_shutdown_marker() {
     let fs = closed_store();
     mkdir(&fs, "d/backup-2024");
     write_file(&fs, "d/backup-2024", "photo.jpg", b"x");
@@ -390,7 +383,7 @@ fn refused_opening_leaves_the_mark() {
 
 /// Whichever call of an opening fails, and however, the next opening knows what this one knew.
 #[test]
-fn failed_opening_changes_nothing_for_the_next() {
+fn failed_store_opening_keeps_knowledge() {
     let faults = [Fault::Error(io::ErrorKind::Other), Fault::Errno(24)];
     for (fault, config_of) in faults.iter().flat_map(|fault| {
         let ways: [fn(&FaultFs) -> StoreConfig; 3] = [
@@ -426,7 +419,7 @@ fn failed_opening_changes_nothing_for_the_next() {
 
 /// The same where the disk fails from then on, until the logs are open.
 #[test]
-fn mark_stays_when_descriptors_run_out() {
+fn marker_stays_when_descriptors_run_out() {
     let closed = closed_store();
     for nth in 1.. {
         let disk = closed.kill();
@@ -451,7 +444,7 @@ fn mark_stays_when_descriptors_run_out() {
 
 /// A log by itself has a mark of its own, or that of its store.
 #[test]
-fn failed_opening_of_a_log_changes_nothing_for_the_next() {
+fn failed_log_opening_keeps_knowledge() {
     for (dir, preallocate) in [("d/orders-1", false), ("plain", false), ("plain", true)] {
         let (closed, mut failed) = (closed_store(), 0);
         let log = Log::open("plain", plain(&closed)).unwrap();
@@ -482,7 +475,8 @@ fn failed_opening_of_a_log_changes_nothing_for_the_next() {
     }
 }
 
-/// Without another partition that has the id, one that could not be read for a moment was replaced by a new one.
+/// Without another partition that has the id, one that could not be read for a moment was replaced
+/// by a new one.
 #[test]
 fn unreadable_id_is_not_replaced() {
     let before = |fs: &MemFs| read_file(fs, "d/users-0", "partition.metadata");
@@ -519,10 +513,11 @@ fn unreadable_id_is_not_replaced() {
     assert!(!names(&fs, "d/orders-0").contains(&"partition.metadata".to_owned()));
 }
 
-/// A partition that was copied out of its store, with a file of others that has the name of a segment: it was emptied, and the
-/// log ended behind it. Where it was refused, the message blamed the sound segment before it.
+/// A partition that was copied out of its store, with a file of others that has the name of a
+/// segment: it was emptied, and the log ended behind it. Where it was refused, the message blamed
+/// the sound segment before it.
 #[test]
-fn foreign_last_segment_is_never_emptied() {
+fn foreign_last_segment_stays_whole() {
     let contents: [&[u8]; 3] = [b"root:x:0:0:root:/root:/bin/bash\n", b"x", &[0xff; 100]];
     for bytes in contents {
         for with_files in [false, true] {
@@ -562,7 +557,7 @@ fn closed_logs() -> [(MemFs, &'static str); 2] {
 /// An opening that set damage aside failed after it had covered the offsets up to the name of the
 /// foreign file, 100 million, or succeeded and ended there. An empty file was not even told of.
 #[test]
-fn stray_last_segment_is_set_aside_whole() {
+fn stray_last_segment_is_quarantined_whole() {
     let zeros = [0; 100];
     let text = b"root:x:0:0:root:/root:/bin/bash\n";
     let contents: [&[u8]; 6] = [b"", &zeros, b"hello", b"x", text, &[0xff; 100]];
@@ -602,7 +597,7 @@ fn stray_last_segment_is_set_aside_whole() {
 
 /// The way out that the error names, and what truncation does with such a file.
 #[test]
-fn log_opens_once_stray_segment_is_removed() {
+fn log_opens_after_stray_is_removed() {
     for (fs, dir) in closed_logs() {
         let stray = name(99_999_999, "log");
         write_file(&fs, dir, &stray, b"hello");
@@ -622,7 +617,7 @@ fn log_opens_once_stray_segment_is_removed() {
 /// A broker rolls a compacted log whose last batches a pass then removes: the empty segment says
 /// where the log ends.
 #[test]
-fn empty_segment_behind_compacted_part_keeps_the_end() {
+fn empty_last_segment_keeps_end() {
     for choice in [OnCorruption::Fail, OnCorruption::Quarantine, OnCorruption::Truncate] {
         for (fs, dir) in closed_logs() {
             let end = name(99, "log");
@@ -642,9 +637,9 @@ fn empty_segment_behind_compacted_part_keeps_the_end() {
     }
 }
 
-/// What was synced counts: where a segment with such offsets lost its bytes, none is given again.
+/// Synced offsets count: if a segment with such offsets lost its bytes, none of them is reused.
 #[test]
-fn quarantine_keeps_end_that_was_synced() {
+fn quarantine_keeps_synced_end() {
     for bytes in [&b""[..], b"hello", &[0; 100]] {
         for (fs, dir) in closed_logs() {
             let log = Log::open(dir, plain(&fs)).unwrap();
@@ -672,7 +667,7 @@ fn quarantine_keeps_end_that_was_synced() {
 /// The damage of the first segment was moved before the last one was found to be of a format that
 /// is not read.
 #[test]
-fn quarantine_changes_nothing_if_it_cannot_finish() {
+fn quarantine_changes_nothing_unless_it_finishes() {
     for (fs, dir) in closed_logs() {
         let mut first = read_file(&fs, dir, &name(0, "log"));
         first[65] ^= 1;
@@ -692,7 +687,7 @@ fn quarantine_changes_nothing_if_it_cannot_finish() {
 /// A link was taken for nothing: its records, or its partition, for absent.
 #[cfg(unix)]
 #[test]
-fn link_is_named_wherever_it_lies() {
+fn error_names_link_anywhere() {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -747,7 +742,7 @@ fn link_is_named_wherever_it_lies() {
 
 /// Earlier versions left the lines of deleted topics in the marker.
 #[test]
-fn marker_that_lists_deleted_topics_opens() {
+fn store_opens_when_marker_lists_deleted() {
     let fs = closed_store();
     let marker = String::from_utf8(read_file(&fs, "d", MARK)).unwrap();
     let (head, rest) = marker.split_once("\"users-0\":").unwrap();

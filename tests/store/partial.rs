@@ -1,18 +1,18 @@
 //! A store that has not all of its topics' partitions, or not all of them sound, serves the rest.
 
+use crate::{DATA, replace_file, topic_error, values};
 use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     AutoOffsetReset, ConsumerConfig, Error, ErrorKind, Event, GroupCoordinatorConfig, GroupState,
-    Listener, Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord,
-    Record, Store, StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
+    Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord, Record, Store,
+    StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
 };
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{files, read_file, write_file};
+use support::{Heard, files, read_file, write_file};
 
-const DATA: &str = "data";
 const NOTHING: Duration = Duration::ZERO;
 
 fn config(fs: &MemFs) -> StoreConfig {
@@ -30,32 +30,6 @@ fn strict(fs: &MemFs) -> annals::Result<Store> {
 
 fn partitions(count: u32) -> TopicConfig {
     TopicConfig::default().partitions(count)
-}
-
-fn topic_error(error: Error) -> TopicError {
-    match error {
-        Error::Topic(error) => *error,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn values(topic: &Topic, partition: u32) -> Vec<String> {
-    let reader = topic.partition(partition).unwrap().reader(0).unwrap();
-    reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
-}
-
-fn replace_file(fs: &MemFs, dir: &str, name: &str, bytes: &[u8]) {
-    fs.remove(&Path::new(dir).join(name)).ok();
-    write_file(fs, dir, name, bytes);
-}
-
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn on_event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
 }
 
 const SEGMENT: &str = "00000000000000000000.log";
@@ -81,9 +55,9 @@ fn three_of_two(fs: &MemFs) {
     store.close().unwrap();
 }
 
-/// Everyone who mounts a fresh volume has a `lost+found` in it, and each system and tool makes its own.
+/// Every fresh volume has a `lost+found`, and each system and tool creates its own directories.
 #[test]
-fn directories_of_others_are_left_alone_and_reported() {
+fn foreign_directories_are_kept_and_listed() {
     let fs = MemFs::new();
     let others = [
         "lost+found",
@@ -121,7 +95,7 @@ fn directories_of_others_are_left_alone_and_reported() {
 }
 
 #[test]
-fn what_is_named_like_a_partition_and_is_none_is_refused() {
+fn false_partition_directory_is_rejected() {
     for name in ["a b-0", "orders-01", "-0", "backup-20240131"] {
         let fs = MemFs::new();
         fs.create_dir(&Path::new(DATA).join(name)).unwrap();
@@ -138,7 +112,8 @@ fn what_is_named_like_a_partition_and_is_none_is_refused() {
     assert_eq!(files(&fs, "data/backup-2024").len(), 1);
 }
 
-/// Leaves partitions of a topic as a broker of a cluster has them: some, and nothing that says how many there are.
+/// Leaves partitions of a topic as a broker of a cluster has them: some, and nothing that says how
+/// many there are.
 fn of_a_cluster(fs: &MemFs, numbers: &[u32]) {
     for number in numbers {
         let dir = format!("{DATA}/orders-{number}");
@@ -153,7 +128,7 @@ fn of_a_cluster(fs: &MemFs, numbers: &[u32]) {
 
 /// A broker of a cluster has some of a topic's partitions: those are served.
 #[test]
-fn partitions_of_a_cluster_are_served_where_they_are() {
+fn partial_topic_of_cluster_is_served() {
     let fs = MemFs::new();
     of_a_cluster(&fs, &[3, 143]);
     for _ in 0..2 {
@@ -191,9 +166,10 @@ fn partitions_of_a_cluster_are_served_where_they_are() {
     );
 }
 
-/// By its key, a record would go to a partition that depends on how many there are, which only the cluster knows.
+/// By its key, a record would go to a partition that depends on how many there are, which only the
+/// cluster knows.
 #[test]
-fn producer_needs_partition_where_count_is_unknown() {
+fn producer_needs_partition_without_known_count() {
     let fs = MemFs::new();
     of_a_cluster(&fs, &[1, 3]);
     let store = open(&fs).unwrap();
@@ -223,10 +199,10 @@ fn producer_needs_partition_where_count_is_unknown() {
     assert_eq!(read, 25);
 }
 
-/// A process that has too many files open is not to find a part of its topics. A topic whose definition could not be read at
-/// that moment was offline, also where none may be.
+/// A process that has too many files open is not to find a part of its topics. A topic whose
+/// definition could not be read at that moment was offline, also where none may be.
 #[test]
-fn store_does_not_open_in_part_when_descriptors_run_out() {
+fn opening_fails_whole_without_descriptors() {
     let fs = MemFs::new();
     three_of_two(&fs);
     let faults = [Fault::Errno(24), Fault::Error(io::ErrorKind::Other)];
@@ -251,7 +227,7 @@ fn store_does_not_open_in_part_when_descriptors_run_out() {
 
 /// One damaged log, and all others open: it says what is wrong with it, until it is mended.
 #[test]
-fn damaged_partition_is_offline_alone() {
+fn only_damaged_partition_is_offline() {
     let fs = MemFs::new();
     three_of_two(&fs);
     let sound = damage(&fs, "data/orders-1");
@@ -322,7 +298,7 @@ fn offline_partition_is_reopened_once_repaired() {
 }
 
 #[test]
-fn damage_is_quarantined_in_offline_partition_alone() {
+fn quarantine_touches_only_offline_partition() {
     let fs = MemFs::new();
     three_of_two(&fs);
     damage(&fs, "data/orders-1");
@@ -334,9 +310,10 @@ fn damage_is_quarantined_in_offline_partition_alone() {
     assert!(strict(&fs).unwrap().topic("orders").unwrap().unavailable_partitions().is_empty());
 }
 
-/// Members live in the process that has the store open: once it is gone, a view must not show them as if they still read.
+/// Members live in the process that has the store open: once it is gone, a view must not show them
+/// as if they still read.
 #[test]
-fn view_shows_no_members_once_their_process_is_gone() {
+fn view_shows_no_members_after_exit() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     store.create_topic("orders", partitions(2)).unwrap();
@@ -365,9 +342,10 @@ fn view_shows_no_members_once_their_process_is_gone() {
     drop((dynamic, fixed));
 }
 
-/// What decides which topic a directory belongs to, or how long its records stay, is not guessed at: the others open.
+/// The file that decides which topic a directory belongs to, or how long its records stay, is not
+/// guessed at: the others open.
 #[test]
-fn partition_is_offline_when_its_small_files_are_damaged() {
+fn damaged_small_file_takes_partition_offline() {
     let cases: [(&str, &str, &[u8], usize); 4] = [
         ("data/orders-0", "topic.properties", b"partitions=3\nstate=deletin", 3),
         ("data/orders-0", "partition.metadata", b"\0\0\0\0", 1),
@@ -403,9 +381,9 @@ fn values_from(topic: &Topic, partition: u32) -> Vec<String> {
     reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
-/// What was in it is lost, and that is not to be found out later.
+/// Its records are lost, and the user must learn that at once.
 #[test]
-fn missing_partition_is_an_error_unless_allowed() {
+fn missing_partition_fails_unless_allowed() {
     let fs = MemFs::new();
     three_of_two(&fs);
     for number in [0, 2] {
@@ -426,7 +404,7 @@ fn missing_partition_is_an_error_unless_allowed() {
 }
 
 #[test]
-fn topic_with_offline_partition_can_be_deleted() {
+fn topic_is_deletable_with_offline_partition() {
     let fs = MemFs::new();
     three_of_two(&fs);
     damage(&fs, "data/orders-1");
@@ -438,10 +416,10 @@ fn topic_with_offline_partition_can_be_deleted() {
     assert_eq!(values(&strict(&fs).unwrap().topic("orders").unwrap(), 1), Vec::<String>::new());
 }
 
-/// A line in a checkpoint says where the records of a partition begin that has none at the moment: it was never one whose creation
-/// was interrupted.
+/// A line in a checkpoint says where the records of a partition begin that has none at the moment:
+/// it was never one whose creation was interrupted.
 #[test]
-fn empty_partition_is_kept_when_a_checkpoint_knows_it() {
+fn empty_partition_stays_when_checkpointed() {
     let fs = MemFs::new();
     fs.create_dir(Path::new("data/orders-0")).unwrap();
     write_file(&fs, DATA, "log-start-offset-checkpoint", b"0\n1\norders 0 5\n");
@@ -502,7 +480,7 @@ fn store_opens_when_offsets_are_damaged() {
 
 /// One partition of the offsets is damaged: its groups are missing, and the answer says so.
 #[test]
-fn groups_are_listed_while_some_are_offline() {
+fn groups_are_listed_beside_offline_ones() {
     let fs = MemFs::new();
     let names: Vec<String> = (0..8).map(|group| format!("g{group}")).collect();
     let store = open(&fs).unwrap();
@@ -535,7 +513,8 @@ fn groups_are_listed_while_some_are_offline() {
     store.close().unwrap();
 }
 
-/// A member of a group is assigned all partitions, also one that is offline. It reads that as soon as it is back.
+/// A member of a group is assigned all partitions, also one that is offline. It reads that as soon
+/// as it is back.
 #[test]
 fn member_reads_partition_once_reopened() {
     let fs = MemFs::new();
@@ -568,9 +547,10 @@ fn member_reads_partition_once_reopened() {
     store.close().unwrap();
 }
 
-/// Groups are found by the number of partitions, and all a group has committed is one record of a key.
+/// Groups are found by the number of partitions, and all a group has committed is one record of a
+/// key.
 #[test]
-fn internal_topics_are_not_grown_emptied_or_deleted() {
+fn internal_topics_cannot_be_changed() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     store.create_topic("t", partitions(1)).unwrap();
@@ -601,8 +581,8 @@ fn internal_topics_are_not_grown_emptied_or_deleted() {
     }
 }
 
-/// The topics that brokers of Kafka 4 keep for themselves: patterns do not meet them, and what they hold is not compacted
-/// away.
+/// The topics that brokers of Kafka 4 keep for themselves: patterns do not meet them, and what
+/// they hold is not compacted away.
 #[test]
 fn topics_of_brokers_are_internal() {
     let fs = MemFs::new();
@@ -650,7 +630,7 @@ impl annals::Clock for Interrupting {
 
 /// Looked up, deleted, then committed for: the next topic of that name began there.
 #[test]
-fn offsets_are_not_altered_for_topic_deleted_meanwhile() {
+fn offsets_change_fails_when_topic_deleted() {
     let fs = MemFs::new();
     let manual = annals::ManualClock::new(annals::Timestamp::from_millis(1_700_000_000_000));
     let clock = Arc::new(Interrupting(manual, Mutex::default()));
@@ -667,9 +647,9 @@ fn offsets_are_not_altered_for_topic_deleted_meanwhile() {
     assert_eq!(consumer.committed(&at).unwrap(), None);
 }
 
-/// The tool, or whoever looks, sees what the writer does, and gets in nobody's way.
+/// The tool, or another viewer, sees the changes of the writer, and does not disturb it.
 #[test]
-fn view_follows_a_live_writer_and_changes_nothing() {
+fn view_follows_live_writer() {
     let fs = MemFs::new();
     assert!(Store::open_read_only("nowhere", config(&fs)).is_err());
     let store = open(&fs).unwrap();

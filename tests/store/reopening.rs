@@ -3,13 +3,13 @@
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{
     Acks, AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, Error, ErrorKind, Event,
-    GroupCoordinatorConfig, Listener, Log, LogConfig, OnCorruption, Producer, ProducerConfig,
-    ProducerRecord, Record, StartAt, Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
+    GroupCoordinatorConfig, Log, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord,
+    Record, StartAt, Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Chance, seeds};
+use support::{Chance, Heard, seeds};
 
 const NOW: Duration = Duration::ZERO;
 const SEGMENT: &str = "data/orders-1/00000000000000000000.log";
@@ -20,7 +20,8 @@ fn open(fs: &FaultFs) -> Store {
     Store::open("data", config).unwrap()
 }
 
-/// A store with two partitions of `orders`. Each append is synced, so that a sync may fail after the write.
+/// A store with two partitions of `orders`. Each append is synced, so that a sync may fail after
+/// the write.
 fn store() -> (FaultFs, Store) {
     let fs = FaultFs::new(MemFs::new());
     let store = open(&fs);
@@ -71,10 +72,11 @@ fn fail_sync(fs: &FaultFs) {
     fs.add_rule(rule.path("orders-1").nth(1));
 }
 
-/// One failed sync of one partition meant to close the whole store: the call that the message names returned `Ok`, and the log
-/// stayed as it was. The batch whose sync failed is in the log, and its producer must not give its numbers to another.
+/// One failed sync of one partition meant to close the whole store: the call that the message
+/// names returned `Ok`, and the log stayed as it was. The batch whose sync failed is in the log,
+/// and its producer must not give its numbers to another.
 #[test]
-fn partition_takes_records_again_after_failed_sync() {
+fn reopened_partition_accepts_after_failed_sync() {
     let (fs, store) = store();
     let (producer, mut consumer) = (producer(&store), consumer(&store));
     send(&producer, "a").unwrap();
@@ -99,7 +101,7 @@ fn partition_takes_records_again_after_failed_sync() {
 }
 
 #[test]
-fn clients_go_on_with_partition_that_was_closed() {
+fn clients_continue_after_reopening() {
     let (_, store) = store();
     let (producer, mut consumer) = (producer(&store), consumer(&store));
     send(&producer, "a").unwrap();
@@ -116,9 +118,10 @@ fn clients_go_on_with_partition_that_was_closed() {
     assert_eq!(poll(&mut consumer).unwrap(), ["a", "c"]);
 }
 
-/// A log that reads only what may be torn finds out later, from a reader, that one of its synced batches is damaged.
+/// A log that reads only what may be torn finds out later, from a reader, that one of its synced
+/// batches is damaged.
 #[test]
-fn damage_that_a_poll_met_is_set_aside() {
+fn reopening_quarantines_damage_from_poll() {
     let (fs, store) = store();
     let (producer, mut consumer) = (producer(&store), consumer(&store));
     for value in ["a", "b", "c"] {
@@ -139,17 +142,8 @@ fn damage_that_a_poll_met_is_set_aside() {
     assert_eq!(stored(&store), ["a", "c", "d"]);
 }
 
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn on_event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
 #[test]
-fn partition_is_offline_when_it_cannot_be_reopened() {
+fn partition_is_offline_when_reopening_fails() {
     let fs = MemFs::new();
     let heard = Arc::new(Heard::default());
     let config = StoreConfig::default().fs(fs.clone()).maintenance(None).listener(heard.clone());
@@ -178,7 +172,7 @@ fn partition_is_offline_when_it_cannot_be_reopened() {
 
 /// While the partition is between two logs, what is sent waits, and a poll finds nothing.
 #[test]
-fn sends_and_polls_wait_while_partition_is_reopened() {
+fn clients_wait_while_partition_reopens() {
     let (fs, store) = store();
     let producer = producer(&store);
     let consumer = Arc::new(Mutex::new(consumer(&store)));
@@ -215,7 +209,7 @@ fn sends_and_polls_wait_while_partition_is_reopened() {
 
 /// A partition that is closed in order is back before a client has to give up anything.
 #[test]
-fn clients_at_work_do_not_notice_partition_that_is_reopened() {
+fn working_clients_survive_reopening() {
     const RECORDS: usize = 200;
     let (_, store) = store();
     for acks in [Acks::Written, Acks::Flushed] {
@@ -252,9 +246,10 @@ fn clients_at_work_do_not_notice_partition_that_is_reopened() {
     }
 }
 
-/// The members of a group are in memory, and what it has committed is in a log that may fail like any other.
+/// The members of a group are in memory, and what it has committed is in a log that may fail like
+/// any other.
 #[test]
-fn group_goes_on_when_its_offsets_are_reopened() {
+fn group_continues_when_offsets_reopen() {
     let (fs, store) = store();
     let producer = producer(&store);
     let config = ConsumerConfig::new("billing")
@@ -291,10 +286,11 @@ fn group_goes_on_when_its_offsets_are_reopened() {
     assert_eq!(described.offsets[&at].committed.offset, 4);
 }
 
-/// The store had been opened after a loss of power, which explained any damage above the recovery point for as long as it was
-/// open: acknowledged records behind a byte that was damaged since were cut, without an error.
+/// The store had been opened after a loss of power, which explained any damage above the recovery
+/// point for as long as it was open: acknowledged records behind a byte that was damaged since
+/// were cut, without an error.
 #[test]
-fn damage_is_not_cut_when_machine_stopped_before_the_store_was_opened() {
+fn reopening_fails_on_damage_after_crash() {
     let disk = MemFs::new();
     let store = open(&FaultFs::new(disk.clone()));
     store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
@@ -318,10 +314,11 @@ fn damage_is_not_cut_when_machine_stopped_before_the_store_was_opened() {
     assert_eq!(stored(&store), ["b"]);
 }
 
-/// A disk that failed under several partitions: that one of them was reopened was reported as the error of another, as all
-/// partitions of the topic were given to the maintainer again; and so was that partitions were added.
+/// A disk that failed under several partitions: that one of them was reopened was reported as the
+/// error of another, as all partitions of the topic were given to the maintainer again; and so was
+/// that partitions were added.
 #[test]
-fn partition_is_reopened_beside_others_that_are_closed() {
+fn partition_reopens_beside_closed_ones() {
     let store = Store::open("data", StoreConfig::default().fs(MemFs::new())).unwrap();
     let topic = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
     for number in [0, 1] {
@@ -333,9 +330,10 @@ fn partition_is_reopened_beside_others_that_are_closed() {
     topic.partition(3).unwrap().append("b").unwrap();
 }
 
-/// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.
+/// The members still know the group state that the reopened log has lost: a crash must not find
+/// less than they do.
 #[test]
-fn group_is_stored_again_when_its_log_lost_it() {
+fn reopening_restores_lost_group_state() {
     let disk = MemFs::new();
     let config = || {
         let groups = GroupCoordinatorConfig::default().offsets_partitions(1);
@@ -359,9 +357,10 @@ fn group_is_stored_again_when_its_log_lost_it() {
     assert_eq!((stored.members.len(), stored.generation), (1, generation));
 }
 
-/// With a thousand partitions, an error that does not say which is of no use, nor is one whose advice cannot be followed.
+/// With a thousand partitions, an error that does not say which is of no use, nor is one whose
+/// advice cannot be followed.
 #[test]
-fn errors_name_the_log_and_the_way_out() {
+fn errors_name_log_and_remedy() {
     let fs = MemFs::new();
     let config = || StoreConfig::default().fs(fs.clone()).maintenance(None);
     let store = Store::open("data", config()).unwrap();
@@ -402,9 +401,10 @@ fn errors_name_the_log_and_the_way_out() {
     assert!(format!("{handle:?}").len() < 80, "{handle:?}");
 }
 
-/// A topic that was deleted and created again has the name of the one before, and none of its records.
+/// A topic that was deleted and created again has the name of the one before, and none of its
+/// records.
 #[test]
-fn records_for_deleted_topic_do_not_follow_reopened_log() {
+fn pending_records_stay_with_deleted_topic() {
     let (_, store) = store();
     let config = ProducerConfig::default().linger(Duration::from_secs(60));
     let producer = store.producer(config).unwrap();
@@ -421,9 +421,10 @@ fn records_for_deleted_topic_do_not_follow_reopened_log() {
     assert_eq!(committed.unwrap_err().kind(), ErrorKind::Rebalancing);
 }
 
-/// Whatever becomes of the log in between, a record whose send returned `Ok` is polled once, in order.
+/// Whatever happens to the log in between, a record whose send returned `Ok` is polled once, in
+/// order.
 #[test]
-fn acknowledged_records_are_polled_once_whatever_is_reopened() {
+fn acknowledged_records_are_polled_once() {
     for seed in seeds("ANNALS_REOPENING_SEEDS", 40) {
         let mut chance = Chance(seed);
         let (fs, store) = store();
@@ -471,7 +472,7 @@ fn append(store: &Store, value: u64) {
     orders(store).append(value.to_string()).unwrap();
 }
 
-/// What a caller learns of a consumer: results, and kinds of errors.
+/// The results that a caller gets from a consumer: records, and kinds of errors.
 #[derive(Debug, Default, PartialEq)]
 struct Story(Vec<String>);
 
@@ -517,10 +518,11 @@ fn slow_consumer(store: &Store, is_member: bool, reset: AutoOffsetReset) -> Cons
     consumer
 }
 
-/// The consumer stood where the closed log had no record any more. It took that for an offset to reset, which a closed log
-/// rejects, and never learned that another log was in its place: each poll and each seek failed for good.
+/// The consumer stood where the closed log had no record any more. It took that for an offset to
+/// reset, which a closed log rejects, and never learned that another log was in its place: each
+/// poll and each seek failed for good.
 #[test]
-fn consumer_goes_on_as_if_cut_partition_was_not_reopened() {
+fn consumer_continues_after_truncated_partition_reopens() {
     let story =
         |reopened: bool, is_member, reset, polls: u64, cut: u64, first: u64, paused: bool| {
             let (_, store) = store();
@@ -563,9 +565,10 @@ fn consumer_goes_on_as_if_cut_partition_was_not_reopened() {
     }
 }
 
-/// The topic was cut, then deleted and created again: what the consumer had not read is none of the new topic's affairs.
+/// The topic was cut, then deleted and created again: what the consumer had not read is none of
+/// the new topic's affairs.
 #[test]
-fn consumer_begins_anew_when_cut_topic_was_created_again() {
+fn consumer_restarts_when_topic_is_recreated() {
     for (is_member, first) in [(false, 0), (false, 2), (false, 4), (true, 0), (true, 2), (true, 4)]
     {
         let (_, store) = store();
@@ -589,9 +592,10 @@ fn consumer_begins_anew_when_cut_topic_was_created_again() {
     }
 }
 
-/// A loop that polls with a timeout, and logs the errors, must not spin until the partition is back.
+/// A loop that polls with a timeout, and logs the errors, must not spin until the partition is
+/// back.
 #[test]
-fn poll_waits_for_closed_partition_after_first_error() {
+fn poll_waits_after_first_closed_error() {
     let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
     let topic = store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
     let mut consumer = store.consumer(ConsumerConfig::default()).unwrap();
@@ -614,9 +618,10 @@ fn poll_waits_for_closed_partition_after_first_error() {
     });
 }
 
-/// Two stores see the same calls, and one of them is reopened now and then: no consumer can tell which.
+/// Two stores see the same calls, and one of them is reopened now and then: no consumer can tell
+/// which.
 #[test]
-fn consumer_cannot_tell_that_partition_was_reopened() {
+fn consumer_never_notices_reopening() {
     for seed in seeds("ANNALS_REOPENING_SEEDS", 30) {
         let told = [false, true].map(|reopens| {
             let (mut chance, mut other) = (Chance(seed), Chance(!seed));
@@ -646,9 +651,10 @@ fn consumer_cannot_tell_that_partition_was_reopened() {
     }
 }
 
-/// A truncation or a deletion that fails half way leaves a log that has to be reopened, and its consumer anywhere.
+/// A truncation or a deletion that fails half way leaves a log that has to be reopened, and its
+/// consumer anywhere.
 #[test]
-fn consumer_goes_on_whatever_was_cut_when_log_failed() {
+fn consumer_continues_after_failed_truncation() {
     for seed in seeds("ANNALS_REOPENING_SEEDS", 40) {
         let mut chance = Chance(seed);
         let (fs, store) = store();

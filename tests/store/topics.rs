@@ -1,18 +1,18 @@
-//! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are touched.
+//! Topics in a directory: created topics stay, deleted topics are removed, and foreign files are
+//! not touched.
 
+use crate::{DATA, replace_file, topic_error, values};
 use annals::fs::{CrashState, EntryKind, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{
     AutoOffsetReset, CleanupPolicy, ConsumerConfig, Error, ErrorKind, Log, LogConfig,
     MaintainerConfig, OfflinePartitions, ProducerConfig, Record, ResetTo, Store, StoreConfig,
-    Topic, TopicConfig, TopicError, TopicPartition,
+    TopicConfig, TopicError, TopicPartition,
 };
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{clock, files, read_file, write_file};
-
-const DATA: &str = "data";
 
 fn config(fs: &MemFs) -> StoreConfig {
     StoreConfig::default().fs(fs.clone()).maintenance(None)
@@ -38,20 +38,8 @@ fn directories(fs: &MemFs) -> Vec<String> {
     names
 }
 
-fn topic_error(error: Error) -> TopicError {
-    match error {
-        Error::Topic(error) => *error,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn values(topic: &Topic, partition: u32) -> Vec<String> {
-    let reader = topic.partition(partition).unwrap().reader(0).unwrap();
-    reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
-}
-
 #[test]
-fn a_closed_store_is_opened_without_reading_its_logs() {
+fn opening_reads_nothing_after_close() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     let orders = store.create_topic("orders", three().set("retention.ms", "-1").unwrap()).unwrap();
@@ -77,9 +65,10 @@ fn a_closed_store_is_opened_without_reading_its_logs() {
     }
 }
 
-/// A broker that finds a directory with another name in it refuses to start, and keeps its checkpoints above the logs.
+/// A broker that finds a directory with another name in it refuses to start, and keeps its
+/// checkpoints above the logs.
 #[test]
-fn the_directory_is_laid_out_as_a_brokers() {
+fn directory_layout_matches_broker() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     let topic = store.create_topic("orders", three()).unwrap();
@@ -119,7 +108,7 @@ fn the_directory_is_laid_out_as_a_brokers() {
 }
 
 #[test]
-fn a_directory_that_a_broker_made_is_taken_over() {
+fn broker_directory_is_taken_over() {
     let fs = MemFs::new();
     for partition in 0..2 {
         let dir = format!("{DATA}/orders-{partition}");
@@ -145,7 +134,7 @@ fn a_directory_that_a_broker_made_is_taken_over() {
     assert_eq!(store.topics().len(), 1);
     let topic = store.topic("orders").unwrap();
     assert_eq!(topic.partition_count(), 2);
-    // How it was set up is not known: nothing of it is deleted before somebody says so.
+    // The configuration is unknown: no record is deleted before the topic is altered.
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
     assert_eq!(values(&topic, 0).len(), 5);
     assert_eq!(topic.partition(1).unwrap().offsets().start, 3);
@@ -155,9 +144,10 @@ fn a_directory_that_a_broker_made_is_taken_over() {
     assert_eq!(directories(&fs).len(), 4);
 }
 
-/// Nothing in the directory says how its topics were set up: by the defaults of a store, retention would take what a broker was told to keep.
+/// Nothing in the directory says how its topics were set up: by the defaults of a store, retention
+/// would take what a broker was told to keep.
 #[test]
-fn what_a_broker_left_is_kept_until_somebody_says_for_how_long() {
+fn broker_records_stay_until_altered() {
     let (fs, clock) = (MemFs::new(), clock());
     for name in ["__consumer_offsets-0", "orders-0"] {
         let dir = format!("{DATA}/{name}");
@@ -183,7 +173,7 @@ fn what_a_broker_left_is_kept_until_somebody_says_for_how_long() {
 }
 
 #[test]
-fn a_topic_can_be_set_up_otherwise_while_it_is_in_use() {
+fn topic_can_be_altered_while_used() {
     let (fs, clock) = (MemFs::new(), clock());
     let store = Store::open(DATA, config(&fs).clock(clock.clone())).unwrap();
     let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
@@ -224,7 +214,7 @@ fn a_topic_can_be_set_up_otherwise_while_it_is_in_use() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_and_nothing_is_made() {
+fn invalid_topics_are_rejected() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     store.create_topic("a.b", TopicConfig::default()).unwrap();
@@ -258,7 +248,7 @@ fn what_cannot_be_is_refused_and_nothing_is_made() {
 }
 
 #[test]
-fn a_closed_store_says_so() {
+fn closed_store_rejects_calls() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     let topic = store.create_topic("orders", three()).unwrap();
@@ -284,7 +274,7 @@ fn a_closed_store_says_so() {
 }
 
 #[test]
-fn a_deleted_topic_is_gone_for_everyone_and_its_name_is_free() {
+fn deleted_topic_frees_its_name() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     let orders = store.create_topic("orders", three()).unwrap();
@@ -324,9 +314,10 @@ fn partitions_can_be_added() {
     assert_eq!(values(&topic, 3), ["y"]);
 }
 
-/// The alteration had said that the topic was whole as it was, and the next opening found partitions missing.
+/// The alteration had said that the topic was whole as it was, and the next opening found
+/// partitions missing.
 #[test]
-fn partitions_whose_making_failed_are_made_later_whatever_is_altered() {
+fn failed_growth_is_completed_after_alteration() {
     let disk = MemFs::new();
     let fs = FaultFs::new(disk.clone());
     let store = Store::open(DATA, config(&disk).fs(fs.clone()).recovery_threads(1)).unwrap();
@@ -344,10 +335,11 @@ fn partitions_whose_making_failed_are_made_later_whatever_is_altered() {
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
 }
 
-/// Partitions are made in any order. When the process ends, partition 1 may have the id of its topic and partition 0 none yet:
-/// the next opening drew another id, and refused partition 1 for ever.
+/// Partitions are made in any order. When the process ends, partition 1 may have the id of its
+/// topic and partition 0 none yet: the next opening drew another id, and refused partition 1 for
+/// ever.
 #[test]
-fn topic_opens_when_only_some_partitions_have_its_id() {
+fn topic_opens_with_partial_ids() {
     for (with_id, partitions) in [(vec![1], 4), (vec![0], 4), (vec![2, 3], 4), (vec![], 4)] {
         let fs = MemFs::new();
         let store = open(&fs).unwrap();
@@ -366,14 +358,10 @@ fn topic_opens_when_only_some_partitions_have_its_id() {
     }
 }
 
-fn replace_file(fs: &MemFs, dir: &str, name: &str, bytes: &[u8]) {
-    fs.remove(&Path::new(dir).join(name)).ok();
-    write_file(fs, dir, name, bytes);
-}
-
-/// Brokers before Kafka 2.8 wrote no `partition.metadata`. All partitions get one id, whichever of them was given it first.
+/// Brokers before Kafka 2.8 wrote no `partition.metadata`. All partitions get one id, whichever of
+/// them was given it first.
 #[test]
-fn partitions_of_a_broker_share_the_id_that_any_has() {
+fn partitions_share_the_one_id() {
     let fs = MemFs::new();
     for partition in 0..3 {
         fs.create_dir(Path::new(&format!("{DATA}/orders-{partition}"))).unwrap();
@@ -431,9 +419,10 @@ impl Fs for Folding {
     }
 }
 
-/// The directory of `Orders-0` was that of `orders-0`: the creation took it over, failed, and removed it.
+/// The directory of `Orders-0` was that of `orders-0`: the creation took it over, failed, and
+/// removed it.
 #[test]
-fn creation_leaves_topic_alone_when_only_case_differs() {
+fn creation_fails_when_only_case_differs() {
     let fs = MemFs::new();
     let open = || Store::open(DATA, config(&fs).fs(Folding(fs.clone()))).unwrap();
     let store = open();
@@ -447,7 +436,7 @@ fn creation_leaves_topic_alone_when_only_case_differs() {
     }
     assert_eq!(directories(&fs), ["orders-0", "orders-1"]);
     topic.partition(0).unwrap().append("and more").unwrap();
-    // What an interrupted growth of `orders` has left is not taken for something of `Orders` either.
+    // The rest of an interrupted growth of `orders` is not taken for a part of `Orders` either.
     store.close().unwrap();
     let store = open();
     let topic = store.topic("orders").unwrap();
@@ -482,7 +471,8 @@ fn name_is_usable_after_creation_failed() {
     }
 }
 
-/// Between the two, the creation said that the topic was being made, and a crash brought the deleted records back.
+/// Between the two, the creation said that the topic was being made, and a crash brought the
+/// deleted records back.
 #[test]
 fn name_is_usable_after_deletion_failed() {
     for nth in 1..=3 {
@@ -522,7 +512,7 @@ fn name_is_usable_after_deletion_failed() {
 
 /// A growth that failed has begun to make partitions: the next one makes those, or more.
 #[test]
-fn growth_can_be_repeated_after_it_failed() {
+fn failed_growth_can_be_repeated() {
     for nth in 1..=4 {
         let disk = MemFs::new();
         let fs = FaultFs::new(disk.clone());
@@ -543,10 +533,10 @@ fn growth_can_be_repeated_after_it_failed() {
     }
 }
 
-/// What a growth that failed had begun to make stayed behind when the topic was deleted: the topic was back at the next opening,
-/// and its name could not be used before.
+/// The partitions that a failed growth had begun stayed when the topic was deleted: the topic was
+/// back at the next opening, and its name could not be used before.
 #[test]
-fn deleted_topic_is_gone_after_growth_failed() {
+fn topic_is_deletable_after_failed_growth() {
     for again in [false, true] {
         for nth in 1.. {
             let disk = MemFs::new();
@@ -570,9 +560,10 @@ fn deleted_topic_is_gone_after_growth_failed() {
     }
 }
 
-/// The store has no lock beside the segments, and a log by itself none above: each asks for the other's.
+/// The store has no lock beside the segments, and a log by itself none above: each asks for the
+/// other's.
 #[test]
-fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
+fn log_and_store_exclude_each_other() {
     let fs = MemFs::new();
     let alone = || Log::open("data/orders-0", LogConfig::default().fs(fs.clone()));
     let store = open(&fs).unwrap();
@@ -602,9 +593,10 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
     assert_eq!((offsets.start, offsets.end), (3, 8));
 }
 
-/// Who looks whether a lock is free has it for a moment, in which another that looks finds it taken.
+/// A process that checks whether a lock is free holds it for a moment, and another process that
+/// checks then finds it taken.
 #[test]
-fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
+fn briefly_held_lock_is_retried() {
     let disk = MemFs::new();
     let store = open(&disk).unwrap();
     store.create_topic("orders", TopicConfig::default()).unwrap();
@@ -620,9 +612,9 @@ fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
     }
 }
 
-/// What lies above `.` by its text is `.` again: the log took its own lock for that of a store.
+/// The lexical parent of `.` is `.` again: the log took its own lock for that of a store.
 #[test]
-fn a_log_is_opened_where_it_stands() {
+fn log_opens_in_current_directory() {
     for dir in [".", "/"] {
         let fs = MemFs::new();
         let log = Log::open(dir, LogConfig::default().fs(fs.clone())).unwrap();
@@ -633,7 +625,7 @@ fn a_log_is_opened_where_it_stands() {
 }
 
 #[test]
-fn one_damaged_log_keeps_the_store_closed_until_it_is_mended() {
+fn damaged_log_fails_opening_until_repaired() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     let topic = store.create_topic("orders", three()).unwrap();
@@ -663,7 +655,7 @@ fn one_damaged_log_keeps_the_store_closed_until_it_is_mended() {
 }
 
 #[test]
-fn a_partition_that_is_gone_is_not_made_anew() {
+fn missing_partition_is_not_recreated() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     store.create_topic("orders", three()).unwrap();
@@ -681,7 +673,7 @@ fn a_partition_that_is_gone_is_not_made_anew() {
 }
 
 #[test]
-fn a_directory_of_something_else_is_left_as_it_is() {
+fn foreign_directory_stays_unchanged() {
     type Make<'a> = &'a dyn Fn(&MemFs);
     let cases: [(&str, Make<'_>); 3] = [
         ("a log", &|fs| {
@@ -703,10 +695,10 @@ fn a_directory_of_something_else_is_left_as_it_is() {
     }
 }
 
-/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there twice, and where the two
-/// differ, the directory is refused.
+/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there
+/// twice, and where the two differ, the directory is refused.
 #[test]
-fn a_damaged_checkpoint_line_is_not_believed() {
+fn damaged_checkpoint_line_is_ignored() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     let topic = store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
@@ -728,9 +720,10 @@ fn a_damaged_checkpoint_line_is_not_believed() {
     assert_eq!((start(0), start(1)), (2, 2));
 }
 
-/// What decides which topic a directory belongs to, or what is deleted, is not guessed at.
+/// The file that decides which topic a directory belongs to, or what is deleted, is not guessed
+/// at.
 #[test]
-fn what_is_not_understood_of_a_directory_is_an_error() {
+fn unreadable_definition_fails_opening() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     let topic = store.create_topic("orders", three()).unwrap();
@@ -772,9 +765,10 @@ fn what_is_not_understood_of_a_directory_is_an_error() {
     store.new_producer_id().unwrap();
 }
 
-/// The maintainer had a clock of its own: a test that moved that of its store waited for a round of the machine's time.
+/// The maintainer had a clock of its own: a test that moved that of its store waited for a round
+/// of the machine's time.
 #[test]
-fn maintenance_follows_the_clock_of_the_store() {
+fn maintenance_uses_clock_of_store() {
     let (fs, clock) = (MemFs::new(), clock());
     let maintenance = MaintainerConfig::default().interval(Duration::from_secs(3600));
     let config = StoreConfig::default().fs(fs).maintenance(Some(maintenance)).clock(clock.clone());
@@ -794,7 +788,7 @@ fn maintenance_follows_the_clock_of_the_store() {
 }
 
 #[test]
-fn maintenance_in_the_background_is_shared_by_all_logs() {
+fn background_maintenance_serves_all_logs() {
     let fs = MemFs::new();
     let maintenance = MaintainerConfig::default().interval(Duration::from_millis(1));
     let config = StoreConfig::default().fs(fs).maintenance(Some(maintenance));
@@ -812,9 +806,10 @@ fn maintenance_in_the_background_is_shared_by_all_logs() {
     store.close().unwrap();
 }
 
-/// After `Store::close`, some calls said that the store is closed, some that the log is, and some answered as before.
+/// After `Store::close`, some calls said that the store is closed, some that the log is, and some
+/// answered as before.
 #[test]
-fn every_call_says_that_the_store_is_closed() {
+fn every_call_reports_closed_store() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let log = store.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
     log.append("x").unwrap();

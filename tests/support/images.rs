@@ -12,7 +12,8 @@ pub struct Image<P> {
 }
 
 impl<P> Image<P> {
-    /// What is left when the process ends there, and when the power does. Says whether all that was written is.
+    /// The disks that a process exit and a power loss leave, each with whether everything written
+    /// is there.
     pub fn ways(&self, seed: u64) -> [(bool, MemFs); 4] {
         [
             (true, self.disk.kill()),

@@ -1,4 +1,5 @@
-//! A model of a log that is compacted: which records of each key are there, and since when its tombstones may go.
+//! A model of a log that is compacted: which records of each key are there, and since when its
+//! tombstones may go.
 
 use super::{Chance, DIR, Rec, files, read_all};
 use annals::fs::Fs;
@@ -6,7 +7,7 @@ use annals::record::{BatchBuilder, Compression};
 use annals::{Codec, Log, Offset, ReadLimits, Record, Timestamp};
 use std::collections::BTreeMap;
 
-/// What a log says of each key at its end: a key that is deleted is not in it.
+/// The last value of each key. Deleted keys are not in it.
 pub type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub fn table<'a>(records: impl IntoIterator<Item = &'a Rec>) -> Table {
@@ -62,7 +63,7 @@ pub struct Keyed {
     count: u64,
 }
 
-/// What is appended.
+/// The records of an append.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     pub keys: u64,
@@ -144,7 +145,8 @@ impl Keyed {
         self.truncate(end);
     }
 
-    /// Where compaction ends: at the active segment, or at the first that has a record younger than `lag`.
+    /// Where compaction ends: at the active segment, or at the first that has a record younger
+    /// than `lag`.
     pub fn bound(&self, bases: &[Offset], now: i64, lag: i64) -> Offset {
         let active = *bases.last().unwrap();
         let mut ends = bases.iter().zip(bases.iter().skip(1));
@@ -155,7 +157,7 @@ impl Keyed {
         young.map_or(active, |(base, _)| *base)
     }
 
-    /// What passes leave that clean everything below `bound`.
+    /// The records left by passes that clean everything below `bound`.
     pub fn compact(&mut self, bound: Offset, now: i64, retention: i64) {
         let mut last: BTreeMap<Option<Vec<u8>>, Offset> = BTreeMap::new();
         for record in self.records().filter(|record| record.offset < bound) {

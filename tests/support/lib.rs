@@ -5,7 +5,7 @@ pub mod images;
 pub mod keyed;
 pub mod memory;
 pub mod process;
-#[allow(dead_code)]
+#[allow(dead_code, clippy::should_implement_trait)]
 #[path = "../../src/random.rs"]
 mod random;
 pub mod sim;
@@ -15,7 +15,8 @@ pub use random::SplitMix64 as Chance;
 
 use annals::fs::{Fs, MemFs, OpenMode};
 use annals::{
-    Event, Listener, Log, LogConfig, ManualClock, Offset, StartAt, StoredRecord, Timestamp,
+    Event, Listener, Log, LogConfig, ManualClock, Offset, Record, StartAt, Store, StoreConfig,
+    StoredRecord, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,7 +53,7 @@ impl From<StoredRecord> for Rec {
     }
 }
 
-/// What was appended: batches, and the end, which may lie above the last of them.
+/// The appended batches, and the end, which may lie above the last batch.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Model {
     pub batches: Vec<Vec<Rec>>,
@@ -73,7 +74,7 @@ impl Model {
         self.batches.iter().flatten().filter(|record| record.offset >= self.start)
     }
 
-    /// What is left of it where it begins at `start`.
+    /// The model of the same log where it begins at `start`.
     pub fn from(&self, start: Offset) -> Model {
         let mut left = Model { start, ..self.clone() };
         left.batches.iter_mut().for_each(|batch| batch.retain(|rec| rec.offset >= start));
@@ -109,7 +110,8 @@ impl Model {
         assert_eq!(found.len(), self.records().count(), "the number of records");
     }
 
-    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model to that.
+    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model
+    /// to that.
     pub fn check_survived(&mut self, log: &Log) {
         let end = log.offsets().end;
         assert!(end >= self.durable, "the log ends at {end}, {} was durable", self.durable);
@@ -131,6 +133,36 @@ impl Model {
 
 pub fn read_all(log: &Log) -> Vec<Rec> {
     log.reader(StartAt::Earliest).unwrap().records().map(|record| record.unwrap().into()).collect()
+}
+
+/// The values of all records, which are text.
+pub fn values(log: &Log) -> Vec<String> {
+    let records = log.reader(StartAt::Earliest).unwrap().records();
+    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
+}
+
+/// The offsets of all records.
+pub fn offsets(log: &Log) -> Vec<Offset> {
+    log.reader(StartAt::Earliest).unwrap().records().map(|r| r.unwrap().offset).collect()
+}
+
+/// Appends a batch of three records, their values marked with `tag`.
+pub fn three(log: &Log, tag: &str) {
+    log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
+}
+
+/// Opens the store in directory `d`, without threads of its own.
+pub fn store(fs: impl Fs) -> Store {
+    let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
+    Store::open("d", config).unwrap()
+}
+
+/// The names in a directory, sorted.
+pub fn names(fs: &dyn Fs, dir: impl AsRef<Path>) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs.list(dir.as_ref()).unwrap().into_iter().map(|entry| entry.name).collect();
+    names.sort();
+    names
 }
 
 /// The bytes of all files of a directory.

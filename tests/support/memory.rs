@@ -108,7 +108,8 @@ pub fn peak_of<T>(call: impl FnOnce() -> T) -> (T, usize) {
     (result, usize::try_from(PEAK.get() - before).unwrap_or(0))
 }
 
-/// Runs a call on an input of so many bytes, and fails if it allocates more than hostile bytes may.
+/// Runs a call on an input of so many bytes, and fails if it allocates more than hostile bytes
+/// may.
 pub fn bounded<T>(input_bytes: usize, call: impl FnOnce() -> T) -> T {
     let (result, taken) = peak_of(call);
     let most = MOST * input_bytes.div_ceil(1024).max(1);

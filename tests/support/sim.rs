@@ -1,5 +1,5 @@
-//! A process that uses a log, as a list of operations; what was promised to it at each moment; and the disks that
-//! a crash at that moment may leave.
+//! A process that uses a log, as a list of operations; what was promised to it at each moment; and
+//! the disks that a crash at that moment may leave.
 
 use super::{Chance, DIR, Model, Rec, files, read_all};
 use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
@@ -28,7 +28,8 @@ pub enum Op {
         records: u64,
         bytes: usize,
     },
-    /// So many threads that append at once. The first write is held until all have come, so that the rest meet.
+    /// So many threads that append at once. The first write is held until all have come, so that
+    /// the rest meet.
     Together {
         threads: u64,
         each: u64,
@@ -80,7 +81,7 @@ impl Op {
     }
 }
 
-/// Who sends what is sequenced.
+/// The producer of sequenced batches.
 const PRODUCER: ProducerId = 7;
 
 /// A log knows of its producers what the headers of its batches say.
@@ -111,25 +112,28 @@ pub fn check_producers(log: &Log) {
         assert_eq!(state.offset_delta, header.last_offset_delta);
         assert_eq!(state.producer_epoch, header.producer_epoch);
     }
-    // Of those whose batches were deleted it may know, too.
+    // It may also know producers whose batches were deleted.
     let start = log.offsets().start;
     assert!(start > 0 || known.iter().all(|state| stored.contains_key(&state.producer_id)));
 }
 
-/// What was acknowledged, and what calls in progress may make of it.
+/// The acknowledged state, and what calls in progress may make of it.
 #[derive(Debug, Clone, Hash)]
 pub struct Promise {
-    /// What was acknowledged; `durable` says up to where even a loss of power leaves it.
+    /// The acknowledged records; `durable` is the offset up to which they survive even a power
+    /// loss.
     pub now: Model,
-    /// What a truncation in progress will leave.
+    /// The state that a truncation in progress will leave.
     pub next: Option<Model>,
     /// Where a deletion in progress will let the log begin.
     pub next_start: Offset,
-    /// What each thread has still to append, in its order, counted from offset 0. Any of it may be there.
+    /// The batches that each thread still has to append, in its order, counted from offset 0. Any
+    /// of them may be there.
     pub pending: Vec<VecDeque<Vec<Rec>>>,
     /// Where the log ended before that.
     pub began: Offset,
-    /// Whether the machine has run since all this was written, so that everything acknowledged is there.
+    /// Whether the machine has run since all this was written, so that everything acknowledged is
+    /// there.
     pub intact: bool,
 }
 
@@ -146,7 +150,7 @@ impl Promise {
         }
     }
 
-    /// What is left of it after a crash.
+    /// The promise after a crash.
     pub fn after(mut self, way: Way) -> Promise {
         self.intact &= way == Way::Kill;
         self
@@ -228,7 +232,8 @@ impl Promise {
         }
         // A gap that a truncation left may be there without what comes behind it.
         let gap = upcoming.map_or(began, |next| next[0].offset.min(began)).max(kept.end);
-        // Truncating takes segments away one by one, also empty ones that earlier truncations left.
+        // Truncating takes segments away one by one, also empty ones that earlier truncations
+        // left.
         let boundary = end == kept.end
             || end == gap
             || (self.next.is_some() && (kept.end..gap).contains(&end));
@@ -248,7 +253,7 @@ fn records(batch: &[Rec]) -> Vec<Record> {
     batch.iter().map(record).collect()
 }
 
-/// What is left of a disk.
+/// The state of a disk after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// The process dies, and the machine goes on.
@@ -259,9 +264,9 @@ pub enum Way {
     Some(u64),
     /// All lengths and names, and of the unsynced bytes none.
     LengthOnly,
-    /// Of each file's unsynced sectors the first few.
+    /// The first few unsynced sectors of each file.
     Torn(u64),
-    /// Of each file's unsynced sectors the last few, and its whole length.
+    /// The last few unsynced sectors of each file, and its whole length.
     LaterFirst(u64),
 }
 
@@ -300,7 +305,8 @@ impl Way {
         let unsynced = image.unsynced();
         for (name, new) in files(&disk, DIR) {
             let path = Path::new("/").join(DIR).join(&name);
-            // What has a name by renaming is another file than the one that had it.
+            // A file that got its name by a rename is another file than the one that had it
+            // before.
             let in_place = name.ends_with(".log") || name == ".lock";
             let old = synced.get(&name).filter(|_| in_place).cloned().unwrap_or_default();
             if old == new || !unsynced.contains(&path) {
@@ -400,7 +406,7 @@ impl Camera {
 
     pub fn take(&self, call: Option<Call>) {
         let mut promise = self.promise.lock().unwrap().clone();
-        // Whoever looks may rely on it, although no call has returned yet.
+        // A reader may rely on it, although no call has returned yet.
         let log = self.watched.lock().unwrap().clone();
         if let Some(log) = log.filter(|_| promise.next.is_none()) {
             promise.now.durable = promise.now.durable.max(log.offsets().durable);
@@ -425,7 +431,8 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// Opens the log of a disk and compares it with what was promised. Images are taken at every call, or at one.
+    /// Opens the log of a disk and compares it with what was promised. Images are taken at every
+    /// call, or at one.
     pub fn open(disk: &MemFs, config: &LogConfig, promise: Promise, only: u64, count: u64) -> Sim {
         let fs = FaultFs::new(disk.clone());
         fs.record_trace(false);
@@ -565,7 +572,8 @@ impl Sim {
             next.truncate(target);
             let end_of_data = next.batches.last().map_or(0, |b| b.last().unwrap().offset + 1);
             if target < promise.now.end {
-                // From the first step on, what was durable above the target is not promised any more.
+                // From the first step on, what was durable above the target is not promised any
+                // more.
                 promise.now.durable = promise.now.durable.min(end_of_data);
                 promise.next = Some(next);
             }

@@ -1,27 +1,27 @@
 //! User-supplied callbacks of a consumer.
 
 use crate::callback::{self, Panicked};
-use crate::client::consumer::{Consumer, ConsumerRecords};
+use crate::client::consumer::records::ConsumerRecords;
 use crate::error::{ConsumeError, Result};
 use crate::group::offsets::OffsetAndMetadata;
-use crate::types::TopicPartition;
-use crate::types::{Offset, StartAt};
+use crate::types::{Offset, StartAt, TopicPartition};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A user-supplied listener for the partitions that the group assigns to a consumer, or revokes.
 ///
 /// It is called inside a poll, on the thread that polls; for revoked partitions also inside
-/// [`unsubscribe`](Consumer::unsubscribe) and [`close`](Consumer::close). No lock is held. Through
+/// [`unsubscribe`](crate::Consumer::unsubscribe) and [`close`](crate::Consumer::close). No lock is held. Through
 /// [`RebalanceContext`] it can commit, and seek.
 ///
-/// | | before the group assigns anew | after it |
+/// | | before the group assigns anew | afterwards |
 /// |---|---|---|
 /// | eager | revoked: all partitions | assigned: all partitions that it has now |
 /// | cooperative | | revoked: the partitions that move, if any; then assigned: the new ones |
 /// | the group had removed the member | lost: all partitions; other members may already read them | assigned |
 ///
 /// If the listener panics, the poll fails with [`ConsumeError::CallbackPanicked`], and the
-/// consumer goes on as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
+/// consumer continues as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
 ///
 /// ```
 /// use annals::{ConsumerConfig, RebalanceContext, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -73,64 +73,85 @@ pub trait RebalanceListener: Send {
     }
 }
 
+/// The calls of a consumer that a listener may make.
+pub(super) trait RebalanceActions: fmt::Debug {
+    fn commit(&mut self) -> Result<()>;
+    fn commit_offsets(
+        &mut self,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<()>;
+    fn seek(&mut self, partition: &TopicPartition, to: StartAt) -> Result<()>;
+    fn position(&mut self, partition: &TopicPartition) -> Result<Offset>;
+    fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>>;
+    fn pause(&mut self, partitions: Vec<TopicPartition>) -> Result<()>;
+}
+
 /// The access of a [`RebalanceListener`] to its consumer.
 #[derive(Debug)]
-pub struct RebalanceContext<'a>(&'a mut Consumer);
+pub struct RebalanceContext<'a>(&'a mut (dyn RebalanceActions + Send + 'static));
+
+impl<'a> RebalanceContext<'a> {
+    pub(super) fn new(
+        consumer: &'a mut (dyn RebalanceActions + Send + 'static),
+    ) -> RebalanceContext<'a> {
+        RebalanceContext(consumer)
+    }
+}
 
 impl RebalanceContext<'_> {
-    /// Calls [`Consumer::commit`].
+    /// Calls [`Consumer::commit`](crate::Consumer::commit).
     ///
     /// # Errors
-    /// As [`Consumer::commit`].
+    /// As [`Consumer::commit`](crate::Consumer::commit).
     pub fn commit(&mut self) -> Result<()> {
         self.0.commit()
     }
 
-    /// Calls [`Consumer::commit_offsets`].
+    /// Calls [`Consumer::commit_offsets`](crate::Consumer::commit_offsets).
     ///
     /// # Errors
-    /// As [`Consumer::commit_offsets`].
+    /// As [`Consumer::commit_offsets`](crate::Consumer::commit_offsets).
     pub fn commit_offsets(
         &mut self,
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
-        self.0.commit_offsets(offsets)
+        self.0.commit_offsets(offsets.into_iter().collect())
     }
 
-    /// Calls [`Consumer::seek`].
+    /// Calls [`Consumer::seek`](crate::Consumer::seek).
     ///
     /// # Errors
-    /// As [`Consumer::seek`].
+    /// As [`Consumer::seek`](crate::Consumer::seek).
     pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
-        self.0.seek(partition, to)
+        self.0.seek(partition, to.into())
     }
 
-    /// Calls [`Consumer::position`].
+    /// Calls [`Consumer::position`](crate::Consumer::position).
     ///
     /// # Errors
-    /// As [`Consumer::position`].
+    /// As [`Consumer::position`](crate::Consumer::position).
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         self.0.position(partition)
     }
 
-    /// Calls [`Consumer::committed`].
+    /// Calls [`Consumer::committed`](crate::Consumer::committed).
     ///
     /// # Errors
-    /// As [`Consumer::committed`].
+    /// As [`Consumer::committed`](crate::Consumer::committed).
     pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
         self.0.committed(partition)
     }
 
-    /// Calls [`Consumer::pause`].
+    /// Calls [`Consumer::pause`](crate::Consumer::pause).
     ///
     /// # Errors
-    /// As [`Consumer::pause`].
+    /// As [`Consumer::pause`](crate::Consumer::pause).
     pub fn pause(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
-        self.0.pause(partitions)
+        self.0.pause(partitions.into_iter().collect())
     }
 }
 
-/// The change of partitions in a rebalance.
+/// A change of partitions, of which the listener learns.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RebalanceEvent {
     Revoked,
@@ -138,47 +159,29 @@ pub(super) enum RebalanceEvent {
     Lost,
 }
 
-impl Consumer {
-    /// Calls the listener, if there is one. The field is `None` while it runs.
-    pub(super) fn tell_listener(&mut self, what: RebalanceEvent, partitions: &[TopicPartition]) {
-        let Some(mut listener) = self.listener.take() else { return };
-        let mut access = RebalanceContext(self);
-        let (callback, told) = match what {
+impl RebalanceEvent {
+    /// Calls the method of the listener for this event.
+    pub(super) fn call(
+        self,
+        listener: &mut dyn RebalanceListener,
+        context: &mut RebalanceContext<'_>,
+        partitions: &[TopicPartition],
+    ) -> Result<(), ConsumeError> {
+        let (method, called) = match self {
             RebalanceEvent::Revoked => (
                 "the rebalance listener's on_partitions_revoked",
-                callback::call(|| listener.on_partitions_revoked(&mut access, partitions)),
+                callback::call(|| listener.on_partitions_revoked(context, partitions)),
             ),
             RebalanceEvent::Assigned => (
                 "the rebalance listener's on_partitions_assigned",
-                callback::call(|| listener.on_partitions_assigned(&mut access, partitions)),
+                callback::call(|| listener.on_partitions_assigned(context, partitions)),
             ),
             RebalanceEvent::Lost => (
                 "the rebalance listener's on_partitions_lost",
-                callback::call(|| listener.on_partitions_lost(&mut access, partitions)),
+                callback::call(|| listener.on_partitions_lost(context, partitions)),
             ),
         };
-        self.listener = Some(listener);
-        if let Err(panicked) = told {
-            self.panicked.get_or_insert(panic_of(callback, &panicked));
-        }
-    }
-
-    /// Passes records through the interceptors. The result of one that panics is ignored.
-    pub(super) fn intercept(&self, mut records: ConsumerRecords) -> ConsumerRecords {
-        if records.is_empty() {
-            return records;
-        }
-        for interceptor in &self.config.interceptors {
-            let seen = records.clone();
-            records = callback::call(|| interceptor.on_consume(seen)).unwrap_or(records);
-        }
-        records
-    }
-
-    pub(super) fn tell_committed(&self, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
-        for interceptor in &self.config.interceptors {
-            callback::call(|| interceptor.on_commit(offsets)).ok();
-        }
+        called.map_err(|panicked| panic_of(method, &panicked))
     }
 }
 
@@ -206,6 +209,6 @@ pub(super) fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Re
 }
 
 fn panic_of(callback: &'static str, panicked: &Panicked) -> ConsumeError {
-    let message = panicked.message().unwrap_or("something that is no text").to_owned();
+    let message = panicked.message().unwrap_or("no message").to_owned();
     ConsumeError::CallbackPanicked { callback, message }
 }

@@ -1,6 +1,8 @@
-//! Committing positions.
+//! Committing positions: by calls, automatically, and only for own partitions.
 
-use crate::client::consumer::{Consumer, GroupHandle, Partition};
+use crate::callback;
+use crate::client::consumer::partition::Partition;
+use crate::client::consumer::{Consumer, GroupHandle};
 use crate::error::{CommitError, ConsumeError, Error, ErrorKind, GroupError, Result};
 use crate::group::membership::Committer;
 use crate::group::offsets::OffsetAndMetadata;
@@ -45,8 +47,8 @@ impl Consumer {
     /// - [`Error::Io`]: nothing is committed. If the disk was full, commit again once there is
     ///   room.
     pub fn commit(&mut self) -> Result<()> {
-        self.store.shared().check_open()?;
-        let positions = self.there().filter_map(|partition| {
+        self.store.inner().check_open()?;
+        let positions = self.existing_partitions().filter_map(|partition| {
             Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
         });
         let positions: Vec<_> = positions.collect();
@@ -76,7 +78,7 @@ impl Consumer {
         self.check_open()?;
         let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
         let group = self.group_for("commit")?;
-        if let Some(reason) = offsets.keys().find_map(|name| self.refusal(name)) {
+        if let Some(reason) = offsets.keys().find_map(|name| self.commit_error(name)) {
             let group = group.name.to_string();
             return Err(ConsumeError::CommitFailed { group, reason }.into());
         }
@@ -100,20 +102,22 @@ impl Consumer {
             return Err(ConsumeError::CommitFailed { group, reason }.into());
         }
         let flush = self.config.flush_commits;
-        let check = |name: &TopicPartition| self.refusal(name);
+        let check = |name: &TopicPartition| self.commit_error(name);
         group.coordinator.commit(&group.name, committer, offsets, &check, flush)?;
         for (name, committed) in offsets {
             if let Some(partition) = self.partition_mut(name) {
                 partition.committed = Some(committed.offset);
             }
         }
-        self.tell_committed(offsets);
+        for interceptor in &self.config.interceptors {
+            callback::call(|| interceptor.on_commit(offsets)).ok();
+        }
         Ok(())
     }
 
     /// Returns why the consumer may not commit for a partition, as far as topics and assignments
     /// tell.
-    fn refusal(&self, name: &TopicPartition) -> Option<CommitError> {
+    fn commit_error(&self, name: &TopicPartition) -> Option<CommitError> {
         let own = self.index(name).and_then(|index| self.partitions.get(index));
         if own.is_some_and(|partition| !partition.log.is_closed()) {
             return None;
@@ -125,12 +129,12 @@ impl Consumer {
         };
         match own {
             // It is being reopened, or offline.
-            Some(own) if own.is_of(&found) => return None,
+            Some(own) if own.belongs_to(&found) => return None,
             // The topic was created again, and the positions belong to the previous one.
             Some(_) => return Some(CommitError::NotAssigned { topic, partition }),
             None => {}
         }
-        let subscribed = self.interest.is_subscription();
+        let subscribed = self.subscription.is_subscription();
         match subscribed.then(|| self.subscribes_to(&topic)) {
             None => None,
             Some(true) => Some(CommitError::NotAssigned { topic, partition }),
@@ -139,41 +143,41 @@ impl Consumer {
     }
 
     /// Returns the partitions whose topics were not deleted.
-    fn there(&self) -> impl Iterator<Item = &Partition> {
+    fn existing_partitions(&self) -> impl Iterator<Item = &Partition> {
         let is_known = |own: &Partition| {
-            self.store.topic(&own.name.topic).is_ok_and(|topic| own.is_of(&topic))
+            self.store.topic(&own.name.topic).is_ok_and(|topic| own.belongs_to(&topic))
         };
         self.partitions.iter().filter(move |own| !own.log.is_closed() || is_known(own))
     }
 
     /// Returns the positions that are not committed.
-    fn dirty(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
-        let dirty = self.there().filter(|partition| partition.is_dirty());
-        dirty.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
+    fn uncommitted(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+        let moved = self.existing_partitions().filter(|partition| partition.is_uncommitted());
+        moved.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
     }
 
-    /// Returns the group of a consumer that is not a member of it, and when it next has to learn
-    /// that the consumer reads.
-    fn sign_of_life(&self) -> Option<(&GroupHandle, Duration)> {
-        let group = self.group.as_ref().filter(|_| !self.interest.is_subscription())?;
-        Some((group, self.next_sign_of_life))
+    /// Returns the group of a consumer that is not a member of it, and when the consumer next has
+    /// to keep its offsets from expiring.
+    fn offsets_renewal(&self) -> Option<(&GroupHandle, Duration)> {
+        let group = self.group.as_ref().filter(|_| !self.subscription.is_subscription())?;
+        Some((group, self.next_offsets_renewal))
     }
 
-    /// Returns when a poll that waits has to show its group that it reads.
-    pub(super) fn sign_of_life_due(&self) -> Option<Duration> {
-        self.sign_of_life().map(|(_, due)| due)
+    /// Returns when a poll that waits has to keep its group's offsets from expiring.
+    pub(super) fn offsets_renewal_due(&self) -> Option<Duration> {
+        self.offsets_renewal().map(|(_, due)| due)
     }
 
-    /// Shows the group that its offsets are in use, from time to time.
-    pub(super) fn show_life_if_due(&mut self) -> Result<()> {
+    /// Reads the committed offsets of the group from time to time, so that they do not expire.
+    pub(super) fn renew_offsets_if_due(&mut self) -> Result<()> {
         let now = self.clock.monotonic();
-        let Some((group, _)) = self.sign_of_life().filter(|(_, due)| *due <= now) else {
+        let Some((group, _)) = self.offsets_renewal().filter(|(_, due)| *due <= now) else {
             return Ok(());
         };
         let mut names = self.partitions.iter().map(|partition| &partition.name);
         group.coordinator.committed(&group.name, &mut names)?;
         let interval = group.coordinator.sign_of_life();
-        self.next_sign_of_life = now.saturating_add(interval.max(Duration::from_millis(1)));
+        self.next_offsets_renewal = now.saturating_add(interval.max(Duration::from_millis(1)));
         Ok(())
     }
 
@@ -190,7 +194,7 @@ impl Consumer {
 
     /// Returns when a poll that waits has to commit; `None` if there is nothing to commit.
     pub(super) fn auto_commit_due(&self) -> Option<Duration> {
-        let due = self.auto_commits() && self.there().any(Partition::is_dirty);
+        let due = self.auto_commits() && self.existing_partitions().any(Partition::is_uncommitted);
         due.then_some(self.next_auto_commit)
     }
 
@@ -215,16 +219,16 @@ impl Consumer {
         let interval = self.config.auto_commit_interval.max(Duration::from_millis(1));
         self.next_auto_commit = self.clock.monotonic().saturating_add(interval);
         loop {
-            if self.partitions.iter().any(Partition::is_dirty) {
-                // In a closed store no topic is known, as those that were deleted are not.
-                self.store.shared().check_open()?;
+            if self.partitions.iter().any(Partition::is_uncommitted) {
+                // In a closed store no topic is found, so all of them would seem deleted.
+                self.store.inner().check_open()?;
             }
-            let offsets = self.dirty();
+            let offsets = self.uncommitted();
             let group = self.group.clone().filter(|_| !offsets.is_empty());
             let Some(group) = group else { return Ok(()) };
             match self.commit_to(&group, &offsets) {
-                // A topic was deleted just now. Commit the other positions without it.
-                Err(_) if self.dirty().len() < offsets.len() => {}
+                // A topic was deleted just now: commit the other positions without it.
+                Err(_) if self.uncommitted().len() < offsets.len() => {}
                 done => return done,
             }
         }

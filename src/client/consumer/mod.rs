@@ -5,10 +5,11 @@
 //!
 //! ```text
 //!  assign(orders-0, orders-1)          exactly these, without a group
-//!  subscribe("orders"), group billing  a share: the group has all partitions, and each partition has one member
+//!  subscribe("orders"), group billing  a share: the group has all partitions,
+//!                                      and each partition has one member
 //! ```
 //!
-//! A group remembers its progress. The next member that gets a partition continues at the
+//! A group stores its progress. The next member that gets a partition continues at the
 //! *committed* offset:
 //!
 //! ```text
@@ -20,14 +21,27 @@
 //! ```
 //!
 //! Everything happens in [`poll`](Consumer::poll), on the thread that calls it. A consumer has no
-//! thread of its own. An append, the other members of its group, or its [waker](Consumer::waker)
-//! wake a consumer that waits.
+//! thread of its own.
+//!
+//! # How a poll runs
+//!
+//! 1. `rebalance` takes the steps with the group that are possible now: join, sync, heartbeat,
+//!    apply the assignment. The group leaves its answers in a mailbox, which `membership` steps
+//!    through without waiting.
+//! 2. `commit` commits the positions, if automatic commits are due.
+//! 3. `current_log` replaces the logs of partitions that were reopened or created again.
+//! 4. `poll` resolves missing positions: the committed offset, or else the reset.
+//! 5. `partition` reads records with the reader of each partition, in turns. If there are any, the
+//!    poll returns them, after the interceptors (`callbacks`).
+//! 6. Otherwise `wakeup` registers the consumer with each log, the store and the group, and waits
+//!    once for all of them. An append, a change of topics, another member of the group, or the
+//!    [waker](Consumer::waker) wakes it, and the poll starts over.
 //!
 //! # Differences from Kafka
 //!
 //! - A poll reads records from the log when you call it. Only the rest of a batch is read ahead.
-//! - [`seek`](Consumer::seek) rejects an offset that is not in the log at once. Kafka notices in
-//!   the next poll, and resets.
+//! - [`seek`](Consumer::seek) rejects an offset that is not in the log. In Kafka, the next poll
+//!   notices it and resets the position.
 //! - A consumer that is dropped leaves its group at once. A static member may come back.
 //! - A member commits only for its own partitions, and a commit for a partition that does not
 //!   exist is rejected.
@@ -40,10 +54,11 @@
 mod callbacks;
 mod commit;
 mod config;
-mod following;
+mod current_log;
 mod membership;
 mod partition;
 mod poll;
+mod rebalance;
 mod records;
 mod subscription;
 mod wakeup;
@@ -53,7 +68,6 @@ pub use config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords};
 pub use subscription::TopicPattern;
 pub use wakeup::ConsumerWaker;
-pub(crate) use wakeup::ConsumerWakeup;
 
 use crate::clock::Clock;
 use crate::error::{ConsumeError, Error, Result};
@@ -61,8 +75,7 @@ use crate::group::coordinator::Coordinator;
 use crate::group::offsets::OffsetAndMetadata;
 use crate::log::Log;
 use crate::store::topics::Store;
-use crate::types::TopicPartition;
-use crate::types::{Offset, StartAt, Timestamp};
+use crate::types::{Offset, StartAt, Timestamp, TopicPartition};
 use callbacks::RebalanceEvent;
 use membership::Membership;
 use partition::Partition;
@@ -71,8 +84,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
-use subscription::{Since, SubscriptionState};
-use wakeup::OneShotWaker;
+use subscription::{SubscribedSince, SubscriptionState};
+use wakeup::{ConsumerWakeup, OneShotWaker};
 
 /// Reads records from the partitions of topics, alone or as a member of a group.
 ///
@@ -106,29 +119,29 @@ pub struct Consumer {
     store: Store,
     config: ConsumerConfig,
     clock: Arc<dyn Clock>,
-    bell: Arc<ConsumerWakeup>,
+    wakeup: Arc<ConsumerWakeup>,
     group: Option<GroupHandle>,
-    interest: SubscriptionState,
-    /// The partitions that it reads, in the order of turns.
+    subscription: SubscriptionState,
+    /// The partitions to read, in the order of turns.
     partitions: Vec<Partition>,
     /// The partition that the next poll begins with.
     next_turn: usize,
-    /// `None` while it is called.
+    /// `None` while the listener runs.
     listener: Option<Box<dyn RebalanceListener>>,
     /// A panic of the listener that the next poll reports.
     panicked: Option<ConsumeError>,
     membership: Membership,
-    /// When it began to read what it subscribes to.
-    since: Since,
-    /// Whether it begins in a new partition, whose position must be committed before any record is
+    /// When the consumer began to read the topics that it subscribes to.
+    since: SubscribedSince,
+    /// Whether a new partition begins, whose position must be committed before its first record is
     /// read.
     begins_new_partition: bool,
     next_auto_commit: Duration,
-    /// When a consumer that is not a member next has to show its group that it reads.
-    next_sign_of_life: Duration,
-    /// The version of the topics that it has seen: see [`Store::version`].
+    /// When a consumer that is not a member next has to keep its group's offsets from expiring.
+    next_offsets_renewal: Duration,
+    /// The version of the topics at the last look: see [`Store::version`].
     seen_version: u64,
-    topics_trigger: Arc<OneShotWaker>,
+    topics_one_shot: Arc<OneShotWaker>,
     topics_waker: Waker,
     topics_id: u64,
     closed: bool,
@@ -155,10 +168,10 @@ impl Store {
     ///   and cannot be created, for example on a full disk.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.validate()?;
-        self.shared().check_open()?;
+        self.inner().check_open()?;
         let group = match &config.group_id {
             Some(name) => {
-                let groups = &self.shared().config.group_coordinator;
+                let groups = &self.inner().config.group_coordinator;
                 groups.check_session_timeout(config.session_timeout)?;
                 let coordinator = self.coordinator()?;
                 Some(GroupHandle { name: name.as_str().into(), coordinator })
@@ -166,28 +179,28 @@ impl Store {
             None => None,
         };
         let clock = Arc::clone(self.clock());
-        let bell = Arc::new(ConsumerWakeup::default());
-        let topics_trigger = OneShotWaker::new(&bell);
+        let wakeup = Arc::new(ConsumerWakeup::default());
+        let topics_one_shot = OneShotWaker::new(&wakeup);
         Ok(Consumer {
             group,
-            interest: SubscriptionState::Nothing,
+            subscription: SubscriptionState::Nothing,
             partitions: Vec::new(),
             next_turn: 0,
             listener: None,
             panicked: None,
             membership: Membership::default(),
-            since: Since::default(),
+            since: SubscribedSince::default(),
             begins_new_partition: false,
             next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
-            next_sign_of_life: clock.monotonic(),
+            next_offsets_renewal: clock.monotonic(),
             seen_version: self.version(),
-            topics_waker: Waker::from(Arc::clone(&topics_trigger)),
+            topics_waker: Waker::from(Arc::clone(&topics_one_shot)),
             topics_id: self.changed().new_id(),
-            topics_trigger,
+            topics_one_shot,
             closed: false,
             store: self.clone(),
             clock,
-            bell,
+            wakeup,
             config,
         })
     }
@@ -212,7 +225,7 @@ impl Consumer {
         if topics.is_empty() {
             return self.unsubscribe();
         }
-        self.set_interest(SubscriptionState::Topics(topics))
+        self.set_subscription(SubscriptionState::Topics(topics))
     }
 
     /// [Subscribes](Consumer::subscribe) to topics, with a listener that is called when partitions
@@ -235,7 +248,7 @@ impl Consumer {
     /// # Errors
     /// As [`subscribe`](Consumer::subscribe).
     pub fn subscribe_pattern(&mut self, pattern: TopicPattern) -> Result<()> {
-        self.set_interest(SubscriptionState::Pattern(pattern))
+        self.set_subscription(SubscriptionState::Pattern(pattern))
     }
 
     /// Sets the listener that is called when partitions are assigned or revoked.
@@ -255,17 +268,17 @@ impl Consumer {
     ///   [`ConsumeError::Closed`].
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
         self.check_open()?;
-        self.interest.check_next(&SubscriptionState::Assigned)?;
+        self.subscription.check_next(&SubscriptionState::Assigned)?;
         let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         let (mut added, now) = (Vec::new(), self.store.moment());
         for name in names.iter().filter(|name| self.index(name).is_none()) {
             let log = self.store.partition(&name.topic, name.partition)?;
-            added.push(Partition::new(name.clone(), log, Some(now), &self.bell));
+            added.push(Partition::new(name.clone(), log, Some(now), &self.wakeup));
         }
         self.auto_commit()?;
         self.partitions.retain(|partition| names.contains(&partition.name));
         self.partitions.append(&mut added);
-        self.interest =
+        self.subscription =
             if names.is_empty() { SubscriptionState::Nothing } else { SubscriptionState::Assigned };
         Ok(())
     }
@@ -287,16 +300,16 @@ impl Consumer {
         }
         let committed = self.auto_commit_all();
         let all = self.assignment();
-        if self.interest.is_subscription() && !all.is_empty() {
-            self.give_up(RebalanceEvent::Revoked, &all);
+        if self.subscription.is_subscription() && !all.is_empty() {
+            self.release_partitions(RebalanceEvent::Revoked, &all);
         }
         self.partitions.clear();
-        self.interest = SubscriptionState::Nothing;
-        self.since = Since::default();
+        self.subscription = SubscriptionState::Nothing;
+        self.since = SubscribedSince::default();
         let left = self.leave();
         let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
         let done = committed.and(left).and(panicked);
-        done.map_err(|error| self.store.shared().closed_with_store(error))
+        done.map_err(|error| self.store.inner().closed_with_store(error))
     }
 
     /// Returns the topics that the consumer subscribes to; with a pattern, the topics that match
@@ -305,7 +318,7 @@ impl Consumer {
     /// # Errors
     /// [`ConsumeError::CallbackPanicked`] if the pattern panics.
     pub fn subscription(&self) -> Result<BTreeSet<String>> {
-        self.interest.topics(&self.store, !self.config.exclude_internal_topics)
+        self.subscription.topics(&self.store, !self.config.exclude_internal_topics)
     }
 
     /// Returns the partitions that the consumer has now, in the order of topics and numbers.
@@ -334,7 +347,7 @@ impl Consumer {
     /// Returns a handle with which any thread can end a poll of this consumer.
     #[must_use]
     pub fn waker(&self) -> ConsumerWaker {
-        ConsumerWaker::new(&self.bell)
+        ConsumerWaker::new(&self.wakeup)
     }
 
     /// Leaves the group and closes the consumer. With automatic commits, it first commits the
@@ -355,12 +368,12 @@ impl Consumer {
         done
     }
 
-    fn set_interest(&mut self, interest: SubscriptionState) -> Result<()> {
+    fn set_subscription(&mut self, subscription: SubscriptionState) -> Result<()> {
         self.check_open()?;
         self.group_for("subscribe")?;
-        self.interest.check_next(&interest)?;
-        self.since.begin(&interest, self.store.moment());
-        self.interest = interest;
+        self.subscription.check_next(&subscription)?;
+        self.since.begin(&subscription, self.store.moment());
+        self.subscription = subscription;
         self.membership.rejoin = true;
         Ok(())
     }
@@ -369,12 +382,12 @@ impl Consumer {
         if self.closed {
             return Err(ConsumeError::Closed.into());
         }
-        self.store.shared().check_open()
+        self.store.inner().check_open()
     }
 
-    /// Returns whether the consumer has told its group of a topic, or is about to.
+    /// Returns whether the group knows that the consumer subscribes to a topic, or will know it.
     fn subscribes_to(&self, topic: &str) -> bool {
-        self.membership.topics.contains(topic) || self.interest.names(topic)
+        self.membership.topics.contains(topic) || self.subscription.names(topic)
     }
 
     fn group_for(&self, what: &'static str) -> Result<GroupHandle> {
@@ -413,7 +426,7 @@ impl Consumer {
     pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
         let (index, to) = (self.assigned(partition)?, to.into());
         loop {
-            self.follow(index)?;
+            self.use_current_log(index)?;
             let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
             match partition.seek(to) {
                 Err(_) if partition.log.is_closed() => {}
@@ -511,10 +524,10 @@ impl Consumer {
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         let index = self.assigned(partition)?;
         loop {
-            let followed = self.follow(index);
+            let followed = self.use_current_log(index);
             if self.partitions.get(index).is_some_and(|one| one.position().is_none()) {
                 followed?;
-                self.decide_positions_of(std::slice::from_ref(partition))?;
+                self.resolve_positions_of(std::slice::from_ref(partition))?;
             }
             match self.partitions.get(index).map(|one| (one.position(), one.log.is_closed())) {
                 Some((Some(position), _)) => return Ok(position),
@@ -535,7 +548,7 @@ impl Consumer {
     /// [`seek`](Consumer::seek).
     pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
         let index = self.assigned(partition)?;
-        self.follow(index)?;
+        self.use_current_log(index)?;
         let position = self.position(partition)?;
         let lag = |one: &Partition| one.log.offsets().behind(position);
         Ok(self.partitions.get(index).map_or(0, lag))
@@ -548,7 +561,7 @@ impl Consumer {
     /// [`GroupError::CorruptOffsetsTopic`](crate::GroupError::CorruptOffsetsTopic).
     pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
         self.check_open()?;
-        let group = self.group_for("look at what is committed")?;
+        let group = self.group_for("look at committed offsets")?;
         let mut one = std::iter::once(partition);
         let mut committed = group.coordinator.committed(&group.name, &mut one)?;
         Ok(committed.remove(partition))
@@ -627,7 +640,7 @@ impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
             .field("group", &self.group.as_ref().map(|group| &group.name))
-            .field("interest", &self.interest)
+            .field("subscription", &self.subscription)
             .field("assignment", &self.assignment())
             .finish_non_exhaustive()
     }

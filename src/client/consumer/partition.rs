@@ -12,34 +12,34 @@ use crate::types::{Offset, StartAt};
 use std::sync::Arc;
 use std::task::Waker;
 
-/// A partition, and how far the consumer is in it.
+/// A partition and the consumer's position in it.
 #[derive(Debug)]
 pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) log: Log,
-    /// When the log was made.
-    pub(super) born: Moment,
-    /// Since when the consumer reads it, if it was assigned by hand. Otherwise the group knows.
+    /// When the log was created.
+    pub(super) created: Moment,
+    /// The time of the call that assigned it; `None` if the group assigns it and knows the time.
     pub(super) since: Option<Moment>,
-    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next
-    /// poll.
+    /// Holds the position; `None` until that is resolved. Records that it has read ahead wait
+    /// there for the next poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
     /// Whether it has no open log: its topic was deleted, or it is offline, closed, or being
-    /// reopened. It is looked up again when topics or logs come or go.
-    pub(super) gone: bool,
-    /// Whether a poll has failed because of that.
+    /// reopened. Cleared when topics or logs change, so that it is looked up again.
+    pub(super) unavailable: bool,
+    /// Whether a poll has failed because it is unavailable.
     pub(super) reported: bool,
-    /// The offset that this consumer committed last.
+    /// The offset that this consumer has committed last.
     pub(super) committed: Option<Offset>,
-    trigger: Arc<OneShotWaker>,
+    one_shot: Arc<OneShotWaker>,
     waker: Waker,
     waker_id: u64,
 }
 
-/// How much may be taken.
+/// The limits of a read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct ReadLimits {
     pub(super) records: usize,
     pub(super) bytes: usize,
 }
@@ -47,42 +47,42 @@ pub(super) struct Room {
 impl Partition {
     pub(super) fn new(
         name: TopicPartition,
-        (log, born): (Log, Moment),
+        (log, created): (Log, Moment),
         since: Option<Moment>,
-        bell: &Arc<ConsumerWakeup>,
+        wakeup: &Arc<ConsumerWakeup>,
     ) -> Partition {
-        let trigger = OneShotWaker::new(bell);
-        let waker = Waker::from(Arc::clone(&trigger));
+        let one_shot = OneShotWaker::new(wakeup);
+        let waker = Waker::from(Arc::clone(&one_shot));
         let waker_id = log.waker_id();
         let (reader, committed) = (None, None);
         Partition {
             name,
             log,
-            born,
+            created,
             since,
             reader,
             paused: false,
-            gone: false,
+            unavailable: false,
             reported: false,
             committed,
-            trigger,
+            one_shot,
             waker,
             waker_id,
         }
     }
 
-    /// Whether it is a partition of this topic, and not of another that had the name.
-    pub(super) fn is_of(&self, topic: &Topic) -> bool {
-        self.log.shared().topic_id() == Some(topic.id().to_bytes())
+    /// Returns whether it is a partition of this topic, and not of an earlier one of that name.
+    pub(super) fn belongs_to(&self, topic: &Topic) -> bool {
+        self.log.topic_id() == Some(topic.id().to_bytes())
     }
 
-    /// The offset of the next record to read, once that was decided.
+    /// Returns the offset of the next record to read, once that is resolved.
     pub(super) fn position(&self) -> Option<Offset> {
         self.reader.as_ref().map(Reader::offset)
     }
 
-    /// Whether it is somewhere else than where this consumer has committed.
-    pub(super) fn is_dirty(&self) -> bool {
+    /// Returns whether the position is not the one that this consumer has committed.
+    pub(super) fn is_uncommitted(&self) -> bool {
         let at = self.position();
         at.is_some() && at != self.committed
     }
@@ -97,53 +97,52 @@ impl Partition {
         }
     }
 
-    /// Another log has the name now. If the topic was deleted and made again, where to begin in it
-    /// is to be decided; if the partition was reopened, it is read on where it was.
-    pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
-        if log.shared().is_same_partition(self.log.shared()) {
-            // Beyond the end, if the log has lost its last records, the next read finds that out.
-            self.reader = self.position().map(|at| Reader::at(log.shared(), at));
+    /// Replaces the log. If the partition was reopened, reading continues at the position; if the
+    /// topic was deleted and created again, the position is resolved anew.
+    pub(super) fn replace_log(&mut self, (log, created): (Log, Moment)) {
+        if log.is_same_partition(&self.log) {
+            // If the log has lost its last records, the next read fails beyond the end.
+            self.reader = self.position().map(|at| log.reader_at(at));
         } else {
             (self.reader, self.committed) = (None, None);
         }
         self.log.forget_waker(self.waker_id);
-        let fresh = OneShotWaker::new(self.trigger.bell());
+        let fresh = OneShotWaker::new(self.one_shot.wakeup());
         self.waker = Waker::from(Arc::clone(&fresh));
-        self.trigger = fresh;
+        self.one_shot = fresh;
         self.waker_id = log.waker_id();
-        (self.log, self.born) = (log, born);
-        (self.gone, self.reported) = (false, false);
+        (self.log, self.created) = (log, created);
+        (self.unavailable, self.reported) = (false, false);
     }
 
-    /// Whether there may be something to read, or something to say.
+    /// Returns whether there may be records to read, or an error to report.
     pub(super) fn is_ready(&self) -> bool {
         let has_more = |at| at != self.log.offsets().end || self.log.is_closed();
-        !self.paused && !self.gone && self.position().is_none_or(has_more)
+        !self.paused && !self.unavailable && self.position().is_none_or(has_more)
     }
 
-    /// Keeps nothing on disk that was deleted, as nothing is read from it for now.
-    pub(super) fn rest(&mut self) {
+    /// Closes files that were deleted, as nothing is read from the partition for now.
+    pub(super) fn release_files(&mut self) {
         if let Some(reader) = &mut self.reader {
             reader.leave_if_changed();
         }
     }
 
-    /// Sees to it that the bell rings when there is more.
-    pub(super) fn watch(&self) {
-        if !self.paused && !self.gone && self.trigger.arm() {
+    /// Makes the log wake the consumer when there are more records.
+    pub(super) fn register_waker(&self) {
+        if !self.paused && !self.unavailable && self.one_shot.arm() {
             self.log.wake_on_change(self.waker_id, &self.waker);
         }
     }
 
-    /// Takes records, as many as there is room for. Says how many bytes they have; the one that
-    /// fills the room is the last.
+    /// Reads records up to the limits, and returns their bytes. The record that reaches the limit
+    /// of bytes is the last one.
     ///
-    /// An error comes after the records before it, which are taken. If the log is truncated or
-    /// compacted meanwhile, what was taken is dropped and read again: all records of one call are
-    /// of one history.
-    pub(super) fn take(
+    /// The records before an error are read, too. If the log is truncated or compacted meanwhile,
+    /// they are dropped and read again: all records of one call are of one history.
+    pub(super) fn read(
         &mut self,
-        room: Room,
+        room: ReadLimits,
         out: &mut Vec<ConsumerRecord>,
     ) -> (usize, Result<()>) {
         let before = out.len();
@@ -151,7 +150,7 @@ impl Partition {
         let (from, mut revision) = (reader.offset(), None);
         let mut bytes = 0usize;
         while out.len().saturating_sub(before) < room.records {
-            // What it has read ahead may have been deleted since.
+            // The records that the reader has read ahead may have been deleted since.
             if out.len() == before
                 && let Err(error) = in_range(&self.log, reader.offset())
             {
@@ -183,14 +182,14 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition at its position, or where it was meant to go on without
-    /// one.
-    pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
+    /// Returns the error of the partition at its position. If there is no position, `intended` is
+    /// the offset at which it would have begun.
+    pub(super) fn error(&self, intended: Option<Offset>, error: Error) -> Error {
         let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {
             topic: (*self.name.topic).to_owned(),
             partition: self.name.partition,
-            offset: meant.or_else(|| self.position()).unwrap_or_else(start),
+            offset: intended.or_else(|| self.position()).unwrap_or_else(start),
             source: Arc::new(error),
         };
         error.into()
@@ -207,7 +206,7 @@ fn in_range(log: &Log, requested: Offset) -> Result<()> {
     let ends = log.offsets();
     let (start, end) = (ends.start, ends.end);
     if requested < start || requested > end {
-        return Err(log.shared().outside(requested, start, end));
+        return Err(log.out_of_range(requested, start, end));
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! Polling: returns the records that are there, or waits for some.
+//! Polling: takes the steps with the group, commits, and returns records or waits for some.
 
+use crate::callback;
 use crate::client::consumer::Consumer;
 use crate::client::consumer::config::AutoOffsetReset;
-use crate::client::consumer::partition::{Partition, Room};
+use crate::client::consumer::partition::{Partition, ReadLimits};
 use crate::client::consumer::records::{ConsumerRecord, ConsumerRecords};
 use crate::client::consumer::subscription::SubscriptionState;
 use crate::error::{ConsumeError, Error, Result};
@@ -45,10 +46,10 @@ impl Consumer {
     /// - [`Error::Io`] if the group's record or an automatic commit cannot be written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         if let Err(closed) = self.check_open() {
-            self.partitions.iter_mut().for_each(Partition::rest);
+            self.partitions.iter_mut().for_each(Partition::release_files);
             return Err(closed);
         }
-        if matches!(self.interest, SubscriptionState::Nothing) {
+        if matches!(self.subscription, SubscriptionState::Nothing) {
             return Err(ConsumeError::NotSubscribed.into());
         }
         let deadline = self.clock.monotonic().checked_add(timeout);
@@ -58,26 +59,38 @@ impl Consumer {
         Ok(self.intercept(polled?))
     }
 
+    /// Passes records through the interceptors. If one panics, its result is ignored.
+    fn intercept(&self, mut records: ConsumerRecords) -> ConsumerRecords {
+        if records.is_empty() {
+            return records;
+        }
+        for interceptor in &self.config.interceptors {
+            let seen = records.clone();
+            records = callback::call(|| interceptor.on_consume(seen)).unwrap_or(records);
+        }
+        records
+    }
+
     fn poll_until(&mut self, deadline: Option<Duration>) -> Result<ConsumerRecords> {
         let mut waited = false;
         loop {
-            let rings = self.bell.rings();
-            if self.bell.take_call() {
+            let seen = self.wakeup.count();
+            if self.wakeup.take_call() {
                 return Ok(ConsumerRecords::woken());
             }
-            self.follow_group()?;
+            self.advance_membership()?;
             // Commits what earlier polls have returned, and no record that this poll is about to
             // return.
             self.auto_commit_if_due()?;
-            self.show_life_if_due()?;
-            self.follow_all()?;
-            self.decide_positions()?;
+            self.renew_offsets_if_due()?;
+            self.use_current_logs()?;
+            self.resolve_positions()?;
             if std::mem::take(&mut self.begins_new_partition) {
                 // Without the commit, the partition is not new after a crash, and would begin at
                 // its end.
                 self.auto_commit()?;
             }
-            let records = self.take_records()?;
+            let records = self.read_records()?;
             if !records.is_empty() {
                 return Ok(records);
             }
@@ -85,38 +98,38 @@ impl Consumer {
                 self.check_reported()?;
                 return Ok(records);
             }
-            waited = !self.wait(rings, deadline)?;
+            waited = !self.wait(seen, deadline)?;
         }
     }
 
     /// Waits until there may be work; returns false if the time is up.
-    fn wait(&mut self, rings: u64, deadline: Option<Duration>) -> Result<bool> {
+    fn wait(&mut self, seen: u64, deadline: Option<Duration>) -> Result<bool> {
         let now = self.clock.monotonic();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Ok(false);
         }
-        self.partitions.iter().for_each(Partition::watch);
-        let awaits_topics =
-            self.interest.is_subscription() || self.partitions.iter().any(|one| one.gone);
-        if awaits_topics && self.topics_trigger.arm() {
+        self.partitions.iter().for_each(Partition::register_waker);
+        let awaits_topics = self.subscription.is_subscription()
+            || self.partitions.iter().any(|one| one.unavailable);
+        if awaits_topics && self.topics_one_shot.arm() {
             self.store.changed().register(self.topics_id, &self.topics_waker);
         }
         let came = self.partitions.iter().any(Partition::is_ready);
         if came || (awaits_topics && self.seen_version != self.store.version()) {
             return Ok(true);
         }
-        let group = self.say_waiting(deadline)?;
-        let own = [self.auto_commit_due(), self.sign_of_life_due()];
+        let group = self.announce_wait(deadline)?;
+        let own = [self.auto_commit_due(), self.offsets_renewal_due()];
         let sooner = own.into_iter().chain([group]).flatten().min();
         let sooner = sooner.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
         let until = sooner.or(deadline).map(|until| until.saturating_sub(now));
-        let rang = self.bell.wait(rings, until, &*self.clock);
-        self.say_awake();
-        Ok(rang || sooner.is_some())
+        let woken = self.wakeup.wait(seen, until, &*self.clock);
+        self.end_wait();
+        Ok(woken || sooner.is_some())
     }
 
-    /// Determines the position in new partitions.
-    pub(super) fn decide_positions(&mut self) -> Result<()> {
+    /// Resolves the positions of partitions that have none yet.
+    pub(super) fn resolve_positions(&mut self) -> Result<()> {
         let undecided =
             |partition: &&Partition| partition.position().is_none() && partition.is_ready();
         if !self.partitions.iter().any(|partition| undecided(&partition)) {
@@ -125,22 +138,27 @@ impl Consumer {
         let names =
             self.partitions.iter().filter(undecided).map(|partition| partition.name.clone());
         let names: Vec<TopicPartition> = names.collect();
-        self.decide_positions_of(&names)
+        self.resolve_positions_of(&names)
     }
 
-    pub(super) fn decide_positions_of(&mut self, names: &[TopicPartition]) -> Result<()> {
+    /// Resolves the positions of these partitions: the committed offset, or the reset.
+    pub(super) fn resolve_positions_of(&mut self, names: &[TopicPartition]) -> Result<()> {
         let committed = match &self.group {
             Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
             None => BTreeMap::new(),
         };
         for name in names {
             let Some(index) = self.index(name) else { continue };
-            self.begin_at(index, committed.get(name))?;
+            self.resolve_position(index, committed.get(name))?;
         }
         Ok(())
     }
 
-    fn begin_at(&mut self, index: usize, committed: Option<&OffsetAndMetadata>) -> Result<()> {
+    fn resolve_position(
+        &mut self,
+        index: usize,
+        committed: Option<&OffsetAndMetadata>,
+    ) -> Result<()> {
         let is_new = committed.is_none() && self.is_new(index)?;
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if let Some(committed) = committed {
@@ -149,7 +167,7 @@ impl Consumer {
                     partition.committed = Some(committed.offset);
                     return Ok(());
                 }
-                Err(error) => return self.recover(index, Some(committed.offset), error),
+                Err(error) => return self.reset_or_fail(index, Some(committed.offset), error),
             }
         }
         let start = match self.config.auto_offset_reset {
@@ -167,12 +185,12 @@ impl Consumer {
         };
         match partition.seek(start) {
             Ok(()) => Ok(()),
-            Err(error) => self.recover(index, None, error),
+            Err(error) => self.reset_or_fail(index, None, error),
         }
     }
 
-    /// Whether a partition was made after the consumer, or its group, began to read the topic.
-    /// Nothing that is in it was there when they began.
+    /// Returns whether a partition was created after the consumer, or its group, began to read the
+    /// topic. All its records are newer than that.
     fn is_new(&self, index: usize) -> Result<bool> {
         let latest = self.config.auto_offset_reset == AutoOffsetReset::Latest;
         let Some(partition) = self.partitions.get(index) else { return Ok(false) };
@@ -182,16 +200,16 @@ impl Consumer {
         let since = match (partition.since, &self.group) {
             (Some(since), _) => since,
             (None, Some(group)) => {
-                let (topic, own) = (&*partition.name.topic, self.since.of(&partition.name.topic));
+                let (topic, own) = (&*partition.name.topic, self.since.get(&partition.name.topic));
                 let group = group.coordinator.reads_since(&group.name, topic)?;
                 group.map_or(own, |group| group.min(own))
             }
             (None, None) => return Ok(false),
         };
-        Ok(partition.born > since)
+        Ok(partition.created > since)
     }
 
-    fn take_records(&mut self) -> Result<ConsumerRecords> {
+    fn read_records(&mut self) -> Result<ConsumerRecords> {
         let (most, most_bytes) = (self.config.max_poll_records, self.config.max_poll_bytes);
         let mut records: Vec<ConsumerRecord> = Vec::new();
         let mut bytes = 0usize;
@@ -200,15 +218,15 @@ impl Consumer {
         for index in (first..count).chain(0..first) {
             let Some(partition) = self.partitions.get_mut(index) else { break };
             if !partition.is_ready() {
-                partition.rest();
+                partition.release_files();
                 continue;
             }
-            let room = Room {
+            let room = ReadLimits {
                 records: most.saturating_sub(records.len()),
                 bytes: most_bytes.saturating_sub(bytes).min(self.config.max_partition_fetch_bytes),
             };
             let before = records.len();
-            let (taken, result) = partition.take(room, &mut records);
+            let (taken, result) = partition.read(room, &mut records);
             bytes = bytes.saturating_add(taken);
             if records.len() > before {
                 self.next_turn = index.saturating_add(1);
@@ -216,10 +234,10 @@ impl Consumer {
             if let Err(error) = result {
                 if records.is_empty() {
                     self.next_turn = index.saturating_add(1);
-                    self.recover(index, None, error)?;
+                    self.reset_or_fail(index, None, error)?;
                     continue;
                 }
-                // What was taken comes first, the error with the next poll.
+                // Return the records before the error first. The next poll meets the error again.
                 self.next_turn = index;
                 break;
             }
@@ -230,9 +248,14 @@ impl Consumer {
         Ok(records.into_iter().collect())
     }
 
-    /// Goes on after an error, if there is a way. `meant` is where it would have gone on if it has
-    /// no position.
-    fn recover(&mut self, index: usize, meant: Option<Offset>, error: Error) -> Result<()> {
+    /// Resets the position after an error, if that helps; otherwise returns the error. `intended`
+    /// is where reading would have begun, if there is no position yet.
+    fn reset_or_fail(
+        &mut self,
+        index: usize,
+        intended: Option<Offset>,
+        error: Error,
+    ) -> Result<()> {
         let reset = match self.config.auto_offset_reset {
             AutoOffsetReset::Earliest => Some(StartAt::Earliest),
             AutoOffsetReset::Latest => Some(StartAt::Latest),
@@ -240,7 +263,7 @@ impl Consumer {
         };
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if partition.log.is_closed() {
-            // The partition has another log now, or is about to. The poll follows, and reads that.
+            // The partition has another log, or is about to get one: the poll reads that.
             return Ok(());
         }
         let error = match (&error, reset) {
@@ -251,6 +274,6 @@ impl Consumer {
             },
             _ => error,
         };
-        Err(partition.failed(meant, error))
+        Err(partition.error(intended, error))
     }
 }

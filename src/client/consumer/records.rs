@@ -100,7 +100,7 @@ impl ConsumerRecords {
     }
 }
 
-/// For an interceptor, which keeps the records of a partition together and in order.
+/// For interceptors. Keep the records of a partition together and in order.
 impl FromIterator<ConsumerRecord> for ConsumerRecords {
     fn from_iter<I: IntoIterator<Item = ConsumerRecord>>(records: I) -> ConsumerRecords {
         ConsumerRecords { records: records.into_iter().collect(), woken: false }
@@ -133,7 +133,7 @@ pub struct ConsumerGroupMetadata {
     pub group_id: String,
     /// The generation of the group in which its partitions were assigned; -1 if none were.
     pub generation: i32,
-    /// Its id in the group; empty if it is not a member.
+    /// The id of the member; empty if the consumer is not a member.
     pub member_id: String,
     /// The name of a static member, which stays the same over restarts.
     pub instance_id: Option<String>,

@@ -63,7 +63,7 @@ pub(super) enum SubscriptionState {
 }
 
 impl SubscriptionState {
-    /// Whether a group assigns the partitions.
+    /// Returns whether a group assigns the partitions.
     pub(super) fn is_subscription(&self) -> bool {
         matches!(self, SubscriptionState::Topics(_) | SubscriptionState::Pattern(_))
     }
@@ -82,7 +82,7 @@ impl SubscriptionState {
         }
     }
 
-    /// Fails if the other kind of interest may not replace this one.
+    /// Fails if `next` is of another kind and may not replace this one.
     pub(super) fn check_next(&self, next: &SubscriptionState) -> Result<()> {
         let same = std::mem::discriminant(self) == std::mem::discriminant(next);
         if same || matches!(self, SubscriptionState::Nothing) {
@@ -109,25 +109,26 @@ impl SubscriptionState {
 
 /// When a consumer began to read the topics that it subscribes to.
 #[derive(Debug, Default)]
-pub(super) struct Since {
+pub(super) struct SubscribedSince {
     /// Topics subscribed to by name.
     named: BTreeMap<String, Moment>,
     /// All others.
     pattern: Moment,
 }
 
-impl Since {
-    /// Another interest holds from now on. It began earlier with topics that were named before.
-    pub(super) fn begin(&mut self, interest: &SubscriptionState, now: Moment) {
+impl SubscribedSince {
+    /// Stores that a subscription begins. Topics that the previous one named keep their time.
+    pub(super) fn begin(&mut self, subscription: &SubscriptionState, now: Moment) {
         let mut before = std::mem::take(&mut self.named);
         self.pattern = now;
-        if let SubscriptionState::Topics(topics) = interest {
+        if let SubscriptionState::Topics(topics) = subscription {
             let since = |topic: &String| (topic.clone(), before.remove(topic).unwrap_or(now));
             self.named = topics.iter().map(since).collect();
         }
     }
 
-    pub(super) fn of(&self, topic: &str) -> Moment {
+    /// Returns when the consumer began to read a topic.
+    pub(super) fn get(&self, topic: &str) -> Moment {
         self.named.get(topic).copied().unwrap_or(self.pattern)
     }
 }

@@ -17,23 +17,23 @@ fn member(store: &Store, config: ConsumerConfig) -> Consumer {
     consumer
 }
 
-/// Whether the bell of one that waits has rung while something was done.
-fn rang(waits: &mut Consumer, deadline: Option<Duration>, act: impl FnOnce()) -> bool {
+/// Returns whether an act wakes a consumer that waits.
+fn wakes(waits: &mut Consumer, deadline: Option<Duration>, act: impl FnOnce()) -> bool {
     waits.begin_poll().unwrap();
-    waits.say_waiting(deadline).unwrap();
-    let before = waits.bell.rings();
+    waits.announce_wait(deadline).unwrap();
+    let before = waits.wakeup.count();
     act();
-    waits.bell.rings() != before
+    waits.wakeup.count() != before
 }
 
 #[test]
-fn who_waits_is_told_of_a_rebalance_and_of_a_deadline_that_is_new() {
+fn waiting_member_wakes_when_rebalance_or_deadline_new() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
     let store = store(&clock);
     let short = ConsumerConfig::new("g").max_poll_interval(Duration::from_secs(10));
     let mut waits = member(&store, ConsumerConfig::new("g"));
     let mut other = None;
-    assert!(rang(&mut waits, None, || other = Some(member(&store, short))));
+    assert!(wakes(&mut waits, None, || other = Some(member(&store, short))));
     let mut other = other.unwrap();
     for _ in 0..4 {
         waits.poll(NOW).unwrap();
@@ -41,15 +41,15 @@ fn who_waits_is_told_of_a_rebalance_and_of_a_deadline_that_is_new() {
     }
     assert_eq!((waits.assignment().len(), other.assignment().len()), (1, 1));
 
-    // Nothing is due as long as the other polls, and then it is that it polls again.
+    // While the other one polls, nothing is due. Afterwards, its next poll is.
     waits.begin_poll().unwrap();
     other.begin_poll().unwrap();
-    assert!(rang(&mut waits, None, || other.poll(NOW).map(drop).unwrap()));
-    // It is awake, and looks when that is due. It need not know that it becomes later.
-    let due = waits.say_waiting(None).unwrap();
+    assert!(wakes(&mut waits, None, || other.poll(NOW).map(drop).unwrap()));
+    // A consumer that knows the earlier deadline need not be woken when it becomes later.
+    let due = waits.announce_wait(None).unwrap();
     assert_eq!(due, Some(Duration::from_secs(10)));
     clock.advance(Duration::from_secs(5));
-    assert!(!rang(&mut waits, due, || other.poll(NOW).map(drop).unwrap()));
+    assert!(!wakes(&mut waits, due, || other.poll(NOW).map(drop).unwrap()));
 
     clock.advance(Duration::from_secs(10));
     waits.poll(NOW).unwrap();
@@ -57,7 +57,7 @@ fn who_waits_is_told_of_a_rebalance_and_of_a_deadline_that_is_new() {
 }
 
 #[test]
-fn all_who_wait_are_told_of_a_rebalance() {
+fn all_waiting_members_wake_when_group_rebalances() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
     let store = store(&clock);
     let mut a = member(&store, ConsumerConfig::new("g"));
@@ -68,11 +68,11 @@ fn all_who_wait_are_told_of_a_rebalance() {
     }
     let before = [&mut a, &mut b].map(|waits| {
         waits.begin_poll().unwrap();
-        waits.say_waiting(None).unwrap();
-        waits.bell.rings()
+        waits.announce_wait(None).unwrap();
+        waits.wakeup.count()
     });
     let mut c = member(&store, ConsumerConfig::new("g"));
-    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+    assert!(a.wakeup.count() > before[0] && b.wakeup.count() > before[1]);
     for _ in 0..4 {
         for one in [&mut a, &mut b, &mut c] {
             one.poll(NOW).unwrap();
@@ -80,27 +80,27 @@ fn all_who_wait_are_told_of_a_rebalance() {
     }
     let before = [&mut a, &mut b].map(|waits| {
         waits.begin_poll().unwrap();
-        waits.say_waiting(None).unwrap();
-        waits.bell.rings()
+        waits.announce_wait(None).unwrap();
+        waits.wakeup.count()
     });
     drop(c);
-    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+    assert!(a.wakeup.count() > before[0] && b.wakeup.count() > before[1]);
 }
 
 #[test]
-fn who_waits_is_told_of_records_once() {
+fn consumer_wakes_once_when_records_come() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
     let store = store(&clock);
     let orders = store.topic("orders").unwrap();
     let mut consumer = member(&store, ConsumerConfig::new("g"));
     for _ in 0..3 {
         consumer.poll(NOW).unwrap();
-        let rings = consumer.bell.rings();
-        consumer.partitions.iter().for_each(Partition::watch);
+        let before = consumer.wakeup.count();
+        consumer.partitions.iter().for_each(Partition::register_waker);
         for _ in 0..2 {
             orders.partition(0).unwrap().append("x").unwrap();
         }
-        assert_eq!(consumer.bell.rings(), rings + 1);
+        assert_eq!(consumer.wakeup.count(), before + 1);
         assert_eq!(consumer.poll(NOW).unwrap().len(), 2);
     }
 }

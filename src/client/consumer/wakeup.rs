@@ -1,4 +1,4 @@
-//! The wakeup of a consumer.
+//! Waking a consumer that waits in a poll.
 
 use crate::clock::Clock;
 use crate::notify::Notify;
@@ -7,66 +7,70 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-/// Rings when there may be work: records, topics, an answer of the group, a call of the waker.
+/// Wakes a poll when there may be work: records, topics, an answer of the group, a call of the
+/// [`ConsumerWaker`].
 ///
-/// A poll notes the number of rings, looks at everything, and then waits until the number changes.
+/// A poll reads the number of wakeups, looks at everything, and then waits until the number
+/// changes.
 #[derive(Debug, Default)]
-pub(crate) struct ConsumerWakeup {
-    signal: Notify,
-    rings: AtomicU64,
-    woken: AtomicBool,
+pub(super) struct ConsumerWakeup {
+    notify: Notify,
+    count: AtomicU64,
+    /// Whether a [`ConsumerWaker`] was called since the last poll that returned because of it.
+    called: AtomicBool,
 }
 
 impl Wake for ConsumerWakeup {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 }
 
 impl ConsumerWakeup {
-    /// Returns a waker that rings it.
+    /// Returns a waker for this consumer.
     pub(super) fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
     }
 
-    pub(crate) fn ring(&self) {
-        self.rings.fetch_add(1, Ordering::SeqCst);
-        self.signal.notify();
+    fn notify(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.notify.notify();
     }
 
-    pub(super) fn rings(&self) -> u64 {
-        self.rings.load(Ordering::SeqCst)
+    /// Returns the number of wakeups so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
     }
 
-    /// Waits until the bell has rung since `since`, or the time is up; returns whether it has
-    /// rung.
-    pub(super) fn wait(&self, since: u64, timeout: Option<Duration>, clock: &dyn Clock) -> bool {
-        self.signal.wait(timeout, clock, || self.rings() != since)
+    /// Waits until the number of wakeups is no longer `seen`, for at most `timeout`; returns
+    /// whether it has changed.
+    pub(super) fn wait(&self, seen: u64, timeout: Option<Duration>, clock: &dyn Clock) -> bool {
+        self.notify.wait(timeout, clock, || self.count() != seen)
     }
 
-    /// Returns whether the waker was called, and clears that.
+    /// Returns whether a [`ConsumerWaker`] was called, and clears that.
     pub(super) fn take_call(&self) -> bool {
-        self.woken.swap(false, Ordering::SeqCst)
+        self.called.swap(false, Ordering::SeqCst)
     }
 }
 
-/// Rings a bell once. It must be armed to do so again.
+/// Wakes a consumer once. It must be armed to do so again.
 #[derive(Debug)]
 pub(super) struct OneShotWaker {
-    bell: Arc<ConsumerWakeup>,
+    wakeup: Arc<ConsumerWakeup>,
     armed: AtomicBool,
 }
 
 impl OneShotWaker {
-    pub(super) fn new(bell: &Arc<ConsumerWakeup>) -> Arc<OneShotWaker> {
-        Arc::new(OneShotWaker { bell: Arc::clone(bell), armed: AtomicBool::new(false) })
+    pub(super) fn new(wakeup: &Arc<ConsumerWakeup>) -> Arc<OneShotWaker> {
+        Arc::new(OneShotWaker { wakeup: Arc::clone(wakeup), armed: AtomicBool::new(false) })
     }
 
-    pub(super) fn bell(&self) -> &Arc<ConsumerWakeup> {
-        &self.bell
+    pub(super) fn wakeup(&self) -> &Arc<ConsumerWakeup> {
+        &self.wakeup
     }
 
-    /// Arms the trigger; returns whether it was not armed before.
+    /// Arms the waker; returns whether it was not armed before.
     pub(super) fn arm(&self) -> bool {
         !self.armed.swap(true, Ordering::SeqCst)
     }
@@ -75,7 +79,7 @@ impl OneShotWaker {
 impl Wake for OneShotWaker {
     fn wake(self: Arc<Self>) {
         self.armed.store(false, Ordering::SeqCst);
-        self.bell.ring();
+        self.wakeup.notify();
     }
 }
 
@@ -102,17 +106,17 @@ impl Wake for OneShotWaker {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ConsumerWaker {
-    bell: Arc<ConsumerWakeup>,
+    wakeup: Arc<ConsumerWakeup>,
 }
 
 impl ConsumerWaker {
-    pub(super) fn new(bell: &Arc<ConsumerWakeup>) -> ConsumerWaker {
-        ConsumerWaker { bell: Arc::clone(bell) }
+    pub(super) fn new(wakeup: &Arc<ConsumerWakeup>) -> ConsumerWaker {
+        ConsumerWaker { wakeup: Arc::clone(wakeup) }
     }
 
     /// Ends the poll in progress, or else the next one.
     pub fn wake(&self) {
-        self.bell.woken.store(true, Ordering::SeqCst);
-        self.bell.ring();
+        self.wakeup.called.store(true, Ordering::SeqCst);
+        self.wakeup.notify();
     }
 }

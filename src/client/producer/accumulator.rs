@@ -6,17 +6,16 @@
 
 use crate::client::producer::callbacks::{Callback, CallbackQueue, Pending};
 use crate::client::producer::context::ProducerContext;
+use crate::client::producer::outcome::{Expedite, Outcome, Part, SendResult};
 use crate::client::producer::record::RecordSlices;
-use crate::client::producer::send_handle::{Outcome, SendResult};
 use crate::client::producer::sequence::SequenceState;
-use crate::client::producer::split::Part;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::log::Log;
 use crate::record::BatchBuilder;
 use crate::sync::Mutex;
 use crate::types::{Timestamp, TimestampType};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// The most that a record takes beside its key, value and headers.
@@ -29,15 +28,30 @@ const HEADER_OVERHEAD_BYTES: u64 = 10;
 /// takes longer than encoding a small record.
 const NEAR_ENOUGH: Duration = Duration::from_millis(10);
 
+/// The producer that a queue belongs to, as far as a queue needs it.
+pub(super) trait QueueOwner: Send + Sync {
+    fn context(&self) -> &ProducerContext;
+
+    /// Starts the producer's thread, unless it runs.
+    fn start_sender_thread(&self) -> Result<()>;
+
+    /// Adds a queue to the list of those that are not empty. The caller holds its state.
+    fn list(&self, queue: &Arc<PartitionQueue>) -> Result<()>;
+
+    /// Writes the batches of a queue that are due, unless another thread is writing them.
+    fn drain(&self, queue: &Arc<PartitionQueue>);
+}
+
 /// The batches of a producer for one partition.
 pub(super) struct PartitionQueue {
+    owner: Weak<dyn QueueOwner>,
     pub(super) topic: Arc<str>,
     pub(super) partition: u32,
-    /// Held for a moment, never across I/O or a call of user-supplied code. Taken before `Listed`
-    /// and the spare builders.
+    /// Held for a moment, never across I/O or a call of user-supplied code. Taken before the list
+    /// of queues and the spare builders.
     pub(super) state: Mutex<QueueState>,
-    /// CallbackThread that are due.
-    pub(super) deliveries: CallbackQueue,
+    /// The callbacks that are due.
+    pub(super) callbacks: CallbackQueue,
 }
 
 pub(super) struct QueueState {
@@ -50,10 +64,10 @@ pub(super) struct QueueState {
     /// The batches that are being written.
     pub(super) in_flight: Vec<Arc<Outcome>>,
     /// Whether a thread or task waits for the open batch.
-    pub(super) hurried: bool,
+    pub(super) expedited: bool,
     /// Set while batches fail that are tried again.
     pub(super) failing: Option<Failing>,
-    pub(super) numbering: SequenceState,
+    pub(super) sequence: SequenceState,
     /// Whether the producer has it in its list of queues that have something.
     pub(super) listed: bool,
 }
@@ -126,6 +140,11 @@ impl Batch {
         Arc::clone(self.outcome.topic())
     }
 
+    /// Returns whether the delivery timeout is over.
+    pub(super) fn is_expired(&self, context: &ProducerContext, now: Duration) -> bool {
+        now.saturating_sub(self.begun) >= context.config.delivery_timeout
+    }
+
     fn is_full(&self) -> bool {
         self.builder.size_bytes() >= self.limit
     }
@@ -134,12 +153,27 @@ impl Batch {
 impl QueueState {
     pub(super) fn close_open(&mut self) {
         self.closed.extend(self.open.take());
-        self.hurried = false;
+        self.expedited = false;
     }
 
     /// Returns whether there is nothing to write, and nothing being written.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_none() && self.closed.is_empty() && !self.draining
+    }
+
+    /// Adds the outcomes of all batches that are not known to be written or to have failed.
+    pub(super) fn outcomes(&self, found: &mut Vec<Arc<Outcome>>) {
+        let waiting = self.closed.iter().chain(&self.open).map(|batch| &batch.outcome);
+        found.extend(self.in_flight.iter().chain(waiting).cloned());
+    }
+
+    /// Returns whether failed batches wait for their retry, and none is past its delivery
+    /// timeout.
+    pub(super) fn is_too_early(&self, context: &ProducerContext) -> bool {
+        let Some(failing) = &self.failing else { return false };
+        let now = context.clock().monotonic();
+        let expired = self.closed.front().is_some_and(|first| first.is_expired(context, now));
+        now < failing.retry_at && !expired
     }
 
     /// When something is to be done.
@@ -156,12 +190,14 @@ impl QueueState {
 
 impl PartitionQueue {
     pub(super) fn new(
+        owner: Weak<dyn QueueOwner>,
         topic: Arc<str>,
         partition: u32,
         log: Option<Log>,
-        numbering: SequenceState,
+        sequence: SequenceState,
     ) -> PartitionQueue {
         PartitionQueue {
+            owner,
             topic,
             partition,
             state: Mutex::new(QueueState {
@@ -170,21 +206,21 @@ impl PartitionQueue {
                 closed: VecDeque::new(),
                 draining: false,
                 in_flight: Vec::new(),
-                hurried: false,
+                expedited: false,
                 failing: None,
-                numbering,
+                sequence,
                 listed: false,
             }),
-            deliveries: CallbackQueue::default(),
+            callbacks: CallbackQueue::default(),
         }
     }
 
     /// Sets the log that records go to from now on. What was gathered for another stays with
     /// that, and must take along no more.
-    pub(super) fn set_log(&self, log: Option<&Log>, producer: &ProducerContext) {
+    pub(super) fn set_log(&self, log: Option<&Log>, context: &ProducerContext) {
         let mut state = self.state.lock();
         let is_same = match (&state.log, log) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old.shared(), new.shared()),
+            (Some(old), Some(new)) => old.is_same_log(new),
             (None, None) => true,
             _ => false,
         };
@@ -193,7 +229,7 @@ impl PartitionQueue {
         }
         if state.open.is_some() {
             state.close_open();
-            producer.linger.schedule(Duration::ZERO);
+            context.sender_thread.schedule(Duration::ZERO);
         }
         let before = std::mem::replace(&mut state.log, log.cloned());
         drop(state);
@@ -206,13 +242,13 @@ impl PartitionQueue {
         TopicError::Unknown { topic: self.topic.to_string() }.into()
     }
 
-    /// Lets the batch linger no more. Says whether it waits to be written.
-    pub(super) fn hurry(&self, outcome: &Arc<Outcome>) -> bool {
+    /// Ends the linger time of a batch; returns whether batches wait to be written.
+    fn end_linger(&self, outcome: &Outcome) -> bool {
         let mut state = self.state.lock();
-        let is_open = state.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.outcome, outcome));
+        let is_open = state.open.as_ref().is_some_and(|open| std::ptr::eq(&*open.outcome, outcome));
         if is_open && state.draining {
             // The thread that drains writes it, too, with the records that join it until then.
-            state.hurried = true;
+            state.expedited = true;
         } else if is_open {
             state.close_open();
         }
@@ -223,35 +259,35 @@ impl PartitionQueue {
     #[inline]
     pub(super) fn add<R: SendResult>(
         self: &Arc<Self>,
-        producer: &Arc<ProducerContext>,
+        context: &ProducerContext,
         record: &RecordSlices<'_>,
         callback: &mut Option<Callback>,
     ) -> Result<Added<R::Claim>> {
         let size = size_of(record);
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        if producer.is_closed() {
+        if context.is_closed() {
             return Err(ProduceError::Closed.into());
         }
         let Some(log) = &state.log else { return Err(self.gone()) };
-        check(record, size, log, producer)?;
+        check(record, size, log, context)?;
         if state.open.as_ref().is_some_and(|open| !open.fits(size)) {
             state.close_open();
         }
         let mut due = None;
         if state.open.is_none() {
-            let Some(begun) = self.begin(state, producer, size)? else {
-                return Ok(Added::NoRoom(producer.room_for(size)));
+            let Some(begun) = self.begin(state, context, size)? else {
+                return Ok(Added::NoRoom(context.reservation(size)));
             };
-            due = Some(begun.saturating_add(producer.config.linger));
+            due = Some(begun.saturating_add(context.config.linger));
         }
         let Some(open) = &mut state.open else { return Err(ProduceError::Closed.into()) };
         let timestamp = match record.timestamp {
             Some(timestamp) => timestamp,
-            None if producer.config.linger <= NEAR_ENOUGH && state.failing.is_none() => {
+            None if context.config.linger <= NEAR_ENOUGH && state.failing.is_none() => {
                 open.begun_at
             }
-            None => producer.clock().now(),
+            None => context.clock().now(),
         };
         let before = open.builder.size_bytes();
         let index = open.builder.len() as u32;
@@ -261,11 +297,11 @@ impl PartitionQueue {
             let headers = record.headers;
             open.builder.push_with_headers(timestamp, record.key, record.value, headers)?;
         }
-        let awaited = callback.is_some() || producer.has_interceptors();
+        let awaited = callback.is_some() || context.has_interceptors();
         if awaited {
             let pending = Pending { index, timestamp, callback: callback.take() };
-            if producer.hands_over() {
-                self.deliveries.add(&open.outcome, None, vec![pending]);
+            if context.acks_none() {
+                self.callbacks.add(&open.outcome, None, vec![pending]);
             } else {
                 open.pending.push(pending);
             }
@@ -276,10 +312,15 @@ impl PartitionQueue {
         if complete {
             state.close_open();
         }
-        let now = producer.config.linger.is_zero();
+        let now = context.config.linger.is_zero();
         let drain = !state.draining && (now || !state.closed.is_empty());
         let complete = complete || now;
         Ok(Added::Accepted { claim, index, timestamp, bytes, complete, drain, due })
+    }
+
+    fn new_outcome(self: &Arc<Self>, context: &ProducerContext) -> Arc<Outcome> {
+        let queue: Weak<PartitionQueue> = Arc::downgrade(self);
+        Arc::new(Outcome::new(queue, &self.topic, self.partition, context.acks_none()))
     }
 
     /// Begins a batch for a record of this size. `None` if there is no room.
@@ -287,32 +328,33 @@ impl PartitionQueue {
     fn begin(
         self: &Arc<Self>,
         state: &mut QueueState,
-        producer: &Arc<ProducerContext>,
+        context: &ProducerContext,
         size: u64,
     ) -> Result<Option<Duration>> {
-        if !producer.config.linger.is_zero() {
-            ProducerContext::start_thread(producer)?;
+        let owner = || self.owner.upgrade().ok_or(ProduceError::Closed);
+        if !context.config.linger.is_zero() && !context.sender_thread.is_started() {
+            owner()?.start_sender_thread()?;
         }
         let Some(log) = &state.log else { return Err(self.gone()) };
-        let (log, limit) = (log.clone(), limit(log, producer));
-        let reserved = producer.room_for(size);
-        if !producer.buffer.reserve(reserved) {
+        let (log, limit) = (log.clone(), limit(log, context));
+        let reserved = context.reservation(size);
+        if !context.buffer.reserve(reserved) {
             return Ok(None);
         }
         if !state.listed {
-            if let Err(closed) = producer.list(self) {
-                producer.buffer.release(reserved);
+            if let Err(closed) = owner()?.list(self) {
+                context.buffer.release(reserved);
                 return Err(closed);
             }
             state.listed = true;
         }
-        let begun = producer.clock().monotonic();
+        let begun = context.clock().monotonic();
         state.open = Some(Batch {
-            builder: producer.spare_builder(),
-            outcome: Arc::new(Outcome::new(producer, self, producer.hands_over())),
+            builder: context.spare_builder(),
+            outcome: self.new_outcome(context),
             log,
             begun,
-            begun_at: producer.clock().now(),
+            begun_at: context.clock().now(),
             reserved,
             part: None,
             limit,
@@ -322,48 +364,63 @@ impl PartitionQueue {
     }
 }
 
+impl Expedite for PartitionQueue {
+    fn expedite(self: Arc<Self>, outcome: &Outcome, timeout: Option<Duration>) -> bool {
+        let Some(owner) = self.owner.upgrade() else { return false };
+        self.end_linger(outcome);
+        owner.drain(&self);
+        drop(self);
+        outcome.done().wait(timeout, owner.context().clock(), || outcome.is_done());
+        true
+    }
+
+    fn expedite_in_background(self: Arc<Self>, outcome: &Outcome) -> Result<()> {
+        let Some(owner) = self.owner.upgrade() else { return Ok(()) };
+        owner.start_sender_thread()?;
+        if self.end_linger(outcome) {
+            owner.context().sender_thread.schedule(Duration::ZERO);
+        }
+        Ok(())
+    }
+}
+
 /// The queue goes with the last thread that could write from it. From then on nothing of this
 /// producer can be resent, so its log need not remember it.
 impl Drop for PartitionQueue {
     fn drop(&mut self) {
         let state = self.state.lock();
         if let Some(log) = &state.log {
-            state.numbering.forget_in(log);
+            state.sequence.forget_in(log);
         }
     }
 }
 
 /// The most bytes of a batch before compression: so much that the log takes it, however it is
 /// compressed.
-pub(super) fn limit(log: &Log, producer: &ProducerContext) -> usize {
-    let live = &log.shared().live;
+pub(super) fn limit(log: &Log, context: &ProducerContext) -> usize {
+    let live = &log.dynamic_config();
     let largest = live.max_message_bytes().min(live.segment_bytes());
     // What does not compress grows a little.
     let largest = largest.saturating_sub(largest / 64).saturating_sub(128);
-    producer.config.batch_bytes.min(usize::try_from(largest).unwrap_or(usize::MAX))
+    context.config.batch_bytes.min(usize::try_from(largest).unwrap_or(usize::MAX))
 }
 
 /// Whether the log would take the record. What it would refuse must not spoil a batch with others.
 #[inline]
-fn check(
-    record: &RecordSlices<'_>,
-    size: u64,
-    log: &Log,
-    producer: &ProducerContext,
-) -> Result<()> {
-    let rules = &log.shared().live.rules(Timestamp::NONE);
+fn check(record: &RecordSlices<'_>, size: u64, log: &Log, context: &ProducerContext) -> Result<()> {
+    let rules = &log.dynamic_config().rules(Timestamp::NONE);
     rules.check_key(0, record.key)?;
     if let Some(timestamp) = record.timestamp
         && rules.timestamp_type == TimestampType::CreateTime
     {
-        check_time(rules, timestamp, producer)?;
+        check_time(rules, timestamp, context)?;
     }
-    let limit = producer.config.max_request_bytes;
+    let limit = context.config.max_request_bytes;
     if size > limit {
         let option = "max_request_bytes";
         return Err(ProduceError::RecordTooLarge { bytes: size, limit, option }.into());
     }
-    let limit = producer.config.buffer_bytes;
+    let limit = context.config.buffer_bytes;
     if size > limit {
         let option = "buffer_bytes";
         return Err(ProduceError::RecordTooLarge { bytes: size, limit, option }.into());
@@ -374,8 +431,8 @@ fn check(
 fn check_time(
     rules: &crate::record::AppendRules,
     timestamp: Timestamp,
-    producer: &ProducerContext,
+    context: &ProducerContext,
 ) -> Result<()> {
-    let rules = crate::record::AppendRules { now: producer.clock().now(), ..*rules };
+    let rules = crate::record::AppendRules { now: context.clock().now(), ..*rules };
     rules.check_time(0, timestamp)
 }

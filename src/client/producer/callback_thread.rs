@@ -16,7 +16,7 @@ pub(super) struct CallbackThread {
     /// Leaf lock.
     state: Mutex<State>,
     /// Waits with `state`.
-    woken: Condvar,
+    wakeup: Condvar,
 }
 
 #[derive(Default)]
@@ -30,63 +30,54 @@ struct State {
 }
 
 impl CallbackThread {
-    /// Leaves the callbacks of a queue to the thread. False if it cannot be started.
-    fn hand_over(&self, producer: &Arc<ProducerContext>, queue: &Arc<PartitionQueue>) -> bool {
+    /// Leaves the callbacks of a queue to the thread; returns false if it cannot be started.
+    /// `work` returns its work: a call of [`run`](Self::run).
+    pub(super) fn hand_over<W: FnOnce() + Send + 'static>(
+        &self,
+        queue: &Arc<PartitionQueue>,
+        work: impl FnOnce() -> Option<W>,
+    ) -> bool {
         let mut state = self.state.lock();
         if !state.running {
-            let shared = Arc::clone(producer);
             let thread = thread::Builder::new().name("annals-callback".to_owned());
-            let Ok(thread) = thread.spawn(move || shared.callbacks.run(&shared)) else {
-                return false;
-            };
+            let Some(Ok(thread)) = work().map(|work| thread.spawn(work)) else { return false };
             state.thread = Some(thread);
             state.running = true;
         }
         state.due.push_back(Arc::clone(queue));
         drop(state);
-        self.woken.notify_one();
+        self.wakeup.notify_one();
         true
     }
 
-    fn run(&self, producer: &ProducerContext) {
+    /// Calls what is handed over until the thread is stopped.
+    pub(super) fn run(&self, context: &ProducerContext) {
         let mut state = self.state.lock();
         loop {
             if let Some(queue) = state.due.pop_front() {
                 drop(state);
-                queue.deliveries.call_all(producer);
+                queue.callbacks.call_all(context);
                 state = self.state.lock();
             } else if state.stopped {
-                // What is handed over from now on starts another.
+                // Callbacks that are handed over from now on start another thread.
                 state.running = false;
                 return;
             } else {
-                self.woken.wait(&mut state);
+                self.wakeup.wait(&mut state);
             }
         }
     }
 
-    /// Ends the thread once it has called what is due. Waits for that, unless a callback asks.
+    /// Ends the thread once it has called what is due. Waits for that if `wait` is set, but not
+    /// in a callback, which may be the one that the thread is calling.
     pub(super) fn stop(&self, wait: bool) {
         let mut state = self.state.lock();
         state.stopped = true;
         let thread = state.thread.take();
         drop(state);
-        self.woken.notify_all();
+        self.wakeup.notify_all();
         if wait && !thread_marks::is_calling() {
             thread.map(thread::JoinHandle::join);
         }
-    }
-}
-
-impl ProducerContext {
-    /// Calls the callbacks of a queue that are due, or leaves them to the thread that may.
-    pub(super) fn call_back(self: &Arc<Self>, queue: &Arc<PartitionQueue>) {
-        if !queue.deliveries.is_due() {
-            return;
-        }
-        if thread_marks::leaves_callbacks() && self.callbacks.hand_over(self, queue) {
-            return;
-        }
-        queue.deliveries.call_all(self);
     }
 }

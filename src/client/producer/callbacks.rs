@@ -8,8 +8,8 @@
 use crate::callback;
 use crate::client::producer::context::ProducerContext;
 use crate::client::producer::interceptor::ProducerInterceptor;
+use crate::client::producer::outcome::Outcome;
 use crate::client::producer::record::{ProducerRecord, RecordMetadata};
-use crate::client::producer::send_handle::Outcome;
 use crate::client::producer::thread_marks;
 use crate::error::{Error, ProduceError};
 use crate::event::Event;
@@ -77,7 +77,7 @@ impl CallbackQueue {
     }
 
     /// Calls all that are due, unless another thread is at it.
-    pub(super) fn call_all(&self, producer: &ProducerContext) {
+    pub(super) fn call_all(&self, context: &ProducerContext) {
         let mut state = self.state.lock();
         if state.calling || state.due.is_empty() {
             return;
@@ -85,7 +85,7 @@ impl CallbackQueue {
         state.calling = true;
         while let Some(due) = state.due.pop_front() {
             drop(state);
-            thread_marks::a_callback(|| due.call(producer));
+            thread_marks::while_calling_back(|| due.call(context));
             state = self.state.lock();
         }
         state.calling = false;
@@ -95,52 +95,52 @@ impl CallbackQueue {
 
     /// Waits until all callbacks were called. A callback waits for none: it may be the one that
     /// the others wait for.
-    pub(super) fn wait(&self, left: Option<Duration>, producer: &ProducerContext) -> bool {
-        thread_marks::is_calling() || self.idle.wait(left, producer.clock(), || self.is_idle())
+    pub(super) fn wait(&self, left: Option<Duration>, context: &ProducerContext) -> bool {
+        thread_marks::is_calling() || self.idle.wait(left, context.clock(), || self.is_idle())
     }
 }
 
 impl Due {
-    fn call(self, producer: &ProducerContext) {
+    fn call(self, context: &ProducerContext) {
         let error = self.result.as_ref().and_then(|result| result.as_ref().err());
         let error = error.map(|error| Error::from(error.clone()));
         for Pending { index, timestamp, callback } in self.pending {
             let metadata = match &self.result {
                 Some(Ok(appended)) => self.outcome.metadata(appended, index, timestamp),
-                Some(Err(_)) | None => self.outcome.unknown(timestamp),
+                Some(Err(_)) | None => self.outcome.metadata_without_offset(timestamp),
             };
-            acknowledge(producer, &metadata, error.as_ref(), callback);
+            acknowledge(context, &metadata, error.as_ref(), callback);
         }
     }
 }
 
 /// Calls the interceptors, then the callback of the record.
 fn acknowledge(
-    producer: &ProducerContext,
+    context: &ProducerContext,
     metadata: &RecordMetadata,
     error: Option<&Error>,
     callback: Option<Callback>,
 ) {
-    for interceptor in &producer.config.interceptors {
-        guard(producer, &metadata.topic, "on_acknowledgement of an interceptor", || {
+    for interceptor in &context.config.interceptors {
+        guard(context, &metadata.topic, "on_acknowledgement of an interceptor", || {
             interceptor.on_acknowledgement(metadata, error);
         });
     }
     if let Some(callback) = callback {
         let result = error.map_or(Ok(metadata), Err);
-        guard(producer, &metadata.topic, "the callback of a record", || callback(result));
+        guard(context, &metadata.topic, "the callback of a record", || callback(result));
     }
 }
 
 /// Hands a record through the interceptors.
 #[cold]
-pub(super) fn intercept(producer: &ProducerContext, mut record: ProducerRecord) -> ProducerRecord {
-    for interceptor in &producer.config.interceptors {
+pub(super) fn intercept(context: &ProducerContext, mut record: ProducerRecord) -> ProducerRecord {
+    for interceptor in &context.config.interceptors {
         let given = record.clone();
         let interceptor: &dyn ProducerInterceptor = &**interceptor;
         let topic = Arc::clone(&record.topic);
         let changed =
-            guard(producer, &topic, "on_send of an interceptor", || interceptor.on_send(given));
+            guard(context, &topic, "on_send of an interceptor", || interceptor.on_send(given));
         record = changed.unwrap_or(record);
     }
     record
@@ -148,14 +148,14 @@ pub(super) fn intercept(producer: &ProducerContext, mut record: ProducerRecord) 
 
 /// Calls user-supplied code. A panic is caught and reported.
 fn guard<T>(
-    producer: &ProducerContext,
+    context: &ProducerContext,
     topic: &str,
     what: &'static str,
     call: impl FnOnce() -> T,
 ) -> Option<T> {
     let done = callback::call(call);
     if done.is_err() {
-        producer.emit(&Event::CallbackPanicked { topic: topic.to_owned(), what });
+        context.emit(&Event::CallbackPanicked { topic: topic.to_owned(), what });
     }
     done.ok()
 }

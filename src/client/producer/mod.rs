@@ -21,7 +21,9 @@ mod callback_thread;
 mod callbacks;
 mod config;
 mod context;
+mod inner;
 mod interceptor;
+mod outcome;
 mod record;
 mod send_handle;
 mod sender;
@@ -31,6 +33,7 @@ mod split;
 mod thread_marks;
 mod topic_cache;
 mod topic_producer;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +47,7 @@ pub use topic_producer::TopicProducer;
 use crate::error::{Error, ProduceError, Result};
 use crate::store::topics::Store;
 use crate::sync::atomic::Ordering;
-use context::ProducerContext;
+use inner::ProducerInner;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -92,13 +95,13 @@ pub struct Producer {
 
 /// Ends the producer with its last handle. Its own thread has none.
 struct Handle {
-    shared: Arc<ProducerContext>,
+    inner: Arc<ProducerInner>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.shared.shut() {
-            self.shared.end(true);
+        if self.inner.shut() {
+            self.inner.end(true);
         }
     }
 }
@@ -132,10 +135,10 @@ impl Store {
     ///   [`Error::StoreClosed`].
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         config.validate()?;
-        let shared = Arc::new(ProducerContext::new(self.clone(), config)?);
-        let watcher: Weak<ProducerContext> = Arc::downgrade(&shared);
+        let inner = ProducerInner::new(self.clone(), config)?;
+        let watcher: Weak<ProducerInner> = Arc::downgrade(&inner);
         self.watchers().add(watcher);
-        Ok(Producer { handle: Arc::new(Handle { shared }) })
+        Ok(Producer { handle: Arc::new(Handle { inner }) })
     }
 }
 
@@ -158,7 +161,7 @@ impl Producer {
     /// - [`Error::Io`] when the producer's thread cannot be started.
     #[inline]
     pub fn send(&self, record: impl Into<ProducerRecord>) -> Result<SendHandle> {
-        self.handle.shared.send(record.into(), None)
+        self.handle.inner.send(record.into(), None)
     }
 
     /// Sends a record without a handle for its result. It is a little faster than
@@ -188,7 +191,7 @@ impl Producer {
     /// As [`send`](Self::send).
     #[inline]
     pub fn send_and_forget(&self, record: impl Into<ProducerRecord>) -> Result<()> {
-        self.handle.shared.send(record.into(), None)
+        self.handle.inner.send(record.into(), None)
     }
 
     /// Sends a record, and calls `callback` when it is sent or has failed for good.
@@ -228,18 +231,7 @@ impl Producer {
         record: impl Into<ProducerRecord>,
         callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,
     ) -> Result<SendHandle> {
-        self.handle.shared.send(record.into(), Some(Box::new(callback)))
-    }
-
-    /// Returns a handle to this producer for one topic, which is faster if you send many records
-    /// to it. [`TopicProducer`] has an example.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Topic`]: there is no such topic.
-    /// - [`Error::Produce`], with [`ProduceError::Closed`].
-    pub fn topic(&self, name: impl Into<Arc<str>>) -> Result<TopicProducer> {
-        TopicProducer::new(self, &name.into())
+        self.handle.inner.send(record.into(), Some(Box::new(callback)))
     }
 
     /// Writes everything that was sent before this call. Blocks until every record is sent or has
@@ -251,7 +243,7 @@ impl Producer {
     /// [`Error::Produce`] with the first failure of a batch that it waited for. It waits for all
     /// of them all the same.
     pub fn flush(&self) -> Result<()> {
-        self.handle.shared.flush(None).map(|_| ())
+        self.handle.inner.flush(None).map(|_| ())
     }
 
     /// Does the work that is due: writes batches that have lingered, retries failed ones, and
@@ -277,22 +269,22 @@ impl Producer {
     /// # Ok::<(), annals::Error>(())
     /// ```
     pub fn poll(&self) -> Option<Duration> {
-        let shared = &self.handle.shared;
-        let (next, met_others) = shared.poll();
-        shared.wait_for_others();
-        if met_others { shared.poll().0 } else { next }
+        let inner = &self.handle.inner;
+        let (next, met_others) = inner.poll();
+        inner.wait_for_others();
+        if met_others { inner.poll().0 } else { next }
     }
 
     /// Returns the counters of the producer.
     #[must_use]
     pub fn stats(&self) -> ProducerStats {
-        let shared = &self.handle.shared;
-        let counters = &shared.counters;
+        let inner = &self.handle.inner;
+        let counters = &inner.context.counters;
         ProducerStats {
             records: counters.records.load(Ordering::Relaxed),
             batches: counters.batches.load(Ordering::Relaxed),
             bytes: counters.bytes.load(Ordering::Relaxed),
-            buffered_bytes: shared.buffer.used(),
+            buffered_bytes: inner.context.buffer.used(),
             retries: counters.retries.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
         }
@@ -323,12 +315,12 @@ impl Producer {
     }
 
     fn close_until(self, timeout: Option<Duration>) -> Result<()> {
-        let shared = &self.handle.shared;
-        if !shared.shut() {
+        let inner = &self.handle.inner;
+        if !inner.shut() {
             return Err(ProduceError::Closed.into());
         }
-        let flushed = shared.flush(timeout);
-        let all = shared.end(!matches!(flushed, Ok(false)));
+        let flushed = inner.flush(timeout);
+        let all = inner.end(!matches!(flushed, Ok(false)));
         match flushed? {
             false if !all => Err(ProduceError::Aborted.into()),
             _ => Ok(()),
@@ -339,7 +331,7 @@ impl Producer {
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
-            .field("config", &self.handle.shared.config)
+            .field("config", &self.handle.inner.context.config)
             .field("stats", &self.stats())
             .finish()
     }

@@ -18,19 +18,19 @@ pub(super) struct SequenceState {
     epoch: ProducerEpoch,
     next: Sequence,
     /// Whether a batch with these numbers was given up, and may be in the log.
-    doubtful: bool,
+    uncertain: bool,
 }
 
 impl SequenceState {
     /// Batches without numbers.
     pub(super) const NONE: SequenceState =
-        SequenceState { id: NO_PRODUCER_ID, epoch: -1, next: -1, doubtful: false };
+        SequenceState { id: NO_PRODUCER_ID, epoch: -1, next: -1, uncertain: false };
 
-    pub(super) fn of(id: ProducerId) -> SequenceState {
-        SequenceState { id, epoch: 0, next: 0, doubtful: false }
+    pub(super) fn new(id: ProducerId) -> SequenceState {
+        SequenceState { id, epoch: 0, next: 0, uncertain: false }
     }
 
-    pub(super) fn is_on(self) -> bool {
+    pub(super) fn is_enabled(self) -> bool {
         self.id != NO_PRODUCER_ID
     }
 
@@ -40,7 +40,7 @@ impl SequenceState {
 
     /// Takes the numbers of so many records as used. 0 follows the largest.
     pub(super) fn advance(&mut self, records: usize) {
-        if self.is_on() {
+        if self.is_enabled() {
             let next = (self.next as usize).saturating_add(records) & i32::MAX as usize;
             self.next = next as Sequence;
         }
@@ -48,32 +48,32 @@ impl SequenceState {
 
     /// Takes note of a batch that was given up: it may have been written if its log takes no more
     /// since.
-    pub(super) fn doubt_after(&mut self, log: &Log) {
-        self.doubtful |= log.shared().check_writable().is_err();
+    pub(super) fn mark_uncertain_if_failed(&mut self, log: &Log) {
+        self.uncertain |= !log.is_writable();
     }
 
     /// Begins the next epoch if a batch that was given up may be in the log under the next
     /// numbers. One that takes no more is spared: the epochs of an id are few.
-    pub(super) fn settle(&mut self, log: &Log, store: &Store) -> Result<()> {
-        if self.doubtful && log.shared().check_writable().is_ok() {
-            self.renew(store)?;
+    pub(super) fn bump_epoch_if_uncertain(&mut self, log: &Log, store: &Store) -> Result<()> {
+        if self.uncertain && log.is_writable() {
+            self.bump_epoch(store)?;
         }
         Ok(())
     }
 
     /// Lets a log forget the producer.
     pub(super) fn forget_in(self, log: &Log) {
-        if self.is_on() {
-            log.shared().forget_producer(self.id);
+        if self.is_enabled() {
+            log.forget_producer(self.id);
         }
     }
 
     /// Begins at 0, in the next epoch.
-    pub(super) fn renew(&mut self, store: &Store) -> Result<()> {
-        if self.is_on() {
+    pub(super) fn bump_epoch(&mut self, store: &Store) -> Result<()> {
+        if self.is_enabled() {
             *self = match self.epoch.checked_add(1) {
-                Some(epoch) => SequenceState { epoch, next: 0, doubtful: false, ..*self },
-                None => SequenceState::of(store.new_producer_id()?),
+                Some(epoch) => SequenceState { epoch, next: 0, uncertain: false, ..*self },
+                None => SequenceState::new(store.new_producer_id()?),
             };
         }
         Ok(())
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn zero_follows_the_largest_number() {
-        let mut numbers = SequenceState { next: i32::MAX - 2, ..SequenceState::of(7) };
+        let mut numbers = SequenceState { next: i32::MAX - 2, ..SequenceState::new(7) };
         numbers.advance(2);
         assert_eq!(numbers.next, i32::MAX);
         numbers.advance(3);
@@ -100,10 +100,11 @@ mod tests {
     #[test]
     fn after_the_last_epoch_comes_another_id() {
         let store = Store::in_memory(StoreConfig::default()).unwrap();
-        let mut numbers = SequenceState { epoch: i16::MAX - 1, next: 9, ..SequenceState::of(1000) };
-        numbers.renew(&store).unwrap();
-        assert_eq!(numbers, SequenceState { epoch: i16::MAX, ..SequenceState::of(1000) });
-        numbers.renew(&store).unwrap();
+        let mut numbers =
+            SequenceState { epoch: i16::MAX - 1, next: 9, ..SequenceState::new(1000) };
+        numbers.bump_epoch(&store).unwrap();
+        assert_eq!(numbers, SequenceState { epoch: i16::MAX, ..SequenceState::new(1000) });
+        numbers.bump_epoch(&store).unwrap();
         assert_eq!((numbers.epoch, numbers.next), (0, 0));
         assert_ne!(numbers.id, 1000);
     }

@@ -6,18 +6,10 @@
 
 use crate::client::producer::accumulator::{Batch, RECORD_OVERHEAD_BYTES};
 use crate::client::producer::callbacks::Pending;
+use crate::client::producer::outcome::Part;
 use crate::error::Result;
 use crate::record::{BatchBuilder, RecordRef};
 use std::sync::Arc;
-
-/// Where the records of a part were in the batch that `send` filled.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
-    /// The index of its first record.
-    pub(super) first: u32,
-    /// How many records the whole batch had.
-    pub(super) total: u32,
-}
 
 /// The most that a record takes in any batch.
 fn size_of(record: &RecordRef<'_>) -> usize {

@@ -74,12 +74,13 @@ fn numbers_go_round_in_the_log_too() {
     let (_, store, topic) = scene(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     producer.send(to(0, "first")).unwrap();
-    let shared = &producer.handle.shared;
-    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
-    let choice = entry.choose(Some(0), &RecordSlices::from(&Record::default()), shared).unwrap();
-    let mut numbering = SequenceState::of(77);
-    numbering.advance(i32::MAX as usize - 1);
-    choice.queue.state.lock().numbering = numbering;
+    let inner = &producer.handle.inner;
+    let entry = inner.topics.hold(&"orders".into(), &inner.context).unwrap();
+    let choice =
+        entry.choose(Some(0), &RecordSlices::from(&Record::default()), &inner.context).unwrap();
+    let mut sequence = SequenceState::new(77);
+    sequence.advance(i32::MAX as usize - 1);
+    choice.queue.state.lock().sequence = sequence;
     for _ in 0..4 {
         producer.send(to(0, "x")).unwrap();
         producer.flush().unwrap();
@@ -107,18 +108,18 @@ fn records_that_nobody_waits_for_are_reported_when_lost() {
 fn partitions_are_added_and_exchanged() {
     let (_, store, _) = scene(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
-    let shared = &producer.handle.shared;
-    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
-    entry.look_up(shared).unwrap();
+    let inner = &producer.handle.inner;
+    let entry = inner.topics.hold(&"orders".into(), &inner.context).unwrap();
+    entry.look_up(&inner.context).unwrap();
     let open = |name: &str| Log::open(name, LogConfig::default().fs(MemFs::new())).unwrap();
     let logs: Vec<Log> = (0..5).map(|n| open(&format!("o-{n}"))).collect();
     let queue_of = |partition| {
         let record = Record::default();
-        let choice = entry.choose(Some(partition), &RecordSlices::from(&record), shared);
+        let choice = entry.choose(Some(partition), &RecordSlices::from(&record), &inner.context);
         choice.map(|choice| Arc::as_ptr(choice.queue))
     };
     for count in [2, 5, 3] {
-        entry.take_over(&logs[..count], shared);
+        entry.take_over(&logs[..count], &inner.context);
         for partition in 0..count {
             producer.send(to(partition as u32, "x")).unwrap().wait().unwrap();
         }
@@ -128,7 +129,7 @@ fn partitions_are_added_and_exchanged() {
     assert_eq!(ends, [3, 3, 2, 1, 1]);
     // One that was made again is another, with the same queue.
     let (before, again) = (queue_of(0).unwrap(), open("again-0"));
-    entry.take_over(std::slice::from_ref(&again), shared);
+    entry.take_over(std::slice::from_ref(&again), &inner.context);
     producer.send(to(0, "x")).unwrap().wait().unwrap();
     assert_eq!((again.offsets().end, queue_of(0).unwrap()), (1, before));
     assert!(queue_of(1).is_err());
@@ -141,16 +142,16 @@ fn partitions_are_added_and_exchanged() {
 fn deleted_topics_leave_no_entry() {
     let (_, store, _) = scene(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
-    let shared = &producer.handle.shared;
+    let inner = &producer.handle.inner;
     let bound = producer.topic("orders").unwrap();
     for n in 0..50 {
         let name = format!("churn-{n}");
         store.create_topic(&name, TopicConfig::default()).unwrap();
         producer.send((name.as_str(), "x")).unwrap().wait().unwrap();
         store.delete_topic(&name).unwrap();
-        assert_eq!(shared.topics.len(), 1, "round {n}");
+        assert_eq!(inner.topics.len(), 1, "round {n}");
         producer.poll();
-        assert!(shared.listed().is_empty());
+        assert!(inner.listed().is_empty());
     }
     store.delete_topic("orders").unwrap();
     assert!(bound.send("x").is_err());
@@ -159,10 +160,10 @@ fn deleted_topics_leave_no_entry() {
     producer.send(to(0, "1")).unwrap();
     producer.flush().unwrap();
     assert_eq!(values(&again.partition(0).unwrap()), ["0", "1"]);
-    assert_eq!(shared.topics.len(), 1);
+    assert_eq!(inner.topics.len(), 1);
     drop(bound);
     store.delete_topic("orders").unwrap();
-    assert_eq!(shared.topics.len(), 0);
+    assert_eq!(inner.topics.len(), 0);
 }
 
 #[test]
@@ -170,9 +171,9 @@ fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
     let (_, store, _) = scene(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let handle = producer.send(to(0, "x")).unwrap();
-    let shared = Arc::downgrade(&producer.handle.shared);
+    let inner = Arc::downgrade(&producer.handle.inner);
     drop(producer);
-    assert!(shared.upgrade().is_none());
+    assert!(inner.upgrade().is_none());
     assert_eq!(handle.wait().unwrap().offset, Some(0));
 }
 
@@ -182,24 +183,24 @@ fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
 fn topic_is_looked_for_anew_when_retired() {
     let (_, store, _) = scene(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
-    let shared = &producer.handle.shared;
+    let inner = &producer.handle.inner;
     let name = "orders".into();
     let mut found = 0;
     let record = Record::new("x");
-    let handle: SendHandle = shared
+    let handle: SendHandle = inner
         .topics
-        .with(&name, shared, |topic| {
+        .with(&name, &inner.context, |topic| {
             found += 1;
             if found == 1 {
-                topic.look_up(shared)?;
+                topic.look_up(&inner.context)?;
                 store.delete_topic("orders")?;
-                assert_eq!(shared.topics.len(), 0);
+                assert_eq!(inner.topics.len(), 0);
                 store.create_topic("orders", TopicConfig::default())?;
             }
-            shared.send_to(topic, Some(0), &RecordSlices::from(&record), &mut None)
+            inner.send_to(topic, Some(0), &RecordSlices::from(&record), &mut None)
         })
         .unwrap();
     assert_eq!(handle.wait().unwrap().offset, Some(0));
     assert_eq!(found, 2);
-    assert_eq!(shared.topics.len(), 1);
+    assert_eq!(inner.topics.len(), 1);
 }

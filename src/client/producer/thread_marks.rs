@@ -5,7 +5,7 @@ use std::cell::Cell;
 crate::sync::thread_local! {
     static CALLING: Cell<bool> = const { Cell::new(false) };
     static WRITING: Cell<bool> = const { Cell::new(false) };
-    static SERVING: Cell<bool> = const { Cell::new(false) };
+    static WRITER_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Restores what was so before, also after a panic.
@@ -19,7 +19,7 @@ impl Drop for Restore {
 
 /// Runs user-supplied code that is told of a record. The mark holds for all producers: two
 /// callbacks that wait for the callbacks of each other's producer would wait for ever.
-pub(super) fn a_callback<T>(call: impl FnOnce() -> T) -> T {
+pub(super) fn while_calling_back<T>(call: impl FnOnce() -> T) -> T {
     let _restore = Restore(|was| CALLING.with(|mark| mark.set(was)), is_calling());
     CALLING.with(|mark| mark.set(true));
     call()
@@ -27,7 +27,7 @@ pub(super) fn a_callback<T>(call: impl FnOnce() -> T) -> T {
 
 /// Writes what was taken from a queue. Listeners and wakers, which are user-supplied, run
 /// meanwhile.
-pub(super) fn a_write<T>(write: impl FnOnce() -> T) -> T {
+pub(super) fn while_writing<T>(write: impl FnOnce() -> T) -> T {
     let _restore = Restore(|was| WRITING.with(|mark| mark.set(was)), is_writing());
     WRITING.with(|mark| mark.set(true));
     write()
@@ -35,7 +35,7 @@ pub(super) fn a_write<T>(write: impl FnOnce() -> T) -> T {
 
 /// Marks this thread as one that others rely on for writing: it calls no callbacks.
 pub(super) fn become_writer() {
-    SERVING.with(|mark| mark.set(true));
+    WRITER_THREAD.with(|mark| mark.set(true));
 }
 
 /// Returns whether this thread runs a callback.
@@ -50,6 +50,6 @@ pub(super) fn is_writing() -> bool {
 
 /// Returns whether callbacks are better called by another thread: one that blocks would keep this
 /// one from writing, or callbacks that send would nest without end.
-pub(super) fn leaves_callbacks() -> bool {
-    is_calling() || SERVING.with(Cell::get)
+pub(super) fn must_hand_over_callbacks() -> bool {
+    is_calling() || WRITER_THREAD.with(Cell::get)
 }

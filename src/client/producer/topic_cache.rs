@@ -9,20 +9,21 @@
 //! sender that has found it before looks for the topic anew.
 
 use crate::callback;
-use crate::client::partitioner::{self, Partitioner, RoundRobin, Sticky};
-use crate::client::producer::accumulator::PartitionQueue;
+use crate::client::partitioner::{Partitioner, RoundRobin, Sticky, partition_for_key};
+use crate::client::producer::accumulator::{PartitionQueue, QueueOwner};
 use crate::client::producer::config::PartitionerChoice;
 use crate::client::producer::context::ProducerContext;
 use crate::client::producer::record::RecordSlices;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Log;
+use crate::random::SplitMix64;
 use crate::store::topic::{Slot, Topic};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 const CHAINS: usize = 64;
 /// The version of a topic that was not looked up yet.
@@ -43,7 +44,8 @@ struct Gaps {
     is_spread: bool,
 }
 
-pub(super) struct Topics {
+pub(super) struct TopicCache {
+    owner: Weak<dyn QueueOwner>,
     chains: [ArcSwapOption<Chain>; CHAINS],
     /// Held to change a chain, before the logs of an entry and the store's list of topics.
     change: Mutex<()>,
@@ -53,6 +55,7 @@ type Chain = Vec<Arc<TopicEntry>>;
 
 /// A topic, as a producer sees it.
 pub(super) struct TopicEntry {
+    owner: Weak<dyn QueueOwner>,
     name: Arc<str>,
     /// That of the store when the topic was last looked up.
     version: AtomicU64,
@@ -69,8 +72,6 @@ pub(super) struct TopicEntry {
     sticky: Mutex<Sticky>,
     /// Leaf lock.
     round_robin: Mutex<RoundRobin>,
-    /// How many random numbers were drawn.
-    draws: AtomicU64,
 }
 
 /// Some partitions, one after the other.
@@ -102,10 +103,10 @@ fn chain_of(name: &str) -> usize {
     (mixed >> (u64::BITS - CHAINS.ilog2())) as usize
 }
 
-impl Topics {
-    pub(super) fn new() -> Topics {
+impl TopicCache {
+    pub(super) fn new(owner: Weak<dyn QueueOwner>) -> TopicCache {
         let chains = [const { ArcSwapOption::const_empty() }; CHAINS];
-        Topics { chains, change: Mutex::new(()) }
+        TopicCache { owner, chains, change: Mutex::new(()) }
     }
 
     fn chain(&self, name: &str) -> Result<&ArcSwapOption<Chain>> {
@@ -118,7 +119,7 @@ impl Topics {
     pub(super) fn with<T>(
         &self,
         name: &Arc<str>,
-        producer: &ProducerContext,
+        context: &ProducerContext,
         mut work: impl FnMut(&TopicEntry) -> Result<Option<T>>,
     ) -> Result<T> {
         let chain = self.chain(name)?;
@@ -133,7 +134,7 @@ impl Topics {
                         return Ok(done);
                     }
                 }
-                None => drop(self.hold(name, producer)?),
+                None => drop(self.hold(name, context)?),
             }
         }
     }
@@ -144,11 +145,11 @@ impl Topics {
     pub(super) fn hold(
         &self,
         name: &Arc<str>,
-        producer: &ProducerContext,
+        context: &ProducerContext,
     ) -> Result<Arc<TopicEntry>> {
         let chain = self.chain(name)?;
         // Events are held back: the last handle to a log may go.
-        producer.events().after(|| {
+        context.events().after(|| {
             let _change = self.change.lock();
             let entries = chain.load_full().unwrap_or_default();
             if let Some(entry) = entries.iter().find(|entry| *entry.name == **name) {
@@ -156,8 +157,8 @@ impl Topics {
             }
             // With the chain held: a topic that is deleted behind this look is let go of behind
             // it.
-            producer.store.topic(name)?;
-            let entry = Arc::new(TopicEntry::new(name, producer));
+            context.store.topic(name)?;
+            let entry = Arc::new(TopicEntry::new(Weak::clone(&self.owner), name, context));
             let mut next = without_retired(&entries);
             next.push(Arc::clone(&entry));
             chain.store(Some(Arc::new(next)));
@@ -171,11 +172,11 @@ impl Topics {
     }
 
     /// Lets go of a topic that was deleted.
-    pub(super) fn forget(&self, name: &str, producer: &ProducerContext) {
+    pub(super) fn forget(&self, name: &str, context: &ProducerContext) {
         let Ok(chain) = self.chain(name) else { return };
         let find = |entries: &Chain| entries.iter().find(|entry| *entry.name == *name).cloned();
         let Some(entry) = chain.load().as_deref().and_then(find) else { return };
-        entry.release(producer);
+        entry.release(context);
         drop(entry);
         let _change = self.change.lock();
         if let Some(entries) = chain.load_full() {
@@ -190,17 +191,18 @@ fn without_retired(entries: &[Arc<TopicEntry>]) -> Chain {
 }
 
 impl TopicEntry {
-    fn new(name: &Arc<str>, producer: &ProducerContext) -> TopicEntry {
+    fn new(owner: Weak<dyn QueueOwner>, name: &Arc<str>, context: &ProducerContext) -> TopicEntry {
+        let (batch_bytes, random) = (context.config.batch_bytes as u64, SplitMix64(context.seed));
         TopicEntry {
+            owner,
             name: Arc::clone(name),
             version: AtomicU64::new(NEVER),
             count: AtomicU32::new(0),
             gaps: Mutex::default(),
             first: OnceLock::new(),
             logs: Mutex::new(Arc::new([])),
-            sticky: Mutex::new(Sticky::new(producer.config.batch_bytes as u64)),
+            sticky: Mutex::new(Sticky::new(batch_bytes, random)),
             round_robin: Mutex::default(),
-            draws: AtomicU64::new(0),
         }
     }
 
@@ -224,9 +226,9 @@ impl TopicEntry {
     }
 
     /// Lets go of its logs. What was gathered for them fails.
-    fn release(&self, producer: &ProducerContext) {
+    fn release(&self, context: &ProducerContext) {
         let mut seen = self.logs.lock();
-        self.take_over(&[], producer);
+        self.take_over(&[], context);
         *seen = Arc::from([]);
     }
 
@@ -237,10 +239,10 @@ impl TopicEntry {
     /// Looks whether the topic has changed, if any has. Returns whether the entry is still that of
     /// the topic, and not retired.
     #[inline]
-    pub(super) fn look_up(&self, producer: &ProducerContext) -> Result<bool> {
-        if self.version.load(Ordering::Acquire) != producer.store.version() {
+    pub(super) fn look_up(&self, context: &ProducerContext) -> Result<bool> {
+        if self.version.load(Ordering::Acquire) != context.store.version() {
             // The last handle to a log may go.
-            if !producer.events().after(|| self.look_up_now(producer))? {
+            if !context.events().after(|| self.look_up_now(context))? {
                 return Ok(false);
             }
         }
@@ -251,20 +253,20 @@ impl TopicEntry {
     }
 
     #[cold]
-    fn look_up_now(&self, producer: &ProducerContext) -> Result<bool> {
+    fn look_up_now(&self, context: &ProducerContext) -> Result<bool> {
         let mut seen = self.logs.lock();
         if self.is_retired() {
             return Ok(false);
         }
         // Before the look: what changes behind it is looked at again.
-        let version = producer.store.version();
-        let topic = match producer.store.topic(&self.name) {
+        let version = context.store.version();
+        let topic = match context.store.topic(&self.name) {
             Err(Error::Topic(_)) => None,
             found => Some(found?),
         };
         let logs = topic.as_ref().map_or_else(|| Arc::from([]), Topic::partitions);
         if !Arc::ptr_eq(&seen, &logs) {
-            self.take_over_slots(topic.as_ref(), &logs, producer);
+            self.take_over_slots(topic.as_ref(), &logs, context);
             *seen = logs;
         }
         self.version.store(version, Ordering::Release);
@@ -273,25 +275,25 @@ impl TopicEntry {
 
     /// Takes over the partitions of a topic. One that cannot be used has a queue as well, so that
     /// each one's place is its number; nothing is ever added to it.
-    fn take_over_slots(&self, topic: Option<&Topic>, open: &[Log], producer: &ProducerContext) {
+    fn take_over_slots(&self, topic: Option<&Topic>, open: &[Log], context: &ProducerContext) {
         let closed = topic.map(Topic::unavailable_partitions).unwrap_or_default();
         let Some(topic) = topic.filter(|_| !closed.is_empty()) else {
-            return self.take_over(open, producer);
+            return self.take_over(open, context);
         };
         let log = |slot: &Slot| if let Slot::Open(log) = slot { Some(log.clone()) } else { None };
         let logs: Vec<Option<Log>> = topic.slots().iter().map(log).collect();
         let usable = topic.numbered().into_iter().map(|(number, _)| number).collect();
         *self.gaps.lock() = Arc::new(Gaps { usable, closed, is_spread: topic.is_spread() });
-        self.exchange(&logs, GAPS, producer);
+        self.exchange(&logs, GAPS, context);
     }
 
     /// Takes over the logs of the partitions there are, and adds those that are new.
-    pub(super) fn take_over(&self, logs: &[Log], producer: &ProducerContext) {
+    pub(super) fn take_over(&self, logs: &[Log], context: &ProducerContext) {
         let logs: Vec<Option<Log>> = logs.iter().cloned().map(Some).collect();
-        self.exchange(&logs, 0, producer);
+        self.exchange(&logs, 0, context);
     }
 
-    fn exchange(&self, logs: &[Option<Log>], gaps: u32, producer: &ProducerContext) {
+    fn exchange(&self, logs: &[Option<Log>], gaps: u32, context: &ProducerContext) {
         let mut slot = &self.first;
         let mut rest = logs;
         let mut number = 0u32;
@@ -305,14 +307,15 @@ impl TopicEntry {
                     }
                     None => None,
                 };
-                queue.set_log(log, producer);
+                queue.set_log(log, context);
             }
             slot = &stretch.next;
         }
         if !rest.is_empty() {
             let queue = |(number, log): (u32, &Option<Log>)| {
                 let name = Arc::clone(&self.name);
-                Arc::new(PartitionQueue::new(name, number, log.clone(), producer.numbering))
+                let (owner, log) = (Weak::clone(&self.owner), log.clone());
+                Arc::new(PartitionQueue::new(owner, name, number, log, context.first_sequence))
             };
             let queues = (number..).zip(rest).map(queue).collect();
             slot.get_or_init(|| Box::new(Stretch { queues, next: OnceLock::new() }));
@@ -348,27 +351,27 @@ impl TopicEntry {
         &self,
         named: Option<u32>,
         record: &RecordSlices<'_>,
-        producer: &ProducerContext,
+        context: &ProducerContext,
     ) -> Result<Choice<'_>> {
         let count = self.count.load(Ordering::Acquire);
         if count & GAPS != 0 {
-            return self.choose_usable(named, record, count & !GAPS, producer);
+            return self.choose_usable(named, record, count & !GAPS, context);
         }
         let mut sticky = None;
         let partition = if let Some(partition) = named {
             partition
         } else {
-            match &producer.config.partitioner {
+            match &context.config.partitioner {
                 PartitionerChoice::RoundRobin => self.round_robin.lock().choose(&[], count),
                 PartitionerChoice::Custom(custom) => {
-                    Some(self.ask(&**custom, record, count, producer)?)
+                    Some(self.ask(&**custom, record, count, context)?)
                 }
                 PartitionerChoice::ByKey => match record.key {
-                    Some(key) => partitioner::of_key(key, count),
+                    Some(key) => partition_for_key(key, count),
                     None if count == 1 => Some(0),
                     None => {
                         let sticky = sticky.insert(self.sticky.lock());
-                        sticky.choose(count, &[], || self.draw(producer))
+                        sticky.choose(&[], count)
                     }
                 },
             }
@@ -388,7 +391,7 @@ impl TopicEntry {
         named: Option<u32>,
         record: &RecordSlices<'_>,
         count: u32,
-        producer: &ProducerContext,
+        context: &ProducerContext,
     ) -> Result<Choice<'_>> {
         let gaps = Arc::clone(&self.gaps.lock());
         let spread = || {
@@ -396,24 +399,21 @@ impl TopicEntry {
             Error::from(TopicError::Spread { topic: self.name.to_string(), reason })
         };
         let mut sticky = None;
-        let partition = match (named, &producer.config.partitioner) {
+        let partition = match (named, &context.config.partitioner) {
             (Some(partition), _) => Some(partition),
             (None, PartitionerChoice::RoundRobin) => {
                 self.round_robin.lock().choose(&gaps.usable, count)
             }
             (None, PartitionerChoice::Custom(_)) if gaps.is_spread => return Err(spread()),
             (None, PartitionerChoice::Custom(custom)) => {
-                Some(self.ask(&**custom, record, count, producer)?)
+                Some(self.ask(&**custom, record, count, context)?)
             }
             (None, PartitionerChoice::ByKey) => match record.key {
                 Some(_) if gaps.is_spread => return Err(spread()),
-                Some(key) => partitioner::of_key(key, count),
+                Some(key) => partition_for_key(key, count),
                 None => {
-                    let of =
-                        |partition: &u32| partitioner::Queue { partition: *partition, waiting: 0 };
-                    let queues: Vec<_> = gaps.usable.iter().map(of).collect();
                     let sticky = sticky.insert(self.sticky.lock());
-                    sticky.choose(count, &queues, || self.draw(producer))
+                    sticky.choose(&gaps.usable, count)
                 }
             },
         };
@@ -431,25 +431,19 @@ impl TopicEntry {
         custom: &dyn Partitioner,
         record: &RecordSlices<'_>,
         partitions: u32,
-        producer: &ProducerContext,
+        context: &ProducerContext,
     ) -> Result<u32> {
         let topic = || Arc::clone(&self.name);
         let asked = || custom.partition(&self.name, record.key, record.value, partitions);
         let Ok(chosen) = callback::call(asked) else {
             let topic = topic();
             let what = "the partitioner";
-            producer.emit(&Event::CallbackPanicked { topic: topic.to_string(), what });
+            context.emit(&Event::CallbackPanicked { topic: topic.to_string(), what });
             return Err(ProduceError::PartitionerPanicked { topic }.into());
         };
         if chosen >= partitions {
             return Err(ProduceError::NoSuchPartition { topic: topic(), chosen, partitions }.into());
         }
         Ok(chosen)
-    }
-
-    /// Another number each time, and others in each producer.
-    fn draw(&self, producer: &ProducerContext) -> u32 {
-        let count = self.draws.fetch_add(1, Ordering::Relaxed);
-        partitioner::murmur2(&(count ^ producer.seed).to_be_bytes())
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::client::producer::Producer;
 use crate::client::producer::callbacks::Callback;
+use crate::client::producer::outcome::SendResult;
 use crate::client::producer::record::{ProducerRecord, RecordMetadata, RecordSlices};
-use crate::client::producer::send_handle::{SendHandle, SendResult};
+use crate::client::producer::send_handle::SendHandle;
 use crate::client::producer::topic_cache::TopicEntry;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::record::Record;
@@ -42,17 +43,26 @@ pub struct TopicProducer {
     producer: Producer,
 }
 
-impl TopicProducer {
-    pub(super) fn new(producer: &Producer, name: &Arc<str>) -> Result<TopicProducer> {
-        let shared = &producer.handle.shared;
-        if shared.is_closed() {
+impl Producer {
+    /// Returns a handle to this producer for one topic, which is faster if you send many records
+    /// to it. [`TopicProducer`] has an example.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Topic`]: there is no such topic.
+    /// - [`Error::Produce`], with [`ProduceError::Closed`].
+    pub fn topic(&self, name: impl Into<Arc<str>>) -> Result<TopicProducer> {
+        let inner = &self.handle.inner;
+        if inner.context.is_closed() {
             return Err(ProduceError::Closed.into());
         }
-        let topic = shared.topics.hold(name, shared)?;
-        topic.look_up(shared)?;
-        Ok(TopicProducer { producer: producer.clone(), topic })
+        let topic = inner.topics.hold(&name.into(), &inner.context)?;
+        topic.look_up(&inner.context)?;
+        Ok(TopicProducer { producer: self.clone(), topic })
     }
+}
 
+impl TopicProducer {
     /// Returns the name of the topic.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -155,14 +165,14 @@ impl TopicProducer {
         record: &RecordSlices<'_>,
         mut callback: Option<Callback>,
     ) -> Result<R> {
-        let shared = &self.producer.handle.shared;
-        if shared.has_interceptors() {
+        let inner = &self.producer.handle.inner;
+        if inner.context.has_interceptors() {
             // One may send it elsewhere.
             let topic = Arc::clone(self.topic.name());
             let record = ProducerRecord { topic, partition, record: record.to_record() };
-            return shared.send(record, callback);
+            return inner.send(record, callback);
         }
-        let sent = shared.send_to(&self.topic, partition, record, &mut callback)?;
+        let sent = inner.send_to(&self.topic, partition, record, &mut callback)?;
         // An entry that is held is not retired.
         sent.ok_or_else(|| TopicError::Unknown { topic: self.name().to_owned() }.into())
     }

@@ -1,10 +1,11 @@
-//! What goes wrong on the way: disks, damage, cancellation; and the index of aborted transactions.
+//! Compaction under failures: of the disk, by damage, by cancellation. And the index of aborted
+//! transactions.
 
 use super::*;
 use crate::error::{CorruptionKind, Error, ErrorKind, InvalidBatch};
 use crate::fs::{Fault, FaultFs, Operation, Rule};
 
-/// A log with many records of few keys, so that there is a lot to rewrite.
+/// Returns a log with many records of few keys, so that much is rewritten.
 fn sample(seed: u64) -> (Vec<Seg>, Facts, Pass) {
     let (model, facts) = (seed..)
         .map(|seed| model::log(&mut SplitMix64(seed), true))
@@ -14,7 +15,7 @@ fn sample(seed: u64) -> (Vec<Seg>, Facts, Pass) {
     (model, facts, Pass { from, upto, now: 5_000, retention: 10, compression: None })
 }
 
-/// Maps the whole log, and writes it as one segment.
+/// Reads the keys of the whole log, and rewrites it as one segment.
 fn clean_all(
     dir: &Arc<SegmentDir>,
     model: &[Seg],
@@ -24,14 +25,14 @@ fn clean_all(
     let segments = open_segments(dir, model);
     let all = sources(&segments, model);
     let mut map = new_map(1000, pass);
-    let mapped = fill(&mut map, &all, pass, facts)?;
-    let winners = Winners::new(&map, pass.from..mapped.end);
-    let group = Group { dir, base: model[0].base, sources: &all };
-    write_group(&group, &winners, pass, facts)
+    let read = fill(&mut map, &all, pass, facts)?;
+    let survivors = Survivors::new(&map, pass.from..read.end);
+    let group = SegmentGroup { dir, base: model[0].base, sources: &all };
+    write_group(&group, &survivors, pass, facts)
 }
 
 #[test]
-fn a_call_that_fails_leaves_the_sources_and_nothing_else() {
+fn failed_call_leaves_only_sources() {
     let (model, facts, pass) = sample(70);
     let memory = MemFs::new();
     store(&memory, &model);
@@ -48,16 +49,16 @@ fn a_call_that_fails_leaves_the_sources_and_nothing_else() {
     ] {
         for nth in 1.. {
             let dir = open_dir(fs.clone(), None);
-            // What the test itself opens and asks does not count.
+            // Calls of the test itself do not count.
             let segments = open_segments(&dir, &model);
             let error = Fault::Error(std::io::ErrorKind::Other);
             let rule = fs.add_rule(Rule::new(operation, error).nth(nth));
             let all = sources(&segments, &model);
             let mut map = new_map(1000, &pass);
-            let done = fill(&mut map, &all, &pass, &facts).and_then(|mapped| {
-                let winners = Winners::new(&map, pass.from..mapped.end);
-                let group = Group { dir: &dir, base: model[0].base, sources: &all };
-                write_group(&group, &winners, &pass, &facts)
+            let done = fill(&mut map, &all, &pass, &facts).and_then(|read| {
+                let survivors = Survivors::new(&map, pass.from..read.end);
+                let group = SegmentGroup { dir: &dir, base: model[0].base, sources: &all };
+                write_group(&group, &survivors, &pass, &facts)
             });
             let fired = fs.hit_count(rule) > 0;
             fs.clear_rules();
@@ -79,7 +80,7 @@ fn a_call_that_fails_leaves_the_sources_and_nothing_else() {
 }
 
 #[test]
-fn a_leftover_does_no_harm_and_everything_is_synced() {
+fn leftover_is_replaced_and_all_files_are_synced() {
     let (model, facts, pass) = sample(70);
     let memory = MemFs::new();
     store(&memory, &model);
@@ -102,13 +103,13 @@ fn a_leftover_does_no_harm_and_everything_is_synced() {
             .rev()
             .find(|call| *call.path == *path && !matches!(call.operation, Operation::Len));
         let last = last.unwrap().operation;
-        // An empty index is written by being created.
+        // An empty index is complete when it is created.
         assert_eq!(last, Operation::SyncAll, "{name}");
     }
 }
 
 #[test]
-fn a_report_can_end_it_anywhere() {
+fn report_can_end_pass_anywhere() {
     let mut random = SplitMix64(3);
     let mut batches = Vec::new();
     let mut next = 0;
@@ -141,11 +142,11 @@ fn a_report_can_end_it_anywhere() {
         let mut map = new_map(10_000, &pass);
         let mut scratch = Scratch::new(1 << 20);
         let mut fake = Fake(&facts);
-        let mapped = build_map(&all, 0, &mut map, &mut scratch, &mut fake, &mut report);
-        let done = mapped.and_then(|mapped| {
-            let winners = Winners::new(&map, 0..mapped.end);
-            let group = Group { dir: &dir, base: 0, sources: &all };
-            rewrite(&group, &winners, &terms(&pass), &mut scratch, &mut fake, &mut report)
+        let read = read_keys(&all, 0, &mut map, &mut scratch, &mut fake, &mut report);
+        let done = read.and_then(|read| {
+            let survivors = Survivors::new(&map, 0..read.end);
+            let group = SegmentGroup { dir: &dir, base: 0, sources: &all };
+            rewrite(&group, &survivors, &options(&pass), &mut scratch, &mut fake, &mut report)
         });
         match done {
             Ok((done, _)) => {
@@ -161,7 +162,7 @@ fn a_report_can_end_it_anywhere() {
 }
 
 #[test]
-fn damage_is_named_with_its_place() {
+fn damage_is_reported_with_position() {
     let (model, facts, pass) = sample(70);
     let fs = MemFs::new();
     store(&fs, &model);
@@ -182,9 +183,9 @@ fn damage_is_named_with_its_place() {
     let CorruptionKind::Batch(InvalidBatch::Checksum { .. }) = corruption.reason else { panic!() };
 }
 
-/// What nothing of is to stay is not read a second time. What something of stays is, and checked.
+/// Batches without survivors are not read a second time. All others are, and validated.
 #[test]
-fn superseded_batches_are_left_out_unread() {
+fn superseded_batches_are_skipped_unread() {
     let mut batches = Vec::new();
     let mut next = 0;
     for number in 0..40u64 {
@@ -211,15 +212,15 @@ fn superseded_batches_are_left_out_unread() {
         let segments = open_segments(&dir, &model);
         let all = sources(&segments, &model);
         let mut map = new_map(1000, &pass);
-        let mapped = fill(&mut map, &all, &pass, &facts).unwrap();
+        let read = fill(&mut map, &all, &pass, &facts).unwrap();
         let file = fs.open(&path(0), OpenMode::ReadWrite).unwrap();
         file.write_all_at(b"!", position(damaged) + 1000).unwrap();
-        let group = Group { dir: &dir, base: 0, sources: &all };
-        let winners = Winners::new(&map, 0..mapped.end);
-        let refused = write_group(&group, &winners, &pass, &facts);
+        let group = SegmentGroup { dir: &dir, base: 0, sources: &all };
+        let survivors = Survivors::new(&map, 0..read.end);
+        let refused = write_group(&group, &survivors, &pass, &facts);
         assert!(matches!(refused, Err(Error::Corrupt(_))), "{damaged}");
-        let winners = Winners::new(&map, 0..mapped.end).with_stretches(&mapped.stretches);
-        match write_group(&group, &winners, &pass, &facts) {
+        let survivors = Survivors::new(&map, 0..read.end).with_spans(&read.spans);
+        match write_group(&group, &survivors, &pass, &facts) {
             Ok(done) => {
                 assert!(![20, 39].contains(&damaged));
                 assert!(done.bytes_read < position(10), "{damaged}");
@@ -240,7 +241,7 @@ fn superseded_batches_are_left_out_unread() {
 
 #[cfg(feature = "zstd")]
 #[test]
-fn a_batch_that_expands_too_far_is_an_error() {
+fn pass_rejects_batch_over_decompression_limit() {
     let mut batch = model::batch(&mut SplitMix64(1), 0, 1);
     batch.codec = crate::types::Codec::Zstd;
     batch.records[0].value = Some(vec![0; 2 << 20]);
@@ -259,7 +260,7 @@ fn a_batch_that_expands_too_far_is_an_error() {
 }
 
 #[test]
-fn the_oldest_formats_are_refused() {
+fn pass_rejects_legacy_formats() {
     let fs = MemFs::new();
     let model = [Seg { base: 0, next: 9, batches: Vec::new() }];
     store(&fs, &model);
@@ -282,7 +283,7 @@ fn entry(last: Offset) -> Vec<u8> {
 }
 
 #[test]
-fn aborted_transactions_are_carried_over_with_their_markers() {
+fn aborted_transactions_follow_their_markers() {
     let fs = MemFs::new();
     let marker = |base, committed| model::marker(base, 4, committed);
     let first = vec![marker(0, false), marker(1, true), marker(2, false)];

@@ -1,4 +1,4 @@
-//! Cleaning against a model of it, and against everything that can go wrong on the way.
+//! Compaction compared with a model of it, and under every failure.
 
 mod failures;
 mod model;
@@ -6,9 +6,9 @@ mod model;
 use self::model::{Bat, Facts, Pass, Seg};
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::plan::{GroupLimits, Part, groups};
-use crate::compaction::read_keys::{Mapped, build_map};
-use crate::compaction::rewrite::{Group, Rewritten, Terms, rewrite};
-use crate::compaction::survivors::Winners;
+use crate::compaction::read_keys::{KeysRead, read_keys};
+use crate::compaction::rewrite::{RewriteOptions, Rewritten, SegmentGroup, rewrite};
+use crate::compaction::survivors::Survivors;
 use crate::compaction::{NoTransactions, Scratch, Source, Transactions};
 use crate::error::{Error, Result, Unsupported};
 use crate::event::{Event, EventSink, Listener};
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 const DIR: &str = "/log";
 
-/// Every index of a cleaned segment must hold: none may have to be made again.
+/// Fails if an index of a cleaned segment has to be rebuilt.
 #[derive(Debug)]
 struct NoRebuilds;
 
@@ -67,7 +67,7 @@ fn files(fs: &dyn Fs) -> BTreeMap<String, Vec<u8>> {
     names.map(|name| (name.clone(), read(fs, &Path::new(DIR).join(&name)))).collect()
 }
 
-/// The segments as a log would hold them.
+/// Returns the segments as a log would hold them.
 fn open_segments(dir: &Arc<SegmentDir>, segments: &[Seg]) -> Vec<Segment> {
     let open = |seg: &Seg| {
         let bytes = dir.open_log(seg.base).unwrap().len().unwrap();
@@ -104,8 +104,8 @@ impl Transactions for Fake<'_> {
     }
 }
 
-fn terms(pass: &Pass) -> Terms {
-    Terms {
+fn options(pass: &Pass) -> RewriteOptions {
+    RewriteOptions {
         now: Timestamp::from_millis(pass.now),
         delete_retention: Duration::from_millis(pass.retention as u64),
         compression: pass.compression.map(Compression::of),
@@ -116,22 +116,22 @@ fn new_map(slots: usize, pass: &Pass) -> KeyMap {
     KeyMap::new(24 * slots, &(pass.from..pass.upto), [9; 16]).unwrap()
 }
 
-fn fill(map: &mut KeyMap, all: &[Source<'_>], pass: &Pass, facts: &Facts) -> Result<Mapped> {
+fn fill(map: &mut KeyMap, all: &[Source<'_>], pass: &Pass, facts: &Facts) -> Result<KeysRead> {
     let dirty: Vec<_> =
         all.iter().copied().filter(|s| s.next > pass.from && s.segment.base < pass.upto).collect();
     let mut scratch = Scratch::new(1 << 20);
-    build_map(&dirty, pass.from, map, &mut scratch, &mut Fake(facts), &mut |_| Ok(()))
+    read_keys(&dirty, pass.from, map, &mut scratch, &mut Fake(facts), &mut |_| Ok(()))
 }
 
 fn write_group(
-    group: &Group<'_>,
-    winners: &Winners<'_>,
+    group: &SegmentGroup<'_>,
+    survivors: &Survivors<'_>,
     pass: &Pass,
     facts: &Facts,
 ) -> Result<Rewritten> {
     let mut scratch = Scratch::new(1 << 20);
     let mut fake = Fake(facts);
-    let done = rewrite(group, winners, &terms(pass), &mut scratch, &mut fake, &mut |_| Ok(()));
+    let done = rewrite(group, survivors, &options(pass), &mut scratch, &mut fake, &mut |_| Ok(()));
     done.map(|(done, _)| done)
 }
 
@@ -159,7 +159,7 @@ fn read_cleaned(fs: &dyn Fs, base: Offset) -> BTreeMap<String, Vec<u8>> {
     files(fs).into_iter().filter(|(name, _)| cleaned(name)).collect()
 }
 
-/// Puts a cleaned segment in the place of its sources, as the log will do.
+/// Replaces the sources with the cleaned segment, as the log does.
 fn swap(dir: &SegmentDir, group: &[Seg]) {
     for seg in group {
         for kind in Kind::ALL {
@@ -176,7 +176,7 @@ fn swap(dir: &SegmentDir, group: &[Seg]) {
     }
 }
 
-/// What a segment on disk must be, indexes included.
+/// Checks a segment on disk, including its indexes.
 fn check_segment(fs: &MemFs, seg: &Seg, largest: Timestamp) {
     let dir = open_dir(fs.clone(), Some(Arc::new(NoRebuilds)));
     let path = dir.path_of(SegmentFile::live(seg.base, Kind::Log));
@@ -192,8 +192,8 @@ fn check_segment(fs: &MemFs, seg: &Seg, largest: Timestamp) {
     assert_eq!(largest.as_millis(), max);
 }
 
-/// One pass over a log, checked batch for batch against the model. Returns the segments there are
-/// then, where the pass ended, and whether anything changed.
+/// Makes one pass over a log and compares it with the model, batch by batch. Returns the segments
+/// afterwards, the end of the pass, and whether anything changed.
 fn pass_over(
     fs: &MemFs,
     model: &[Seg],
@@ -213,18 +213,18 @@ fn pass_over(
     for (key, last) in &expected_map {
         assert_eq!(map.get(key), Some(*last));
     }
-    let winners = Winners::new(&map, pass.from..end).with_stretches(&mapped.stretches);
-    let by_key = Winners::by_key(&map, pass.from..end);
+    let survivors = Survivors::new(&map, pass.from..end).with_spans(&mapped.spans);
+    let by_key = Survivors::by_key(&map, pass.from..end);
     let mut after = Vec::new();
     let mut changed = false;
     let ranges = group_ranges(&all, end, segment_bytes);
     let rest = ranges.last().map_or(0, |range| range.end);
     for range in ranges {
         let (sources, old) = (&all[range.clone()], &model[range]);
-        let group = Group { dir: &dir, base: old[0].base, sources };
+        let group = SegmentGroup { dir: &dir, base: old[0].base, sources };
         let other = write_group(&group, &by_key, pass, facts).unwrap();
         let other_files = read_cleaned(fs, group.base);
-        let done = write_group(&group, &winners, pass, facts).unwrap();
+        let done = write_group(&group, &survivors, pass, facts).unwrap();
         assert!(done.bytes_read <= other.bytes_read);
         let other = Rewritten { bytes_read: done.bytes_read, ..other };
         assert_eq!((done, read_cleaned(fs, group.base)), (other, other_files));
@@ -265,7 +265,7 @@ fn check_counts(done: &Rewritten, old: &[Seg], new: &Seg) {
     assert!(done.bytes_written >= done.bytes);
 }
 
-/// The model of the model: of each key the last record stays, and nothing that was deleted.
+/// A model of the model: the last record of each key stays, and nothing that was deleted.
 fn survivors(segments: &[Seg], facts: &Facts) -> Vec<Offset> {
     let mut last = BTreeMap::new();
     for batch in segments.iter().flat_map(|seg| &seg.batches) {
@@ -307,7 +307,7 @@ fn check_log(seed: u64, transactions: bool) {
         (model, pass.from) = (after, end);
         pass.now += random.below(12) as i64;
     }
-    // What is clean is cleaned again, when every horizon has been set and has passed.
+    // The clean part is cleaned again, after every delete horizon has been set and has passed.
     (pass.from, pass.now) = (start, pass.now + 100);
     (model, _, _) = pass_over(&fs, &model, &pass, 1000, bytes, &facts);
     pass.now += 100;
@@ -323,21 +323,21 @@ fn check_log(seed: u64, transactions: bool) {
 }
 
 #[test]
-fn cleaning_does_what_the_model_does() {
+fn compaction_matches_model() {
     (0..400).for_each(|seed| check_log(seed, false));
 }
 
 #[test]
-fn cleaning_does_what_the_model_does_with_transactions() {
+fn compaction_matches_model_with_transactions() {
     (1_000..1_400).for_each(|seed| check_log(seed, true));
 }
 
 #[test]
-fn active_producers_keep_their_last_batch() {
+fn active_producer_keeps_last_batch() {
     let mut random = SplitMix64(5);
     let key = |batch: &mut Bat| batch.records.iter_mut().for_each(|r| r.key = Some(b"k".to_vec()));
     let (mut batches, mut next) = (Vec::new(), 0);
-    // The first of 4 and 6 are not their last, and 7 is forgotten.
+    // The first batches of 4 and 6 are not their last, and 7 is forgotten.
     for producer in [4, 7, 5, 4, 6] {
         let mut batch = model::batch(&mut random, next, 1);
         key(&mut batch);
@@ -371,13 +371,13 @@ fn active_producers_keep_their_last_batch() {
         bytes += portion;
         Ok(())
     };
-    let mapped = build_map(&all, 0, &mut map, &mut scratch, &mut none, &mut report).unwrap();
+    let mapped = read_keys(&all, 0, &mut map, &mut scratch, &mut none, &mut report).unwrap();
     assert_eq!((mapped.end, mapped.full, mapped.batches), (next, false, 5));
     assert!(mapped.records >= 5 && mapped.bytes_read == segments[0].published());
-    let winners = Winners::new(&map, 0..next);
+    let survivors = Survivors::new(&map, 0..next);
     let pass = Pass { from: 0, upto: next + 1, now: 0, retention: 0, compression: None };
-    let group = Group { dir: &dir, base: 0, sources: &all };
-    let done = rewrite(&group, &winners, &terms(&pass), &mut scratch, &mut none, &mut report);
+    let group = SegmentGroup { dir: &dir, base: 0, sources: &all };
+    let done = rewrite(&group, &survivors, &options(&pass), &mut scratch, &mut none, &mut report);
     let (done, _) = done.unwrap();
     assert_eq!(bytes, mapped.bytes_read + done.bytes_read + done.bytes);
     let live = SegmentFile::live(0, Kind::Log);
@@ -390,7 +390,7 @@ fn active_producers_keep_their_last_batch() {
 }
 
 #[test]
-fn a_log_with_transactions_is_refused() {
+fn pass_rejects_log_with_transactions() {
     let model = [Seg { base: 0, next: 1, batches: vec![model::marker(0, 4, false)] }];
     let fs = MemFs::new();
     store(&fs, &model);
@@ -400,6 +400,6 @@ fn a_log_with_transactions_is_refused() {
     let mut none = NoTransactions::default();
     let mut scratch = Scratch::new(1 << 20);
     let all = sources(&segments, &model);
-    let refused = build_map(&all, 0, &mut map, &mut scratch, &mut none, &mut |_| Ok(()));
+    let refused = read_keys(&all, 0, &mut map, &mut scratch, &mut none, &mut |_| Ok(()));
     assert!(matches!(refused, Err(Error::Unsupported(Unsupported::CompactingTransactions))));
 }

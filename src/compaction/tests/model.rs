@@ -1,4 +1,4 @@
-//! What cleaning means, on vectors: the rules of Kafka, with nothing in the way.
+//! A model of compaction on vectors: the rules of Kafka, in their simplest form.
 
 use crate::random::SplitMix64;
 use crate::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer, Records};
@@ -36,7 +36,7 @@ pub(super) struct Seg {
     pub(super) batches: Vec<Bat>,
 }
 
-/// What a fake coordinator says, by base offset.
+/// The answers of a fake coordinator, by base offset.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     pub(super) aborted: BTreeSet<Offset>,
@@ -44,7 +44,7 @@ pub(super) struct Facts {
     pub(super) last_of_producer: BTreeSet<Offset>,
 }
 
-/// The terms of a pass.
+/// The options of a pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
     pub(super) from: Offset,
@@ -123,7 +123,7 @@ impl Bat {
 }
 
 impl Bat {
-    /// The batch that covers offsets which no batch of a group does.
+    /// Returns the batch that covers the offsets that no batch of a group covers.
     pub(super) fn empty(base: Offset, next: Offset, epoch: i32) -> Bat {
         Bat {
             base,
@@ -141,7 +141,7 @@ impl Bat {
     }
 }
 
-/// The last offset of each key in the dirty part, and where the pass ends.
+/// Returns the last offset of each key in the dirty part, and the end of the pass.
 pub(super) fn map(
     segments: &[Seg],
     pass: &Pass,
@@ -169,7 +169,7 @@ pub(super) fn map(
     (map, end)
 }
 
-/// What becomes of a batch. The map ends at `end`, and the segment behind its group begins at
+/// Returns the cleaned batch. The map ends at `end`, and the segment after its group begins at
 /// `next`.
 pub(super) fn clean(
     batch: &Bat,
@@ -264,7 +264,7 @@ pub(super) fn batch(random: &mut SplitMix64, base: Offset, keys: u64) -> Bat {
     }
 }
 
-/// A marker that ends a transaction of this producer.
+/// Returns a marker that ends a transaction of this producer.
 pub(super) fn marker(base: Offset, producer: i64, committed: bool) -> Bat {
     let record = Rec {
         offset: base,
@@ -288,7 +288,7 @@ pub(super) fn marker(base: Offset, producer: i64, committed: bool) -> Bat {
     }
 }
 
-/// Segments one behind the other, with markers in between and some batches said to be aborted.
+/// Returns segments without gaps, with markers between batches and some batches aborted.
 pub(super) fn log(random: &mut SplitMix64, transactions: bool) -> (Vec<Seg>, Facts) {
     let keys = 1 + random.below(12);
     let mut facts = Facts::default();

@@ -1,123 +1,48 @@
-//! A file system that fails on purpose.
+//! A file system that injects faults.
 //!
-//! [`FaultFs`] stands between a log and a real file system. Every call passes through
-//! it, is counted and traced, and meets the rules: a [`Rule`] says which calls, a
-//! [`Fault`] what happens to them. Two uses carry most tests:
+//! [`FaultFs`] wraps another file system. It counts and traces every call, and applies the rules: a
+//! [`Rule`] selects calls, and a [`Fault`] is what happens to them. Most tests do one of two things:
 //!
-//! - *fail the nth call, for every n*: add `Rule::any(..).nth(n)`, run the scenario,
-//!   and stop at the first `n` whose rule did not fire any more;
-//! - *assert an order*: read the [`trace`](FaultFs::trace) and look that the sync of
-//!   the file comes before the rename, and the sync of the directory after it.
+//! - *Fail the nth call, for every n*: add `Rule::any(..).nth(n)`, run the scenario, and stop at the
+//!   first `n` whose rule no longer fires.
+//! - *Assert an order*: read the [`trace`](FaultFs::trace), and check that the sync of the file comes
+//!   before the rename, and the sync of the directory after it.
 //!
-//! Work on several threads is explored as well: [`interleave`](FaultFs::interleave) and
-//! [`together`](FaultFs::together) let a seed choose the order of its calls.
+//! Tests with several threads can let a seed choose the order of the calls:
+//! [`interleave`](FaultFs::interleave) and [`together`](FaultFs::together).
 //!
-//! Over a [`MemFs`](super::MemFs), a fault and a crash combine: fail a sync, go on,
-//! then see what [`crash`](super::MemFs::crash) leaves.
+//! Over a [`MemFs`](super::MemFs), faults and crashes combine: fail a sync, continue, then check what
+//! a [`crash`](super::MemFs::crash) leaves.
 
+mod file;
+mod operation;
 mod rule;
 mod turns;
 
+pub use self::operation::{Call, Operation};
 pub use self::rule::{Fault, FaultHook, Rule};
 pub(crate) use self::turns::Place;
 pub use self::turns::Turns;
 
-use self::rule::{Active, Effect};
+use self::file::{FaultFile, FaultLock};
+use self::rule::{ActiveRule, Effect};
 use super::{DirEntry, DirGuard, DirLock, File, FileView, Fs, HeldDir, OpenMode};
 use crate::sync::{Mutex, thread};
-use crate::types::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The operation of a call: one for each method of [`Fs`] and [`File`], two for [`Fs::open`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Operation {
-    /// [`Fs::open`] of a file that exists.
-    Open,
-    /// [`Fs::open`] with [`OpenMode::CreateNew`].
-    CreateNew,
-    /// [`Fs::list`].
-    List,
-    /// [`Fs::create_dir`].
-    CreateDir,
-    /// [`Fs::rename`].
-    Rename,
-    /// [`Fs::remove`].
-    Remove,
-    /// [`Fs::rename_dir`].
-    RenameDir,
-    /// [`Fs::remove_dir`].
-    RemoveDir,
-    /// [`Fs::sync_dir`].
-    SyncDir,
-    /// [`Fs::lock`].
-    Lock,
-    /// [`Fs::hold_dir`].
-    HoldDir,
-    /// [`Fs::lock_dir`].
-    LockDir,
-    /// [`File::len`].
-    Len,
-    /// [`File::read_at`].
-    Read,
-    /// [`File::write_at`].
-    Write,
-    /// [`File::set_len`].
-    SetLen,
-    /// [`File::allocate`].
-    Allocate,
-    /// [`File::sync_data`].
-    SyncData,
-    /// [`File::sync_all`].
-    SyncAll,
-    /// [`File::view`].
-    View,
-}
-
-/// One call, as a trace keeps it and as a [`Fault::Call`] sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Call {
-    /// The operation.
-    pub operation: Operation,
-    /// The file or directory. For an open file, the path by which it was opened.
-    pub path: Arc<Path>,
-    /// The new path of a rename.
-    pub to: Option<Arc<Path>>,
-    /// The position at which a read or a write begins; 0 otherwise.
-    pub at: u64,
-    /// The number of bytes that a read or a write requests, or the length that another call sets;
-    /// 0 otherwise.
-    pub len: u64,
-    /// The result: `Ok` with the number of bytes that were read or written (0 otherwise), or
-    /// the kind of error. `Ok(0)` while the call is still to be made.
-    pub result: Result<u64, io::ErrorKind>,
-}
-
-impl Call {
-    fn new(operation: Operation, path: Arc<Path>) -> Call {
-        Call { operation, path, to: None, at: 0, len: 0, result: Ok(0) }
-    }
-
-    /// Returns whether the call succeeded.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.result.is_ok()
-    }
-}
-
-/// Names a rule that was added to a [`FaultFs`].
+/// The id of a rule that was added to a [`FaultFs`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(u64);
 
-/// Wraps another file system and fails, shortens, garbles or holds calls by rule. Clones share it.
+/// A file system that wraps another, and makes calls fail, return short, return wrong bytes or block,
+/// by rule. Clones share it.
 ///
-/// Every matching rule counts a call; hooks ([`Fault::Call`]) all run; of the other
-/// faults, that of the rule added first strikes, and only that one.
+/// Every matching rule counts a call. All matching hooks ([`Fault::Call`]) run. Of the other matching
+/// faults, only that of the rule added first happens.
 ///
 /// ```
 /// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, OpenMode, Operation, Rule, CrashState};
@@ -136,7 +61,7 @@ pub struct RuleId(u64);
 ///
 /// assert_eq!(fs.hit_count(rule), 1);
 /// assert_eq!(fs.trace().last().unwrap().result, Err(ErrorKind::Other));
-/// // The sync that failed has saved nothing.
+/// // The failed sync has made nothing durable.
 /// let disk = memory.crash(CrashState::SyncedOnly);
 /// assert_eq!(disk.open(Path::new("/log"), OpenMode::ReadOnly)?.len()?, 0);
 /// # Ok(())
@@ -148,7 +73,7 @@ pub struct FaultFs {
     faults: Arc<Faults>,
 }
 
-/// The rules and the records, shared by a file system and its files.
+/// The rules and the trace, shared by a file system and its files.
 #[derive(Debug)]
 struct Faults {
     state: Mutex<State>,
@@ -157,8 +82,8 @@ struct Faults {
 
 #[derive(Debug)]
 struct State {
-    /// In the order they were added.
-    rules: BTreeMap<RuleId, Active>,
+    /// The rules, in the order in which they were added.
+    rules: BTreeMap<RuleId, ActiveRule>,
     next: u64,
     trace: Vec<Call>,
     tracing: bool,
@@ -166,7 +91,7 @@ struct State {
 }
 
 impl FaultFs {
-    /// Wraps a file system. There are no rules yet, and the trace is on.
+    /// Wraps a file system. There are no rules at first, and the trace is on.
     #[must_use]
     pub fn new(inner: impl Fs) -> FaultFs {
         let state = State {
@@ -180,13 +105,13 @@ impl FaultFs {
         FaultFs { inner: Arc::new(inner), faults: Arc::new(Faults { state, turns }) }
     }
 
-    /// Orders calls by a seed: work that the crate spreads over several threads makes its calls
-    /// one at a time, in an order that the seed chooses.
+    /// Orders calls by a seed: when the crate works on several threads, they make their calls one at
+    /// a time, in an order that the seed chooses.
     ///
     /// A [`Store`](crate::Store) creates, opens, flushes and closes partitions on [several
     /// threads](crate::StoreConfig::recovery_threads). With the same seed, two runs make the same
-    /// calls in the same order; other seeds show other orders. See [`together`](FaultFs::together)
-    /// for threads of your own.
+    /// calls in the same order; other seeds result in other orders. For your own threads, see
+    /// [`together`](FaultFs::together).
     ///
     /// ```
     /// use annals::fs::{FaultFs, MemFs};
@@ -208,11 +133,11 @@ impl FaultFs {
         self.faults.turns.begin(seed);
     }
 
-    /// Runs jobs on a thread each, making their calls to this file system one at a time in an
-    /// order that the seed chooses. Returns when all jobs have ended.
+    /// Runs each job on a thread of its own. They make their calls to this file system one at a time,
+    /// in an order that the seed chooses. Returns when all jobs have ended.
     ///
-    /// A job that waits for a lock of another job is left out until it goes on: only such a run
-    /// may differ from the next one with the same seed.
+    /// A job that waits for a lock of another job is left out until it continues. Only such a run may
+    /// differ from another run with the same seed.
     ///
     /// # Panics
     ///
@@ -228,27 +153,26 @@ impl FaultFs {
         });
     }
 
-    /// Adds a rule, which holds from now on, also for files that are open.
+    /// Adds a rule. It applies from now on, also to files that are open.
     pub fn add_rule(&self, rule: Rule) -> RuleId {
         let mut state = self.faults.state.lock();
         let id = RuleId(state.next);
         state.next += 1;
-        state.rules.insert(id, Active::new(rule));
+        state.rules.insert(id, ActiveRule::new(rule));
         id
     }
 
-    /// Takes a rule away; nothing happens if it is gone already. A call it holds goes on being
-    /// held.
+    /// Removes a rule, if it is still there. A call that it blocks stays blocked.
     pub fn remove_rule(&self, id: RuleId) {
         self.faults.state.lock().rules.remove(&id);
     }
 
-    /// Takes all rules away.
+    /// Removes all rules.
     pub fn clear_rules(&self) {
         self.faults.state.lock().rules.clear();
     }
 
-    /// Returns the number of calls that a rule struck; 0 for a rule that was removed.
+    /// Returns the number of calls that a rule was applied to; 0 for a removed rule.
     #[must_use]
     pub fn hit_count(&self, id: RuleId) -> u64 {
         self.faults.state.lock().rules.get(&id).map_or(0, |rule| rule.fired)
@@ -260,19 +184,19 @@ impl FaultFs {
         self.faults.state.lock().trace.clone()
     }
 
-    /// Forgets the trace and the counts.
+    /// Clears the trace and the counts.
     pub fn clear_trace(&self) {
         let mut state = self.faults.state.lock();
         state.trace.clear();
         state.counts.clear();
     }
 
-    /// Switches the trace on or off. It grows with every call, so a long run wants it off.
+    /// Switches the trace on or off. It grows with every call, so switch it off for a long run.
     pub fn record_trace(&self, on: bool) {
         self.faults.state.lock().tracing = on;
     }
 
-    /// Returns the number of calls of an operation that were begun, traced or not.
+    /// Returns the number of calls of an operation so far, traced or not.
     #[must_use]
     pub fn count(&self, operation: Operation) -> u64 {
         self.faults.state.lock().counts.get(&operation).copied().unwrap_or(0)
@@ -280,15 +204,15 @@ impl FaultFs {
 }
 
 impl Faults {
-    /// Takes a call through the rules, and to the file system unless a fault is in the way.
-    /// `work` gets the effect that is left for it to bring about, if any.
-    fn pass<T: Answer>(
+    /// Applies the rules to a call, and makes it unless a fault prevents that. `work` gets the effect
+    /// that it has to implement, if any.
+    pub(super) fn pass<T: Answer>(
         &self,
         mut call: Call,
         work: impl FnOnce(Option<Effect>) -> io::Result<T>,
     ) -> io::Result<T> {
         self.turns.wait();
-        let (hooks, effect) = self.meet(&call);
+        let (hooks, effect) = self.apply_rules(&call);
         for hook in hooks {
             hook(&call);
         }
@@ -307,15 +231,15 @@ impl Faults {
         result
     }
 
-    /// Counts a call with every rule, and finds what is to become of it.
-    fn meet(&self, call: &Call) -> (Vec<FaultHook>, Option<Effect>) {
+    /// Counts a call with every rule, and returns the hooks to run and the effect.
+    fn apply_rules(&self, call: &Call) -> (Vec<FaultHook>, Option<Effect>) {
         let mut state = self.state.lock();
         *state.counts.entry(call.operation).or_default() += 1;
         let mut hooks = Vec::new();
         let mut effect = None;
         for rule in state.rules.values_mut() {
-            let strikes = rule.strikes(call);
-            if !strikes || (effect.is_some() && !rule.only_watches()) {
+            let matches = rule.matches(call);
+            if !matches || (effect.is_some() && !rule.only_watches()) {
                 continue;
             }
             match rule.fire() {
@@ -326,8 +250,12 @@ impl Faults {
         (hooks, effect)
     }
 
-    /// [`pass`](Faults::pass) for a call that answers nothing but "done".
-    fn pass_unit(&self, call: Call, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    /// Applies the rules to a call without a result.
+    pub(super) fn pass_unit(
+        &self,
+        call: Call,
+        work: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         self.pass(call, |effect| match effect {
             Some(Effect::IgnoreSilently) => Ok(()),
             _ => work(),
@@ -335,8 +263,8 @@ impl Faults {
     }
 }
 
-/// How many bytes an answer is worth in a trace.
-trait Answer {
+/// The result of a call, as its number of bytes in a trace.
+pub(super) trait Answer {
     fn bytes(&self) -> u64 {
         0
     }
@@ -413,7 +341,7 @@ impl Fs for FaultFs {
         })
     }
 
-    /// The same rules hold for what is done in the directory, by the same paths.
+    /// Applies the same rules to calls in the directory, by the same paths.
     fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
         self.faults.pass(Call::new(Operation::HoldDir, dir.into()), |_| {
             let held = self.inner.hold_dir(dir)?;
@@ -429,138 +357,12 @@ impl Fs for FaultFs {
         self.faults.pass(call, |_| self.inner.lock_dir(dir))
     }
 
-    /// That of the file system inside. It is no call: no rule strikes it.
+    /// Returns that of the wrapped file system. It is not a call, so no rule applies to it.
     fn boot_id(&self) -> Option<String> {
         self.inner.boot_id()
     }
 
     fn turns(&self) -> Option<Arc<Turns>> {
         self.faults.turns.are_taken().then(|| Arc::clone(&self.faults.turns))
-    }
-}
-
-/// An open file of [`FaultFs`], over an open file or over a lock.
-#[derive(Debug)]
-struct FaultFile<F> {
-    inner: F,
-    path: Arc<Path>,
-    faults: Arc<Faults>,
-}
-
-/// What a [`FaultFile`] is over.
-trait Inner: Send + Sync + Debug {
-    fn file(&self) -> &dyn File;
-}
-
-impl Inner for Arc<dyn File> {
-    fn file(&self) -> &dyn File {
-        &**self
-    }
-}
-
-impl Inner for Box<dyn DirLock> {
-    fn file(&self) -> &dyn File {
-        (**self).file()
-    }
-}
-
-impl<F> FaultFile<F> {
-    fn call(&self, operation: Operation, at: u64, len: u64) -> Call {
-        Call { at, len, ..Call::new(operation, Arc::clone(&self.path)) }
-    }
-}
-
-impl<F: Inner> File for FaultFile<F> {
-    fn len(&self) -> io::Result<u64> {
-        self.faults.pass(self.call(Operation::Len, 0, 0), |_| self.inner.file().len())
-    }
-
-    fn next_data(&self, at: u64) -> io::Result<u64> {
-        self.inner.file().next_data(at)
-    }
-
-    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let call = self.call(Operation::Read, at, buf.len() as u64);
-        self.faults.pass(call, |effect| {
-            let limit = match effect {
-                Some(Effect::ShortIo(bytes)) => bytes.min(buf.len()),
-                _ => buf.len(),
-            };
-            let buf = buf.get_mut(..limit).unwrap_or_default();
-            let done = self.inner.file().read_at(buf, at)?;
-            if let Some(Effect::FlipBit(bit)) = effect {
-                flip_bit(buf.get_mut(..done).unwrap_or_default(), bit);
-            }
-            Ok(done)
-        })
-    }
-
-    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
-        let call = self.call(Operation::Write, at, buf.len() as u64);
-        self.faults.pass(call, |effect| match effect {
-            Some(Effect::IgnoreSilently) => Ok(buf.len()),
-            Some(Effect::ShortIo(bytes)) => {
-                self.inner.file().write_at(buf.get(..bytes).unwrap_or(buf), at)
-            }
-            Some(Effect::PartialWrite(bytes, failure)) => {
-                self.inner.file().write_all_at(buf.get(..bytes).unwrap_or(buf), at)?;
-                Err(failure.into())
-            }
-            _ => self.inner.file().write_at(buf, at),
-        })
-    }
-
-    fn modified(&self) -> io::Result<Option<Timestamp>> {
-        self.inner.file().modified()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let call = self.call(Operation::SetLen, 0, len);
-        self.faults.pass_unit(call, || self.inner.file().set_len(len))
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        let call = self.call(Operation::Allocate, 0, len);
-        self.faults.pass_unit(call, || self.inner.file().allocate(len))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let call = self.call(Operation::SyncData, 0, 0);
-        self.faults.pass_unit(call, || self.inner.file().sync_data())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        let call = self.call(Operation::SyncAll, 0, 0);
-        self.faults.pass_unit(call, || self.inner.file().sync_all())
-    }
-
-    fn view(&self, len: u64) -> io::Result<FileView> {
-        self.faults.pass(self.call(Operation::View, 0, len), |effect| {
-            let view = self.inner.file().view(len)?;
-            let Some(Effect::FlipBit(bit)) = effect else { return Ok(view) };
-            let mut bytes = view.to_vec();
-            flip_bit(&mut bytes, bit);
-            Ok(FileView::from_vec(bytes))
-        })
-    }
-}
-
-fn flip_bit(bytes: &mut [u8], bit: u64) {
-    let bit = bit.checked_rem(bytes.len() as u64 * 8).unwrap_or(0);
-    let byte = usize::try_from(bit / 8).ok().and_then(|index| bytes.get_mut(index));
-    if let Some(byte) = byte {
-        *byte ^= 1 << (bit % 8);
-    }
-}
-
-/// A lock of [`FaultFs`].
-#[derive(Debug)]
-struct FaultLock {
-    file: FaultFile<Box<dyn DirLock>>,
-}
-
-impl DirLock for FaultLock {
-    fn file(&self) -> &dyn File {
-        &self.file
     }
 }

@@ -1,42 +1,42 @@
-//! The rules of a [`FaultFs`](super::FaultFs): which call, when, and what happens to it.
+//! The rules of a [`FaultFs`](super::FaultFs): which calls, when, and what happens to them.
 
-use super::{Call, Operation};
+use super::operation::{Call, Operation};
 use crate::random::SplitMix64;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// A fault: what happens to a call.
+/// A fault that happens to a call.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The call fails with this kind of error and does nothing. A sync that fails syncs nothing.
+    /// The call fails with this kind of error and does nothing. A failed sync makes nothing durable.
     Error(io::ErrorKind),
-    /// The call fails with this error number of the operating system and does nothing. `Errno(24)` is
-    /// Linux's "too many open files".
+    /// The call fails with this error number of the operating system and does nothing. On Linux,
+    /// `Errno(24)` is "too many open files".
     Errno(i32),
-    /// A read or a write does at most so many bytes. 0 makes a read see the end of the file.
+    /// A read or a write transfers at most this many bytes. With 0, a read sees the end of the file.
     ShortIo(usize),
-    /// A write writes at most so many bytes and then fails: they are in the file although the call
-    /// says no.
+    /// A write writes at most this many bytes and then fails: the bytes are in the file although the
+    /// call failed.
     PartialWrite {
-        /// How many bytes it writes.
+        /// The number of bytes it writes.
         written: usize,
         /// The error it fails with.
         kind: io::ErrorKind,
     },
-    /// A read or a view gets one bit wrong; which one, the seed and the number of times the rule
-    /// fired say. The file keeps its bytes.
+    /// A read or a view returns one wrong bit, chosen by the seed and the number of times the rule has
+    /// fired. The file keeps its bytes.
     FlipBit {
-        /// Chooses the bit.
+        /// The seed that chooses the bit.
         seed: u64,
     },
-    /// A write, or a call that answers nothing but "done", says so and does nothing: the disk
-    /// that lies about flushing, or the second sync after one that failed.
+    /// A write, or a call without a result, succeeds and does nothing: as on a disk that ignores
+    /// fsync, or as a second sync after a failed one.
     IgnoreSilently,
-    /// The call goes on when the function returns, so one that blocks holds the call where it
-    /// is, before anything was done. No lock of the [`FaultFs`](super::FaultFs) is held
-    /// meanwhile. See [`Fault::call`].
+    /// The call is made when the function returns, so a function that blocks delays the call before it
+    /// has done anything. No lock of the [`FaultFs`](super::FaultFs) is held meanwhile. See
+    /// [`Fault::call`].
     Call(FaultHook),
 }
 
@@ -73,8 +73,8 @@ impl Fault {
         Fault::Call(Arc::new(hook))
     }
 
-    /// Whether the fault means anything for such a call.
-    fn suits(&self, operation: Operation) -> bool {
+    /// Returns whether the fault can happen to such a call.
+    fn applies_to(&self, operation: Operation) -> bool {
         match self {
             Fault::Error(_) | Fault::Errno(_) | Fault::Call(_) => true,
             Fault::ShortIo(_) => matches!(operation, Operation::Read | Operation::Write),
@@ -102,8 +102,8 @@ impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Error(kind) => f.debug_tuple("Error").field(kind).finish(),
-            Fault::Errno(number) => f.debug_tuple("Os").field(number).finish(),
-            Fault::ShortIo(bytes) => f.debug_tuple("Short").field(bytes).finish(),
+            Fault::Errno(number) => f.debug_tuple("Errno").field(number).finish(),
+            Fault::ShortIo(bytes) => f.debug_tuple("ShortIo").field(bytes).finish(),
             Fault::PartialWrite { written, kind } => f
                 .debug_struct("PartialWrite")
                 .field("written", written)
@@ -116,13 +116,11 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// Which calls meet with which [`Fault`], and when. Without more, every call of the operation
-/// does.
+/// Selects the calls that a [`Fault`] happens to. By default, these are all calls of the operation.
 ///
-/// A rule counts the calls it matches: by operation, by path, and because the fault
-/// means something for them (a [`Fault::ShortIo`] matches reads and writes only). When
-/// it strikes is said in terms of that count; the last of [`nth`](Rule::nth),
-/// [`from_nth`](Rule::from_nth) and [`chance`](Rule::chance) holds.
+/// A rule counts the calls that it matches: by operation, by path, and by the fault (a
+/// [`Fault::ShortIo`] matches only reads and writes). It fires depending on that count: the last of
+/// [`nth`](Rule::nth), [`from_nth`](Rule::from_nth) and [`chance`](Rule::chance) counts.
 ///
 /// ```
 /// use annals::fs::{Fault, Operation, Rule};
@@ -132,13 +130,13 @@ impl fmt::Debug for Fault {
 /// Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).path(".log").nth(3);
 /// // From the tenth call of any kind on, everything fails.
 /// Rule::any(Fault::Errno(5)).from_nth(10);
-/// // Half of all reads and writes do one byte.
+/// // Half of all reads and writes transfer one byte.
 /// Rule::new(Operation::Read, Fault::ShortIo(1)).or(Operation::Write).chance(0.5, 42);
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "a rule does nothing until it is added to a FaultFs"]
 pub struct Rule {
-    /// Empty for any.
+    /// Empty for any operation.
     operations: Vec<Operation>,
     path: Option<String>,
     when: When,
@@ -166,57 +164,57 @@ impl Rule {
 
     /// Also matches calls of another operation.
     pub fn or(mut self, operation: Operation) -> Rule {
-        // Nothing is more than any.
+        // A rule for any operation stays one.
         if !self.operations.is_empty() {
             self.operations.push(operation);
         }
         self
     }
 
-    /// Matches only paths that contain this. For a rename, either path counts; for an open file,
-    /// the path by which it was opened.
+    /// Matches only paths that contain this text. For a rename, either path counts; for an open file,
+    /// the path it was opened with.
     pub fn path(mut self, part: impl Into<String>) -> Rule {
         self.path = Some(part.into());
         self
     }
 
-    /// Strikes only the `n`-th call that matches, counted from 1.
+    /// Fires only at the `n`-th matching call, counted from 1.
     pub fn nth(mut self, n: u64) -> Rule {
         self.when = When::Nth(n);
         self
     }
 
-    /// Strikes the `n`-th call that matches, counted from 1, and all after it.
+    /// Fires at the `n`-th matching call, counted from 1, and at all later ones.
     pub fn from_nth(mut self, n: u64) -> Rule {
         self.when = When::FromNth(n);
         self
     }
 
-    /// Strikes each call that matches with this probability, as the seed decides.
+    /// Fires at each matching call with this probability, as the seed decides.
     pub fn chance(mut self, probability: f64, seed: u64) -> Rule {
         self.when = When::Chance(probability, SplitMix64(seed));
         self
     }
 }
 
-/// A rule in use.
+/// A rule in use, with its counts.
 #[derive(Debug)]
-pub(super) struct Active {
+pub(super) struct ActiveRule {
     rule: Rule,
     matched: u64,
     pub(super) fired: u64,
 }
 
-impl Active {
-    pub(super) fn new(rule: Rule) -> Active {
-        Active { rule, matched: 0, fired: 0 }
+impl ActiveRule {
+    pub(super) fn new(rule: Rule) -> ActiveRule {
+        ActiveRule { rule, matched: 0, fired: 0 }
     }
 
-    /// Counts a call, and says whether the rule strikes it.
-    pub(super) fn strikes(&mut self, call: &Call) -> bool {
+    /// Counts a call, and returns whether the rule fires at it.
+    pub(super) fn matches(&mut self, call: &Call) -> bool {
         let rule = &mut self.rule;
         let operation = rule.operations.is_empty() || rule.operations.contains(&call.operation);
-        if !operation || !rule.fault.suits(call.operation) {
+        if !operation || !rule.fault.applies_to(call.operation) {
             return false;
         }
         if let Some(part) = &rule.path {
@@ -235,7 +233,7 @@ impl Active {
         }
     }
 
-    /// Counts a strike and says what it does.
+    /// Counts a firing, and returns its effect.
     pub(super) fn fire(&mut self) -> Effect {
         self.fired += 1;
         match &self.rule.fault {
@@ -253,7 +251,7 @@ impl Active {
         }
     }
 
-    /// Whether the fault leaves the call what it is, so that others may still strike it.
+    /// Returns whether the fault leaves the call unchanged, so that other faults can still happen.
     pub(super) fn only_watches(&self) -> bool {
         matches!(self.rule.fault, Fault::Call(_))
     }
@@ -264,13 +262,13 @@ pub(super) enum Effect {
     Error(Failure),
     ShortIo(usize),
     PartialWrite(usize, Failure),
-    /// The number of the bit, to be taken modulo the bits there are.
+    /// The number of the bit, modulo the number of bits.
     FlipBit(u64),
     IgnoreSilently,
     Call(FaultHook),
 }
 
-/// An error to be made; `io::Error` cannot be cloned.
+/// An error to be created. `io::Error` cannot be cloned.
 pub(super) enum Failure {
     Kind(io::ErrorKind),
     Errno(i32),

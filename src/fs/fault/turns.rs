@@ -1,12 +1,12 @@
-//! One call at a time: work of several threads in an order that a seed chooses.
+//! One call at a time: the calls of several threads, in an order that a seed chooses.
 //!
-//! Each thread that takes part stops before each call to the file system. When all of them have
-//! stopped, one is chosen and goes on to its next call. So two runs with one seed make the same
-//! calls in the same order, and another seed makes others.
+//! Each registered thread stops before each call to the file system. When all of them have stopped,
+//! one is chosen and runs to its next call. So two runs with the same seed make the same calls in the
+//! same order, and other seeds make other orders.
 //!
-//! A thread that waits for a lock which another one holds does not come to its next call. When
-//! nothing has happened for a while, the choice goes on without it until it comes: such a schedule
-//! is sound, but another run may differ from it.
+//! A thread that waits for a lock of another thread does not reach its next call. If nothing happens
+//! for a while, the choice continues without that thread until it arrives. Such a schedule is valid,
+//! but another run with the same seed may differ.
 
 use crate::random::SplitMix64;
 use crate::sync::{Condvar, Mutex, thread_local};
@@ -15,22 +15,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a thread that neither calls nor ends keeps the others waiting.
+/// The time that a thread without a call can delay the others.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 thread_local! {
-    /// The turns that this thread takes part in, by their address, and its number there.
+    /// The turns that this thread is registered with, by their address, and its number there.
     static PART: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
 }
 
 /// The state of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It is between two calls.
+    /// It runs between two calls.
     Running,
-    /// It stands before a call.
+    /// It is stopped before a call.
     Waiting,
-    /// It waits for others that take part, or for a lock.
+    /// It waits for other registered threads, or for a lock.
     Away,
 }
 
@@ -42,7 +42,7 @@ struct State {
 }
 
 impl State {
-    /// Lets one of the threads go on, if all have stopped.
+    /// Lets one of the threads continue, if all have stopped.
     fn choose(&mut self) -> bool {
         let is = |wanted| move |(_, stage): &(&u64, &mut Stage)| **stage == wanted;
         if self.threads.iter_mut().any(|thread| is(Stage::Running)(&thread)) {
@@ -65,7 +65,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Begins to choose by this seed.
+    /// Starts choosing by this seed.
     pub(super) fn begin(&self, seed: u64) {
         self.state.lock().random = Some(SplitMix64(seed));
     }
@@ -74,7 +74,7 @@ impl Turns {
         self.state.lock().random.is_some()
     }
 
-    /// A place for a thread that is about to be started: from now on it is waited for.
+    /// Registers a thread that is about to be started: from now on the others wait for it.
     pub(crate) fn place(self: &Arc<Turns>) -> Place {
         let mut state = self.state.lock();
         let number = state.next;
@@ -97,7 +97,7 @@ impl Turns {
         }
     }
 
-    /// Returns when it is this thread's turn; at once for one that takes no part.
+    /// Returns when it is this thread's turn; at once if the thread is not registered.
     pub(super) fn wait(self: &Arc<Turns>) {
         let (address, number) = PART.with(Cell::get);
         if address != self.address() {
@@ -122,19 +122,19 @@ impl Turns {
                     }
                 }
             }
-            // One that was chosen and did not wake in time has lost its turn to another.
+            // A thread that was chosen and did not wake in time has lost its turn.
             if state.threads.get(&number) != Some(&Stage::Away) {
                 return;
             }
         }
     }
 
-    /// This thread is about to wait for others, and makes no call meanwhile.
+    /// Announces that this thread is about to wait for others, and makes no call meanwhile.
     pub(crate) fn step_aside(self: &Arc<Turns>) {
         self.stand(Stage::Away);
     }
 
-    /// It has waited for them.
+    /// Announces that this thread has finished waiting.
     pub(crate) fn step_back(self: &Arc<Turns>) {
         self.stand(Stage::Running);
     }
@@ -147,7 +147,7 @@ impl Turns {
     }
 }
 
-/// The place of a thread among those that take turns. It is given up with the value.
+/// The registration of a thread. Dropping it ends the registration.
 #[derive(Debug)]
 pub(crate) struct Place {
     turns: Arc<Turns>,
@@ -155,8 +155,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Does work on this thread in turn with the others. A thread that has a place already keeps
-    /// that.
+    /// Does work on this thread in turn with the others. A thread that is registered already stays
+    /// so.
     pub(crate) fn fill<T>(self, work: impl FnOnce() -> T) -> T {
         let before = PART.with(Cell::get);
         if before.0 == self.turns.address() {
@@ -179,7 +179,7 @@ impl Drop for Place {
     }
 }
 
-/// Puts back what the thread took part in before.
+/// Restores the earlier registration of the thread.
 struct Back {
     before: (usize, u64),
 }

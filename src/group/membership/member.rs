@@ -1,16 +1,9 @@
 //! A member of a group.
 
-use super::Join;
+use super::request::{Join, Protocol};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-/// An assignor that a member accepts, with the member's metadata for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Protocol {
-    pub(crate) name: String,
-    pub(crate) metadata: Bytes,
-}
 
 /// The answer that a member waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

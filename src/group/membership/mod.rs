@@ -48,9 +48,11 @@
 //! - The consumer of a new member that waits for its first generation gives it up; Kafka does so
 //!   after five minutes.
 
+mod config;
 mod effects;
 mod member;
 mod rebalance;
+mod request;
 mod snapshot;
 mod state;
 
@@ -58,8 +60,9 @@ mod state;
 mod tests;
 
 pub(crate) use crate::error::GroupError;
+pub(crate) use config::GroupConfig;
 pub(crate) use effects::{Answer, Changes, Joined, JoinedMember, Removal, Step};
-pub(crate) use member::Protocol;
+pub(crate) use request::{Caller, Committer, Join, JoinAs, Protocol};
 pub(crate) use snapshot::CONSUMER;
 pub use state::GroupState;
 
@@ -68,88 +71,6 @@ use member::{Awaits, Member};
 use state::Phase;
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The options that apply to all members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GroupConfig {
-    /// How long an empty group waits for more members. Kafka: `group.initial.rebalance.delay.ms`.
-    pub(crate) initial_rebalance_delay: Duration,
-    /// Kafka: `group.min.session.timeout.ms`.
-    pub(crate) min_session_timeout: Duration,
-    /// Kafka: `group.max.session.timeout.ms`.
-    pub(crate) max_session_timeout: Duration,
-    /// Kafka: `group.max.size`.
-    pub(crate) max_members: usize,
-}
-
-impl Default for GroupConfig {
-    fn default() -> GroupConfig {
-        GroupConfig {
-            initial_rebalance_delay: Duration::from_secs(3),
-            min_session_timeout: Duration::from_secs(6),
-            max_session_timeout: Duration::from_secs(1800),
-            max_members: i32::MAX as usize,
-        }
-    }
-}
-
-impl GroupConfig {
-    /// Fails if a member may not have this session timeout.
-    pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<(), GroupError> {
-        let (least, most) = (self.min_session_timeout, self.max_session_timeout);
-        if given < least || given > most {
-            return Err(GroupError::InvalidSessionTimeout { given, least, most });
-        }
-        Ok(())
-    }
-}
-
-/// The request to be a member of the next generation.
-#[derive(Debug, Clone)]
-pub(crate) struct Join {
-    pub(crate) member: JoinAs,
-    pub(crate) instance_id: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    /// The protocol type, which all members share: `consumer` for consumers.
-    pub(crate) protocol_type: String,
-    /// The assignors that the member accepts, the most preferred one first.
-    pub(crate) protocols: Vec<Protocol>,
-    pub(crate) session_timeout: Duration,
-    /// How long others wait for it to join again.
-    pub(crate) rebalance_timeout: Duration,
-    /// For a member of this process: the longest time between two polls.
-    pub(crate) max_poll_interval: Option<Duration>,
-}
-
-/// The member that joins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum JoinAs {
-    /// A new member, with this id, which no member had before.
-    New(String),
-    /// A member.
-    Known(String),
-}
-
-/// The caller, as far as a group can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller<'a> {
-    pub(crate) member_id: &'a str,
-    pub(crate) instance_id: Option<&'a str>,
-}
-
-/// The committer of offsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Committer<'a> {
-    /// A consumer that is not a member of the group, with assigned partitions.
-    Simple,
-    /// A member of a generation.
-    Member { caller: Caller<'a>, generation: i32 },
-    /// A member of this process that kept its partitions as it joined again, and may not know yet
-    /// which generation has begun. It told the leader what it has, so no other member has it
-    /// before this one joins once more.
-    Holder { caller: Caller<'a> },
-}
 
 /// One group.
 #[derive(Debug, Clone)]
@@ -190,6 +111,12 @@ impl Group {
     /// How many times members have come together, or all have gone.
     pub(crate) fn generation(&self) -> i32 {
         self.generation
+    }
+
+    /// Returns what tells, when compared before and after a step, whether the members have to join
+    /// again.
+    pub(crate) fn state_and_generation(&self) -> (GroupState, i32) {
+        (self.state(), self.generation)
     }
 
     pub(crate) fn protocol_type(&self) -> Option<&str> {

@@ -30,8 +30,8 @@
 //! Kafka skips what may follow a message's last field; here that is malformed, because no program
 //! writes any.
 
-use super::wire::{Malformed, Reader, TooLong, Writer};
 use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
+use crate::group::wire::{Malformed, Reader, TooLong, Writer};
 use crate::types::Timestamp;
 use bytes::Bytes;
 

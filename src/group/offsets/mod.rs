@@ -17,7 +17,6 @@
 
 pub(crate) mod codec;
 mod table;
-pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

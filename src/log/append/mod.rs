@@ -1,5 +1,5 @@
-//! Appending. Encoding and validation happen before the lock is taken; under the lock, an append
-//! assigns the offsets, stamps them on the batch, and makes one write.
+//! Appending. An append encodes and validates its batch without a lock. Under the writer lock it
+//! assigns the offsets, stamps them on the batch, and writes it with one call.
 
 pub(crate) mod group;
 pub(crate) mod producers;
@@ -9,7 +9,7 @@ pub(crate) mod txn_index;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::fs::WhenFull;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
 use crate::record::{
@@ -19,7 +19,6 @@ use crate::record::{
 };
 use crate::segment::active::AppendFailure;
 use crate::sync::MutexGuard;
-use crate::sync::atomic::Ordering;
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
 use std::cell::Cell;
 use std::time::Duration;
@@ -37,7 +36,7 @@ fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
 }
 
 crate::sync::thread_local! {
-    /// A builder for appends of records, kept so that its memory is. Taken while in use: an
+    /// A builder for appends of records, kept for its memory. Taken while in use, because an
     /// iterator of records may itself append to a log.
     static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };
     /// A buffer for reading compressed batches, kept in the same way.
@@ -47,7 +46,7 @@ crate::sync::thread_local! {
 /// Memory kept from one append to the next goes back to the system above this size.
 const KEPT_BYTES: usize = 4 << 20;
 
-impl Shared {
+impl LogInner {
     /// Encodes records as one batch and appends it.
     pub(crate) fn append_records(
         &self,
@@ -57,7 +56,7 @@ impl Shared {
             for record in records {
                 builder.push_record(&record, now)?;
                 // An endless iterator must not allocate without end.
-                if self.live.compression().is_none() {
+                if self.dynamic.compression().is_none() {
                     self.check_size(builder.size_bytes() as u64)?;
                 }
             }
@@ -75,10 +74,10 @@ impl Shared {
         &self,
         encode: impl FnOnce(&mut BatchBuilder, Timestamp) -> Result<()>,
     ) -> Result<Appended> {
-        self.check_writable()?;
+        self.state.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
-        // It may come from an append to a log that compresses.
-        builder.compression(self.live.compression().unwrap_or(Compression::None));
+        // The builder may come from an append to a log that compresses.
+        builder.compression(self.dynamic.compression().unwrap_or(Compression::None));
         let now = self.clock().now();
         let appended =
             encode(&mut builder, now).and_then(|()| self.append_built(&mut builder, now));
@@ -91,16 +90,17 @@ impl Shared {
 
     /// Appends the content of a builder.
     pub(crate) fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
-        self.check_writable()?;
+        self.state.check_writable()?;
         self.append_built(builder, self.clock().now())
     }
 
-    /// Reads the clock once for each append: that is a few percent of the append of one record.
+    /// Appends the content of a builder. The caller reads the clock, once for each append: reading
+    /// it is a few percent of the append of one record.
     fn append_built(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<Appended> {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
         }
-        if let Some(compression) = self.live.compression() {
+        if let Some(compression) = self.dynamic.compression() {
             builder.compression(compression);
         }
         builder.check_records(&self.rules(now))?;
@@ -111,7 +111,7 @@ impl Shared {
 
     /// Appends a batch that was encoded elsewhere, after validating it as a leader does.
     pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
-        self.check_writable()?;
+        self.state.check_writable()?;
         let batch = with_create_time(batch)?;
         let header = *batch.header();
         if header.is_transactional() || header.is_control() {
@@ -126,13 +126,13 @@ impl Shared {
         let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
         let checked = checked?;
-        // Read once: it may be altered meanwhile.
+        // Read once, because it may be altered meanwhile.
         let recompress = self
-            .live
+            .dynamic
             .compression()
             .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
         if let Some(compression) = recompress {
-            let mut rebuilt = self.rebuild(batch.as_batch_ref(), compression)?;
+            let mut rebuilt = self.reencode(batch.as_batch_ref(), compression)?;
             let header = BatchHeader::parse(&rebuilt)?;
             return self.append_encoded(&mut rebuilt, header);
         }
@@ -145,8 +145,8 @@ impl Shared {
         }
     }
 
-    /// First sets the batch's largest timestamp from its records, because some clients leave it
-    /// out.
+    /// Appends a batch after setting its largest timestamp from its records, because some clients
+    /// leave that out.
     fn append_corrected(
         &self,
         batch: &mut [u8],
@@ -161,7 +161,7 @@ impl Shared {
     }
 
     /// Returns a batch with the same records and producer fields and another codec.
-    fn rebuild(&self, batch: BatchRef<'_>, compression: Compression) -> Result<Vec<u8>> {
+    fn reencode(&self, batch: BatchRef<'_>, compression: Compression) -> Result<Vec<u8>> {
         let header = batch.header();
         let mut builder = BatchBuilder::new();
         builder
@@ -177,11 +177,11 @@ impl Shared {
 
     #[inline(always)]
     pub(crate) fn rules(&self, now: Timestamp) -> AppendRules {
-        self.live.rules(now)
+        self.dynamic.rules(now)
     }
 
     fn nothing_appended(&self) -> Appended {
-        let end = self.end();
+        let end = self.state.end();
         Appended {
             first: end,
             last: end.saturating_sub(1),
@@ -196,13 +196,13 @@ impl Shared {
         stamp_leader_epoch(batch, self.config.leader_epoch)?;
         self.check_size(batch.len() as u64)?;
 
-        match self.writer.try_lock() {
-            Some(slot) if self.queue.is_empty() => self.append_alone(slot, batch, &header),
-            slot => self.append_together(slot, batch, &header),
+        match self.appends.writer.try_lock() {
+            Some(slot) if self.appends.queue.is_empty() => self.append_alone(slot, batch, &header),
+            slot => self.append_or_queue(slot, batch, &header),
         }
     }
 
-    /// Writes a batch with the writer in hand.
+    /// Writes a batch with the writer lock held.
     #[inline(always)]
     pub(crate) fn append_alone(
         &self,
@@ -210,39 +210,39 @@ impl Shared {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
-        self.check_writable()?;
-        let writer = slot.as_mut().ok_or_else(|| self.closed())?;
-        let appended = self.append_locked(writer, batch, header);
-        let flush = appended.is_ok() && self.flush_is_due(writer);
-        let events = std::mem::take(&mut writer.events);
+        let (done, events) = self.dir.events.hold_own(|| -> Result<(Appended, bool)> {
+            self.state.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
+            let appended = self.append_locked(writer, batch, header)?;
+            Ok((appended, self.flush_is_due(writer)))
+        });
         drop(slot);
-        if appended.is_ok() {
-            self.signal.notify();
+        if done.is_ok() {
+            self.state.waiters.notify();
         }
-        if !events.is_empty() {
-            self.emit_all(events);
-        }
-        self.settle(appended?, flush)
+        self.emit_all(events);
+        let (appended, flush) = done?;
+        self.flush_if_due(appended, flush)
     }
 
     /// Flushes if the log is configured to after this append.
     #[inline(always)]
-    pub(crate) fn settle(&self, appended: Appended, flush: bool) -> Result<Appended> {
+    pub(crate) fn flush_if_due(&self, appended: Appended, flush: bool) -> Result<Appended> {
         if flush {
             // A resent batch may lie far below the records to be flushed.
             let end = appended.last.saturating_add(1);
-            self.flush_below(if appended.duplicate { self.end() } else { end })?;
+            self.flush_below(if appended.duplicate { self.state.end() } else { end })?;
         }
         Ok(appended)
     }
 
     #[inline(always)]
     fn check_size(&self, bytes: u64) -> Result<()> {
-        let limit = self.live.max_message_bytes();
+        let limit = self.dynamic.max_message_bytes();
         if bytes > limit {
             return Err(self.too_large(bytes, limit, "max_message_bytes"));
         }
-        let limit = self.live.segment_bytes();
+        let limit = self.dynamic.segment_bytes();
         if bytes > limit {
             return Err(self.too_large(bytes, limit, "segment_bytes"));
         }
@@ -251,7 +251,7 @@ impl Shared {
 
     #[cold]
     fn too_large(&self, bytes: u64, limit: u64, option: &'static str) -> Error {
-        Error::BatchTooLarge { log: Some(self.location()), bytes, limit, option }
+        Error::BatchTooLarge { log: Some(self.state.location()), bytes, limit, option }
     }
 
     #[inline(always)]
@@ -261,7 +261,7 @@ impl Shared {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
-        let first = self.end.load(Ordering::Relaxed);
+        let first = self.state.end_for_writer();
         let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
         let last = first.saturating_add(delta);
         if last > MAX_OFFSET {
@@ -275,7 +275,7 @@ impl Shared {
         let bytes = batch.len() as u64;
         let mut append_time = Timestamp::NONE;
         let mut max_timestamp = header.max_timestamp;
-        if self.live.timestamp_type() == TimestampType::LogAppendTime {
+        if self.dynamic.timestamp_type() == TimestampType::LogAppendTime {
             // Read the clock under the lock, or append times would not rise with offsets.
             append_time = self.clock().now();
             stamp_append_time(batch, append_time)?;
@@ -285,8 +285,7 @@ impl Shared {
             self.roll_locked(writer, first, WhenFull::Fail)?;
         }
         stamp_base_offset(batch, first)?;
-        let position =
-            writer.log.append(batch).map_err(|failure| self.not_appended(writer, failure))?;
+        let position = writer.log.append(batch).map_err(|failure| self.not_appended(failure))?;
         if position == 0 {
             writer.first_timestamp = max_timestamp;
         }
@@ -301,14 +300,11 @@ impl Shared {
         Ok(Appended { first, last, append_time, duplicate: false })
     }
 
-    /// Takes a snapshot of the producers between two segments. Its events are delivered without
-    /// the lock.
+    /// Takes a snapshot of the producers between two segments.
     #[cold]
     fn store_due_producers(&self, writer: &mut Writer) {
         let (segment, position) = (writer.segment.base, writer.log.position());
-        let store = || self.store_producers(&mut writer.tracked, segment, position);
-        let ((), events) = self.dir.events.hold(store);
-        writer.events.extend(events);
+        self.store_producers(&mut writer.tracked, segment, position);
     }
 
     /// Checks that the batch is the next one of its producer; if it was stored before, returns its
@@ -324,7 +320,7 @@ impl Shared {
         Ok(repeated.map(|seen| Appended {
             first: seen.first_offset,
             last: seen.last_offset,
-            append_time: match self.live.timestamp_type() {
+            append_time: match self.dynamic.timestamp_type() {
                 TimestampType::LogAppendTime => seen.timestamp,
                 TimestampType::CreateTime => Timestamp::NONE,
             },
@@ -333,10 +329,9 @@ impl Shared {
     }
 
     #[cold]
-    pub(crate) fn not_appended(&self, writer: &mut Writer, failure: AppendFailure) -> Error {
+    pub(crate) fn not_appended(&self, failure: AppendFailure) -> Error {
         if !failure.rolled_back {
-            let poisoned = self.poison(&failure.error);
-            writer.events.push(poisoned);
+            self.poison(&failure.error);
         }
         failure.error
     }
@@ -345,12 +340,13 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn publish(&self, writer: &Writer, end: Offset) {
         writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
-        self.end.store(end, Ordering::Release);
+        self.state.set_end(end);
     }
 
     #[inline(always)]
     pub(crate) fn flush_is_due(&self, writer: &mut Writer) -> bool {
-        if self.live.flush_messages() == u64::MAX && self.live.flush_interval() >= FLUSH_NEVER {
+        if self.dynamic.flush_messages() == u64::MAX && self.dynamic.flush_interval() >= FLUSH_NEVER
+        {
             return false;
         }
         self.flush_is_due_now(writer)
@@ -358,10 +354,10 @@ impl Shared {
 
     #[cold]
     fn flush_is_due_now(&self, writer: &mut Writer) -> bool {
-        let unflushed = self.end().saturating_sub(self.durable());
+        let unflushed = self.state.end().saturating_sub(self.state.durable());
         let now = self.clock().monotonic();
-        let due = unflushed >= self.live.flush_messages()
-            || now.saturating_sub(writer.flushed) >= self.live.flush_interval();
+        let due = unflushed >= self.dynamic.flush_messages()
+            || now.saturating_sub(writer.flushed) >= self.dynamic.flush_interval();
         if due {
             writer.flushed = now;
         }

@@ -1,25 +1,31 @@
 //! Storing the producers of a log in snapshots.
 //!
-//! No snapshot is needed: a [replay](crate::log::append::replay) rebuilds the same content from the
-//! batches. Snapshots save reading, so they are written without an fsync of their own, and a damaged
-//! one is ignored. But a snapshot must not describe batches that are not there: before anything is
-//! appended to a log that was truncated, or opened, the replay removes the snapshots above its end,
-//! durably.
+//! No snapshot is needed: a [replay](crate::log::append::replay) rebuilds the same content from
+//! the batches. Snapshots save reading, so they are written without an fsync of their own, and a
+//! damaged one is ignored. But a snapshot must not describe batches that are not there: before
+//! anything is appended to a log that was truncated, or opened, the replay removes the snapshots
+//! above its end, durably.
 
 use crate::error::Result;
 use crate::event::Event;
 use crate::log::files::snapshots::path_of;
-use crate::log::inner::Shared;
-use crate::log::state::producers::{EVERY_BYTES, Tracked};
+use crate::log::inner::LogInner;
+use crate::log::state::producers::{EVERY_BYTES, ProducerTracker};
 use crate::producer_state::{Producers, recent, snapshot};
 use crate::segment::name::{Kind, SegmentFile};
-use crate::types::{Offset, ProducerId};
+use crate::types::Offset;
 
-impl Shared {
-    /// Takes a snapshot of the producers as of the end of the log. The writer lock is held.
-    pub(crate) fn store_producers(&self, tracked: &mut Tracked, segment: Offset, position: u64) {
+impl LogInner {
+    /// Takes a snapshot of the producers as of the end of the log. The caller holds the writer
+    /// lock.
+    pub(crate) fn store_producers(
+        &self,
+        tracked: &mut ProducerTracker,
+        segment: Offset,
+        position: u64,
+    ) {
         tracked.due = position.saturating_add(EVERY_BYTES);
-        let end = self.end();
+        let end = self.state.end();
         tracked.producers.advance(end);
         if tracked.stored == Some(end) && !tracked.is_stale {
             return;
@@ -34,7 +40,7 @@ impl Shared {
             Ok(()) => {
                 tracked.is_stale = false;
                 let before = tracked.stored.replace(end);
-                // Between the segments one is enough.
+                // Within a segment one is enough.
                 if let Some(before) = before.filter(|before| *before > segment && *before < end) {
                     self.dir.discard(SegmentFile::live(before, Kind::Snapshot));
                     self.dir.discard(SegmentFile::live(before, Kind::Recent));
@@ -44,8 +50,8 @@ impl Shared {
         }
     }
 
-    /// Writes the snapshot of an offset. What it leaves out comes first: where it is found, so is
-    /// that.
+    /// Writes the snapshot of an offset. The `.recent` file with what it leaves out is written
+    /// first, so that it is there whenever the snapshot is.
     fn write_producers(&self, producers: &Producers, end: Offset) -> Result<()> {
         let states = producers.states();
         let content = snapshot::encode(&states);
@@ -57,14 +63,6 @@ impl Shared {
             }
         }
         self.dir.replace_unsynced(&path_of(&self.dir, end, Kind::Snapshot), &content)
-    }
-
-    /// Forgets a producer of this process that is closed: its id is never given out again, so
-    /// none of its batches can be resent.
-    pub(crate) fn forget_producer(&self, producer_id: ProducerId) {
-        if let Some(writer) = self.writer.lock().as_mut() {
-            writer.tracked.forget(producer_id);
-        }
     }
 }
 
@@ -98,7 +96,7 @@ mod tests {
 
     /// Lets the next append find that a snapshot is due.
     fn make_due(log: &Log) {
-        let mut writer = log.shared.writer.lock();
+        let mut writer = log.inner.appends.writer.lock();
         let writer = writer.as_mut().unwrap();
         assert!(!writer.tracked.is_due(writer.log.position()));
         writer.tracked.due = writer.log.position() + 1;
@@ -128,7 +126,8 @@ mod tests {
         }
         send(&log, 3, 0);
         assert_eq!(snapshots(&fs), [1, 4]);
-        // An opening vouches for all that, so that the next one has no other reason to read it.
+        // After an opening the recovery point covers all of it, so the next opening has no other
+        // reason to read it.
         let disk = fs.kill();
         drop(open(&disk));
         disk.kill()
@@ -140,14 +139,14 @@ mod tests {
 
     #[test]
     fn one_is_due_every_64_mib() {
-        let tracked = Tracked::nothing(0);
+        let tracked = ProducerTracker::nothing(0);
         assert!(!tracked.is_due((64 << 20) - 1) && tracked.is_due(64 << 20));
         let tracked = tracked.at(100);
         assert!(!tracked.is_due((64 << 20) + 99) && tracked.is_due((64 << 20) + 100));
         let log = open(&MemFs::new());
         make_due(&log);
         send(&log, 1, 0);
-        let due = log.shared.writer.lock().as_ref().unwrap().tracked.due;
+        let due = log.inner.appends.writer.lock().as_ref().unwrap().tracked.due;
         assert_eq!(due, log.stats().unwrap().segments[0].bytes + (64 << 20));
     }
 
@@ -236,10 +235,10 @@ mod tests {
         let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
         send(&log, 1, 0);
         {
-            let mut writer = log.shared.writer.lock();
+            let mut writer = log.inner.appends.writer.lock();
             let tracked = &mut writer.as_mut().unwrap().tracked;
             tracked.now = Timestamp::from_millis(tracked.now.as_millis() + 24 * 3_600_000);
-            log.shared.store_producers(tracked, 0, 0);
+            log.inner.store_producers(tracked, 0, 0);
             assert_eq!((tracked.len(), tracked.stored), (0, Some(1)));
         }
         assert_eq!(snapshots(&fs), [1]);

@@ -6,22 +6,24 @@ use crate::compaction::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
 use crate::log::append::txn_index::TxnIndexes;
-use crate::log::config::LogConfig;
+use crate::log::dynamic_config::FixedConfig;
 use crate::log::files::snapshots::{path_of, remove_snapshots, stored_offsets};
-use crate::log::state::producers::{Timeline, Tracked};
+use crate::log::state::producers::{ProducerTracker, Timeline};
 use crate::producer_state::{ProducerState, Producers, recent, snapshot};
 use crate::record::{BatchRef, DecodeBuffer};
+use crate::segment::batches::SegmentBatches;
+use crate::segment::headers::read_header;
+use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::Heed;
-use crate::segment::scan::{BatchStream, read_header};
-use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::segment::recover::RecoveryObserver;
+use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far below a snapshot that stands alone the batches are looked for that it leaves out: more
-/// than five of the default size that a client may have on the way.
+/// How far below a snapshot without a `.recent` file to read for the batches that it leaves out:
+/// more than five requests of the default size, which a client may have in flight.
 const RECENT_BYTES: u64 = 16 << 20;
 
 /// Records a batch that is in the log.
@@ -40,14 +42,14 @@ fn note_batch(
     Ok(())
 }
 
-/// Makes the producers of a log from its newest snapshot and the batches behind it.
+/// Rebuilds the producers of a log from its newest snapshot and the batches after it.
 #[derive(Debug)]
-pub(crate) struct Replay {
+pub(crate) struct ProducerReplay {
     dir: Arc<SegmentDir>,
     /// The base offsets and lengths of the log files.
     logs: Vec<(Offset, u64)>,
     snapshots: BTreeSet<Offset>,
-    /// The snapshots that have a file beside them with what they leave out.
+    /// The snapshots that have a `.recent` file with what they leave out.
     recents: BTreeSet<Offset>,
     txn_indexes: TxnIndexes,
     max_decompressed_bytes: usize,
@@ -56,22 +58,22 @@ pub(crate) struct Replay {
     expire_after: Duration,
     /// The state, once the replay has begun.
     producers: Option<Producers>,
-    /// Whether that is only what is in the log, which was deleted in part: a snapshot may know
-    /// more.
+    /// Whether the state is only what is left in the log, whose front was deleted: a snapshot may
+    /// know more.
     is_partial: bool,
-    /// Whether it goes on behind batches that cannot be read.
+    /// Whether the replay goes on after batches that cannot be read.
     passes_damage: bool,
 }
 
-impl Replay {
+impl ProducerReplay {
     pub(crate) fn new(
         dir: &Arc<SegmentDir>,
-        config: &LogConfig,
+        config: &FixedConfig,
         logs: Vec<(Offset, u64)>,
         now: Timestamp,
-    ) -> Result<Replay> {
+    ) -> Result<ProducerReplay> {
         let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
-        Ok(Replay {
+        Ok(ProducerReplay {
             dir: Arc::clone(dir),
             logs,
             snapshots: stored_offsets(&entries, Kind::Snapshot),
@@ -86,29 +88,29 @@ impl Replay {
         })
     }
 
-    /// Fails where a batch cannot be read. A log that goes on must not take what was lost on the
-    /// way for new.
-    pub(crate) fn of_sound_batches(self) -> Replay {
-        Replay { passes_damage: false, ..self }
+    /// Makes the replay fail at a batch that cannot be read. An open log that skipped it would
+    /// take a resent batch for a new one.
+    pub(crate) fn of_sound_batches(self) -> ProducerReplay {
+        ProducerReplay { passes_damage: false, ..self }
     }
 
-    /// Producers were heard when the writer of the log heard them, also if that left nothing in
-    /// the log.
-    pub(crate) fn hear_as(&mut self, known: &Tracked) {
+    /// Takes over when the writer of the log last heard each producer, also if that left nothing
+    /// in the log.
+    pub(crate) fn hear_as(&mut self, known: &ProducerTracker) {
         if let Some(producers) = &mut self.producers {
             producers.hear_as(&known.producers);
         }
     }
 
-    /// Sets an empty state: the caller knows that there are no producers.
+    /// Sets an empty state, for a caller that knows that there are no producers.
     pub(crate) fn know_of_none(&mut self, end: Offset) {
         self.producers = Some(Producers::none(end));
     }
 
-    /// The producers of a log that ends here, up to where it was read. What snapshots there are
-    /// above the end go, and those that are of no use.
-    pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
-        self.txn_indexes.settle(&self.dir, end)?;
+    /// Returns the producers of a log that ends here. Removes the snapshots above the end, and
+    /// those that are of no use.
+    pub(crate) fn finish(mut self, end: Offset) -> Result<ProducerTracker> {
+        self.txn_indexes.store(&self.dir, end)?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
         producers.expire(self.timeline.opened_at, self.expire_after);
@@ -127,16 +129,17 @@ impl Replay {
         }
         let is_alone = newest.is_some_and(|newest| !self.recents.contains(&newest));
         let is_stale = is_alone && producers.len() > 0;
-        Ok(Tracked { is_stale, ..Tracked::new(producers, self.timeline, newest) })
+        Ok(ProducerTracker { is_stale, ..ProducerTracker::new(producers, self.timeline, newest) })
     }
 
-    /// Where the first segment begins. Of what a snapshot below says, too much is gone to go on
-    /// from there.
+    /// Returns the start of the first segment. A snapshot below it is useless, because the batches
+    /// after it are gone.
     fn first(&self, end: Offset) -> Offset {
         self.logs.first().map_or(end, |(base, _)| (*base).min(end))
     }
 
-    /// The newest sound snapshot up to an offset. Those that are damaged go.
+    /// Returns the producers of the newest sound snapshot up to an offset. Removes damaged
+    /// snapshots.
     fn load(&mut self, upto: Offset) -> Result<Producers> {
         let first = self.first(upto);
         while let Some(offset) = self.snapshots.range(first..=upto).next_back().copied() {
@@ -160,8 +163,8 @@ impl Replay {
         Ok(Producers::none(first))
     }
 
-    /// The producers of a snapshot, with what it leaves out: from the file beside it, or else from
-    /// the batches that lie not too far below.
+    /// Returns the producers of a snapshot, with what it leaves out: from its `.recent` file, or
+    /// from the batches not too far below.
     fn recall(
         &mut self,
         states: &[ProducerState],
@@ -188,12 +191,12 @@ impl Replay {
         Ok(producers)
     }
 
-    /// An offset about so many bytes below another.
+    /// Returns an offset about so many bytes below another.
     fn offset_before(&self, offset: Offset, bytes: u64) -> Result<Offset> {
         let mut left = bytes;
         for &(base, len) in self.logs.iter().rev().filter(|(base, _)| *base < offset) {
             let Some(indexes) = stored_indexes(&self.dir, base, len)?.ok() else {
-                // Nothing tells where in the segment to begin.
+                // Without an index, there is no place in the segment to begin at.
                 match left.checked_sub(len) {
                     None => return Ok(base),
                     Some(rest) => left = rest,
@@ -221,7 +224,7 @@ impl Replay {
                 continue;
             }
             match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
-                // This part was synced, and only this replay reads it. A read of the records
+                // This part was synced, so recovery does not read it. A read of the records
                 // reports the damage; the producers of the batches after it stay unknown.
                 Err(Error::Corrupt(damage)) if self.passes_damage => {
                     self.dir.events.emit(&Event::CorruptionFound(*damage))
@@ -244,33 +247,28 @@ impl Replay {
         let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
         let position = self.position_below(&segment, bytes, producers.end())?;
         let heard = self.timeline.opened_at;
-        let mut stream = BatchStream::new(segment.file()?, position, base);
-        loop {
-            // What follows is not to be read, be it damage or reserved room.
-            if stream.lowest() >= upto.min(next) {
+        let mut batches = SegmentBatches::new(&segment, bytes, next)?.starting_from(position, base);
+        // The bytes after that are not read: they may be damage or reserved room.
+        while batches.lowest() < upto.min(next) {
+            let Some((position, batch)) = batches.next()? else { break };
+            let base_offset = batch.header().base_offset;
+            if base_offset >= upto {
                 break;
             }
-            let step = stream.advance(bytes, next);
-            let Some(header) = segment.batch_of(&stream, step)? else { break };
-            if header.base_offset >= upto {
-                break;
+            if base_offset >= producers.end() {
+                note_batch(producers, &batch, decode, heard).map_err(|reason| {
+                    segment.corrupt(position, Some(base_offset), reason.into())
+                })?;
             }
-            let Some(batch) = stream.batch().filter(|_| header.base_offset >= producers.end())
-            else {
-                continue;
-            };
-            note_batch(producers, &batch, decode, heard).map_err(|reason| {
-                segment.corrupt(stream.position(), Some(header.base_offset), reason.into())
-            })?;
         }
         Ok(())
     }
 }
 
-impl Replay {
-    /// A position where a batch begins, none before which lies at or above an offset.
+impl ProducerReplay {
+    /// Returns a position where a batch begins, with no batch at or above an offset before it.
     fn position_below(&self, segment: &Segment, bytes: u64, offset: Offset) -> Result<u64> {
-        // Only look at the index: the first read that needs a damaged one rebuilds it.
+        // Only look at the index. The first read that needs a damaged one rebuilds it.
         let indexes = stored_indexes(&self.dir, segment.base, bytes)?.ok();
         let entry = indexes.and_then(|indexes| {
             let below = indexes.offsets.ceiling(offset).checked_sub(1)?;
@@ -283,8 +281,8 @@ impl Replay {
     }
 }
 
-/// Takes the batches that recovery reads anyway.
-impl Heed for Replay {
+/// Observes the batches that recovery reads anyway.
+impl RecoveryObserver for ProducerReplay {
     fn begin(&mut self, at: Offset) -> Result<()> {
         let below = self.logs.iter().rev().find(|(base, _)| *base <= at);
         self.txn_indexes.begin(below.map_or(at, |(base, _)| *base), at);

@@ -7,9 +7,9 @@ use crate::error::{Error, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::{OpenMode, WhenFull};
 use crate::log::config::LogConfig;
-use crate::log::inner::Shared;
-use crate::log::state::producers::Tracked;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::producers::ProducerTracker;
+use crate::log::state::segment_list::SegmentList;
 use crate::log::state::writer::Writer;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-impl Shared {
+impl LogInner {
     /// Returns whether the segment has no room for all of these batches.
     #[inline(always)]
     pub(crate) fn must_roll(
@@ -36,16 +36,17 @@ impl Shared {
         let spans_too_far =
             last_offset.checked_sub(writer.segment.base).is_none_or(|span| span > i32::MAX as u64);
         spans_too_far
-            || size.saturating_add(bytes) > self.live.segment_bytes()
+            || size.saturating_add(bytes) > self.dynamic.segment_bytes()
             || self.index_is_full(writer, batches)
             || (size > 0 && self.is_aged(writer, timestamp))
     }
 
-    /// Each batch may add an entry to both indexes, and must find room for it.
+    /// Returns whether an index lacks room for so many batches: each may add an entry to both
+    /// indexes.
     #[inline(always)]
     fn index_is_full(&self, writer: &Writer, batches: usize) -> bool {
         use crate::segment::{offset_index, time_index};
-        let room = |entry: usize| self.live.index_bytes() / entry as u64;
+        let room = |entry: usize| self.dynamic.index_bytes() / entry as u64;
         let after = |entries: usize| entries.saturating_add(batches) as u64;
         // One slot of the time index is kept for the entry that is made when the segment is
         // closed.
@@ -53,8 +54,8 @@ impl Shared {
             || after(writer.indexes.times.len()) > room(time_index::ENTRY_BYTES).saturating_sub(1)
     }
 
-    /// The age counts from the first timestamp of the segment to that of the batch; without
-    /// timestamps, from when the segment was begun.
+    /// Returns whether the segment is too old for a batch. The age counts from the first timestamp
+    /// of the segment to that of the batch; without timestamps, from when the segment was begun.
     #[inline(always)]
     fn is_aged(&self, writer: &Writer, timestamp: Timestamp) -> bool {
         let age = if writer.first_timestamp.is_none() {
@@ -69,22 +70,21 @@ impl Shared {
 
     /// Begins a new segment, if the active one is not empty.
     pub(crate) fn roll(&self, when_full: WhenFull) -> Result<()> {
-        let events = {
-            let mut slot = self.writer.lock();
-            self.check_writable()?;
-            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
+        self.dir.events.after(|| {
+            let mut slot = self.appends.writer.lock();
+            self.state.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
             if writer.log.position() > 0 {
-                self.roll_locked(writer, self.end(), when_full)?;
+                self.roll_locked(writer, self.state.end(), when_full)?;
             }
-            std::mem::take(&mut writer.events)
-        };
-        self.emit_all(events);
-        Ok(())
+            Ok(())
+        })
     }
 
-    /// Closes the active segment and begins one at `base`. The writer lock is held.
+    /// Closes the active segment and begins one at `base`. The caller holds the writer lock.
     ///
-    /// Fails before anything has changed, or not at all.
+    /// Fails before anything has changed, or not at all. The caller holds its events back until
+    /// the lock is released.
     pub(crate) fn roll_locked(
         &self,
         writer: &mut Writer,
@@ -97,10 +97,7 @@ impl Shared {
         // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = self.clock().monotonic();
         writer.tracked.expire(now, self.config.producer_id_expiration);
-        let (rolled, events) =
-            self.dir.events.hold(|| self.begin_next(writer, base, now, when_full));
-        writer.events.extend(events);
-        rolled
+        self.begin_next(writer, base, now, when_full)
     }
 
     pub(crate) fn begin_next(
@@ -110,47 +107,46 @@ impl Shared {
         now: Duration,
         when_full: WhenFull,
     ) -> Result<()> {
-        // Room that stayed behind the last batch would be read as damage after a clean close.
+        // Reserved room that stayed after the last batch would be read as damage after a clean
+        // close.
         writer.log.trim()?;
-        let mut next = begin_segment(&self.dir, &self.live.config(), base, now, when_full)?;
+        let mut next = begin_segment(&self.dir, &self.dynamic.current(), base, now, when_full)?;
         self.store_producers(&mut writer.tracked, writer.segment.base, 0);
-        next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
+        next.tracked = std::mem::replace(&mut writer.tracked, ProducerTracker::nothing(base));
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
-        self.settle_files(writer);
+        self.seal_index_files(writer);
         let closed =
             Arc::new(Segment::sealed(Arc::clone(&self.dir), writer.segment.base, closed_bytes));
         next.flushed = writer.flushed;
-        next.events = std::mem::take(&mut writer.events);
         {
-            let mut sync = self.sync.lock();
+            let mut sync = self.flushes.sync.lock();
             sync.segments.pop();
             sync.segments.push(Arc::clone(&closed));
             sync.segments.push(Arc::clone(&next.segment));
             sync.new_names = true;
         }
-        self.update_view(|view| {
-            let mut segments = view.segments.clone();
+        self.state.update_segments(|list| {
+            let mut segments = list.segments.clone();
             segments.pop();
             segments.push(closed);
             segments.push(Arc::clone(&next.segment));
-            View { segments }
+            SegmentList { segments }
         });
         *writer = next;
         self.emit(&Event::SegmentRolled { base_offset: base, closed_bytes });
         Ok(())
     }
 
-    /// Brings the index files of the active segment to what they hold when it is closed. What
-    /// fails here is a cache that will be made again.
-    fn settle_files(&self, writer: &mut Writer) {
+    /// Completes the index files of the active segment, as it is being closed. If that fails, they
+    /// are removed, and rebuilt when they are needed.
+    fn seal_index_files(&self, writer: &mut Writer) {
         if let Err(error) = self.store_indexes(writer) {
             self.discard_indexes(writer.segment.base, &error);
         }
     }
 
-    /// Removes index files that could not be written whole: without them they are made from the
-    /// log.
+    /// Removes index files that could not be written whole. They are rebuilt from the log.
     pub(crate) fn discard_indexes(&self, base: Offset, error: &Error) {
         for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
             self.dir.discard(SegmentFile::live(base, kind));
@@ -173,10 +169,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes entries into an index file, which is there afterwards even if there are none.
+    /// Writes entries into an index file, which exists afterwards even if there are none.
     ///
-    /// One that is written from its first entry on is a new file: what a truncation that could
-    /// not remove it left under that name may be longer, and may be mapped.
+    /// If it is written from its first entry on, it is a new file: a truncation that could not
+    /// remove the old one may have left it longer, and readers may have mapped it.
     fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, kind));
         if at == 0 {
@@ -188,7 +184,7 @@ impl Shared {
     }
 }
 
-/// Creates the file of an empty active segment, and what the writer needs to know of it.
+/// Creates the file of an empty active segment, and its writer.
 pub(crate) fn begin_segment(
     dir: &Arc<SegmentDir>,
     config: &LogConfig,
@@ -204,8 +200,8 @@ pub(crate) fn begin_segment(
         if let Err(error) = file.allocate(reserved) {
             if when_full == WhenFull::UseReserve && is_storage_full(&error) {
                 reserved = 0;
-            // A file that stayed would claim the offsets that the segment before it takes now:
-            // where it cannot be removed, it is used as it is.
+            // A file that stayed would claim the offsets that the previous segment takes now. If
+            // it cannot be removed, it is used without the reserved room.
             } else if dir.fs.remove(&path).is_ok() {
                 return Err(Error::io("preallocate", &path, error));
             }
@@ -220,8 +216,8 @@ pub(crate) fn begin_segment(
     Ok(Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age))
 }
 
-/// The age at which a segment is closed: the configured age less a share of the
-/// jitter that follows from where the segment is, so that it is the same in every run.
+/// Returns the age at which a segment is closed: the configured age less a share of the jitter
+/// that follows from where the segment is, so that it is the same in every run.
 pub(crate) fn roll_age(config: &LogConfig, dir: &Path, base: Offset) -> Duration {
     let jitter = config.segment_jitter.min(config.segment_age);
     let mut hasher = DefaultHasher::new();

@@ -1,10 +1,10 @@
-//! Keeping the index of aborted transactions true where a log is recovered or truncated.
+//! Keeping the index of aborted transactions correct when a log is recovered or truncated.
 //!
 //! A `.txnindex` has an entry for each aborted transaction whose marker lies in its segment, in
-//! the order of the markers. A consumer that reads committed records hides what the entries name.
-//! A clean close tells a broker to trust them, so they must describe the markers that are in the
-//! log: no others, and all of them. What recovery reads is indexed anew; what is cut leaves the
-//! index.
+//! the order of the markers. A consumer that reads committed records hides the records that the
+//! entries name. After a clean close a broker trusts the entries, so they must describe exactly
+//! the markers that are in the log. The part that recovery reads is indexed anew, and truncated
+//! markers leave the index.
 
 use crate::error::{Error, Result};
 use crate::fs::OpenMode;
@@ -33,7 +33,7 @@ struct Aborted {
     first: Offset,
     /// The offset of its marker.
     last: Offset,
-    /// Below it nothing was undecided once this transaction was.
+    /// The last stable offset once this transaction was decided.
     last_stable: Offset,
 }
 
@@ -63,7 +63,7 @@ impl TxnIndexes {
         TxnIndexes { stored, ..TxnIndexes::default() }
     }
 
-    /// All batches of a segment from an offset on are about to be read, or there are none.
+    /// Begins a segment, all of whose batches from an offset on are about to be read.
     pub(crate) fn begin(&mut self, base: Offset, at: Offset) {
         self.found.retain(|aborted| aborted.last < at);
         let from = self.read_from.entry(base).or_insert(at);
@@ -92,7 +92,7 @@ impl TxnIndexes {
     }
 
     /// Brings the index files in line with a log that ends here.
-    pub(crate) fn settle(&self, dir: &SegmentDir, end: Offset) -> Result<()> {
+    pub(crate) fn store(&self, dir: &SegmentDir, end: Offset) -> Result<()> {
         let mut nexts = self.read_from.keys().skip(1).copied().chain([Offset::MAX]);
         for (base, from) in &self.read_from {
             let next = nexts.next().unwrap_or(Offset::MAX);
@@ -100,7 +100,7 @@ impl TxnIndexes {
             let found: Vec<u8> =
                 self.found.iter().filter(is_here).flat_map(|found| found.encode()).collect();
             if self.stored.contains(base) || !found.is_empty() {
-                settle_one(dir, *base, (*from).min(end), &found)?;
+                store_one(dir, *base, (*from).min(end), &found)?;
             }
         }
         Ok(())
@@ -108,7 +108,7 @@ impl TxnIndexes {
 }
 
 /// Replaces the entries of an index from an offset on.
-fn settle_one(dir: &SegmentDir, base: Offset, from: Offset, found: &[u8]) -> Result<()> {
+fn store_one(dir: &SegmentDir, base: Offset, from: Offset, found: &[u8]) -> Result<()> {
     let path = dir.path_of(SegmentFile::live(base, Kind::TxnIndex));
     let stored = dir.read_small(&path, MAX_BYTES)?.unwrap_or_default();
     let is_below = |entry: &&[u8]| {
@@ -124,7 +124,7 @@ fn settle_one(dir: &SegmentDir, base: Offset, from: Offset, found: &[u8]) -> Res
     if !stored.starts_with(&entries) {
         return dir.replace(&path, &entries);
     }
-    // What only gets shorter needs no room on the disk.
+    // An index that only gets shorter needs no room on the disk.
     if entries.is_empty() {
         dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         return dir.sync();

@@ -4,83 +4,83 @@ use crate::checkpoint::{CLEAN_SHUTDOWN, CleanShutdown};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::files::checkpoint::Checkpoint;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::state::writer::Writer;
 use crate::segment::name::Kind;
 use std::sync::Arc;
 
-/// Whether a log is closed by itself or with all of its directory.
+/// Whether a log is closed alone or with all logs of its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closes {
     Alone,
     WithOthers,
 }
 
-impl Shared {
+impl LogInner {
     /// Closes the log for all its handles.
     pub(crate) fn close(&self) -> Result<()> {
         self.close_by(Closes::Alone, CloseReason::ByHandle)
     }
 
-    /// Closes one of many logs of a directory that are closed together.
+    /// Closes one of the logs of a data directory that are closed together.
     pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
         self.close_by(Closes::WithOthers, reason)
     }
 
     fn close_by(&self, how: Closes, reason: CloseReason) -> Result<()> {
         let (closed, events) = self.dir.events.hold(|| self.close_now(how, reason));
-        self.let_go();
-        self.signal.notify();
+        self.release_files();
+        self.state.waiters.notify();
         #[cfg(feature = "futures")]
-        self.syncer.wake(self);
+        self.wake_flushed_tasks();
         self.emit_all(events);
         closed
     }
 
     fn close_now(&self, how: Closes, reason: CloseReason) -> Result<()> {
-        // None may write after the lock is released. That one comes between here and there finds
-        // the log closed.
-        self.rest();
-        let mut disposal = self.cleaner.lock();
-        disposal.wait();
-        let _change = self.change.lock();
+        // No maintenance may write after the directory lock is released. A pass that begins after
+        // this finds the log closed.
+        self.cleaning.pause();
+        let mut closing = self.cleaning.cleaner.lock();
+        closing.wait();
+        let _change = self.cleaning.change.lock();
         let writer = {
-            let mut slot = self.writer.lock();
-            let open = self.check_readable();
+            let mut slot = self.appends.writer.lock();
+            let open = self.state.check_readable();
             if open.is_ok() || reason != CloseReason::ByHandle {
-                self.set_close_reason(reason);
+                self.state.set_close_reason(reason);
             }
             open?;
             slot.take()
         };
-        // Only this close changes the log from here on. A flush that still runs promises only its
-        // own records, and they are durable before its recovery point is set.
+        // Only this close changes the log from here on. A flush that is still running promises
+        // only its own records, and they are durable before its recovery point is set.
         if how == Closes::WithOthers {
-            self.checkpoints.hold();
+            self.flushes.checkpoints.hold();
         }
         let closed = match writer {
-            Some(writer) => self.check_writable().and_then(|()| self.close_files(writer)),
+            Some(writer) => self.state.check_writable().and_then(|()| self.close_files(writer)),
             None => Ok(()),
         };
         if closed.is_err() {
-            // The close has failed already, whether this succeeds or not.
+            // The close has failed already, whether or not this succeeds.
             self.write_unsynced_again().ok();
         }
-        // A sync that another thread leads may be about to write the recovery point: not
-        // after the lock is released.
-        let syncs = self.pause_syncs();
-        self.latch_closed();
-        // The files of segments that readers hold still are another writer's from here on.
+        // Another thread's fsync may be about to write the recovery point, which must not happen
+        // after the directory lock is released.
+        let syncs = self.flushes.pause_syncs();
+        self.state.latch_closed();
+        // From here on another writer may own the files of segments that readers still hold.
         self.dir.disown();
         *self.ownership.lock() = None;
         drop(syncs);
         closed
     }
 
-    /// Makes everything durable and says so in a marker, so that the next opening has nothing to
-    /// read.
+    /// Makes everything durable and stores a marker that says so, so that the next opening has
+    /// nothing to read.
     fn close_files(&self, mut writer: Writer) -> Result<()> {
-        let end = self.end();
+        let end = self.state.end();
         let segment = Arc::clone(&writer.segment);
         writer.cadence.finish(&writer.indexes);
         writer.log.trim()?;
@@ -93,20 +93,20 @@ impl Shared {
         self.sync_below(end)?;
         // The leader of an fsync raises `durable` before it writes the recovery point: let it
         // finish. Even if all records are durable, the file names that a roll created may not be.
-        let sync = self.pause_syncs();
+        let sync = self.flushes.pause_syncs();
         if sync.new_names {
             self.sync_segments(&sync.segments, true)?;
         }
         drop(sync);
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
-        self.sync_indexes(segment.base)?;
+        self.dir.sync_indexes(segment.base)?;
         if writer.tracked.len() > 0 {
             self.store_producers(&mut writer.tracked, segment.base, writer.log.position());
         }
-        // Their names too, before the recovery point vouches for them.
+        // Their names must be durable, too, before the recovery point covers them.
         self.dir.sync()?;
-        self.unless_full(self.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
+        self.unless_full(self.flushes.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
         let marker = CleanShutdown {
             base: segment.base,
             bytes: writer.log.position(),
@@ -117,13 +117,18 @@ impl Shared {
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
             producers: Some(writer.tracked.len() as u64),
-            segments: self.view()?.segments.iter().map(|s| (s.base, s.published())).collect(),
+            segments: self
+                .state
+                .segments()?
+                .segments
+                .iter()
+                .map(|s| (s.base, s.published()))
+                .collect(),
         };
-        self.unless_full(self.checkpoints.set_clean_shutdown(marker), CLEAN_SHUTDOWN)
+        self.unless_full(self.flushes.checkpoints.set_clean_shutdown(marker), CLEAN_SHUTDOWN)
     }
 
-    /// What only spares the next opening work need not be written on a full disk: that is
-    /// reported.
+    /// Ignores a full disk for a file that only saves the next opening work, and reports it.
     fn unless_full(&self, written: Result<()>, file: &str) -> Result<()> {
         match written {
             Err(error) if error.kind() == ErrorKind::StorageFull => {

@@ -2,22 +2,21 @@
 //!
 //! The start offset moves at once, to any offset. The segments wholly below it leave the log at
 //! that moment. Their files are removed with it, except for segments that a reader is in: those
-//! files are removed when it goes on. The new start is durable before any file is removed: if a
-//! crash leaves some of them, with holes between, the next opening knows that they are deleted,
-//! and removes them. If a full disk has no room for the new start, they are removed one by one
-//! from the start of the log, and the first remaining segment tells where the log starts. The
-//! recovery point is changed before that to vouch for the start no more, so that no opening regards
-//! them as lost.
+//! files are removed when the reader goes on. The new start is durable before any file is removed:
+//! if a crash leaves some files, with holes between them, the next opening knows that they are
+//! deleted, and removes them. If a full disk has no room for the new start, the files are removed
+//! one by one from the start of the log, and the first remaining segment tells where the log
+//! starts. Before that, the recovery point is changed so that it no longer confirms the stored
+//! start, and no opening takes the removed segments for lost ones.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::flush::was_not_opened;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
 use crate::segment::Segment;
 use crate::segment::name::Kind;
-use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::sync::Arc;
 
@@ -37,10 +36,10 @@ impl Removed {
     }
 }
 
-impl Shared {
+impl LogInner {
     /// Moves the start of the log to an offset between its ends, and returns where it is then.
     pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
-        if !self.live.config().cleanup_policy.deletes() {
+        if !self.dynamic.current().cleanup_policy.deletes() {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
                 reason: "a log that is only compacted has no records to delete by offset: append a tombstone for each \
@@ -49,15 +48,15 @@ impl Shared {
             });
         }
         self.change_front(|| self.remove_front(target))?;
-        Ok(self.start())
+        Ok(self.state.start())
     }
 
-    /// Does what removes something from the front, from the look at what is to go on: no
-    /// truncation comes between, after which the same offsets could be those of other records.
+    /// Runs a change that removes records from the start, including its choice of what to remove.
+    /// No truncation can come between, after which the same offsets could belong to other records.
     pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
         let (removed, events) = {
-            let _change = self.change.lock();
-            self.check_writable()?;
+            let _change = self.cleaning.change.lock();
+            self.state.check_writable()?;
             self.dir.events.hold(change)
         };
         self.dir.fill_reserve();
@@ -65,34 +64,35 @@ impl Shared {
         removed
     }
 
-    /// Moves the start of the log up to `target` and lets go of what lies below. The change lock
-    /// is held.
+    /// Moves the start of the log up to `target` and removes the segments below. The caller holds
+    /// the change lock.
     pub(crate) fn remove_front(&self, target: Offset) -> Result<Removed> {
-        let start = self.start().max(target);
-        self.check_range(start)?;
-        // A log that ended below its start would give out again what was deleted.
+        let start = self.state.start().max(target);
+        self.state.check_range(start)?;
+        // A log that ended below its start would assign deleted offsets again.
         self.sync_below(start)?;
-        let view = self.view()?;
-        let count = view.find(start);
-        if start == self.start() && count == 0 {
+        let list = self.state.segments()?;
+        let count = list.find(start);
+        if start == self.state.start() && count == 0 {
             return Ok(Removed::default());
         }
-        let front = view.segments.get(..count).unwrap_or_default();
-        // Also where it stays: what goes now is to stay away after a crash.
-        match self.checkpoints.set(Checkpoint::Start, start) {
+        let front = list.segments.get(..count).unwrap_or_default();
+        // Store it even if it does not move: the segments that are removed now must stay removed
+        // after a crash.
+        match self.flushes.checkpoints.set(Checkpoint::Start, start) {
             Err(full) if full.kind() == ErrorKind::StorageFull => {
-                return self.remove_in_order(front, start, full);
+                return self.remove_one_by_one(front, start, full);
             }
             stored => stored?,
         }
-        Ok(self.leave_behind(front, start))
+        Ok(self.drop_front(front, start))
     }
 
-    /// Removes the first segments where there is no room to write down that they are to go. The
-    /// files go one by one from the front, each durably, so that a crash leaves no hole, until
-    /// there is room. Meanwhile the recovery point does not vouch for the start: if it did, the next
-    /// opening would take what went for lost.
-    fn remove_in_order(
+    /// Removes the first segments when there is no room to store the new start. The files are
+    /// removed one by one from the front, each durably, so that a crash leaves no hole, until
+    /// there is room. Meanwhile the recovery point does not confirm the start, or the next opening
+    /// would take the removed segments for lost.
+    fn remove_one_by_one(
         &self,
         front: &[Arc<Segment>],
         start: Offset,
@@ -102,52 +102,57 @@ impl Shared {
         let mut stored = Err(full);
         let mut removed = Removed::default();
         for (number, segment) in (1..).zip(front) {
-            let next = self.view()?.segments.get(1).map_or(start, |next| next.base).min(start);
-            // A flush that comes between stores this before its recovery point.
-            self.checkpoints.note(Checkpoint::Start, next)?;
+            let next =
+                self.state.segments()?.segments.get(1).map_or(start, |next| next.base).min(start);
+            // A flush in between stores this before its recovery point.
+            self.flushes.checkpoints.note(Checkpoint::Start, next)?;
             if number == 1 {
-                point = self.checkpoints.doubt_point()?;
+                point = self.flushes.checkpoints.doubt_point()?;
             }
             let path = segment.path(Kind::Log);
             self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
-            // From here on it is gone, whatever comes next.
-            removed = removed.and(self.leave_behind(std::slice::from_ref(segment), next));
-            segment.let_go();
+            // The segment is gone, so the list must change, whatever fails next.
+            removed = removed.and(self.drop_front(std::slice::from_ref(segment), next));
+            segment.release_file();
             self.dir.sync().inspect_err(|error| {
                 if !was_not_opened(error) {
-                    self.emit(&self.poison(error));
+                    self.poison(error);
                 }
             })?;
-            stored = self.checkpoints.set(Checkpoint::Start, start);
+            stored = self.flushes.checkpoints.set(Checkpoint::Start, start);
             if stored.is_ok() {
                 let rest = front.get(number..).unwrap_or_default();
-                removed = removed.and(self.leave_behind(rest, start));
+                removed = removed.and(self.drop_front(rest, start));
                 self.restore_point(point)?;
                 break;
             }
         }
         match stored {
-            // Then the first segment that is left says where the log starts.
-            Err(_) if self.start() == start => Ok(removed),
+            // Then the first remaining segment says where the log starts.
+            Err(_) if self.state.start() == start => Ok(removed),
             stored => stored.map(|()| removed),
         }
     }
 
-    /// Stores a recovery point that was taken back, unless there is a higher one meanwhile.
+    /// Stores a recovery point that was taken back, unless a higher one was stored meanwhile.
     fn restore_point(&self, point: Option<Offset>) -> Result<()> {
-        let _syncs = self.pause_syncs();
-        match self.checkpoints.get(Checkpoint::RecoveryPoint)?.max(point) {
+        let _syncs = self.flushes.pause_syncs();
+        match self.flushes.checkpoints.get(Checkpoint::RecoveryPoint)?.max(point) {
             Some(point) => self.advance_recovery_point(point),
             None => Ok(()),
         }
     }
 
-    /// Lets the log begin at `start`, without these first segments.
-    fn leave_behind(&self, front: &[Arc<Segment>], start: Offset) -> Removed {
-        self.start.fetch_max(start, Ordering::AcqRel);
-        self.sync.lock().segments.retain(|s| !front.iter().any(|gone| Arc::ptr_eq(gone, s)));
-        self.update_view(|view| View {
-            segments: view.segments.get(front.len()..).unwrap_or_default().to_vec(),
+    /// Moves the start of the log to `start`, and drops these first segments.
+    fn drop_front(&self, front: &[Arc<Segment>], start: Offset) -> Removed {
+        self.state.raise_start(start);
+        self.flushes
+            .sync
+            .lock()
+            .segments
+            .retain(|s| !front.iter().any(|gone| Arc::ptr_eq(gone, s)));
+        self.state.update_segments(|list| SegmentList {
+            segments: list.segments.get(front.len()..).unwrap_or_default().to_vec(),
         });
         let mut removed = Removed::default();
         for segment in front {
@@ -161,11 +166,5 @@ impl Shared {
             bytes: removed.bytes,
         });
         removed
-    }
-
-    /// Why something at `offset` was not found or could not be read: if it was deleted meanwhile,
-    /// that.
-    pub(crate) fn unless_deleted(&self, offset: Offset, error: Error) -> Error {
-        if offset < self.start() { self.out_of_range(offset) } else { self.unless_closed(error) }
     }
 }

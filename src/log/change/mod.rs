@@ -11,16 +11,15 @@ pub(crate) mod truncate;
 use crate::error::Result;
 use crate::log::append::roll::roll_age;
 use crate::log::config::LogConfig;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 
-impl Shared {
-    /// Lets other options hold from now on, of those that [`Live`](crate::log::dynamic_config::Live) has;
-    /// the others stay as they are.
+impl LogInner {
+    /// Applies other options from now on, as far as they can be altered while a log is open.
     pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
         config.validate()?;
-        let mut slot = self.writer.lock();
-        self.check_writable()?;
-        self.live.set(config);
+        let mut slot = self.appends.writer.lock();
+        self.state.check_writable()?;
+        self.dynamic.set(config);
         if let Some(writer) = &mut *slot {
             writer.roll_age = roll_age(config, &self.dir.path, writer.segment.base);
         }

@@ -1,4 +1,4 @@
-//! Putting a rewritten segment in the place of those it was made from.
+//! Replacing segments by the compacted segment that was made from them.
 //!
 //! ```text
 //! .cleaned, written and synced      nothing has happened: an opening removes it
@@ -13,13 +13,13 @@
 //! ```
 //!
 //! Each sync keeps a file system that stores renames in another order from mixing two steps.
-//! Readers of the old segments find the [revision](Shared::revised_since) raised before any name
-//! changes, and look up their place again: offsets stay what they were.
+//! Readers of the old segments find the [revision](crate::log::state::LogState::revised_since)
+//! raised before any name changes, and look up their place again. Offsets stay what they were.
 
 use crate::error::{Error, Result};
 use crate::log::flush::was_not_opened;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
 use crate::segment::Segment;
 use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::types::Offset;
@@ -27,17 +27,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-/// The files that are renamed; the log last, so that a replacement is complete when it has its
-/// name.
+/// The files that are renamed before the log, so that a replacement is complete when its log has
+/// the new name.
 const BEFORE_LOG: [Kind; 3] = [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex];
 
-impl Shared {
-    /// Puts a segment whose `.cleaned` files are complete and synced in the place of `old`,
-    /// neighbours in the log. Its last batch ends at `end`.
+impl LogInner {
+    /// Replaces `old`, which are neighbours in the log, by a segment whose `.cleaned` files are
+    /// complete and synced. Its last batch ends at `end`.
     ///
-    /// False when they are not that any more; the files are removed then. The change lock is held.
-    /// An error before the replacement is decided leaves the log as it was; a later one poisons
-    /// it.
+    /// Returns false if they are not neighbours any more; the new files are removed then. The
+    /// caller holds the change lock. An error before the replacement is decided leaves the log as
+    /// it was; a later one poisons it.
     pub(crate) fn replace(
         &self,
         old: &[Arc<Segment>],
@@ -45,30 +45,31 @@ impl Shared {
         end: Offset,
     ) -> Result<bool> {
         let base = new.base;
-        if !holds(&*self.view()?, old) {
+        if !holds(&*self.state.segments()?, old) {
             self.discard_replacement(base)?;
             return Ok(false);
         }
         if let Err(error) = self.decide(base) {
-            // In a log that is poisoned by that, it may be decided, and is up to the next opening.
-            if self.check_writable().is_err() {
+            // If that poisoned the log, the replacement may be decided, and the next opening
+            // finishes it.
+            if self.state.check_writable().is_err() {
                 return Err(error);
             }
-            // What cannot be removed now is removed by the next pass.
+            // The next pass removes what cannot be removed now.
             return Err(self.discard_replacement(base).err().unwrap_or(error));
         }
         self.publish_replacement(old, new);
         if let Err(error) = self.finish_replacement(old, base, end) {
-            self.emit(&self.poison(&error));
+            self.poison(&error);
             return Err(error);
         }
-        new.settle();
+        new.mark_renamed();
         for segment in old {
             for kind in Kind::ALL {
                 let live = SegmentFile::live(segment.base, kind);
                 self.dir.discard(SegmentFile { stage: Stage::Deleted, ..live });
             }
-            // What was known of producers where no segment begins any more.
+            // Producer snapshots are of no use where no segment begins any more.
             if segment.base != base {
                 for kind in [Kind::Snapshot, Kind::Recent] {
                     self.dir.discard(SegmentFile::live(segment.base, kind));
@@ -78,8 +79,8 @@ impl Shared {
         Ok(true)
     }
 
-    /// Removes what earlier passes could not remove. Whatever base it has, beside a replacement
-    /// that is decided it would say that this one is unfinished too.
+    /// Removes files that earlier passes could not remove. Whatever base they have, they would
+    /// make a decided replacement beside them look unfinished.
     pub(crate) fn discard_leftovers(&self) -> Result<()> {
         let dir = &self.dir;
         let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
@@ -95,8 +96,8 @@ impl Shared {
         bases.into_iter().try_for_each(|base| self.discard_replacement(base))
     }
 
-    /// Removes what is left of a replacement that was not decided: the log last, as without it the
-    /// rest means nothing.
+    /// Removes the files of a replacement that was not decided. The log goes last, because without
+    /// it the other files would look like the rest of a decided one.
     pub(crate) fn discard_replacement(&self, base: Offset) -> Result<()> {
         for stage in [Stage::Swap, Stage::Cleaned] {
             let mut removed = false;
@@ -120,14 +121,14 @@ impl Shared {
         }
     }
 
-    /// Gives a replacement its name as one, durably. Where that fails it has none, or the log is
-    /// poisoned.
+    /// Renames the files of a replacement to `.swap`, durably. If that fails, they keep their old
+    /// names, or the log is poisoned.
     fn decide(&self, base: Offset) -> Result<()> {
-        // Without the name of its log beside it, a renamed index would be taken for the rest of a
-        // replacement that is in place.
+        // If the name of its log is not durable, a renamed index would be taken for the rest of a
+        // finished replacement.
         self.dir.sync().inspect_err(|error| {
             if !was_not_opened(error) {
-                self.emit(&self.poison(error));
+                self.poison(error);
             }
         })?;
         for kind in BEFORE_LOG {
@@ -138,12 +139,12 @@ impl Shared {
         let undone = was_not_opened(&error)
             && self.restage(base, Kind::Log, Stage::Swap, Stage::Cleaned).is_ok();
         if !undone {
-            self.emit(&self.poison(&error));
+            self.poison(&error);
         }
         Err(error)
     }
 
-    /// Renames one file of a segment, if there is one. There is always a log.
+    /// Renames one file of a segment. Only the log must exist.
     fn restage(&self, base: Offset, kind: Kind, from: Stage, to: Stage) -> Result<()> {
         let from = self.dir.path_of(SegmentFile { base, kind, stage: from });
         let to = self.dir.path_of(SegmentFile { base, kind, stage: to });
@@ -154,27 +155,27 @@ impl Shared {
     }
 
     fn publish_replacement(&self, old: &[Arc<Segment>], new: &Arc<Segment>) {
-        self.update_view(|view| {
-            let mut segments = Vec::with_capacity(view.segments.len());
-            for segment in &view.segments {
+        self.state.update_segments(|list| {
+            let mut segments = Vec::with_capacity(list.segments.len());
+            for segment in &list.segments {
                 match old.iter().position(|gone| Arc::ptr_eq(gone, segment)) {
                     Some(0) => segments.push(Arc::clone(new)),
                     Some(_) => {}
                     None => segments.push(Arc::clone(segment)),
                 }
             }
-            View { segments }
+            SegmentList { segments }
         });
-        self.announce_revision();
+        self.state.announce_revision();
         old.iter().for_each(|segment| segment.retire_replaced());
     }
 
     fn finish_replacement(&self, old: &[Arc<Segment>], base: Offset, end: Offset) -> Result<()> {
         let mut is_behind = false;
         for segment in old {
-            // An opening that finishes this removes what begins below the end of the replacement.
-            // What is behind may be there again: but no value without the tombstone that came
-            // after it.
+            // An opening that finishes this removes the segments that begin below the end of the
+            // replacement. Later ones may come back, but never a value without the tombstone after
+            // it.
             if is_behind {
                 self.dir.sync()?;
             }
@@ -185,8 +186,8 @@ impl Shared {
         }
         self.dir.sync()?;
         self.restage(base, Kind::Log, Stage::Swap, Stage::Live)?;
-        // Without its log, what is left of a replacement is put in place as it is: so the log
-        // first.
+        // The log first, because an opening puts the rest of a replacement without a log in place
+        // as it is.
         self.dir.sync()?;
         for kind in BEFORE_LOG {
             self.restage(base, kind, Stage::Swap, Stage::Live)?;
@@ -195,10 +196,10 @@ impl Shared {
     }
 }
 
-/// Whether segments follow one another in a view.
-fn holds(view: &View, old: &[Arc<Segment>]) -> bool {
+/// Returns whether segments follow one another in a list.
+fn holds(list: &SegmentList, old: &[Arc<Segment>]) -> bool {
     let Some(first) = old.first() else { return false };
-    let from = view.segments.iter().position(|segment| Arc::ptr_eq(segment, first));
-    let there = from.and_then(|from| view.segments.get(from..from.saturating_add(old.len())));
+    let from = list.segments.iter().position(|segment| Arc::ptr_eq(segment, first));
+    let there = from.and_then(|from| list.segments.get(from..from.saturating_add(old.len())));
     there.is_some_and(|there| there.iter().zip(old).all(|(one, other)| Arc::ptr_eq(one, other)))
 }

@@ -7,11 +7,11 @@
 use crate::error::{Error, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::{OpenMode, WhenFull};
-use crate::log::append::replay::Replay;
+use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::roll_age;
 use crate::log::flush::was_not_opened;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
 use crate::log::state::writer::Writer;
 use crate::record::BatchHeader;
 use crate::segment::Segment;
@@ -19,92 +19,88 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::Heed as _;
+use crate::segment::recover::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
-use crate::sync::atomic::Ordering;
 use crate::types::{Offset, Timestamp};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-impl Shared {
+impl LogInner {
     /// Removes everything at and above `target`.
     pub(crate) fn truncate_to(&self, target: Offset) -> Result<()> {
         let (result, events) = {
-            let _change = self.change.lock();
-            let mut slot = self.writer.lock();
-            self.check_writable()?;
-            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
-            self.check_range(target)?;
-            if target == self.end() {
+            let _change = self.cleaning.change.lock();
+            let mut slot = self.appends.writer.lock();
+            self.state.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
+            self.state.check_range(target)?;
+            if target == self.state.end() {
                 return Ok(());
             }
-            let (result, mut events) =
-                self.dir.events.hold(|| self.truncate_locked(writer, target));
-            events.append(&mut writer.events);
-            (result, events)
+            self.dir.events.hold(|| self.truncate_locked(writer, target))
         };
-        self.signal.notify();
+        self.state.waiters.notify();
         self.emit_all(events);
         if result? {
-            // Offsets without a record lie below the new segment. With the recovery point behind
+            // Offsets without a record lie below the new segment. With the recovery point above
             // them, no recovery takes them for a hole.
             self.flush_below(target)?;
         }
         Ok(())
     }
 
-    /// Says whether it left offsets without a record below the new end.
+    /// Truncates with the locks held. Returns whether it left offsets without a record below the
+    /// new end.
     fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
-        let view = self.view()?;
-        let index = view.find(target);
-        let Some(segment) = view.segments.get(index) else { return Ok(false) };
-        let limit = view.limit(index, self.end());
+        let list = self.state.segments()?;
+        let index = list.find(target);
+        let Some(segment) = list.segments.get(index) else { return Ok(false) };
+        let limit = list.limit(index, self.state.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = writer.tracked.time(self.clock().monotonic());
-        let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
+        let kept = list.segments.iter().take(index).map(|s| (s.base, s.published()));
         let logs = kept.chain([(segment.base, cut)]).collect();
-        let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
+        let mut replay =
+            ProducerReplay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
         replay.begin(target)?;
         replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         let cover = cover(segment.base, end_of_data..target)?;
         next.flushed = writer.flushed;
-        next.events = std::mem::take(&mut writer.events);
 
-        // From here on a failure leaves files and memory apart: it poisons the log.
-        let mut sync = self.pause_syncs();
-        let recovery_point = self.durable().min(end_of_data);
-        let vouched = self.vouch_for_indexes(&sync.segments, segment.base);
-        let lowered = vouched.and_then(|()| self.lower_cleaned(target));
-        if let Err(error) = lowered.and_then(|()| self.store_recovery_point(recovery_point)) {
-            writer.events = std::mem::take(&mut next.events);
-            return Err(error);
-        }
-        let mut segments = view.segments.get(..index).unwrap_or_default().to_vec();
+        // From here on a failure may leave files and memory different, so it poisons the log.
+        let mut sync = self.flushes.pause_syncs();
+        let recovery_point = self.state.durable().min(end_of_data);
+        let vouched = self.sync_sealed_indexes(&sync.segments, segment.base);
+        let lowered =
+            vouched.and_then(|()| self.cleaning.lower_cleaned(&self.flushes.checkpoints, target));
+        lowered.and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
+        let mut segments = list.segments.get(..index).unwrap_or_default().to_vec();
         sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
         segments.push(Arc::clone(&next.segment));
         sync.segments.push(Arc::clone(&next.segment));
         sync.new_names = true;
-        self.update_view(|_| View { segments });
-        self.end.store(target, Ordering::Release);
-        self.durable.fetch_min(end_of_data, Ordering::AcqRel);
-        self.announce_revision();
+        self.state.update_segments(|_| SegmentList { segments });
+        self.state.set_end(target);
+        self.state.lower_durable(end_of_data);
+        self.state.announce_revision();
         drop(sync);
 
-        let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
+        let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();
         let cut_files = self.cut_files(segment, cut, cover.as_ref(), removed);
         *writer = next;
         let done = cut_files.and_then(|is_covered| {
-            // The recovery point may lie in this segment, and then also covers its indexes.
+            // The recovery point may lie in this segment, and then it covers its indexes too.
             if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
                 writer.stored_offset_entries = writer.indexes.offsets.len();
                 writer.stored_time_entries = writer.indexes.times.len();
             }
             writer.tracked = replay.finish(target)?.at(cut);
-            self.set_first_unstable(writer.tracked.first_unstable());
-            // Keep a target inside a batch as a segment's name, or the next opening moves back.
+            self.state.set_first_unstable(writer.tracked.first_unstable());
+            // If the target lies inside a batch, only the name of a new segment stores it. Without
+            // it, the next opening would begin at a lower offset.
             if end_of_data == target {
                 return Ok(());
             }
@@ -116,47 +112,45 @@ impl Shared {
                 .and_then(|()| self.keep_end(target))
         });
         match done {
-            Ok(()) => writer.events.push(Event::Truncated { end: target }),
-            Err(ref error) => {
-                let poisoned = self.poison(error);
-                writer.events.push(poisoned);
-            }
+            Ok(()) => self.emit(&Event::Truncated { end: target }),
+            Err(ref error) => self.poison(error),
         }
         done.map(|()| end_of_data < target)
     }
 
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
-    /// vouches for those below it.
-    fn vouch_for_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
+    /// covers the indexes below it.
+    fn sync_sealed_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
         let closed: Vec<_> =
             segments.iter().filter(|s| s.is_sealed() && s.base <= upto).map(|s| s.base).collect();
         if closed.is_empty() {
             return Ok(());
         }
-        let synced = closed.into_iter().try_for_each(|base| self.sync_indexes(base));
+        let synced = closed.into_iter().try_for_each(|base| self.dir.sync_indexes(base));
         synced.and_then(|()| self.dir.sync()).inspect_err(|error| {
             if !was_not_opened(error) {
-                self.emit(&self.poison(error));
+                self.poison(error);
             }
         })
     }
 
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
-    /// writes it down: recovery takes offsets that are missing above the recovery point for lost.
+    /// raises the recovery point to it: recovery takes offsets that are missing above the recovery
+    /// point for lost.
     fn keep_end(&self, end: Offset) -> Result<()> {
-        let mut sync = self.pause_syncs();
+        let mut sync = self.flushes.pause_syncs();
         self.sync_segments(&sync.segments, true)?;
         let sealed = sync.segments.len().saturating_sub(1);
         sync.segments.drain(..sealed);
         sync.new_names = false;
-        self.store_recovery_point(end)?;
-        self.durable.fetch_max(end, Ordering::AcqRel);
+        self.flushes.store_recovery_point(end)?;
+        self.state.raise_durable(end);
         Ok(())
     }
 
     /// Removes the segments above the cut, the last first, each step durable before the next, so
-    /// that a crash at any point leaves a log without a hole; then cuts the file. Says whether it
-    /// ends with the batch that is to cover what was cut.
+    /// that a crash at any point leaves a log without a hole. Then truncates the file. Returns
+    /// whether it ends with the batch that covers the truncated offsets.
     fn cut_files(
         &self,
         segment: &Segment,
@@ -180,14 +174,14 @@ impl Shared {
         let cut_log = || -> io::Result<bool> {
             let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
             let cover = cover.map_or(&[][..], |(_, batch)| batch);
-            // It is written over what is cut: on a full disk, there is no other room. A crash
-            // before that leaves the beginning of a batch.
+            // It is written over the truncated bytes, because a full disk has no other room. A
+            // crash before that leaves the beginning of a batch.
             let end = cut.saturating_add(cover.len() as u64);
             let has_room = end <= file.len()?;
             file.set_len(if has_room { end } else { cut })?;
             let is_covered = match file.write_all_at(cover, cut) {
-                // Where no batch is cut, others left these offsets out before. Recovery knows that
-                // they may be.
+                // Where no batch is truncated, another program left these offsets out, and
+                // recovery expects that.
                 Err(error) if !has_room && is_storage_full(&error) => {
                     file.set_len(cut)?;
                     false
@@ -201,12 +195,12 @@ impl Shared {
         sync_dir().map(|()| is_covered)
     }
 
-    /// The active segment that a segment becomes when it is cut at `cut`, and the end of what is
-    /// kept.
+    /// Returns the active segment that a segment becomes when it is truncated at `cut`, and the
+    /// end of its remaining records.
     fn shorten(&self, segment: &Segment, cut: u64, limit: Offset) -> Result<(Writer, Offset)> {
         let old = segment.indexes(limit)?;
         self.shorten_by(segment, cut, &old).or_else(|error| match error {
-            // An index is a cache: where it leads astray, everything is read.
+            // The index is wrong. It is only a cache, so read the whole segment.
             Error::Corrupt(_) => self.shorten_by(segment, cut, &Indexes::empty(segment.base)),
             other => Err(other),
         })
@@ -227,20 +221,20 @@ impl Shared {
         {
             first_timestamp = header.max_timestamp;
         }
-        // Times below the last kept entry stay; what follows it is looked at again.
+        // Times below the last kept entry stay. The batches after it are indexed again.
         let kept_until = old.offsets.iter().take_while(|e| e.position < cut).last();
         for entry in old.times.iter() {
             if kept_until.is_some_and(|kept| entry.offset <= kept.offset) {
                 indexes.times.push(entry.timestamp, entry.offset);
             }
         }
-        indexes.offsets.doubt();
-        indexes.times.doubt();
+        indexes.offsets.mark_unverified();
+        indexes.times.mark_unverified();
         let largest = indexes
             .times
             .last()
             .map_or((Timestamp::NONE, segment.base), |last| (last.timestamp, last.offset));
-        let mut cadence = IndexCadence::new(self.config.index_interval_bytes, largest);
+        let mut cadence = IndexCadence::new(self.dir.index_interval_bytes, largest);
         let mut end = segment.base;
         scan.seek(segment.file()?, from, segment.base);
         while let Step::Batch(header) = scan.advance(cut, Offset::MAX).map_err(read)? {
@@ -269,15 +263,15 @@ impl Shared {
             Arc::clone(&indexes),
         );
         let log = ActiveLog::new(file, path, cut, 0);
-        let roll_age = roll_age(&self.live.config(), &self.dir.path, segment.base);
+        let roll_age = roll_age(&self.dynamic.current(), &self.dir.path, segment.base);
         let begun = self.clock().monotonic();
         let writer = Writer::new(active, indexes, log, cadence, first_timestamp, begun, roll_age);
         Ok((writer, end))
     }
 }
 
-/// The empty batch that covers the offsets of a batch that is cut, up to the new end: recovery
-/// could not tell them from what a crash took.
+/// Returns the empty batch that covers the offsets of a truncated batch up to the new end. Without
+/// it, recovery could not tell them from records that a crash took.
 fn cover(base: Offset, offsets: Range<Offset>) -> Result<Option<(BatchHeader, Vec<u8>)>> {
     if offsets.end > base.saturating_add(SPAN) {
         return Ok(None);

@@ -9,14 +9,14 @@ use std::hash::Hash;
 use std::io;
 use std::path::PathBuf;
 
-/// An offset that is written down of a log.
+/// An offset that is stored for a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Checkpoint {
-    /// All below it was synced.
+    /// Everything below it was synced.
     RecoveryPoint,
     /// The start of the log.
     Start,
-    /// All below it was compacted.
+    /// Everything below it was compacted.
     Cleaned,
 }
 
@@ -24,12 +24,12 @@ impl Checkpoint {
     pub(crate) const ALL: [Checkpoint; 3] =
         [Checkpoint::RecoveryPoint, Checkpoint::Start, Checkpoint::Cleaned];
 
-    /// In the order in which they are written: where a recovery point is ours, recovery relies on
-    /// the others.
+    /// The order in which they are written. The recovery point is last, because where it is ours,
+    /// recovery relies on the others.
     pub(crate) const WRITTEN: [Checkpoint; 3] =
         [Checkpoint::Cleaned, Checkpoint::Start, Checkpoint::RecoveryPoint];
 
-    /// The file it is in.
+    /// Returns the name of its file.
     pub(crate) const fn file(self) -> &'static str {
         match self {
             Checkpoint::RecoveryPoint => RECOVERY_POINT,
@@ -38,8 +38,9 @@ impl Checkpoint {
         }
     }
 
-    /// A file that cannot be read is reported and counts as none: then more is read than needed.
-    /// But without its start a log would have deleted records again, so the directory is refused.
+    /// Reports a file that cannot be read. The file counts as missing, and the opening reads more
+    /// than needed. But without the file of starts, deleted records would be back, so that is an
+    /// error.
     pub(crate) fn unreadable(self, dir: &Dir, path: PathBuf, reason: &'static str) -> Result<()> {
         if self != Checkpoint::Start {
             dir.events.emit(&Event::CheckpointIgnored { path, reason });
@@ -53,13 +54,13 @@ impl Checkpoint {
 /// The recovery point, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RecoveryPoint {
-    /// Everything below was synced: recovery need not read it. 0 where nothing is known.
+    /// Everything below was synced, so recovery need not read it. 0 if nothing is known.
     pub(crate) synced: Offset,
-    /// Nothing at or above was ever compacted: offsets without a batch there were lost. `None`
-    /// where that is not known, because the recovery point is lost, or a broker wrote it.
+    /// Nothing at or above was ever compacted, so offsets without a batch there were lost. `None`
+    /// if that is not known, because the recovery point is lost or a broker wrote it.
     pub(crate) uncompacted: Option<Offset>,
-    /// Whether another program had the log last, or may have: what the log should look like is not
-    /// known then.
+    /// Whether another program had the log last, or may have. Then it is not known what the log
+    /// should look like.
     pub(crate) is_foreign: bool,
     /// Whether the start may be missing in its file, because there was no room for it.
     pub(crate) is_doubted: bool,

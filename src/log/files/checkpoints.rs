@@ -1,7 +1,8 @@
-//! What a log writes down about itself from one opening to the next, in Kafka's text files.
+//! The checkpoints of one log: what it stores about itself from one opening to the next, in
+//! Kafka's text files.
 //!
-//! A log in no data directory has these files beside its segments. The logs of a data directory
-//! have theirs one directory higher, a line each in files for all of them, as a broker does.
+//! A log outside a data directory has these files beside its segments. The logs of a data
+//! directory share files one directory higher, with a line each, as in a broker.
 use crate::checkpoint::{
     Agreed, CLEAN_SHUTDOWN, CONTRADICTION, CleanShutdown, LINES, LOCK, OffsetCheckpointEntry,
     format_offset_checkpoint, lines_for, parse_offset_checkpoint, topic_partition,
@@ -32,12 +33,12 @@ pub(crate) struct Checkpoints {
 
 #[derive(Debug, Clone)]
 enum Kept {
-    /// Beside the segments. What found no room is written before the next recovery point; locked
-    /// while a file is written.
+    /// Beside the segments. The offsets that found no room are written before the next recovery
+    /// point. Locked while a file is written.
     Own(Arc<Mutex<BTreeMap<Checkpoint, Offset>>>),
     /// One directory higher, with those of other logs.
     Shared { all: Arc<DataCheckpoints>, key: Key, is_alone: bool },
-    /// The same, but this process has neither open: they are read each time.
+    /// One directory higher, and this process has neither open: they are read each time.
     Above { dir: Arc<Dir>, key: Key },
 }
 
@@ -47,8 +48,8 @@ impl Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept: Kept::Own(Arc::default()) }
     }
 
-    /// Of a log that is one of many. `is_alone` says that no other log of them is open, and that
-    /// the close of this one is that of all.
+    /// Creates the checkpoints of a log of a data directory. `is_alone` says that no other log of
+    /// it is open, and that the close of this one closes the directory.
     pub(crate) fn shared(
         dir: &Arc<SegmentDir>,
         all: &Arc<DataCheckpoints>,
@@ -66,8 +67,8 @@ impl Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept }
     }
 
-    /// The stored offset, if one ever was. A malformed file counts as none, except where deleted
-    /// records would be back.
+    /// Returns the stored offset, if one ever was. A malformed file counts as none, except where
+    /// deleted records would be back.
     pub(crate) fn get(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
         match &self.kept {
             Kept::Own(_) => self.get_own(checkpoint),
@@ -77,7 +78,8 @@ impl Checkpoints {
                 if !self.has_own()? {
                     return Ok(known);
                 }
-                // The log was open by itself since, and what the two say is not put together yet.
+                // The log was open outside its data directory since, and the two files are not
+                // combined yet.
                 Ok(combined(checkpoint, known, self.get_own(checkpoint)?))
             }
         }
@@ -96,8 +98,8 @@ impl Checkpoints {
         }
     }
 
-    /// Stores an offset that is found out again by the next opening for as long as no recovery
-    /// point of ours is stored. Where there is no room for it, it is written before the next one.
+    /// Stores an offset that the next opening can find again until a recovery point of ours is
+    /// stored. If there is no room for it, it is written before the next recovery point.
     pub(crate) fn note(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         match &self.kept {
             Kept::Own(owed) => match self.set_own(owed, checkpoint, offset) {
@@ -115,9 +117,9 @@ impl Checkpoints {
         }
     }
 
-    /// Lets the recovery point vouch for the start no more, without any room on the disk, and
-    /// returns what it was: one digit of its second line is changed. It is restored with the next
-    /// that is set.
+    /// Marks the recovery point as not confirming the start, and returns it. This takes no room on
+    /// the disk: one digit of its second line is changed. The next recovery point that is set
+    /// restores it.
     pub(crate) fn doubt_point(&self) -> Result<Option<Offset>> {
         match &self.kept {
             Kept::Own(owed) => {
@@ -131,7 +133,8 @@ impl Checkpoints {
         }
     }
 
-    /// Leaves it to the directory's close to make durable what this log sets from now on.
+    /// Leaves it to the close of the data directory to write the checkpoints that this log sets
+    /// from now on.
     pub(crate) fn hold(&self) {
         if let Kept::Shared { all, key, .. } = &self.kept {
             all.hold(key);
@@ -139,16 +142,16 @@ impl Checkpoints {
     }
 
     /// Closes the data directory, if it was opened for this log alone.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn close(&self) {
         match &self.kept {
-            Kept::Shared { all, is_alone: true, .. } => all.let_go(),
+            Kept::Shared { all, is_alone: true, .. } => all.close(),
             Kept::Above { dir, .. } => dir.close(),
             Kept::Own(_) | Kept::Shared { .. } => {}
         }
     }
 
-    /// Whether files of a log by itself lie beside the segments: its lock file is the last of them
-    /// to be removed.
+    /// Returns whether files of a log outside a data directory lie beside the segments. The lock
+    /// file is the last of them to be removed.
     fn has_own(&self) -> Result<bool> {
         Ok(self.dir.read_small(&self.dir.path.join(LOCK), 0)?.is_some())
     }
@@ -157,8 +160,8 @@ impl Checkpoints {
         Ok(self.read_own(checkpoint)?.map(|read| read.offset))
     }
 
-    /// What is known of what was synced. `was_foreign` says that another program held the lock
-    /// last, if any did.
+    /// Returns the recovery point, and what is known of it. `was_foreign` says that another
+    /// program held the lock last, if any did.
     pub(crate) fn recovery_point(&self, was_foreign: bool) -> Result<RecoveryPoint> {
         let (point, is_foreign, is_doubted) = match &self.kept {
             Kept::Shared { all, key, .. } => {
@@ -185,7 +188,7 @@ impl Checkpoints {
         Ok(RecoveryPoint::new(point, is_foreign, is_doubted))
     }
 
-    /// The content of the file beside the segments.
+    /// Returns the content of the file beside the segments.
     fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<Agreed>> {
         let path = self.dir.path.join(checkpoint.file());
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
@@ -224,8 +227,8 @@ impl Checkpoints {
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())
     }
 
-    /// The marker of a clean shutdown: `None` where there is none, and `Some(None)` where there is
-    /// one that cannot be read.
+    /// Returns the marker of a clean shutdown: `None` where there is none, and `Some(None)` where
+    /// there is one that cannot be read.
     pub(crate) fn clean_shutdown(&self) -> Result<Option<Option<CleanShutdown>>> {
         match &self.kept {
             Kept::Shared { all, key, .. } => Ok(all.clean_shutdown(key).map(Some)),
@@ -241,8 +244,8 @@ impl Checkpoints {
         }
     }
 
-    /// Forgets the marker, as the log is open. Of a log by itself it is removed, durably; that
-    /// of many logs is removed when all of them are open.
+    /// Forgets the marker, because the log is open. The marker of one log is removed, durably;
+    /// that of a data directory is removed when all its logs are open.
     pub(crate) fn opened(&self) -> Result<()> {
         match &self.kept {
             Kept::Shared { all, key, .. } => {
@@ -253,7 +256,7 @@ impl Checkpoints {
         }
     }
 
-    /// Removes the marker, durably, before what it describes is changed.
+    /// Removes the marker, durably, before the files that it describes are changed.
     pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
         match &self.kept {
             Kept::Shared { all, key, .. } => {
@@ -273,7 +276,7 @@ impl Checkpoints {
         }
     }
 
-    /// Stores what the log looks like as it is closed.
+    /// Stores the marker of a clean shutdown, which describes the log as it is closed.
     pub(crate) fn set_clean_shutdown(&self, marker: CleanShutdown) -> Result<()> {
         match &self.kept {
             Kept::Shared { all, key, is_alone } => {
@@ -288,11 +291,12 @@ impl Checkpoints {
         }
     }
 
-    /// Takes over what a log by itself has left beside the segments of one of many.
+    /// Takes over the checkpoints that a log of a data directory got while it was open outside of
+    /// it.
     ///
     /// Whichever is newer, no record below the lower recovery point is in doubt, nothing above the
-    /// higher one was compacted, and what was deleted stays deleted. `None` where there is nothing
-    /// to take over.
+    /// higher one was compacted, and deleted records stay deleted. Returns `None` if there is
+    /// nothing to take over.
     pub(crate) fn take_over_own(&self) -> Result<Option<RecoveryPoint>> {
         let Kept::Shared { all, key, .. } = &self.kept else { return Ok(None) };
         if !self.has_own()? {
@@ -301,7 +305,7 @@ impl Checkpoints {
         let known = all.get(key, Checkpoint::RecoveryPoint);
         let read = self.read_own(Checkpoint::RecoveryPoint)?;
         let own = read.map(|read| read.offset);
-        // A line that a broker wrote says nothing of what was compacted above it.
+        // A line that a broker wrote does not tell what was compacted above it.
         let is_foreign =
             (known.is_some() && all.is_foreign(key)) || read.is_some_and(|read| read.lines < LINES);
         let is_doubted = all.is_doubted(key) || read.is_some_and(|read| read.is_marked);
@@ -322,9 +326,9 @@ impl Checkpoints {
         Ok(Some(point))
     }
 
-    /// Removes what was taken over, once that is durable.
+    /// Removes the checkpoints that were taken over, once that is durable.
     pub(crate) fn remove_own(&self) -> Result<()> {
-        // The lock last: it tells that there are others.
+        // The lock last, because it shows that there are others.
         let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain(RESERVE_FILES);
         let names = names.chain([CLEAN_SHUTDOWN, LOCK]);
         for path in names.map(|name| self.dir.path.join(name)) {
@@ -337,8 +341,8 @@ impl Checkpoints {
     }
 }
 
-/// What is relied upon of an offset that two files have, one of a directory of logs and one of the
-/// log itself.
+/// Returns the offset to rely on if two files have one: that of the data directory, and that of
+/// the log itself.
 fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) -> Option<Offset> {
     match (checkpoint, known, own) {
         (Checkpoint::Start, Some(known), Some(own)) => Some(known.max(own)),
@@ -347,7 +351,7 @@ fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) 
     }
 }
 
-/// What the lines of this log say, which must not contradict each other.
+/// Returns what the lines of this log say, which must not contradict each other.
 fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Agreed>, &'static str> {
     let of = |topic: &str, partition: i32| {
         let lines = entries.iter().filter(|e| e.topic == topic && e.partition == partition);
@@ -355,15 +359,15 @@ fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Agreed
     };
     let (topic, partition) = topic_partition(dir);
     let mut offsets = of(&topic, partition);
-    // Where all lines are of one other log, it is this one, whose directory was renamed.
+    // If all lines belong to one other log, that is this one, whose directory was renamed.
     if offsets.is_empty()
         && let Some(other) = entries.first()
     {
         offsets = of(&other.topic, other.partition);
         offsets.truncate(if offsets.len() == entries.len() { usize::MAX } else { 0 });
     }
-    // Another line beside a single one of this log: one bit of its name may have flipped, so it does
-    // not count as a line.
+    // Another line beside a single one of this log: one bit of its name may have flipped, so it
+    // does not count as a line.
     let has_other_name = offsets.len() < LINES && entries.len() == LINES;
     let agreed = Agreed::of(&offsets)?;
     Ok(agreed.map(|agreed| if has_other_name { Agreed { lines: 0, ..agreed } } else { agreed }))
@@ -373,8 +377,8 @@ fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Agreed
 mod tests {
     use super::*;
 
-    /// A broker's file has a line for each of its logs; one of a log that was renamed has another
-    /// name in it.
+    /// A broker's file has a line for each of its logs. The file of a renamed log has another name
+    /// in it.
     #[test]
     fn the_line_of_this_log_counts_and_lines_of_one_other_log_alone() {
         let line = |topic: &str, partition, offset| OffsetCheckpointEntry {

@@ -1,10 +1,10 @@
 //! The checkpoints of all logs of a data directory: a line each in Kafka's files.
 //!
-//! Questions are answered from memory; what is set is in the file before the call returns. Calls
-//! that arrive while the file is written share the next write. Logs that are opened or closed
-//! together are held back until they are [committed](DataCheckpoints::commit), so that ten
-//! thousand logs make one write of each file. That is for these logs alone: whatever any other log
-//! sets meanwhile is written.
+//! Reads are answered from memory. A value that is set is in the file before the call returns.
+//! Calls that arrive while the file is written share the next write. The values of logs that are
+//! opened or closed together are held back until they are [committed](DataCheckpoints::commit), so
+//! that ten thousand logs make one write of each file. That holds for these logs alone: a value
+//! that any other log sets meanwhile is written.
 
 use crate::checkpoint::{
     Agreed, CLEAN_SHUTDOWN, CleanShutdown, LINES, OffsetCheckpointEntry, format_clean_shutdowns,
@@ -25,13 +25,13 @@ use std::sync::Arc;
 /// A log of a data directory: its topic and its partition.
 pub(crate) type Key = (String, i32);
 
-/// The log whose directory has this name, if that is the name of a partition.
+/// Returns the log whose directory has this name, if that is the name of a partition.
 pub(crate) fn key_of(name: &str) -> Option<Key> {
     let key = topic_partition(Path::new(name));
     (name_of(&key) == name).then_some(key)
 }
 
-/// The name of the directory of a log.
+/// Returns the name of the directory of a log.
 pub(crate) fn name_of((topic, partition): &Key) -> String {
     format!("{topic}-{partition}")
 }
@@ -40,15 +40,16 @@ pub(crate) fn name_of((topic, partition): &Key) -> String {
 #[derive(Debug, Default)]
 struct Lines {
     offsets: BTreeMap<Key, Offset>,
-    /// How often one was set, and how often when the file was last written.
+    /// How often a line was set, and how often when the file was last written.
     set: u64,
     written: u64,
-    /// Whether one was set since that must be in the file: what is there says too much.
+    /// Whether a line was set since that must be in the file, because the stored one claims too
+    /// much.
     must: bool,
 }
 
 impl Lines {
-    /// Has the line of a log written again, if there is one.
+    /// Makes the next write include the line of a log, if there is one.
     fn rewrite(&mut self, log: &Key) {
         self.set = self.set.saturating_add(u64::from(self.offsets.contains_key(log)));
     }
@@ -59,9 +60,9 @@ impl Lines {
 enum Mark {
     #[default]
     Gone,
-    /// It is there as it was. A broker's has more to say than ours.
+    /// The file is there as it was. A broker's has more in it than ours.
     There,
-    /// It may be there: removing it was tried.
+    /// The file may be there: removing it was tried.
     Doubtful,
 }
 
@@ -70,28 +71,28 @@ struct State {
     lines: [Lines; 3],
     /// The logs that were closed cleanly, by the name of their directory.
     closed: BTreeMap<String, CleanShutdown>,
-    /// Whose recovery point another program wrote last, where there are recovery points at all.
+    /// The logs whose recovery point another program wrote last.
     foreign: Foreign,
-    /// The logs that were recovered since the machine stopped, if it had. A log that is opened
-    /// again in this directory was not open when it did.
+    /// The logs that were recovered since the power loss, if there was one. A log that is opened
+    /// again in this directory was not open during it.
     recovered: BTreeSet<Key>,
-    /// The logs whose recovery point does not vouch for the start.
+    /// The logs whose recovery point does not confirm the start.
     doubted: BTreeSet<Key>,
     /// Whether the marker of a clean shutdown was there when the directory was opened.
     was_marked: bool,
     mark: Mark,
-    /// Whether all that is set is written when it is committed: no log has a user yet.
+    /// Whether all values are held back until the commit, because no log has a user yet.
     all_held: bool,
-    /// The logs of which that is so, as they are opened or closed with others.
+    /// The logs whose values are held back, because they are opened or closed with others.
     held: BTreeSet<Key>,
 }
 
-/// Tells the logs that this crate had last from those of another program, which writes each line
-/// once.
+/// Tells the logs that this crate had last from the logs of another program, which writes each
+/// line once.
 #[derive(Debug, Default)]
 struct Foreign {
     /// Whether another program had the directory last, or there were recovery points when it was
-    /// opened: then what has none came from elsewhere. Otherwise they are lost.
+    /// opened. Then a log without one came from elsewhere; otherwise the recovery points are lost.
     is_any: bool,
     ours: BTreeSet<Key>,
 }
@@ -104,7 +105,7 @@ impl Foreign {
                 let ours = lines.iter().filter(|(_, lines)| lines.len() >= LINES);
                 self.ours.extend(ours.map(|(key, _)| key.clone()));
             }
-            // It has compacted the log since it wrote its recovery point.
+            // The other program has compacted the log since it wrote its recovery point.
             Checkpoint::Cleaned => {
                 self.ours.retain(|key| lines.get(key).is_none_or(|lines| lines.len() >= LINES));
             }
@@ -118,14 +119,14 @@ impl Foreign {
 }
 
 impl State {
-    /// The content of a file.
+    /// Returns the content to write to a file.
     fn text(&mut self, checkpoint: Checkpoint) -> String {
         let lines = self.lines(checkpoint);
         let offsets: Vec<(Key, Offset)> =
             lines.offsets.iter().map(|(key, offset)| (key.clone(), *offset)).collect();
         let mut entries = Vec::with_capacity(offsets.len().saturating_mul(LINES));
         for (key, offset) in offsets {
-            // What was only read stays as another program left it.
+            // A line that was only read stays as another program left it.
             let is_foreign = checkpoint != Checkpoint::Start && self.foreign.has(&key);
             let is_doubted = !is_foreign
                 && checkpoint == Checkpoint::RecoveryPoint
@@ -158,7 +159,7 @@ pub(crate) struct DataCheckpoints {
 }
 
 impl DataCheckpoints {
-    /// Reads what is there. What is set is held back until the first
+    /// Reads the files of a data directory. Values that are set are held back until the first
     /// [commit](DataCheckpoints::commit).
     ///
     /// The marker of a clean shutdown stays until it is [removed](DataCheckpoints::unmark): an
@@ -208,12 +209,12 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Holds back what is set of logs that are being made.
+    /// Holds back the values of logs that are being created.
     pub(crate) fn hold_all(&self, logs: &[Key]) {
         self.state.lock().held.extend(logs.iter().cloned());
     }
 
-    /// Writes what was held back of these logs.
+    /// Writes the values of these logs that were held back.
     pub(crate) fn release(&self, logs: &[Key]) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -224,8 +225,8 @@ impl DataCheckpoints {
         self.write_all()
     }
 
-    /// Writes all that was held back, in the order in which it may be relied upon, and nothing of
-    /// logs that are not among these.
+    /// Writes all values that were held back, in the order in which recovery relies on them, and
+    /// forgets logs that are not among these.
     pub(crate) fn commit(&self, logs: impl IntoIterator<Item = Key>) -> Result<()> {
         let logs: BTreeSet<Key> = logs.into_iter().collect();
         {
@@ -243,7 +244,7 @@ impl DataCheckpoints {
         self.write_all()
     }
 
-    /// Writes all that was held back.
+    /// Writes all values that were held back.
     pub(crate) fn commit_all(&self) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -264,15 +265,15 @@ impl DataCheckpoints {
             if must {
                 written?;
             } else {
-                // What is in the file stays, and what was set is written with the next that is.
+                // The file stays as it is, and the value is written with the next one.
                 unless_full(&self.dir, self.dir.path.join(checkpoint.file()), written)?;
             }
         }
         Ok(())
     }
 
-    /// Says, durably, that all logs were closed cleanly, if they were: these, or where none are
-    /// given, those that were when the directory was opened.
+    /// Stores, durably, that all logs were closed cleanly, if they were: these, or, without a
+    /// list, the logs that were closed cleanly when the directory was opened.
     pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
         let text = {
             let state = self.state.lock();
@@ -291,8 +292,7 @@ impl DataCheckpoints {
         unless_full(&self.dir, path, marked)
     }
 
-    /// Forgets logs that were deleted: their lines, and what they looked like when they were
-    /// closed.
+    /// Forgets deleted logs: their lines, and the markers of their clean shutdown.
     pub(crate) fn forget(&self, logs: &[Key]) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -312,7 +312,7 @@ impl DataCheckpoints {
                     continue;
                 }
                 lines.set = lines.set.saturating_add(1);
-                // They would hold for a later log of that name.
+                // The lines would apply to a later log of that name.
                 lines.must = true;
                 lines.set
             };
@@ -321,8 +321,8 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Writes a file, unless it was since what is wanted was set. Events are delivered when that
-    /// is done: a listener may ask for another write.
+    /// Writes a file, unless it was written since the wanted value was set. Events are delivered
+    /// afterwards, because a listener may cause another write.
     fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
         self.dir.events.after(|| self.write_alone(checkpoint, wanted))
     }
@@ -339,9 +339,9 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// What is to be written: a file, and before recovery points what else was set. Recovery
-    /// relies on the other files where a recovery point is ours, so it must never be ahead of
-    /// them.
+    /// Returns the files to write: the wanted one, and before recovery points the other values
+    /// that were set. Recovery relies on the other files where a recovery point is ours, so it
+    /// must never be ahead of them.
     fn texts(&self, wanted: Checkpoint, at_least: u64) -> Vec<(Checkpoint, String, u64)> {
         let mut state = self.state.lock();
         if state.lines(wanted).written >= at_least {
@@ -366,18 +366,18 @@ impl DataCheckpoints {
         self.state.lock().lines(checkpoint).offsets.get(log).copied()
     }
 
-    /// Whether the recovery point of a log does not vouch for its start.
+    /// Returns whether the recovery point of a log does not confirm its start.
     pub(crate) fn is_doubted(&self, log: &Key) -> bool {
         self.state.lock().doubted.contains(log)
     }
 
-    /// Whether another program wrote what is known of a log, or brought it here.
+    /// Returns whether another program wrote the checkpoints of a log, or copied the log here.
     pub(crate) fn is_foreign(&self, log: &Key) -> bool {
         self.state.lock().foreign.has(log)
     }
 
-    /// The topics whose logs were closed cleanly, and not opened since. A marker may list those
-    /// that were deleted, too, but these have no recovery point.
+    /// Returns the topics whose logs were closed cleanly, and not opened since. A marker may list
+    /// those that were deleted, too, but these have no recovery point.
     pub(crate) fn closed_topics(&self) -> BTreeSet<String> {
         let state = self.state.lock();
         let [recovery, ..] = &state.lines;
@@ -394,11 +394,11 @@ impl DataCheckpoints {
             let takes_over =
                 checkpoint == Checkpoint::RecoveryPoint && state.foreign.ours.insert(log.clone());
             if takes_over {
-                // While its line in the other file is as another program left it, the log counts
-                // as that one's.
+                // While its line in the cleaner checkpoint is as another program left it, the log
+                // counts as foreign.
                 state.lines(Checkpoint::Cleaned).rewrite(log);
             }
-            // Without a line, the log would look as if another program had brought it.
+            // Without a line, the log would look as if another program had copied it here.
             let is_new = !state.all_held && checkpoint == Checkpoint::RecoveryPoint;
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(log.clone(), offset);
@@ -434,7 +434,7 @@ impl DataCheckpoints {
         })
     }
 
-    /// Has an offset of a log written before the next recovery point is.
+    /// Sets an offset of a log to be written before the next recovery point.
     pub(crate) fn set_before_point(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) {
         let mut state = self.state.lock();
         let lines = state.lines(checkpoint);
@@ -442,8 +442,8 @@ impl DataCheckpoints {
         lines.set = lines.set.saturating_add(1);
     }
 
-    /// Lets the recovery point of a log vouch for its start no more, without any room on the disk,
-    /// until the next one is set.
+    /// Marks the recovery point of a log as not confirming its start, until the next one is set.
+    /// This takes no room on the disk.
     pub(crate) fn doubt_point(&self, log: &Key) -> Result<Option<Offset>> {
         let _writing = self.writing.lock();
         let known = {
@@ -454,44 +454,43 @@ impl DataCheckpoints {
         change_second_line(&self.dir, &format!("{} {} ", log.0, log.1)).map(|()| known)
     }
 
-    /// Holds back what is set of a log from now on, as it is closed with others: one write for all
-    /// of them follows.
+    /// Holds back the values of a log from now on, because it is closed with others: one write for
+    /// all of them follows.
     pub(crate) fn hold(&self, log: &Key) {
         self.state.lock().held.insert(log.clone());
     }
 
-    /// What is known of a log that was closed cleanly, if no log of the directory has been open
-    /// since.
+    /// Returns the marker of a log that was closed cleanly, if the log has not been open since.
     pub(crate) fn clean_shutdown(&self, log: &Key) -> Option<CleanShutdown> {
         self.state.lock().closed.get(&name_of(log)).cloned()
     }
 
-    /// Notes that a log is open, and what it looked like when it was closed holds no more.
+    /// Records that a log is open, so that the marker of its clean shutdown no longer applies.
     pub(crate) fn opened(&self, log: &Key) {
         self.state.lock().closed.remove(&name_of(log));
     }
 
-    /// Notes that a log was recovered after the machine had stopped.
+    /// Records that a log was recovered after a power loss.
     pub(crate) fn set_recovered(&self, log: Key) {
         self.state.lock().recovered.insert(log);
     }
 
-    /// Whether a log was recovered since the machine stopped.
+    /// Returns whether a log was recovered since the power loss.
     pub(crate) fn was_recovered(&self, log: &Key) -> bool {
         self.state.lock().recovered.contains(log)
     }
 
-    /// Notes that a log was closed cleanly.
+    /// Records that a log was closed cleanly.
     pub(crate) fn set_clean_shutdown(&self, log: &Key, marker: CleanShutdown) {
         self.state.lock().closed.insert(name_of(log), marker);
     }
 
     /// Closes the directory, when all logs of it are closed.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn close(&self) {
         self.dir.close();
     }
 
-    /// The room that is set aside for when the disk is full.
+    /// Returns the room that is reserved for a full disk.
     pub(crate) fn reserve(&self) -> Option<Arc<Reserve>> {
         self.dir.reserve().cloned()
     }
@@ -508,8 +507,8 @@ fn unless_full(dir: &Dir, path: PathBuf, written: Result<()>) -> Result<()> {
     }
 }
 
-/// Returns the offsets in a file of a data directory. A file that cannot be read counts as missing,
-/// where that is safe.
+/// Returns the offsets in a file of a data directory. A file that cannot be read counts as
+/// missing, where that is safe.
 pub(crate) fn read_offsets(dir: &Dir, checkpoint: Checkpoint) -> Result<BTreeMap<Key, Offset>> {
     match read_all_lines(dir, checkpoint)? {
         Some(lines) => agreed_offsets(dir, checkpoint, &lines).map(offsets_of),
@@ -568,7 +567,7 @@ fn agreed_offsets(
     Ok(offsets)
 }
 
-/// The state of the logs of a data directory when it was closed cleanly, if it was.
+/// Returns the state of the logs of a data directory when it was closed cleanly, if it was.
 pub(crate) fn read_clean_shutdowns(dir: &Dir) -> Result<Option<BTreeMap<String, CleanShutdown>>> {
     let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), LARGEST_FILE_BYTES)?;
     Ok(bytes.map(|bytes| parse_clean_shutdowns(&String::from_utf8_lossy(&bytes))))

@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The files of a log directory by what they are.
+/// The files of a log directory, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) live: BTreeMap<(Offset, Kind), u64>,
@@ -23,7 +23,7 @@ pub(crate) struct Listing {
     pub(crate) temporary: Vec<String>,
     pub(crate) unknown: Vec<String>,
     known: bool,
-    /// The directories in it that are named as logs are: `orders-0`.
+    /// The directories in it with the name of a partition: `orders-0`.
     partitions: Vec<String>,
 }
 
@@ -36,8 +36,8 @@ impl Listing {
                 listing.partitions.push(name.clone());
             }
             match Name::parse(&name) {
-                // Without this error its records would be missing, and the rest would be a log
-                // that begins later.
+                // Without this error its records would be missing, and the remaining segments
+                // would be a log that begins later.
                 Name::Segment(file)
                     if kind == EntryKind::Other
                         && file == SegmentFile::live(file.base, Kind::Log) =>
@@ -61,7 +61,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// The base offsets and lengths of the live log files, in order.
+    /// Returns the base offsets and lengths of the live log files, in order.
     pub(crate) fn logs(&self) -> impl Iterator<Item = (Offset, u64)> {
         self.live
             .iter()
@@ -69,33 +69,33 @@ impl Listing {
             .map(|((base, _), len)| (*base, *len))
     }
 
-    /// The highest offset of a snapshot of the producers.
+    /// Returns the highest offset of a snapshot of the producers.
     pub(crate) fn last_snapshot(&self) -> Option<Offset> {
         let snapshots = self.live.keys().filter(|(_, kind)| *kind == Kind::Snapshot);
         snapshots.map(|(offset, _)| *offset).max()
     }
 
-    /// Whether an index of the segment with a base is there.
+    /// Returns whether there is an index of the segment with this base.
     pub(crate) fn has_index(&self, base: Offset) -> bool {
         [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex]
             .iter()
             .any(|kind| self.live.contains_key(&(base, *kind)))
     }
 
-    /// Whether nothing of a log is in the directory, and nothing of others.
+    /// Returns whether the directory holds no file of a log and none of another program.
     pub(crate) fn is_empty(&self) -> bool {
         let Listing { live, staged, temporary, unknown, known, partitions: _ } = self;
         let is_ours = *known || !live.is_empty() || !staged.is_empty() || !temporary.is_empty();
         !is_ours && unknown.iter().all(|name| is_of_system(name))
     }
 
-    /// Whether the same files are there, whatever their lengths.
+    /// Returns whether the same files are there, whatever their lengths.
     pub(crate) fn names_same(&self, other: &Listing) -> bool {
         self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
     }
 
-    /// The complete replacements: those below any that is unfinished, as one at or above it
-    /// belongs to the same set.
+    /// Returns the complete replacements: the ones below any unfinished one. A replacement at or
+    /// above that belongs to the same set.
     pub(crate) fn replacements(&self) -> impl Iterator<Item = (SegmentFile, u64)> {
         let staged = |stage| self.staged.iter().filter(move |(file, _)| file.stage == stage);
         let unfinished = staged(Stage::Cleaned).map(|(file, _)| file.base).min();
@@ -104,7 +104,7 @@ impl Listing {
             .map(|(file, len)| (*file, *len))
     }
 
-    /// Fails for a directory that has files of another program and no file of a log: it is not an
+    /// Fails for a directory that has files of another program and no file of a log. It is not an
     /// empty log.
     pub(crate) fn check(&self, dir: &SegmentDir) -> Result<()> {
         let has_segments = !self.live.is_empty() || !self.staged.is_empty();
@@ -124,15 +124,14 @@ impl Listing {
         Ok(())
     }
 
-    /// Whether the directory holds logs: one that is named as a log has a segment, or the files of
-    /// a broker lie beside it. Names alone do not tell, `dbus-1` for example.
+    /// Returns whether the directory holds logs: a subdirectory with the name of a partition has a
+    /// segment, or the files of a broker lie beside it. Names alone do not tell: `dbus-1` is one.
     fn holds_logs(&self, dir: &SegmentDir) -> bool {
         let has_segment = |name: &String| {
             let entries = dir.fs.list(&dir.path.join(name)).unwrap_or_default();
             entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some())
         };
-        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock,
-        // too.
+        // A broker keeps its checkpoints, named like those of a log, and a lock above its logs.
         let of_a_broker = self.known || self.unknown.iter().any(|name| name == META_PROPERTIES);
         !self.partitions.is_empty() && (of_a_broker || self.partitions.iter().any(has_segment))
     }
@@ -149,9 +148,9 @@ pub(crate) fn segment_dir(
     SegmentDir::new(dir, config.index_interval_bytes)
 }
 
-/// The offset after the last batch of a replacement, all of which was synced before it got its
-/// name. Of one without a batch, that after its base: the old indexes of its base must not stay
-/// beside it.
+/// Returns the offset after the last batch of a replacement, all of which was synced before it got
+/// its name. For a replacement without a batch, returns the offset after its base, because the old
+/// indexes of its base must not stay beside it.
 pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<Offset> {
     let path = dir.path_of(file);
     let fail = |e| Error::io("read", &path, e);

@@ -1,10 +1,10 @@
 //! The locks of a directory that is open for writing, and what its lock file says about the last
 //! holder.
 //!
-//! A directory is [held](crate::fs::Fs::hold_dir) where the file system can do that. Then two
-//! locks keep others out: that of the directory itself, which holds by whatever path it is reached
-//! and cannot be removed, and that of its `.lock`, which a broker knows too, and which says whose
-//! it is. A log of a store has the former of its own, and shares the latter.
+//! A directory is [held](crate::fs::Fs::hold_dir) if the file system can do that. Then two locks
+//! keep other writers out: the lock of the directory itself, which works for every path to it and
+//! cannot be removed, and the lock of its `.lock` file, which a broker takes too, and which names
+//! the holder. A log of a store has its own directory lock, and shares the lock file.
 
 use crate::checkpoint::{LOCK, LOCK_FILE_BYTES, LockHolder};
 use crate::error::{Error, Result, is_storage_full};
@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A directory, and how it is reached: held, where the file system can.
+/// A directory, and how it is reached: held, if the file system can do that.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) fs: Arc<dyn Fs>,
@@ -25,7 +25,7 @@ pub(crate) struct Place {
     pub(crate) name: Option<String>,
     /// Whether it is mounted there, and may lie in another directory as well.
     pub(crate) is_mount: bool,
-    /// Whether it stays this directory, whatever its path leads to later.
+    /// Whether calls stay in this directory, whatever its path leads to later.
     pub(crate) is_held: bool,
 }
 
@@ -39,7 +39,7 @@ impl Place {
         Err(Error::InvalidConfig { option: "dir", reason })
     }
 
-    /// Holds a directory that is there.
+    /// Holds an existing directory.
     pub(crate) fn hold(fs: &Arc<dyn Fs>, path: &Path) -> io::Result<Place> {
         let to_owned = path.to_owned();
         if let Some(HeldDir { fs, above, name, is_mount }) = fs.hold_dir(path)? {
@@ -48,9 +48,9 @@ impl Place {
         Ok(Place::at(fs, path))
     }
 
-    /// A directory as its path says where it is.
+    /// Returns a directory that is reached by its path.
     pub(crate) fn at(fs: &Arc<dyn Fs>, path: &Path) -> Place {
-        // Of `.`, `..` and the root the text says neither.
+        // The paths `.`, `..` and the root tell neither the name nor the directory above.
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let above = path.parent().filter(|_| name.is_some()).map(Path::to_owned);
         let (is_mount, is_held) = (false, false);
@@ -71,59 +71,57 @@ impl Place {
         }
     }
 
-    /// The process that has the directory locked: its own lock file says so, or that of the store
-    /// it belongs to.
+    /// Returns the process that has the directory locked: its own lock file says so, or that of
+    /// the store it belongs to.
     fn holder(&self) -> Option<u32> {
         let of = |dir: &Path| session(&*self.fs, &dir.join(LOCK)).ok()??.process;
         of(&self.path).or_else(|| of(self.above.as_deref()?))
     }
 }
 
-/// What keeps other writers out of the directory of a log: for as long as the log is open, and no
-/// longer.
+/// The locks that keep other writers out of the directory of a log while it is open.
 #[derive(Debug)]
 pub(crate) struct Ownership {
-    /// The lock of the log's own directory, where that is one of many.
+    /// The lock of the log's own directory, if it lies in a data directory.
     _guard: Option<Box<dyn DirGuard>>,
-    /// That of the directory that holds the lock file.
+    /// The lock of the directory that holds the lock file.
     _lock: Arc<WriteLock>,
 }
 
 impl Ownership {
-    /// The ownership of a log whose directory has a lock file.
+    /// Returns the ownership of a log whose directory has a lock file.
     pub(crate) fn alone(lock: Arc<WriteLock>) -> Ownership {
         Ownership { _guard: None, _lock: lock }
     }
 
-    /// Of a log in a directory of many. The last of them to go, and the store, let go of the lock
-    /// of that directory.
+    /// Returns the ownership of a log in a data directory. The lock of that directory is released
+    /// with the store and the last of its logs.
     pub(crate) fn shared(guard: Option<Box<dyn DirGuard>>, lock: &Arc<WriteLock>) -> Ownership {
         Ownership { _guard: guard, _lock: Arc::clone(lock) }
     }
 }
 
-/// A directory that no other store, log or process opens for writing.
+/// The lock of a directory that no other store, log or process can open for writing.
 #[derive(Debug)]
 pub(crate) struct WriteLock {
     lock: Box<dyn DirLock>,
-    /// Whether the machine stopped since the last holder had the directory. Then what was not
-    /// synced may be lost in any part and any order, and valid batches behind a hole are no proof
-    /// of damage.
+    /// Whether the power was lost since the last holder had the directory. Then unsynced writes
+    /// may be missing in any order, and a valid batch after a hole does not prove corruption.
     pub(crate) lost_power: bool,
-    /// Whether another program had it last, if any did. A broker leaves the file empty.
+    /// Whether another program had the directory last, if any did. A broker leaves the file empty.
     pub(crate) was_foreign: bool,
-    /// Whether there was room for what the file is to say.
+    /// Whether there was room for the content of the file.
     is_stored: bool,
     _guard: Option<Box<dyn DirGuard>>,
 }
 
 impl WriteLock {
-    /// Takes the lock of the file, and says whether the machine stopped since the last holder had
-    /// it. `guard` is the lock of the directory itself.
+    /// Takes the lock of the file, and finds out whether the power was lost since the last holder
+    /// had it. `guard` is the lock of the directory itself.
     ///
-    /// If it did, this run of the machine is not stored until the directory is
+    /// If so, the present boot is not stored until the directory is
     /// [recovered](WriteLock::recovered): a recovery that is itself interrupted must begin again
-    /// from the same knowledge.
+    /// with the same knowledge.
     pub(crate) fn take(guard: Option<Box<dyn DirGuard>>, dir: &Dir) -> Result<WriteLock> {
         let path = dir.path.join(LOCK);
         let existed = session(&*dir.fs, &path).map_err(|e| Error::io("read", &path, e))?;
@@ -140,8 +138,8 @@ impl WriteLock {
         Ok(lock)
     }
 
-    /// Fails while a process has a directory open for writing, if that has a lock file. Otherwise
-    /// it returns what the last holder left there.
+    /// Fails while a process has a directory with a lock file open for writing. Otherwise returns
+    /// what the last holder left there.
     pub(crate) fn check_free(fs: &dyn Fs, dir: &Path) -> Result<Option<LockHolder>> {
         let path = dir.join(LOCK);
         let Some(session) = session(fs, &path).map_err(|e| Error::io("read", &path, e))? else {
@@ -153,7 +151,7 @@ impl WriteLock {
         }
     }
 
-    /// Stores that the contents of the directory can be relied upon in this run of the machine.
+    /// Stores that the contents of the directory can be relied upon until the next power loss.
     pub(crate) fn recovered(&self, dir: &Dir) -> Result<()> {
         if !self.lost_power && self.is_stored {
             return Ok(());
@@ -161,8 +159,8 @@ impl WriteLock {
         self.write(dir, dir.fs.boot_id()).map(|_| ())
     }
 
-    /// Writes into the file which process holds the lock, and in which run of the machine. Says
-    /// whether there was room.
+    /// Writes into the file which process holds the lock, and in which boot. Returns whether there
+    /// was room.
     fn write(&self, dir: &Dir, boot: Option<String>) -> Result<bool> {
         let content =
             LockHolder { process: Some(std::process::id()), boot, is_ours: true }.format();
@@ -171,8 +169,8 @@ impl WriteLock {
             let len = content.len() as u64;
             let written = match file.write_all_at(content.as_bytes(), 0) {
                 // On a full disk an old file stays as it is. A new one gets its length, which
-                // takes no room: an empty one is a broker's. Either says that the machine stopped
-                // since, or may have.
+                // takes no room, because an empty one is a broker's. Either says that the power
+                // was lost since, or may have been.
                 Err(error) if is_storage_full(&error) => {
                     if file.len()? >= len {
                         return Ok(false);
@@ -193,12 +191,12 @@ impl WriteLock {
     }
 }
 
-/// Whether the machine stopped since a holder had a directory.
+/// Returns whether the power was lost since a holder had a directory.
 pub(crate) fn has_stopped_since(before: &LockHolder, fs: &dyn Fs) -> bool {
     has_stopped_before(before, fs.boot_id().as_deref())
 }
 
-/// Whether the machine stopped between a holder's run of it and this one.
+/// Returns whether the power was lost between a holder's boot and this one.
 fn has_stopped_before(before: &LockHolder, boot: Option<&str>) -> bool {
     before.boot.is_none() || before.boot.as_deref() != boot
 }
@@ -215,8 +213,8 @@ fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<LockHolder>> {
     Ok(Some(LockHolder::parse(&String::from_utf8_lossy(&bytes))))
 }
 
-/// How often a lock is tried that is taken: another process may only look whether it is free, and
-/// has it for a moment.
+/// How often to try a lock that is taken. Another process may only check whether it is free, and
+/// hold it for a moment.
 const TRIES: usize = 100;
 
 fn tried<T>(lock: impl Fn() -> io::Result<T>) -> io::Result<T> {
@@ -233,7 +231,7 @@ fn not_locked(dir: &Path, session: Option<&LockHolder>, error: io::Error) -> Err
     if error.kind() != io::ErrorKind::WouldBlock {
         return Error::io("lock", &dir.join(LOCK), error);
     }
-    // A holder of another kind has not written its identity into the file.
+    // Another program that holds the lock has not written its identity into the file.
     let session = session.filter(|_| error.get_ref().is_none());
     let holder = session.and_then(|session| session.process);
     Error::Locked { path: dir.into(), holder }

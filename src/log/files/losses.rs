@@ -7,12 +7,12 @@ use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Recovered, Tail};
+use crate::segment::recover::{Recovered, SegmentTail};
 use crate::types::Offset;
 use std::collections::BTreeMap;
 
-/// The segments that were there at the close and now are not, or are shorter. Those wholly below
-/// the start were deleted.
+/// Returns the segments that are missing or shorter than at the close. Segments wholly below the
+/// start were deleted, and do not count.
 pub(crate) fn lost_segments(
     dir: &SegmentDir,
     marker: &CleanShutdown,
@@ -52,7 +52,7 @@ pub(crate) fn lost_since_close(
 }
 
 /// Returns the damage of a segment whose valid part ends too early.
-pub(crate) fn damage(
+pub(crate) fn damage_at_end(
     dir: &SegmentDir,
     base: Offset,
     found: &Recovered,
@@ -60,12 +60,12 @@ pub(crate) fn damage(
     recovery_point: Offset,
 ) -> Error {
     let reason = match (&found.tail, next) {
-        (Tail::Torn(damage) | Tail::Damaged(damage), _) => damage.clone(),
-        (Tail::Clean, Some(to)) => CorruptionKind::OffsetsMissing { from: found.end, to },
-        (Tail::Clean | Tail::Zeros, _) if found.end < recovery_point => {
+        (SegmentTail::Torn(damage) | SegmentTail::Damaged(damage), _) => damage.clone(),
+        (SegmentTail::Clean, Some(to)) => CorruptionKind::OffsetsMissing { from: found.end, to },
+        (SegmentTail::Clean | SegmentTail::Zeros, _) if found.end < recovery_point => {
             CorruptionKind::MissingData { expected: recovery_point, found: found.end }
         }
-        (Tail::Clean | Tail::Zeros, _) => {
+        (SegmentTail::Clean | SegmentTail::Zeros, _) => {
             CorruptionKind::FileTruncated { expected: found.file_bytes, found: found.valid_bytes }
         }
     };

@@ -13,7 +13,7 @@ pub(crate) fn path_of(dir: &SegmentDir, offset: Offset, kind: Kind) -> PathBuf {
     dir.path_of(SegmentFile::live(offset, kind))
 }
 
-/// The offsets of which there are files of a kind.
+/// Returns the offsets for which there is a file of a kind.
 pub(crate) fn stored_offsets(entries: &[DirEntry], kind: Kind) -> BTreeSet<Offset> {
     let offset = |entry: &DirEntry| match Name::parse(&entry.name) {
         _ if entry.kind != EntryKind::File => None,
@@ -23,14 +23,15 @@ pub(crate) fn stored_offsets(entries: &[DirEntry], kind: Kind) -> BTreeSet<Offse
     entries.iter().filter_map(offset).collect()
 }
 
-/// The producers of the snapshot that was taken at an offset. None if there is no sound one.
+/// Returns the producers of the snapshot that was taken at an offset; none if there is no sound
+/// one.
 pub(crate) fn states_at(dir: &SegmentDir, offset: Offset) -> Result<Vec<ProducerState>> {
     let bytes = dir.read_small(&path_of(dir, offset, Kind::Snapshot), snapshot::MAX_BYTES)?;
     let states = bytes.and_then(|bytes| snapshot::decode(&bytes).ok());
     Ok(states.filter(|states| snapshot::is_possible(states, offset)).unwrap_or_default())
 }
 
-/// Takes snapshots out of the log, durably, and removes them.
+/// Renames snapshots so that no opening uses them, durably, and removes them.
 pub(crate) fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<()> {
     let deleted = |offset: &Offset| SegmentFile {
         stage: Stage::Deleted,

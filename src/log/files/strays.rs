@@ -1,22 +1,22 @@
-//! Files behind the end of a log that have the name of a segment, and hold no batch.
+//! Strays: files after the end of a log that have the name of a segment and hold no batch.
 //!
-//! A roll leaves a segment without a batch where the log ends. One that begins further up is what
-//! is left of a segment, or is not a file of the log at all, and its name then says nothing of
+//! A roll leaves a segment without a batch where the log ends. A file without a batch that begins
+//! further up is the rest of a segment, or not a file of the log at all. Its name does not tell
 //! where the log ends: taken as a segment, it would skip all offsets up to its own. Such a file is
-//! a stray unless something shows that offsets up there were given out, because no offset is given
-//! twice:
+//! a stray unless something shows that offsets up there were assigned, because no offset is
+//! assigned twice:
 //!
 //! - The recovery point, the start, the cleaner checkpoint, the marker of a clean shutdown or a
 //!   producer snapshot lies above the last batch. Each roll and each close writes a snapshot.
-//! - An index of its base lies beside it.
-//! - It begins with a batch of ours, which was cut short.
+//! - There is an index of its base.
+//! - It begins with a torn batch of ours.
 //! - It is empty, or zeros, and compaction may have removed the batches before it: a broker rolls
 //!   a compacted log, and then cleans the end of the part before. A log that another program had
 //!   last is one of these.
 //! - It is empty, or zeros, and the segment before it is damaged at its end.
 //!
-//! A file with other bytes does not begin like any segment. For that one only the first two count,
-//! and only if they reach its base.
+//! A file with other bytes does not begin like any segment. For such a file only the first two
+//! count, and only if they reach its base.
 
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::File;
@@ -24,13 +24,13 @@ use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint};
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
 use crate::segment::SegmentDir;
+use crate::segment::first_bytes::{begins_segment, is_zero};
+use crate::segment::message::whole_at;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::SPAN;
-use crate::segment::recover::{
-    begins_segment, end_of_sealed, has_message_after, is_zero, next_batch_after,
-};
+use crate::segment::resume::end_of_sealed;
+use crate::segment::resync::{has_message_after, next_batch_after};
 use crate::segment::scan::{BatchStream, Step};
-use crate::segment::whole::whole_at;
 use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl Strays {
         Ok(strays)
     }
 
-    /// Finds the strays of a log that is only read.
+    /// Finds the strays of a read-only log.
     pub(crate) fn of_reader(
         dir: &SegmentDir,
         listing: &Listing,
@@ -114,7 +114,7 @@ impl Strays {
         Strays::find(dir, listing, checkpoints, point, may_have_holes)
     }
 
-    /// Takes the next file without a batch: as a stray, or as a segment up to which the log goes.
+    /// Takes the next file without a batch as a stray, or as a segment of the log.
     fn take(
         &mut self,
         dir: &SegmentDir,
@@ -144,7 +144,7 @@ impl Strays {
         Ok(())
     }
 
-    /// The damage that each of them is.
+    /// Returns the damage to report for each stray.
     pub(crate) fn damage(&self, dir: &SegmentDir) -> impl Iterator<Item = Corruption> {
         self.files.iter().map(|(base, _)| Corruption {
             path: dir.path_of(SegmentFile::live(*base, Kind::Log)),
@@ -159,16 +159,17 @@ impl Strays {
     }
 }
 
-/// The knowledge of a log apart from its batches.
+/// What is known of a log apart from its batches.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// Offsets up to here were given out.
+    /// Offsets up to here were assigned.
     given: Offset,
     /// Whether offsets without a batch prove nothing.
     may_have_holes: bool,
 }
 
-/// Whether a file holds a batch anywhere, or a message of another format, be it damaged.
+/// Returns whether a file holds a batch or a message of another format anywhere, even a damaged
+/// one.
 fn holds_batch(dir: &SegmentDir, base: Offset) -> Result<bool> {
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let look = |file: Arc<dyn File>| -> io::Result<bool> {
@@ -186,7 +187,7 @@ fn holds_batch(dir: &SegmentDir, base: Offset) -> Result<bool> {
     look(dir.open_log(base)?).map_err(|error| Error::io("read", &path, error))
 }
 
-/// Where the sound batches of a damaged segment end.
+/// Returns where the sound batches of a damaged segment end.
 fn end_of_batches(dir: &SegmentDir, base: Offset) -> Result<Offset> {
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let look = |file: Arc<dyn File>| -> io::Result<Offset> {

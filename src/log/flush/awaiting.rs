@@ -2,14 +2,13 @@
 
 use crate::callback;
 use crate::error::{Error, Result};
-use crate::log::inner::Shared;
-use crate::sync::atomic::Ordering;
+use crate::log::inner::LogInner;
 use crate::sync::thread;
 use crate::types::Offset;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
 /// Resolves, to the durable end of the log, once a given offset is durable.
 ///
@@ -20,15 +19,23 @@ use std::task::{Context, Poll, Waker};
 #[must_use = "nothing is synced until it is awaited"]
 #[derive(Debug)]
 pub struct FlushFuture {
-    shared: Arc<Shared>,
+    log: Arc<LogInner>,
     below: Offset,
     id: u64,
 }
 
 impl FlushFuture {
-    pub(crate) fn new(shared: &Arc<Shared>, below: Offset) -> FlushFuture {
-        let id = shared.syncer.next_id.fetch_add(1, Ordering::Relaxed);
-        FlushFuture { shared: Arc::clone(shared), below, id }
+    pub(crate) fn new(log: &Arc<LogInner>, below: Offset) -> FlushFuture {
+        FlushFuture { log: Arc::clone(log), below, id: log.flushes.syncer.new_id() }
+    }
+
+    fn start_thread(&self) -> Result<()> {
+        let log = Arc::downgrade(&self.log);
+        thread::Builder::new()
+            .name("annals-sync".to_owned())
+            .spawn(move || sync_for_tasks(&log))
+            .map_err(|e| Error::io("start a thread for", &self.log.dir.path, e))?;
+        Ok(())
     }
 }
 
@@ -36,87 +43,65 @@ impl Future for FlushFuture {
     type Output = Result<Offset>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Offset>> {
-        let durable = self.shared.durable();
-        if durable >= self.shared.still_there(self.below) {
+        let (log, syncer) = (&self.log, &self.log.flushes.syncer);
+        let durable = log.state.durable();
+        if durable >= log.still_there(self.below) {
             return Poll::Ready(Ok(durable));
         }
-        let failed = self.shared.syncer.waiting.lock().failed.remove(&self.id);
         // No event between this look and the registration is missed: the thread looks at all
         // registered tasks before it ends.
-        let waits = failed
+        let start = || self.start_thread();
+        let waits = syncer
+            .take_failure(self.id)
             .map_or(Ok(()), Err)
-            .and_then(|()| self.shared.check_writable())
-            .and_then(|()| self.register(context.waker()));
+            .and_then(|()| log.state.check_writable())
+            .and_then(|()| syncer.register(self.id, self.below, context.waker(), start));
         waits.map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
-    }
-}
-
-impl FlushFuture {
-    fn register(&self, waker: &Waker) -> Result<()> {
-        let syncer = &self.shared.syncer;
-        let waker = waker.clone();
-        let mut waiting = syncer.waiting.lock();
-        let replaced = waiting.tasks.insert(self.id, (self.below, waker));
-        if !waiting.running {
-            let log = Arc::downgrade(&self.shared);
-            thread::Builder::new()
-                .name("annals-sync".to_owned())
-                .spawn(move || sync_for_tasks(&log))
-                .map_err(|e| Error::io("start a thread for", &self.shared.dir.path, e))?;
-            waiting.running = true;
-        }
-        // A waker may hold the last reference to a task, and the task a future of this log: drop
-        // it without the lock.
-        drop(waiting);
-        drop(replaced);
-        Ok(())
     }
 }
 
 impl Drop for FlushFuture {
     fn drop(&mut self) {
-        let mut waiting = self.shared.syncer.waiting.lock();
-        let waker = waiting.tasks.remove(&self.id);
-        waiting.failed.remove(&self.id);
-        drop(waiting);
-        drop(waker);
+        self.log.flushes.syncer.forget(self.id);
     }
 }
 
 /// Syncs while a task waits, and ends when the log is gone or no task waits.
-fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
-    while let Some(shared) = log.upgrade() {
-        let wanted = {
-            let mut waiting = shared.syncer.waiting.lock();
-            let Some(wanted) = waiting.tasks.values().map(|(below, _)| *below).max() else {
-                waiting.running = false;
-                return;
-            };
-            wanted
-        };
+fn sync_for_tasks(log: &Weak<LogInner>) {
+    while let Some(log) = log.upgrade() {
+        let syncer = &log.flushes.syncer;
+        let Some(wanted) = syncer.next_wanted() else { return };
         // After a listener's or a clock's panic the tasks look again themselves.
-        let synced = callback::call(|| shared.sync_below(shared.still_there(wanted)));
+        let synced = callback::call(|| log.sync_below(log.still_there(wanted)));
         match synced {
-            Ok(Ok(_)) => shared.syncer.wake(&shared),
-            Ok(Err(error)) => shared.syncer.fail(&error),
-            Err(_panic) => shared.syncer.wake_all(),
+            Ok(Ok(_)) => log.wake_flushed_tasks(),
+            Ok(Err(error)) => syncer.fail(&error),
+            Err(_panic) => syncer.wake_all(),
         }
     }
 }
 
-impl Shared {
+impl LogInner {
     /// Returns the offset up to which there is still something to make durable: the log may have
     /// been truncated.
-    pub(crate) fn still_there(&self, below: Offset) -> Offset {
-        below.min(self.end())
+    fn still_there(&self, below: Offset) -> Offset {
+        below.min(self.state.end())
+    }
+
+    /// Wakes the tasks whose offset is durable, and all tasks if no more fsync can succeed or
+    /// everything in the log is durable: it may have been truncated below their offsets.
+    pub(crate) fn wake_flushed_tasks(&self) {
+        let durable = self.state.durable();
+        let all = durable >= self.state.end() || self.state.check_writable().is_err();
+        self.flushes.syncer.wake(if all { Offset::MAX } else { durable });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::atomic::{AtomicUsize, Ordering};
     use crate::{Log, LogConfig, fs::MemFs};
-    use std::sync::atomic::AtomicUsize;
 
     #[derive(Debug, Default)]
     struct Woken(AtomicUsize);
@@ -141,7 +126,7 @@ mod tests {
     fn whoever_syncs_wakes_those_who_await_it() {
         let log = one_record();
         // No thread of its own comes before the other.
-        log.shared.syncer.waiting.lock().running = true;
+        log.inner.flushes.syncer.set_running(true);
         let (mut future, woken) = (log.flush_async(), Arc::new(Woken::default()));
         assert!(poll(&mut future, &woken).is_pending());
         log.flush().unwrap();
@@ -164,15 +149,15 @@ mod tests {
         let log = one_record();
         for own_thread in [false, true] {
             log.append("b").unwrap();
-            log.shared.syncer.waiting.lock().running = true;
+            log.inner.flushes.syncer.set_running(true);
             let (mut first, mut second) = (log.flush_async(), log.flush_async());
             let boom = Arc::new(Boom).into();
             assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&boom)).is_pending());
             let woken = Arc::new(Woken::default());
             assert!(poll(&mut second, &woken).is_pending());
             if own_thread {
-                sync_for_tasks(&Arc::downgrade(&log.shared));
-                assert!(!log.shared.syncer.waiting.lock().running);
+                sync_for_tasks(&Arc::downgrade(&log.inner));
+                assert!(!log.inner.flushes.syncer.set_running(false));
             } else {
                 log.flush().unwrap();
             }
@@ -184,7 +169,7 @@ mod tests {
     fn who_awaits_no_more_is_forgotten() {
         let log = one_record();
         let (mut future, woken) = (log.flush_async(), Arc::new(Woken::default()));
-        let held = log.shared.pause_syncs();
+        let held = log.inner.flushes.pause_syncs();
         assert!(poll(&mut future, &woken).is_pending());
         drop(future);
         assert_eq!(Arc::strong_count(&woken), 1);

@@ -1,8 +1,8 @@
 //! Group commit: one thread syncs for all threads that wait.
 //!
-//! A thread that finds no fsync running leads one: it notes the end of the log, syncs every
-//! segment that may hold unsynced bytes below it, and raises `durable` for all. Threads that
-//! arrive meanwhile wait for it, and one of them leads the next if the first did not cover
+//! A thread that finds no fsync running leads one: it loads the end of the log, syncs every
+//! segment that may hold unsynced bytes below it, and raises the durable end for all. Threads that
+//! arrive meanwhile wait for it, and one of them leads the next fsync if the first did not cover
 //! them. Appends and reads go on throughout.
 //!
 //! A failed fsync is never retried, because the retry could succeed although the bytes are
@@ -17,69 +17,67 @@ use crate::event::Event;
 use crate::fs::OPEN;
 use crate::log::append::FLUSH_NEVER;
 use crate::log::files::checkpoint::Checkpoint;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::state::sync::SyncState;
 use crate::segment::Segment;
-use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::name::Kind;
 use crate::sync::MutexGuard;
-use crate::sync::atomic::Ordering;
 use crate::types::Offset;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The bytes and names that are not durable yet.
-/// How much of a segment is read and written again at a time.
+/// The bytes and names that are not durable yet. The number of bytes that are read and written
+/// again at a time.
 const REWRITE_BYTES: usize = 1 << 20;
 
-/// The right and the duty to sync. However it ends, the next thread may lead, and all waiting
-/// threads look again.
-struct Lead<'a> {
-    shared: &'a Shared,
-    /// How long the sync took.
+/// The guard of the thread that leads an fsync. However the fsync ends, the drop lets the next
+/// thread lead, and wakes all waiting threads.
+struct SyncLeader<'a> {
+    log: &'a LogInner,
+    /// How long the fsync took.
     took: Duration,
-    /// The names that it has not synced yet.
+    /// Whether there are new names that it has not synced yet.
     new_names: bool,
 }
 
-impl Drop for Lead<'_> {
+impl Drop for SyncLeader<'_> {
     fn drop(&mut self) {
-        let mut state = self.shared.sync.lock();
+        let mut state = self.log.flushes.sync.lock();
         state.running = false;
         state.new_names |= self.new_names;
-        state.group.end(self.took);
+        state.batcher.end(self.took);
         drop(state);
-        self.shared.synced.notify_all();
+        self.log.flushes.synced.notify_all();
     }
 }
 
-impl Shared {
+impl LogInner {
     /// Makes everything below `wanted` durable, returns the durable end, and wakes the tasks that
-    /// wait for it. No lock is held, because wakers are user-supplied code.
+    /// wait for it. The caller holds no lock, because wakers are user-supplied code.
     pub(crate) fn flush_below(&self, wanted: Offset) -> Result<Offset> {
         let mut led = false;
         let synced = self.sync_or_join(wanted, &mut led);
         #[cfg(feature = "futures")]
         if led {
-            self.syncer.wake(self);
+            self.wake_flushed_tasks();
         }
         synced
     }
 
-    /// Flushes if that is due by the time since the last flush, and returns the time until it can
-    /// be due next; `None` if it never is.
+    /// Flushes if the last flush is long enough ago. Returns the time until the next flush can be
+    /// due; `None` if it never is.
     pub(crate) fn flush_by_age(&self) -> Result<Option<Duration>> {
-        let interval = self.live.flush_interval();
-        if interval >= FLUSH_NEVER || self.check_writable().is_err() {
+        let interval = self.dynamic.flush_interval();
+        if interval >= FLUSH_NEVER || self.state.check_writable().is_err() {
             return Ok(None);
         }
         // `Clock` is user-supplied: it is read with no lock held.
         let now = self.clock().monotonic();
         let left = {
-            let mut slot = self.writer.lock();
+            let mut slot = self.appends.writer.lock();
             let Some(writer) = slot.as_mut() else { return Ok(None) };
-            // What is appended from now on is looked at when it can be that old.
-            if self.durable() >= self.end() {
+            // Records that are appended from now on cannot be that old earlier.
+            if self.state.durable() >= self.state.end() {
                 return Ok(Some(interval));
             }
             let left = interval.saturating_sub(now.saturating_sub(writer.flushed));
@@ -91,36 +89,35 @@ impl Shared {
         if !left.is_zero() {
             return Ok(Some(left));
         }
-        self.flush_below(self.end())?;
+        self.flush_below(self.state.end())?;
         Ok(Some(interval))
     }
 
-    /// Makes everything below an offset durable; leaves the waking of tasks to the thread that
-    /// syncs for them.
+    /// Makes everything below an offset durable, without waking tasks.
     pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
         self.sync_or_join(wanted, &mut false)
     }
 
-    /// Also returns whether this thread led the fsync.
+    /// Leads an fsync or waits for one that covers `wanted`. Sets `led` if this thread led it.
     fn sync_or_join(&self, wanted: Offset, led: &mut bool) -> Result<Offset> {
         let mut counted = None;
         loop {
-            let durable = self.durable();
+            let durable = self.state.durable();
             if durable >= wanted {
                 return Ok(durable);
             }
-            let mut state = self.sync.lock();
-            self.check_writable()?;
-            if self.durable() >= wanted {
+            let mut state = self.flushes.sync.lock();
+            self.state.check_writable()?;
+            if self.state.durable() >= wanted {
                 continue;
             }
             let running = state.running;
-            state.group.join(wanted, running, &mut counted);
+            state.batcher.join(wanted, running, &mut counted);
             if running {
-                if state.group.is_complete() {
-                    self.gathered.notify_one();
+                if state.batcher.is_complete() {
+                    self.flushes.gathered.notify_one();
                 }
-                self.synced.wait(&mut state);
+                self.flushes.synced.wait(&mut state);
                 continue;
             }
             *led = true;
@@ -132,12 +129,12 @@ impl Shared {
         state.running = true;
         self.gather(&mut state);
         // Read the end first: everything below it is in one of these segments.
-        let end = self.end();
+        let end = self.state.end();
         let segments = state.segments.clone();
         let new_names = std::mem::take(&mut state.new_names);
-        state.group.begin(end);
+        state.batcher.begin(end);
         drop(state);
-        let mut lead = Lead { shared: self, took: Duration::ZERO, new_names };
+        let mut lead = SyncLeader { log: self, took: Duration::ZERO, new_names };
         let (result, events) =
             self.dir.events.hold(|| self.sync_as_leader(&mut lead, &segments, end));
         drop(lead);
@@ -147,24 +144,24 @@ impl Shared {
 
     fn sync_as_leader(
         &self,
-        lead: &mut Lead<'_>,
+        lead: &mut SyncLeader<'_>,
         segments: &[Arc<Segment>],
         end: Offset,
     ) -> Result<Offset> {
         let began = self.clock().monotonic();
-        // The wait for others depends on the real speed of the disk, not on a clock that a test
-        // moves.
+        // How long to wait for others depends on the real speed of the disk, not on a clock that a
+        // test moves.
         let real = SystemClock::new();
         if let Err(error) = self.sync_segments(segments, lead.new_names) {
             if !was_not_opened(&error) {
-                self.emit(&self.poison(&error));
+                self.poison(&error);
             }
             return Err(error);
         }
         lead.new_names = false;
-        self.durable.fetch_max(end, Ordering::AcqRel);
+        self.state.raise_durable(end);
         let sealed = segments.len().saturating_sub(1);
-        self.forget_synced(segments.get(..sealed).unwrap_or_default());
+        self.flushes.forget_synced(segments.get(..sealed).unwrap_or_default());
         lead.took = real.monotonic();
         let took = self.clock().monotonic().saturating_sub(began);
         self.emit(&Event::Flushed { through: end, took });
@@ -174,18 +171,18 @@ impl Shared {
         Ok(end)
     }
 
-    /// Writes the bytes once more that no fsync has made durable. After an fsync that failed, the
-    /// system may hold them in memory and count them as written: the next opening would read them
-    /// there, and its own fsync would return at once without them.
+    /// Writes the bytes again that no fsync has made durable. After a failed fsync, the system may
+    /// keep them in memory and count them as written: the next opening would read them there, and
+    /// its own fsync would return at once without writing them.
     pub(crate) fn write_unsynced_again(&self) -> Result<()> {
-        let segments = self.sync.lock().segments.clone();
-        let (durable, end) = (self.durable(), self.end());
+        let segments = self.flushes.sync.lock().segments.clone();
+        let (durable, end) = (self.state.durable(), self.state.end());
         if durable >= end {
             return Ok(());
         }
         let mut bytes = vec![0; REWRITE_BYTES];
         for segment in segments {
-            // Where the place is not found, all of the segment is written.
+            // If the position of the durable end is not found, the whole segment is written.
             let known =
                 if durable > segment.base { segment.locate(durable, end) } else { Ok(None) };
             let mut at = known.ok().flatten().map_or(0, |found| found.position);
@@ -203,20 +200,20 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits a moment for other threads to join this fsync, if they are expected.
+    /// Waits a moment for other threads to join this fsync, if any are expected.
     fn gather(&self, state: &mut MutexGuard<'_, SyncState>) {
-        let Some(patience) = state.group.patience() else { return };
+        let Some(patience) = state.batcher.patience() else { return };
         let waiting = SystemClock::new();
-        while !state.group.is_complete() {
-            let joined = state.group.joined();
-            let left = state.group.longest_wait.saturating_sub(waiting.monotonic());
-            self.gathered.wait_for(state, patience.min(left));
+        while !state.batcher.is_complete() {
+            let joined = state.batcher.joined();
+            let left = state.batcher.longest_wait.saturating_sub(waiting.monotonic());
+            self.flushes.gathered.wait_for(state, patience.min(left));
             // While threads arrive, more may follow: many threads take a while to wake up.
-            if state.group.joined() == joined || left.is_zero() {
+            if state.batcher.joined() == joined || left.is_zero() {
                 break;
             }
         }
-        state.group.waited();
+        state.batcher.waited();
     }
 
     pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
@@ -224,7 +221,7 @@ impl Shared {
             let file = segment.file()?;
             file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
             if segment.is_sealed() {
-                self.sync_indexes(segment.base)?;
+                self.dir.sync_indexes(segment.base)?;
             }
         }
         if new_names {
@@ -233,62 +230,24 @@ impl Shared {
         Ok(())
     }
 
-    /// The index files of a sealed segment are synced with it, so that the recovery point
-    /// vouches for them as for the log.
-    pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
-        for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
-            let path = self.dir.path_of(SegmentFile::live(base, kind));
-            let file = match self.dir.fs.open(&path, crate::fs::OpenMode::ReadWrite) {
-                // It will be made again when it is needed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(|e| Error::io(OPEN, &path, e))?,
-            };
-            file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
-        }
-        Ok(())
-    }
-
-    /// Removes sealed segments that were synced whole from the list.
-    fn forget_synced(&self, synced: &[Arc<Segment>]) {
-        if synced.is_empty() {
-            return;
-        }
-        let mut state = self.sync.lock();
-        state.segments.retain(|segment| !synced.iter().any(|done| Arc::ptr_eq(done, segment)));
-    }
-
-    /// Stores the recovery point: everything below this offset is durable.
-    pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
-        self.checkpoints.set(Checkpoint::RecoveryPoint, offset)
-    }
-
     /// Raises the recovery point after a flush, which has succeeded even if this fails.
     ///
     /// Without room for it the old one stays, and the next opening reads more. Any other failure
     /// poisons the log, like a failed fsync.
     pub(crate) fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
-        let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
+        let Err(error) = self.flushes.store_recovery_point(offset) else { return Ok(()) };
         if !error.is_retryable() {
-            self.emit(&self.poison(&error));
+            self.poison(&error);
             return Err(error);
         }
         let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
         self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
         Ok(())
     }
-
-    /// Waits until no sync is running and keeps another from starting while the guard lives.
-    pub(crate) fn pause_syncs(&self) -> MutexGuard<'_, SyncState> {
-        let mut state = self.sync.lock();
-        while state.running {
-            self.synced.wait(&mut state);
-        }
-        state
-    }
 }
 
-/// Returns whether an fsync was not tried because there was no descriptor: that says nothing about
-/// the disk.
+/// Returns whether an fsync was not tried because there was no file descriptor. That says nothing
+/// about the disk.
 pub(crate) fn was_not_opened(error: &Error) -> bool {
     let opening = matches!(error, Error::Io { operation, .. } if *operation == OPEN);
     opening && error.kind() == ErrorKind::TooManyFiles
@@ -297,7 +256,7 @@ pub(crate) fn was_not_opened(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::fs::{FaultFs, MemFs, Operation};
-    use crate::log::state::sync_batcher::Group;
+    use crate::log::state::sync_batcher::SyncBatcher;
     use crate::{Log, LogConfig};
     use std::sync::mpsc::channel;
     use std::time::Duration;
@@ -308,15 +267,15 @@ mod tests {
         Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap()
     }
 
-    /// As after a sync that took so long, and served two.
+    /// Sets the state after an fsync that took so long, and served two threads.
     fn expect_two(log: &Log, took: Duration, longest_wait: Duration) {
-        let mut state = log.shared.sync.lock();
-        state.group.longest_wait = longest_wait;
+        let mut state = log.inner.flushes.sync.lock();
+        state.batcher.longest_wait = longest_wait;
         for _ in 0..2 {
-            state.group.join(0, false, &mut None);
+            state.batcher.join(0, false, &mut None);
         }
-        state.group.begin(0);
-        state.group.end(took);
+        state.batcher.begin(0);
+        state.batcher.end(took);
     }
 
     /// A leader does not begin before the expected threads have arrived.
@@ -329,7 +288,7 @@ mod tests {
         log.append("a").unwrap();
         std::thread::scope(|scope| {
             let leader = scope.spawn(|| log.flush());
-            while !log.shared.sync.lock().running && !leader.is_finished() {
+            while !log.inner.flushes.sync.lock().running && !leader.is_finished() {
                 std::thread::yield_now();
             }
             log.append("b").unwrap();
@@ -339,12 +298,12 @@ mod tests {
         assert_eq!(fs.count(Operation::SyncData), before + 1);
     }
 
-    /// However slow the last sync was.
+    /// However slow the last fsync was, the wait is short.
     #[test]
     fn a_leader_to_whom_nobody_comes_begins_alone() {
         let fs = FaultFs::new(MemFs::new());
         let log = open(&fs);
-        expect_two(&log, HOUR, Group::default().longest_wait);
+        expect_two(&log, HOUR, SyncBatcher::default().longest_wait);
         log.append("a").unwrap();
         let (tell, told) = channel();
         std::thread::spawn(move || tell.send(log.flush()));

@@ -1,24 +1,25 @@
 //! Compacting a log: passes of the cleaner over its closed segments.
 //!
 //! A pass holds no lock while it reads and writes, only the right to be the one pass.
-//! [`replace`](Shared::replace) puts its result in place, one group of segments after the other. A
-//! truncation does not wait for the pass, except for its first fsync and the moment of a
-//! replacement. A close or a pause waits until the pass has noticed it, which it checks every 256
-//! KiB. The pass then discards what it was writing.
+//! [`replace`](LogInner::replace) puts its result in place, one group of segments after the other.
+//! A truncation does not wait for the pass, except for its first fsync and the moment of a
+//! replacement. A close or a pause waits until the pass has noticed it, which the pass checks
+//! every 256 KiB. The pass then discards its unfinished output.
 
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::plan::{Dirty, GroupLimits, Part, Rules, dirty, groups};
-use crate::compaction::read_keys::build_map;
-use crate::compaction::rewrite::{Group, Rewritten, Terms, rewrite};
-use crate::compaction::survivors::Winners;
+use crate::compaction::read_keys::read_keys;
+use crate::compaction::rewrite::{RewriteOptions, Rewritten, SegmentGroup, rewrite};
+use crate::compaction::survivors::Survivors;
 use crate::compaction::{NoTransactions, Scratch, Source};
 use crate::error::{Error, Result};
 use crate::event::{CompactionReport, Event};
 use crate::log::config::FOREVER;
 use crate::log::files::checkpoint::Checkpoint;
-use crate::log::inner::Shared;
-use crate::log::state::deferred_close::{Disposal, WORTH_BYTES};
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::maintainer::Pace;
+use crate::log::state::deferred_close::{DeferredClose, WORTH_BYTES};
+use crate::log::state::segment_list::SegmentList;
 use crate::producer_state::ProducerState;
 use crate::random;
 use crate::segment::Segment;
@@ -41,40 +42,36 @@ pub(crate) enum Scope {
 
 /// How a pass ended.
 enum Outcome {
-    /// Everything it set out to clean is, or up to where its map was full.
+    /// Everything that it set out to clean is clean, or everything up to where its map was full.
     Clean { full: bool },
     /// There is nothing to do.
     Nothing,
-    /// The log has changed under it.
+    /// The log has changed meanwhile.
     Interrupted,
-    /// It was told to stop.
+    /// The caller stopped it.
     Stopped,
 }
 
-/// Told how many bytes a pass has read or written since it told last. It may take its time, to
-/// slow the pass down; with `false` the pass ends.
-pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
-
 /// A pass over a log as it was at one moment.
 struct Pass<'a> {
-    shared: &'a Shared,
+    log: &'a LogInner,
     /// The log's revision while only this pass replaces or truncates anything.
     revision: Cell<u64>,
     /// Whether the caller has stopped the pass.
     stopped: Cell<bool>,
     now: Timestamp,
-    /// What it knows of the segments. Those that it has done it does not keep: they may be
-    /// deleted.
+    /// The facts about the segments. The segments themselves are not kept once they are done,
+    /// because they may be deleted.
     parts: Vec<Part>,
-    /// The number of the first that it still has to read.
+    /// The number of the first segment that it still has to read.
     next: Cell<usize>,
 }
 
-impl Shared {
+impl LogInner {
     /// Compacts all that can be.
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
-        self.check_writable()?;
-        if !self.live.config().cleanup_policy.compacts() {
+        self.state.check_writable()?;
+        if !self.dynamic.current().cleanup_policy.compacts() {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
                 reason: "is Delete: open the log with Compact or CompactAndDelete to compact it"
@@ -84,37 +81,37 @@ impl Shared {
         self.compact(Scope::All, &mut |_| true)
     }
 
-    /// Compacts the log. A pass that another thread runs is waited for.
+    /// Compacts the log, after waiting for a pass that another thread runs.
     pub(crate) fn compact(&self, scope: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
         let (done, events) = {
-            let mut disposal = self.cleaner.lock();
-            self.dir.events.hold(|| self.go_through(scope, pace, &mut disposal))
+            let mut closing = self.cleaning.cleaner.lock();
+            self.dir.events.hold(|| self.go_through(scope, pace, &mut closing))
         };
         self.emit_all(events);
         done
     }
 
-    /// Makes passes until there is nothing to do. The cleaner lock is held.
+    /// Makes passes until there is nothing to do. The caller holds the cleaner lock.
     fn go_through(
         &self,
         mut scope: Scope,
         pace: Pace<'_>,
-        disposal: &mut Disposal,
+        closing: &mut DeferredClose,
     ) -> Result<CompactionReport> {
         let mut report = CompactionReport::default();
         loop {
-            self.check_writable()?;
-            if self.is_resting() {
+            self.state.check_writable()?;
+            if self.cleaning.is_paused() {
                 break;
             }
-            let revision = self.revision();
-            match self.pass(revision, scope, &mut report, pace, disposal) {
-                // What is left is dirty, and worth it as it was before.
+            let revision = self.state.revision();
+            match self.pass(revision, scope, &mut report, pace, closing) {
+                // The rest is dirty, and worth a pass as it was before.
                 Ok(Outcome::Clean { full: true }) => scope = Scope::Dirty,
-                Ok(Outcome::Interrupted) if !self.is_resting() => {}
+                Ok(Outcome::Interrupted) if !self.cleaning.is_paused() => {}
                 Ok(Outcome::Clean { full: false } | Outcome::Nothing) => break,
                 Ok(Outcome::Interrupted | Outcome::Stopped) => {
-                    self.check_writable()?;
+                    self.state.check_writable()?;
                     break;
                 }
                 Err(error) => {
@@ -123,74 +120,35 @@ impl Shared {
                 }
             }
         }
-        report.first_dirty_offset = self.cleaning.lock().cleaned.unwrap_or(0);
-        // Also what a pass did that did not come to its end.
+        report.first_dirty_offset = self.cleaning.progress.lock().cleaned.unwrap_or(0);
+        // Report also the work of a pass that did not come to its end.
         if report.passes > 0 || report.records_removed > 0 || report.segments_removed > 0 {
             self.emit(&Event::Compacted(report));
         }
         Ok(report)
     }
 
-    /// Whether maintenance is to leave the log alone.
-    pub(crate) fn is_resting(&self) -> bool {
-        self.cleaning.lock().pauses > 0
-    }
-
-    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass or a
-    /// deletion that is running.
-    pub(crate) fn rest(&self) {
-        let mut state = self.cleaning.lock();
-        state.pauses = state.pauses.saturating_add(1);
-        drop(state);
-        drop(self.cleaner.lock());
-        drop(self.change.lock());
-    }
-
-    pub(crate) fn end_rest(&self) {
-        let mut state = self.cleaning.lock();
-        state.pauses = state.pauses.saturating_sub(1);
-    }
-
-    /// How large a share of the log is dirty; infinite for one that only deletes, which takes no
-    /// time.
+    /// Returns the share of the log that is dirty; infinite for a log that only deletes, because
+    /// that takes no time.
     pub(crate) fn dirty_ratio(&self) -> f64 {
-        if !self.live.config().cleanup_policy.compacts() {
+        if !self.dynamic.current().cleanup_policy.compacts() {
             return f64::INFINITY;
         }
         let rules = Rules { min_dirty_ratio: 0.0, min_lag: Duration::ZERO, max_lag: FOREVER };
-        let (end, start) = (self.end(), self.start());
+        let (end, start) = (self.state.end(), self.state.start());
         // Without lags nothing is read for this.
-        let parts = self.view().and_then(|view| parts(&view, end, &rules));
+        let parts = self.state.segments().and_then(|list| parts(&list, end, &rules));
         let Ok(parts) = parts else { return 0.0 };
-        let cleaned = self.cleaning.lock().cleaned;
+        let cleaned = self.cleaning.progress.lock().cleaned;
         dirty(&parts, start, cleaned, end, Timestamp::NONE, &rules).ratio()
     }
 
-    /// Before a log is cut at `end`: what is appended there later was not compacted.
-    pub(crate) fn lower_cleaned(&self, end: Offset) -> Result<()> {
-        if self.cleaning.lock().cleaned.is_none_or(|cleaned| cleaned <= end) {
-            return Ok(());
-        }
-        self.keep_cleaned(end)
-    }
-
-    fn keep_cleaned(&self, cleaned: Offset) -> Result<()> {
-        self.checkpoints.set(Checkpoint::Cleaned, cleaned)?;
-        self.cleaning.lock().cleaned = Some(cleaned);
-        Ok(())
-    }
-
-    /// What fails for what is stored will fail again: such a log is left alone until it is opened
+    /// An error of the stored batches would recur, so the log is not compacted until it is opened
     /// again.
     fn give_up(&self, error: &Error) {
         if matches!(error, Error::Corrupt(_) | Error::Unsupported(_) | Error::InvalidBatch(_)) {
-            self.emit(&self.set_uncleanable(&error.to_string()));
+            self.emit(&self.cleaning.set_uncleanable(&error.to_string()));
         }
-    }
-
-    pub(crate) fn set_uncleanable(&self, cause: &str) -> Event {
-        self.cleaning.lock().uncleanable = Some(cause.into());
-        Event::Uncleanable { cause: cause.to_owned() }
     }
 
     fn pass(
@@ -199,33 +157,33 @@ impl Shared {
         scope: Scope,
         report: &mut CompactionReport,
         pace: Pace<'_>,
-        disposal: &mut Disposal,
+        closing: &mut DeferredClose,
     ) -> Result<Outcome> {
         // `Clock` is user-supplied: read it with only the cleaner lock held.
         let now = self.clock().now();
-        let (end, start) = (self.end(), self.start());
-        let view = self.view()?;
+        let (end, start) = (self.state.end(), self.state.start());
+        let list = self.state.segments()?;
         let rules = self.cleaning_rules();
-        let parts = parts(&view, end, &rules)?;
-        let cleaned = self.cleaning.lock().cleaned.filter(|_| scope != Scope::All);
+        let parts = parts(&list, end, &rules)?;
+        let cleaned = self.cleaning.progress.lock().cleaned.filter(|_| scope != Scope::All);
         let dirty = dirty(&parts, start, cleaned, end, now, &rules);
         if dirty.dirty_bytes == 0 || (scope == Scope::Due && !dirty.is_due(&rules)) {
             return Ok(Outcome::Nothing);
         }
-        let segments = view.segments.clone();
-        drop(view);
+        let segments = list.segments.clone();
+        drop(list);
         let (revision, stopped, next) = (Cell::new(revision), Cell::new(false), Cell::new(0));
-        let pass = Pass { shared: self, revision, stopped, now, parts, next };
-        match pass.run(segments, &dirty, report, pace, disposal) {
+        let pass = Pass { log: self, revision, stopped, now, parts, next };
+        match pass.run(segments, &dirty, report, pace, closing) {
             Err(_) if pass.stopped.get() => Ok(Outcome::Stopped),
-            // What it read may have been cut or deleted while it read it.
+            // The batches that it read may have been truncated or deleted meanwhile.
             Err(_) if pass.is_outdated() => Ok(Outcome::Interrupted),
             done => done,
         }
     }
 
     fn cleaning_rules(&self) -> Rules {
-        let config = self.live.config();
+        let config = self.dynamic.current();
         Rules {
             min_dirty_ratio: config.min_cleanable_dirty_ratio,
             min_lag: config.min_compaction_lag,
@@ -233,23 +191,29 @@ impl Shared {
         }
     }
 
-    /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above
-    /// that, offsets that are missing would be taken for lost.
-    fn vouch_below(&self, upto: Offset, revision: u64) -> Result<()> {
-        let _change = self.change.lock();
-        // A log that was cut ends below: nothing may vouch for what will be appended there.
-        if self.revised_since(revision) {
-            return Err(self.closed());
+    /// Makes everything that is to be compacted durable, and raises the recovery point above it:
+    /// offsets that are missing above the recovery point would be taken for lost.
+    fn advance_recovery_point_to(&self, upto: Offset, revision: u64) -> Result<()> {
+        let _change = self.cleaning.change.lock();
+        // A truncated log may end below, and the recovery point must not cover records that are
+        // appended there later.
+        if self.state.revised_since(revision) {
+            return Err(self.state.closed());
         }
-        let state = self.pause_syncs();
-        if state.segments.len() > 1 || self.durable() < upto {
+        let state = self.flushes.pause_syncs();
+        if state.segments.len() > 1 || self.state.durable() < upto {
             self.lead_sync(state)?;
         } else {
             drop(state);
         }
-        let _state = self.pause_syncs();
-        if self.checkpoints.get(Checkpoint::RecoveryPoint)?.is_none_or(|vouched| vouched < upto) {
-            self.store_recovery_point(upto)?;
+        let _state = self.flushes.pause_syncs();
+        if self
+            .flushes
+            .checkpoints
+            .get(Checkpoint::RecoveryPoint)?
+            .is_none_or(|vouched| vouched < upto)
+        {
+            self.flushes.store_recovery_point(upto)?;
         }
         Ok(())
     }
@@ -262,11 +226,11 @@ impl Pass<'_> {
         dirty: &Dirty,
         report: &mut CompactionReport,
         pace: Pace<'_>,
-        disposal: &mut Disposal,
+        closing: &mut DeferredClose,
     ) -> Result<Outcome> {
-        let config = self.shared.live.config();
-        self.shared.discard_leftovers()?;
-        self.shared.vouch_below(dirty.upto, self.revision.get())?;
+        let config = self.log.dynamic.current();
+        self.log.discard_leftovers()?;
+        self.log.advance_recovery_point_to(dirty.upto, self.revision.get())?;
         let sources = self.sources(0, &segments);
         let is_dirty =
             |source: &&Source<'_>| source.next > dirty.from && source.segment.base < dirty.upto;
@@ -274,7 +238,7 @@ impl Pass<'_> {
         let mut keys = KeyMap::new(config.dedupe_buffer_bytes, &(dirty.from..dirty.upto), seed())?;
         let mut scratch = Scratch::new(config.max_decompressed_bytes);
         let mut transactions = NoTransactions::with_active(self.active_producers(dirty.upto));
-        let mapped = build_map(
+        let mapped = read_keys(
             &unclean,
             dirty.from,
             &mut keys,
@@ -282,8 +246,8 @@ impl Pass<'_> {
             &mut transactions,
             &mut |b| self.go_on(b, pace),
         )?;
-        let winners = Winners::new(&keys, dirty.from..mapped.end).with_stretches(&mapped.stretches);
-        let terms = Terms {
+        let winners = Survivors::new(&keys, dirty.from..mapped.end).with_spans(&mapped.spans);
+        let terms = RewriteOptions {
             now: self.now,
             delete_retention: config.delete_retention,
             compression: config.compression,
@@ -298,27 +262,27 @@ impl Pass<'_> {
             let old = segments.get(..range.len()).unwrap_or_default();
             let members = &self.sources(range.start, old);
             let Some(first) = members.first() else { continue };
-            let (dir, base) = (&self.shared.dir, first.segment.base);
-            let group = Group { dir, base, sources: members };
+            let (dir, base) = (&self.log.dir, first.segment.base);
+            let group = SegmentGroup { dir, base, sources: members };
             let (done, indexes) =
                 rewrite(&group, &winners, &terms, &mut scratch, &mut transactions, &mut |b| {
                     self.go_on(b, pace)
                 })?;
             report.records_kept = report.records_kept.saturating_add(done.records_kept);
             if !done.changed && members.len() == 1 {
-                self.shared.discard_replacement(base)?;
+                self.log.discard_replacement(base)?;
                 continue;
             }
-            // If the file stays open, its removal only removes the name, which takes no time under
-            // the lock. For a file that cannot be opened, it takes longer.
+            // While a file is open, its removal only removes the name, which is fast under the
+            // lock. It takes longer for a file that cannot be opened.
             let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
             let large = members.iter().filter(is_large);
             let files = large.filter_map(|source| source.segment.file().ok()).collect();
             if !self.replace(old, &done, indexes)? {
                 return Ok(Outcome::Interrupted);
             }
-            members.iter().for_each(|source| source.segment.let_go());
-            disposal.close(files);
+            members.iter().for_each(|source| source.segment.release_file());
+            closing.close(files);
             note(report, members, &done);
         }
         self.finish(mapped.end)?;
@@ -326,12 +290,12 @@ impl Pass<'_> {
         Ok(Outcome::Clean { full: mapped.full })
     }
 
-    /// The producers that may go on and whose last batch lies below an offset.
+    /// Returns the producers that have not expired and whose last batch lies below an offset.
     fn active_producers(&self, upto: Offset) -> Vec<ProducerState> {
         // The clock is user-supplied and may panic: it is read with no lock held.
-        let now = self.shared.clock().monotonic();
-        let expire_after = self.shared.config.producer_id_expiration;
-        let mut writer = self.shared.writer.lock();
+        let now = self.log.clock().monotonic();
+        let expire_after = self.log.config.producer_id_expiration;
+        let mut writer = self.log.appends.writer.lock();
         let Some(writer) = writer.as_mut() else { return Vec::new() };
         let is_below = |state: &ProducerState| {
             Offset::try_from(state.last_offset).is_ok_and(|last| last < upto)
@@ -339,36 +303,36 @@ impl Pass<'_> {
         writer.tracked.active(now, expire_after).filter(is_below).collect()
     }
 
-    /// Whether the pass is to go on, asked now and then.
+    /// Fails if the pass must end. Called now and then.
     fn go_on(&self, bytes: u64, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
-        let shared = self.shared;
-        if !pace(bytes) || shared.is_resting() || shared.check_writable().is_err() {
+        let log = self.log;
+        if !pace(bytes) || log.cleaning.is_paused() || log.state.check_writable().is_err() {
             self.stopped.set(true);
         }
-        // The error is not looked at: it ends the pass.
+        // The caller ignores which error it is.
         if self.stopped.get() || self.is_outdated() {
-            return Err(shared.closed());
+            return Err(log.state.closed());
         }
         Ok(())
     }
 
-    /// Whether any of the segments that it still has to read was cut, replaced or deleted by
-    /// another. A deleted one keeps its room on disk until this pass ends.
+    /// Returns whether another thread truncated, replaced or deleted a segment that the pass still
+    /// has to read. A deleted one keeps its room on disk until the pass ends.
     fn is_outdated(&self) -> bool {
-        let start = self.shared.start();
+        let start = self.log.state.start();
         let is_deleted = |first: &Part| !first.active && first.next <= start;
-        self.shared.revised_since(self.revision.get())
+        self.log.state.revised_since(self.revision.get())
             || self.parts.get(self.next.get()).is_some_and(is_deleted)
     }
 
-    /// Segments from a number on, to be read.
+    /// Returns the segments from a number on, to be read.
     fn sources<'a>(&self, from: usize, segments: &'a [Arc<Segment>]) -> Vec<Source<'a>> {
         let parts = self.parts.iter().skip(from);
         let segments = segments.iter().zip(parts);
         segments.map(|(segment, part)| Source { segment, next: part.next }).collect()
     }
 
-    /// The segments with the sizes of their indexes, where those matter.
+    /// Returns the segments with the sizes of their indexes, where those matter.
     fn parts_with_entries(&self, segments: &[Arc<Segment>], end: Offset) -> Result<Vec<Part>> {
         let mut parts = self.parts.clone();
         for (part, segment) in parts.iter_mut().zip(segments) {
@@ -381,36 +345,35 @@ impl Pass<'_> {
         Ok(parts)
     }
 
-    /// Puts what was written in the place of what it was made from, unless that has changed
-    /// meanwhile.
+    /// Replaces segments by their compacted form, unless they have changed meanwhile.
     fn replace(&self, old: &[Arc<Segment>], done: &Rewritten, indexes: Indexes) -> Result<bool> {
-        let shared = self.shared;
-        let dir = Arc::clone(&shared.dir);
+        let log = self.log;
+        let dir = Arc::clone(&log.dir);
         let new =
             Arc::new(Segment::replacement(dir, done.base, done.bytes, Some(Arc::new(indexes))));
         let (replaced, events) = {
-            let _change = shared.change.lock();
-            shared.check_writable()?;
-            if shared.revised_since(self.revision.get()) {
-                (shared.discard_replacement(done.base).map(|()| false), Vec::new())
+            let _change = log.cleaning.change.lock();
+            log.state.check_writable()?;
+            if log.state.revised_since(self.revision.get()) {
+                (log.discard_replacement(done.base).map(|()| false), Vec::new())
             } else {
-                let replaced = shared.dir.events.hold(|| shared.replace(old, &new, done.end));
-                self.revision.set(shared.revision());
+                let replaced = log.dir.events.hold(|| log.replace(old, &new, done.end));
+                self.revision.set(log.state.revision());
                 replaced
             }
         };
-        shared.emit_all(events);
+        log.emit_all(events);
         replaced
     }
 
-    /// Writes down how far everything is clean now.
+    /// Stores up to where the log is clean now.
     fn finish(&self, end: Offset) -> Result<()> {
-        let _change = self.shared.change.lock();
-        self.shared.check_writable()?;
-        if self.shared.revised_since(self.revision.get()) {
-            return Err(self.shared.closed());
+        let _change = self.log.cleaning.change.lock();
+        self.log.state.check_writable()?;
+        if self.log.state.revised_since(self.revision.get()) {
+            return Err(self.log.state.closed());
         }
-        self.shared.keep_cleaned(end)
+        self.log.cleaning.set_cleaned(&self.log.flushes.checkpoints, end)
     }
 }
 
@@ -423,11 +386,11 @@ fn note(report: &mut CompactionReport, sources: &[Source<'_>], done: &Rewritten)
     report.tombstones_removed = report.tombstones_removed.saturating_add(done.tombstones_removed);
 }
 
-/// The segments of a log, as far as the rules need them.
-fn parts(view: &View, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
-    let mut parts = Vec::with_capacity(view.segments.len());
-    for (number, segment) in view.segments.iter().enumerate() {
-        let next = view.limit(number, end);
+/// Returns the segments of a log, as far as the rules need them.
+fn parts(list: &SegmentList, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
+    let mut parts = Vec::with_capacity(list.segments.len());
+    for (number, segment) in list.segments.iter().enumerate() {
+        let next = list.limit(number, end);
         let active = !segment.is_sealed();
         let largest = if active || rules.min_lag.is_zero() {
             Timestamp::NONE

@@ -8,9 +8,10 @@ use crate::event::{CompactionReport, Event};
 use crate::fs::WhenFull;
 use crate::log::change::delete_records::Removed;
 use crate::log::config::FOREVER;
-use crate::log::inner::Shared;
-use crate::log::maintain::compact::{Pace, Scope};
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::maintain::compact::Scope;
+use crate::log::maintainer::{Maintained, Pace};
+use crate::log::state::segment_list::SegmentList;
 use crate::retention::{Extent, Limits, expired};
 use crate::types::{Offset, Timestamp};
 use std::time::Duration;
@@ -29,23 +30,24 @@ pub struct MaintenanceReport {
     pub compaction: CompactionReport,
 }
 
-impl Shared {
+impl LogInner {
     /// Flushes records that are due by age, compacts the log if it is dirty enough, then applies
     /// retention.
     pub(crate) fn maintain(&self, pace: Pace<'_>) -> Result<MaintenanceReport> {
-        self.check_writable()?;
-        let mut report = MaintenanceReport { start: self.start(), ..MaintenanceReport::default() };
+        self.state.check_writable()?;
+        let mut report =
+            MaintenanceReport { start: self.state.start(), ..MaintenanceReport::default() };
         let flushed = self.flush_by_age();
-        if self.is_resting() {
+        if self.cleaning.is_paused() {
             return flushed.map(|_| report);
         }
         // `Clock` is user-supplied: read it with no lock held.
         let now = self.clock().monotonic();
-        if let Some(writer) = self.writer.lock().as_mut() {
+        if let Some(writer) = self.appends.writer.lock().as_mut() {
             writer.tracked.expire(now, self.config.producer_id_expiration);
         }
         self.dir.fill_reserve();
-        // Whatever comes of that, what is to be deleted is.
+        // Whether or not that succeeds, retention is applied.
         let compacted = if self.is_compacted() {
             self.compact(Scope::Due, pace)
         } else {
@@ -54,36 +56,38 @@ impl Shared {
         // `Clock` is user-supplied: read it with no lock held.
         let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
         let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
-            // A pause that began meanwhile waits for this, or finds it not done.
-            Some(target) if !self.is_resting() => self.remove_front(target),
+            // A pause that began meanwhile waits for this, or nothing is deleted.
+            Some(target) if !self.cleaning.is_paused() => self.remove_front(target),
             _ => Ok(Removed::default()),
         })?;
         report.segments_deleted = removed.segments;
         report.bytes_deleted = removed.bytes;
-        report.start = self.start();
+        report.start = self.state.start();
         report.compaction = compacted?;
         flushed.map(|_| report)
     }
 
     fn is_compacted(&self) -> bool {
-        self.live.config().cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
+        self.dynamic.current().cleanup_policy.compacts()
+            && self.cleaning.progress.lock().uncleanable.is_none()
     }
 
-    /// The offset that everything to be deleted lies below, if there is any.
+    /// Returns the offset that everything to be deleted lies below, if there is any.
     fn expired_below(&self, limits: &Limits, monotonic: Duration) -> Result<Option<Offset>> {
-        // The end first: the last segment of an older view may have become one in the middle, and
-        // what was appended behind it since is not its own.
-        let end = self.end();
-        let view = self.view()?;
-        let segments = extents(&view, end);
+        // Load the end first: the last segment of an older list may be in the middle of the log by
+        // now, and later records are not its own.
+        let end = self.state.end();
+        let list = self.state.segments()?;
+        let segments = extents(&list, end);
         let count = expired(&segments, limits, |number| {
-            self.latest(&view, number, end, limits.now, monotonic)
+            self.latest(&list, number, end, limits.now, monotonic)
         })?;
         let last = count.checked_sub(1).and_then(|last| segments.get(last));
         if last.is_some() && count == segments.len() {
-            // Then the one that is appended to goes too, and is closed for that.
+            // All segments are due, so close the active one to delete it, too.
             match self.roll(WhenFull::UseReserve) {
-                // Without room for the next one it stays, and those before it go.
+                // Without room for the next segment the active one stays, and the earlier ones are
+                // deleted.
                 Err(error) if error.kind() == ErrorKind::StorageFull => {
                     let before = count.checked_sub(2).and_then(|last| segments.get(last));
                     return before.map_or(Err(error), |last| Ok(Some(last.next)));
@@ -94,19 +98,19 @@ impl Shared {
         Ok(last.map(|last| last.next))
     }
 
-    /// The largest timestamp of a segment, and of one that lies in the future the time when it was
-    /// written at the latest: a record must not keep all behind it for as long as its clock was
-    /// wrong. A segment that is damaged counts as having no time: it is reported, and kept.
+    /// Returns the largest timestamp of a segment. For one that lies in the future, returns the
+    /// latest time at which it can have been written: a record with a wrong clock must not keep
+    /// all later records. A damaged segment counts as having no time: it is reported, and kept.
     fn latest(
         &self,
-        view: &View,
+        list: &SegmentList,
         number: usize,
         end: Offset,
         now: Timestamp,
         monotonic: Duration,
     ) -> Result<Timestamp> {
-        let Some(segment) = view.segments.get(number) else { return Ok(Timestamp::NONE) };
-        match segment.largest_timestamp(view.limit(number, end)) {
+        let Some(segment) = list.segments.get(number) else { return Ok(Timestamp::NONE) };
+        match segment.largest_timestamp(list.limit(number, end)) {
             Err(Error::Corrupt(corruption)) => {
                 self.emit(&Event::CorruptionFound(*corruption));
                 Ok(Timestamp::NONE)
@@ -117,11 +121,11 @@ impl Shared {
     }
 
     fn retention_limits(&self) -> Limits {
-        let config = self.live.config();
+        let config = self.dynamic.current();
         let age = config.retention_age;
         Limits {
-            start: self.start(),
-            high_watermark: self.end(),
+            start: self.state.start(),
+            high_watermark: self.state.end(),
             bytes: (config.retention_bytes < u64::MAX).then_some(config.retention_bytes),
             age_millis: (age < FOREVER).then(|| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
             now: self.clock().now(),
@@ -129,11 +133,46 @@ impl Shared {
     }
 }
 
-fn extents(view: &View, end: Offset) -> Vec<Extent> {
-    let segments = view.segments.iter().enumerate();
+impl Maintained for LogInner {
+    fn is_ready(&self) -> bool {
+        let is_idle = self.cleaning.cleaner.try_lock().is_some();
+        is_idle && self.state.check_writable().is_ok()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.cleaning.is_paused()
+    }
+
+    fn dirty_ratio(&self) -> f64 {
+        LogInner::dirty_ratio(self)
+    }
+
+    fn pass(&self, pace: Pace<'_>) -> Result<()> {
+        self.maintain(pace).map(drop)
+    }
+
+    fn flush_by_age(&self) -> Result<Option<Duration>> {
+        LogInner::flush_by_age(self)
+    }
+
+    fn set_uncleanable(&self, cause: &str) -> Event {
+        self.cleaning.set_uncleanable(cause)
+    }
+
+    fn emit(&self, event: &Event) {
+        LogInner::emit(self, event);
+    }
+}
+
+fn extents(list: &SegmentList, end: Offset) -> Vec<Extent> {
+    let segments = list.segments.iter().enumerate();
     segments
         .map(|(number, segment)| Extent {
-            next: view.limit(number, end),
+            next: list.limit(number, end),
             bytes: segment.published(),
         })
         .collect()

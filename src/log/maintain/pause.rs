@@ -1,24 +1,25 @@
 //! Pausing the maintenance of a log.
 
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use std::sync::Arc;
 
-/// A guard that pauses the maintenance of a log. See [`Log::pause_maintenance`].
+/// A guard that pauses the maintenance of a log. See
+/// [`Log::pause_maintenance`](crate::Log::pause_maintenance).
 #[derive(Debug)]
 #[must_use = "maintenance goes on when this is dropped"]
 pub struct MaintenancePause {
-    shared: Arc<Shared>,
+    log: Arc<LogInner>,
 }
 
 impl MaintenancePause {
-    pub(crate) fn new(shared: Arc<Shared>) -> MaintenancePause {
-        shared.rest();
-        MaintenancePause { shared }
+    pub(crate) fn new(log: Arc<LogInner>) -> MaintenancePause {
+        log.cleaning.pause();
+        MaintenancePause { log }
     }
 }
 
 impl Drop for MaintenancePause {
     fn drop(&mut self) {
-        self.shared.end_rest();
+        self.log.cleaning.resume();
     }
 }

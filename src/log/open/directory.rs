@@ -1,5 +1,4 @@
-//! Where a log is opened: by itself, or as one of many in a directory that is open, or is opened
-//! for it.
+//! Finding and locking the directory of a log: one by itself, or a partition in a data directory.
 //!
 //! ```text
 //!  data/           a data directory, of a store or a broker: one lock, a line a log in its files
@@ -17,8 +16,9 @@ use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
 use crate::log::files::listing::{Listing, segment_dir};
 use crate::log::files::lock::{Ownership, Place, WriteLock, has_stopped_since};
-use crate::log::inner::Shared;
-use crate::log::open::Opening;
+use crate::log::inner::LogInner;
+use crate::log::open::Opener;
+use crate::log::state::partition::PartitionOf;
 use crate::segment::SegmentDir;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,23 +31,14 @@ pub(crate) struct DataDir {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) lock: Arc<WriteLock>,
     pub(crate) checkpoints: Arc<DataCheckpoints>,
-    /// Whether it was opened for one log, whose close is that of the directory.
+    /// Whether it was opened for one log, whose close closes the directory.
     pub(crate) is_for_one: bool,
     /// The id of the topic whose logs a store opens.
     pub(crate) topic: Option<[u8; 16]>,
 }
 
-/// Which partition of a store's topic a log is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartitionOf {
-    /// A topic that is created again has the name, and another id.
-    pub(crate) topic: [u8; 16],
-    pub(crate) name: String,
-    pub(crate) number: u32,
-}
-
 /// Opens a log for reading and writing, creating it if there is none.
-pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
+pub(crate) fn open(path: &Path, config: LogConfig) -> Result<LogInner> {
     config.validate()?;
     Place::check(path)?;
     let place = hold_or_create(&config.fs, path)?;
@@ -57,7 +48,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     };
     let listing = Listing::read(&dir)?;
     listing.check(&dir)?;
-    // An empty directory is no partition, unless something knows of one.
+    // An empty directory is not a partition, unless a checkpoint has a line for it.
     let is_partition = !listing.is_empty()
         || !exists(&*place.fs, &above.join(META_PROPERTIES))?
         || is_known(&place.fs, &above, &key)?;
@@ -68,11 +59,11 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     }
 }
 
-/// Holds the directory of a log. Creates it if there is none, and one may be there.
+/// Holds the directory of a log. Creates it if there is none, where that is allowed.
 fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
     let found = Place::hold(fs, path).and_then(|place| {
         if !place.is_held {
-            // Nothing has looked at it yet.
+            // No call has looked at it yet.
             fs.list(path)?;
         }
         Ok(place)
@@ -88,7 +79,7 @@ fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
             check_creatable(fs, path)?;
             create(fs, path)
         }
-        // A file: creating says so.
+        // The path leads to a file. Creating the directory fails with the right error.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => create(fs, path),
         Err(error) => Err(Error::io("open", path, error)),
     }
@@ -109,8 +100,8 @@ fn not_created(path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// Fails if a directory that is not there yet would be one of a data directory that is open, or
-/// of a store or broker: its owner would find a partition that it knows nothing of.
+/// Fails if a directory that does not exist yet would lie in a data directory that is open, or in
+/// that of a store or broker. Its owner would find a partition that it does not know.
 fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     let Some((above, is_direct)) = nearest_above(fs, path)? else { return Ok(()) };
     let name = path.file_name().filter(|_| is_direct).map(|name| name.to_string_lossy());
@@ -132,21 +123,20 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     }
 }
 
-/// Fails for a symbolic link with the name of a partition in a data directory: where the link
-/// leads, a log would be open with a lock and checkpoints that no owner of the data directory
-/// sees.
+/// Fails for a symbolic link with the name of a partition in a data directory. A log at its target
+/// would be open with a lock and checkpoints that the owner of the data directory does not see.
 fn check_no_link(place: &Place, fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let Some(name) = name.filter(|name| key_of(name).is_some()) else { return Ok(()) };
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     let above = above.unwrap_or(Path::new("."));
-    // Of a directory that is held, both are what it lies in, not what its path says.
+    // A held directory knows where it really lies, whatever its path says.
     let is_there = place.above.as_deref() == Some(above) && place.name.as_deref() == Some(&*name);
     if place.is_held && is_there || !is_data_dir(&**fs, above)? {
         return Ok(());
     }
     let entries = match fs.list(above) {
-        // It can be opened without being listed.
+        // A directory can be opened without being listed.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         entries => entries.map_err(|error| Error::io("list", above, error))?,
     };
@@ -157,17 +147,16 @@ fn check_no_link(place: &Place, fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The nearest directory above a path that is there, and whether it is the one that the path
-/// itself lies in.
+/// Returns the nearest existing directory above a path, and whether the path lies directly in it.
 fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>> {
     for (distance, above) in path.ancestors().skip(1).enumerate() {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         match Place::hold(fs, above) {
             Ok(place) => return Ok(Some((place, distance == 0))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // A file is an error of what follows.
+            // If it is a file, the call that follows fails.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
-            // Directories can be created in one that may not be listed.
+            // Directories can be created in a directory that may not be listed.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(Some((Place::at(fs, above), distance == 0)));
             }
@@ -177,7 +166,7 @@ fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>>
     Ok(None)
 }
 
-/// Whether a checkpoint of a data directory has a line for a log.
+/// Returns whether a checkpoint of a data directory has a line for a log.
 fn is_known(fs: &Arc<dyn Fs>, data: &Path, key: &Key) -> Result<bool> {
     let dir = Dir::new(Arc::clone(fs), data.to_owned(), EventSink::default(), false);
     for checkpoint in Checkpoint::ALL {
@@ -188,7 +177,7 @@ fn is_known(fs: &Arc<dyn Fs>, data: &Path, key: &Key) -> Result<bool> {
     Ok(false)
 }
 
-/// Why a data directory has no such partition, as the directories tell that it has.
+/// Returns why a data directory has no such partition, judged by its other directories.
 fn no_such_partition(
     fs: &dyn Fs,
     data: &Path,
@@ -222,9 +211,9 @@ fn no_such_partition(
     })
 }
 
-/// Opens a log that is in no data directory.
-fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
-    // Where it is no log at all, that is the error, and nothing is written.
+/// Opens a log outside a data directory.
+fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<LogInner> {
+    // If this is no log at all, that is the error, and nothing is written.
     let guard = place.guard();
     let listing = Listing::read(&dir)?;
     listing.check(&dir)?;
@@ -235,42 +224,41 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
         return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
     }
     let dir = Arc::new(dir.with_own_reserve());
-    // Without the lock of the directory, what was listed can have changed since.
+    // Without the lock of the directory, the listing can be out of date.
     let listing = guard.is_some().then_some(listing);
     let lock = Arc::new(WriteLock::take(guard, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
     if let Some(above) = &place.above {
-        // Nothing but its lock says that it may be one.
+        // Only its lock shows that the directory above may be a data directory.
         WriteLock::check_free(&*place.fs, above)?;
     }
     let checkpoints = Checkpoints::own(&dir);
     let point = checkpoints.recovery_point(lock.was_foreign)?;
-    let opening = Opening::new(dir, config, checkpoints, lock.lost_power, point);
-    let opening = Opening { listing, ..opening };
-    let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
-    let opened = lock.recovered(&shared.dir).and_then(|()| shared.checkpoints.opened());
-    let shared = or_closed(shared, opened)?;
-    shared.dir.fill_reserve();
-    Ok(shared)
+    let opening = Opener::new(dir, config, checkpoints, lock.lost_power, point);
+    let opening = Opener { listing, ..opening };
+    let log = opening.run(Ownership::alone(Arc::clone(&lock)))?;
+    let opened = lock.recovered(&log.dir).and_then(|()| log.flushes.checkpoints.opened());
+    let log = or_closed(log, opened)?;
+    log.dir.fill_reserve();
+    Ok(log)
 }
 
-/// Returns a log if the rest of its opening succeeded. Otherwise it is closed again, so that the
-/// next opening finds what this one found.
-fn or_closed(shared: Shared, opened: Result<()>) -> Result<Shared> {
+/// Returns a log if the rest of its opening succeeded. Otherwise closes it again, so that the next
+/// opening finds what this one found.
+fn or_closed(log: LogInner, opened: Result<()>) -> Result<LogInner> {
     match opened {
-        Ok(()) => Ok(shared),
+        Ok(()) => Ok(log),
         Err(error) => {
-            shared.close().ok();
+            log.close().ok();
             Err(error)
         }
     }
 }
 
-/// Opens one log of a data directory, and with it the directory, whose other logs stay closed.
+/// Opens one log of a data directory, and with it the directory. The other logs stay closed.
 ///
-/// Should the machine have stopped, its lock file goes on to say so: these others are not
-/// recovered.
-fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared> {
+/// If the power was lost, the lock file keeps saying so, because the other logs are not recovered.
+fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<LogInner> {
     let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
     let events = EventSink::new(config.listener.clone());
     let dir = Dir::new(Arc::clone(&within.fs), above, events, true);
@@ -286,31 +274,31 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
         topic: None,
     };
     let opened = open_within(place, config, &within);
-    let (shared, taken_over) = opened.inspect_err(|_| {
-        // What it says of the other logs still holds.
+    let (log, taken_over) = opened.inspect_err(|_| {
+        // The marker is still right for the other logs.
         checkpoints.commit_clean_shutdown(None).ok();
     })?;
     let ready = checkpoints.unmark().and_then(|()| checkpoints.commit_all());
-    let own = || if taken_over { shared.checkpoints.remove_own() } else { Ok(()) };
+    let own = || if taken_over { log.flushes.checkpoints.remove_own() } else { Ok(()) };
     let ready = ready.and_then(|()| own());
-    let shared = or_closed(shared, ready)?;
+    let log = or_closed(log, ready)?;
     dir.fill_reserve();
-    Ok(shared)
+    Ok(log)
 }
 
-/// Opens a log of a data directory that is open. Says whether it took over checkpoints from beside
-/// the segments, which are to be [removed](Checkpoints::remove_own) when that is durable.
+/// Opens a log of an open data directory. Returns whether it took over checkpoints from beside the
+/// segments, which the caller [removes](Checkpoints::remove_own) once that is durable.
 pub(crate) fn open_shared(
     path: &Path,
     config: LogConfig,
     within: &DataDir,
-) -> Result<(Shared, bool)> {
+) -> Result<(LogInner, bool)> {
     config.validate()?;
     let place = Place::hold(&within.fs, path).map_err(|e| Error::io("open", path, e))?;
     open_within(&place, config, within)
 }
 
-fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Shared, bool)> {
+fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(LogInner, bool)> {
     let dir = segment_dir(&place.fs, &place.path, &config, true);
     let dir = Arc::new(dir.with_reserve(within.checkpoints.reserve()));
     let Some(key) = place.name.as_deref().and_then(key_of) else {
@@ -318,7 +306,7 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
         return Err(Error::NotALog { path: place.path.as_path().into(), reason });
     };
     let ownership = Ownership::shared(place.guard()?, &within.lock);
-    // It may have been open by itself since, before it was one of many.
+    // The log may have been open outside its data directory since.
     let before = WriteLock::check_free(&*dir.fs, &dir.path)?;
     let stopped = before.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
     let (name, number) = (key.0.clone(), key.1.cast_unsigned());
@@ -330,26 +318,27 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
         Some(point) => point,
         None => checkpoints.recovery_point(within.lock.was_foreign)?,
     };
-    // Once it was open here, no stop of the machine explains what is wrong with it.
+    // Once it was open here, no power loss explains its damage.
     let is_unsettled = within.lock.lost_power && !within.checkpoints.was_recovered(&key);
-    let opening = Opening::new(dir, config, checkpoints, is_unsettled || stopped, point);
-    let opening = Opening { partition, ..opening };
-    let shared = opening.run(ownership)?;
-    shared.checkpoints.opened()?;
+    let opening = Opener::new(dir, config, checkpoints, is_unsettled || stopped, point);
+    let opening = Opener { partition, ..opening };
+    let log = opening.run(ownership)?;
+    log.flushes.checkpoints.opened()?;
     if is_unsettled {
         within.checkpoints.set_recovered(key);
     }
-    Ok((shared, taken_over.is_some()))
+    Ok((log, taken_over.is_some()))
 }
 
-/// The data directory that a log lies in, and which of its logs it is.
+/// Returns the data directory that a log lies in, and the name of the log there.
 pub(crate) fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
     let key = place.name.as_deref().and_then(key_of);
     let Some((above, key)) = place.above.clone().zip(key) else { return Ok(None) };
     Ok(is_data_dir(&*place.fs, &above)?.then_some((above, key)))
 }
 
-/// Whether a directory says whose it is, or has files for many logs.
+/// Returns whether a directory has the properties file of a store or broker, or checkpoints of
+/// many logs.
 fn is_data_dir(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let files = Checkpoint::ALL.map(Checkpoint::file);
     for name in [META_PROPERTIES, CLEAN_SHUTDOWN].into_iter().chain(files) {

@@ -1,18 +1,18 @@
-//! Finishing or undoing the changes that a crash interrupted: files of an unfinished replacement are
-//! removed, and a complete replacement is put in its place.
+//! Finishing or undoing the changes that a crash interrupted: files of an unfinished replacement
+//! are removed, and a complete replacement is put in its place.
 
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::files::listing::{Listing, end_of_replacement};
-use crate::log::open::Opening;
+use crate::log::open::Opener;
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::types::Offset;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-impl Opening {
-    /// Finishes or undoes an interrupted change, and returns the files that are there then.
-    pub(crate) fn settle_leftovers(&mut self) -> Result<Listing> {
+impl Opener {
+    /// Finishes or undoes interrupted changes, and returns the files that are there afterwards.
+    pub(crate) fn finish_interrupted_changes(&mut self) -> Result<Listing> {
         let listed = self.listing.take().map(Ok);
         let mut listing = listed.unwrap_or_else(|| Listing::read(&self.dir))?;
         for name in &listing.unknown {
@@ -40,7 +40,7 @@ impl Opening {
             self.remove_file(file)?;
         }
         if !swap.is_empty() {
-            // A broker's compaction may not have stored that it was one.
+            // A broker that compacted may not have stored that.
             self.mark_compacted()?;
             self.complete_swap(&listing, &swap)?;
             self.sync_dir()?;
@@ -50,7 +50,7 @@ impl Opening {
         Ok(listing)
     }
 
-    /// Puts a complete replacement in the place of every file whose offsets it covers.
+    /// Puts the complete replacements in the place of every file whose offsets they cover.
     fn complete_swap(&mut self, listing: &Listing, swap: &[SegmentFile]) -> Result<()> {
         let mut covered: Option<(Offset, Offset)> = None;
         for file in swap.iter().filter(|file| file.kind == Kind::Log) {
@@ -77,8 +77,8 @@ impl Opening {
         Ok(())
     }
 
-    /// Removes the segments that lie wholly below the start: they were deleted, and a crash came
-    /// between.
+    /// Removes the segments that lie wholly below the start. They were deleted, but a crash kept
+    /// their files.
     pub(crate) fn remove_below(&mut self, listing: &mut Listing, start: Offset) -> Result<()> {
         let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
         let next = bases.iter().skip(1);

@@ -1,5 +1,5 @@
-//! Opening a log: take the locks, finish or undo interrupted changes, recover the end of the log,
-//! and sync everything before it is relied upon.
+//! Opening a log: finish or undo interrupted changes, recover the end of the log, and sync
+//! everything before relying on it.
 //!
 //! After a clean close, opening reads only names and small files. After a crash it reads the
 //! batches above the recovery point. Records that were acknowledged as durable are never
@@ -16,57 +16,61 @@ use crate::checkpoint::CleanShutdown;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fs::WhenFull;
-use crate::log::append::replay::Replay;
+use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::{begin_segment, roll_age};
 use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::dynamic_config::FixedConfig;
 use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint};
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
 use crate::log::files::lock::Ownership;
-use crate::log::files::losses::{damage, lost_segments};
+use crate::log::files::losses::{damage_at_end, lost_segments};
 use crate::log::files::strays::Strays;
-use crate::log::inner::{Parts, Shared};
-use crate::log::open::directory::PartitionOf;
-use crate::log::open::quarantine::{DamagedSegment, Explained, set_aside};
+use crate::log::inner::{LogInner, LogParts};
+use crate::log::open::quarantine::{CrashContext, DamagedSegment, set_aside};
 use crate::log::recovery::Recovery;
-use crate::log::state::segment_list::View;
+use crate::log::state::partition::PartitionOf;
+use crate::log::state::segment_list::SegmentList;
 use crate::log::state::sync::SyncState;
 use crate::log::state::writer::Writer;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
-use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::segment::recover::{
+    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
+};
+use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::sync::Arc;
 
-pub(crate) struct Opening {
+pub(crate) struct Opener {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
-    /// Whether the machine stopped since the log was last open. Then what was not synced may be
-    /// lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    /// Whether the power was lost since the log was last open. Then unsynced writes may be missing
+    /// in any order, and a valid batch after a hole does not prove corruption.
     pub(crate) lost_power: bool,
     /// The recovery point: what was synced when the log was last open.
     pub(crate) point: RecoveryPoint,
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) may_have_holes: bool,
-    /// Which partition it is, if a store opens the log.
+    /// The partition that the log is, if a store opens it.
     pub(crate) partition: Option<PartitionOf>,
     /// The files, if they were listed since the directory was locked.
     pub(crate) listing: Option<Listing>,
 }
 
-impl Opening {
+impl Opener {
     pub(crate) fn new(
         dir: Arc<SegmentDir>,
         config: LogConfig,
         checkpoints: Checkpoints,
         lost_power: bool,
         point: RecoveryPoint,
-    ) -> Opening {
-        Opening {
+    ) -> Opener {
+        Opener {
             dir,
             config,
             checkpoints,
@@ -79,20 +83,25 @@ impl Opening {
         }
     }
 
-    pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
-        let mut listing = self.settle_leftovers()?;
+    pub(crate) fn run(mut self, ownership: Ownership) -> Result<LogInner> {
+        let mut listing = self.finish_interrupted_changes()?;
         let recovery_point = self.point.synced;
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
         self.remove_below(&mut listing, start)?;
         self.may_have_holes = self.may_have_holes(&listing)?;
         // Without a recovery point, it is not known which bytes were not synced.
         self.lost_power &= self.point.uncompacted.is_some();
-        let clean = self.settle_damage(&mut listing, recovery_point, start)?;
-        if self.settle_front(&listing, start, clean.is_some())? {
+        let clean = self.set_damage_aside(&mut listing, recovery_point, start)?;
+        if self.check_front(&listing, start, clean.is_some())? {
             listing = Listing::read(&self.dir)?;
         }
         let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
-        let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect(), now)?;
+        let mut replay = ProducerReplay::new(
+            &self.dir,
+            &FixedConfig::new(&self.config),
+            listing.logs().collect(),
+            now,
+        )?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
                 if marker.producers == Some(0) {
@@ -122,13 +131,13 @@ impl Opening {
         if self.config.preallocate {
             writer.log.reserve(self.config.segment_bytes)?;
         }
-        Ok(Shared::new(Parts {
+        Ok(LogInner::new(LogParts {
             dir: self.dir,
             partition: self.partition,
             config: self.config,
             checkpoints: self.checkpoints,
             recovery: self.recovery,
-            view: View { segments },
+            segments: SegmentList { segments },
             start,
             end,
             durable: end,
@@ -140,9 +149,9 @@ impl Opening {
         }))
     }
 
-    /// Where the dirty part begins, if that is known. One above the end is of another log, or of
-    /// one that lost its end: it says nothing of this one, whose dirty part begins at its start,
-    /// as in Kafka.
+    /// Returns the start of the dirty part, if it is known. A stored one above the end belongs to
+    /// another log, or the log has lost its end: then the dirty part begins at the start of the
+    /// log, as in Kafka.
     fn cleaned_below(&self, start: Offset, end: Offset) -> Result<Option<Offset>> {
         match self.checkpoints.get(Checkpoint::Cleaned)? {
             Some(cleaned) if cleaned > end => {
@@ -152,9 +161,9 @@ impl Opening {
         }
     }
 
-    /// Takes what is to be taken out of the log before recovery, and reads the marker of a clean
-    /// shutdown, if there is one of the files as they are then.
-    fn settle_damage(
+    /// Moves damage out of the log before recovery, if that is chosen. Returns the marker of a
+    /// clean shutdown, if one describes the files as they are then.
+    fn set_damage_aside(
         &mut self,
         listing: &mut Listing,
         recovery_point: Offset,
@@ -167,7 +176,7 @@ impl Opening {
             self.remove_strays(&strays)?;
             return Ok(clean);
         }
-        // All of it is read anyway, so the marker saves nothing.
+        // The whole log is read anyway, so the marker saves nothing.
         if clean.is_some() {
             self.checkpoints.remove_clean_shutdown()?;
         }
@@ -179,14 +188,15 @@ impl Opening {
         Ok(None)
     }
 
-    /// The files behind the end of the log that are none of its segments, which the listing has no
-    /// more. Fails for one, if that is chosen, before anything is changed.
+    /// Takes the files after the end that do not belong to the log out of the listing, and returns
+    /// them. If an opening must fail for damage, it fails for one here, before anything is
+    /// changed.
     pub(crate) fn strays(&self, listing: &mut Listing) -> Result<Strays> {
         let (dir, checkpoints) = (&self.dir, &self.checkpoints);
         let found = Strays::find(dir, listing, checkpoints, self.point, self.may_have_holes)?;
         let is_explained = self.lost_power && found.are_blank;
         match self.config.on_corruption {
-            // Recovery removes them with what was lost before them.
+            // Recovery removes them together with the lost records before them.
             OnCorruption::Fail | OnCorruption::Truncate if is_explained => {
                 return Ok(Strays::default());
             }
@@ -218,14 +228,14 @@ impl Opening {
         Ok(())
     }
 
-    /// Finds the damage in every segment that no crash explains, if it is to be moved out of them.
-    /// All of it is found before any is moved: an opening that fails must have changed nothing.
+    /// Finds all damage that no crash explains, if it is to be moved out of the log. All of it is
+    /// found before any is moved, because an opening that fails must have changed nothing.
     fn damaged(&self, listing: &Listing, recovery_point: Offset) -> Result<Vec<DamagedSegment>> {
         if self.config.on_corruption != OnCorruption::Quarantine {
             return Ok(Vec::new());
         }
         let (lost_power, dense) = (self.lost_power, !self.may_have_holes);
-        let explained = Explained { recovery_point, lost_power, dense };
+        let explained = CrashContext { recovery_point, lost_power, dense };
         let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
         let mut damaged = Vec::new();
         for (index, base) in bases.iter().enumerate() {
@@ -240,12 +250,12 @@ impl Opening {
         dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))
     }
 
-    /// Continues the log at its start if everything that is left lies below: a truncation that
+    /// Continues the log at its start if all remaining records lie below: a truncation that
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let now = self.config.clock.monotonic();
         let writer = begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?;
-        self.trust(start)?;
+        self.sync_segment(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
         let mut listing = Listing::read(&self.dir)?;
@@ -253,10 +263,9 @@ impl Opening {
         Ok((writer, Vec::new(), start))
     }
 
-    /// Reads the marker of a clean shutdown. It counts only if it describes the files that are
-    /// there. Then it stays until the log is open: if this opening fails, the next one has it. Any
-    /// other marker is removed now, because the files that it is compared with are about to
-    /// change.
+    /// Returns the marker of a clean shutdown, if it describes the files that are there. It stays
+    /// until the log is open: if this opening fails, the next one has it. Any other marker is
+    /// removed now, because the files that it is compared with are about to change.
     fn clean_marker(&self, listing: &Listing, start: Offset) -> Result<Option<CleanShutdown>> {
         let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker
@@ -297,11 +306,11 @@ impl Opening {
         drop(sealed.pop());
         let opened = stored_indexes(&self.dir, marker.base, marker.bytes)?.ok().filter(stored);
         let Some(indexes) = opened else {
-            // The log is sound but its index is not: read it as after a crash, without doubting
-            // what was synced.
+            // The log is sound but its index is not: read it as after a crash, and trust the
+            // synced part.
             let found = recover_segment(&self.dir, marker.base, ScanRules::NONE, &mut ())?;
-            if !matches!(found.tail, Tail::Clean) {
-                return Err(damage(&self.dir, marker.base, &found, None, 0));
+            if !matches!(found.tail, SegmentTail::Clean) {
+                return Err(damage_at_end(&self.dir, marker.base, &found, None, 0));
             }
             let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
             let reason = "it does not match the log it was closed with";
@@ -322,15 +331,15 @@ impl Opening {
                 first_timestamp: marker.first_timestamp,
                 indexes,
                 cadence,
-                tail: Tail::Clean,
+                tail: SegmentTail::Clean,
             },
             true,
         )?;
         Ok((writer, sealed, marker.end))
     }
 
-    /// What appends need, for a segment whose valid bytes are known, and whose index files may be
-    /// `stored`.
+    /// Returns the writer of a segment whose valid bytes are known. `stored` says that its index
+    /// files are complete.
     pub(crate) fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
         let file = self.dir.open_log(base)?;
@@ -353,7 +362,7 @@ impl Opening {
     }
 
     /// Makes the content of a file durable before opening relies on it.
-    pub(crate) fn trust(&self, base: Offset) -> Result<()> {
+    pub(crate) fn sync_segment(&self, base: Offset) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
         self.dir.open_log(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))
     }

@@ -1,40 +1,39 @@
 //! Moving damage out of a log, so that the rest can be used.
 //!
-//! The whole log is read. Where bytes are no batch and no crash explains it, they are saved in a
-//! file beside the segment, and the segment is written anew without them, as a compaction does:
-//! what is left is a sound log, for Kafka as for us, in which an empty batch covers the offsets
-//! that are gone. No offset is given twice.
+//! The whole log is read. Bytes that are no batch, if no crash explains them, are saved in a file
+//! beside the segment, and the segment is rewritten without them, as a compaction does. The result
+//! is a sound log, for Kafka as for us, in which an empty batch covers the lost offsets. No offset
+//! is assigned twice.
 
 use crate::error::{Corruption, CorruptionKind, Error, Result, Unsupported};
 use crate::event::{Event, Quarantined};
 use crate::fs::{File, OpenMode};
 use crate::record::layout;
 use crate::segment::SegmentDir;
+use crate::segment::first_bytes::{begins_segment, can_begin_batch, is_zero};
+use crate::segment::message::{WholeMessage, whole_at};
 use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::{
-    begins_segment, can_begin_batch, has_message_after, is_zero, next_batch_after,
-};
+use crate::segment::resync::{has_message_after, next_batch_after};
 use crate::segment::scan::{BatchStream, Step};
-use crate::segment::whole::{Whole, whole_at};
 use crate::types::Offset;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// When damage is what a crash leaves, and so recovery's to cut.
+/// What a crash may have left, which recovery truncates. Everything else is damage.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Explained {
-    /// Everything below was flushed: no crash touches it.
+pub(crate) struct CrashContext {
+    /// Everything below was flushed, so no crash touches it.
     pub(crate) recovery_point: Offset,
     pub(crate) lost_power: bool,
-    /// Whether offsets are left out nowhere: a batch at the end that does not follow the one
-    /// before is not where it was.
+    /// Whether no offset is left out anywhere. Then a last batch that does not follow the previous
+    /// one is misplaced.
     pub(crate) dense: bool,
 }
 
-/// The damage of a segment: pieces of its file, in order.
+/// A damaged piece of a segment.
 struct Hole {
     bytes: Range<u64>,
     offsets: Range<Offset>,
@@ -42,8 +41,8 @@ struct Hole {
 }
 
 impl Hole {
-    /// The empty batch that covers its offsets, so that no later opening reports them as a new
-    /// loss.
+    /// Returns the empty batch that covers its offsets, so that no later opening reports them as a
+    /// new loss.
     fn placeholder(&self, base: Offset) -> Result<Option<Vec<u8>>> {
         if self.offsets.end > base.saturating_add(SPAN) {
             return Ok(None);
@@ -52,7 +51,7 @@ impl Hole {
     }
 }
 
-/// A segment with damage to be taken out.
+/// A segment with damage to be moved out.
 pub(crate) struct DamagedSegment {
     base: Offset,
     holes: Vec<Hole>,
@@ -65,7 +64,7 @@ impl DamagedSegment {
         dir: &SegmentDir,
         base: Offset,
         next: Option<Offset>,
-        explained: Explained,
+        explained: CrashContext,
     ) -> Result<Option<DamagedSegment>> {
         let path = dir.path_of(SegmentFile::live(base, Kind::Log));
         let file = dir.open_log(base)?;
@@ -76,7 +75,7 @@ impl DamagedSegment {
         Ok((!holes.is_empty()).then_some(DamagedSegment { base, holes }))
     }
 
-    /// Takes the damage out of the segment.
+    /// Moves the damage out of the segment.
     pub(crate) fn quarantine(self, dir: &SegmentDir) -> Result<Vec<Quarantined>> {
         let DamagedSegment { base, holes } = self;
         let path = dir.path_of(SegmentFile::live(base, Kind::Log));
@@ -100,7 +99,7 @@ impl DamagedSegment {
     }
 }
 
-/// Moves a whole file aside that is none of the log's segments. No offset goes with it.
+/// Moves a whole file aside that does not belong to the log. No offset is lost with it.
 pub(crate) fn set_aside(
     dir: &SegmentDir,
     base: Offset,
@@ -123,8 +122,8 @@ enum Unreadable {
     Foreign(Unsupported),
 }
 
-/// There is no format with such a magic yet, and no checksum covers it: it may as well be a bit
-/// that flipped.
+/// Returns whether a magic byte belongs to no known format. No checksum covers it, so a bit may
+/// have flipped.
 fn is_damaged_magic(unsupported: Unsupported) -> bool {
     matches!(unsupported, Unsupported::MessageFormat(magic) if !matches!(magic, 0 | 1))
 }
@@ -139,7 +138,7 @@ fn find_holes(
     file: &Arc<dyn File>,
     base: Offset,
     next: Option<Offset>,
-    explained: Explained,
+    explained: CrashContext,
 ) -> Result<Vec<Hole>, Unreadable> {
     let end = file.len()?;
     let limit = next.unwrap_or(Offset::MAX).min(base.saturating_add(SPAN));
@@ -164,7 +163,7 @@ fn find_holes(
         };
         let (position, lowest) = (stream.position(), stream.lowest());
         let whole = whole_at(&**file, position, end)?;
-        if let Some(Whole::Foreign(unsupported)) = whole
+        if let Some(WholeMessage::Foreign(unsupported)) = whole
             && !is_damaged_magic(unsupported)
         {
             return Err(Unreadable::Foreign(unsupported));
@@ -176,8 +175,8 @@ fn find_holes(
         }
         let Some((behind, base_offset)) = next_batch_after(&**file, position, end, lowest, limit)?
         else {
-            // With nothing behind them, the last bytes of the log are a write that was cut short,
-            // if they are not whole. A file that begins like no segment is none.
+            // The last bytes of a log, with nothing after them, are a torn write if they are not
+            // whole. A file that begins like no segment is not one.
             let is_tail = next.is_none()
                 && !synced
                 && is_torn
@@ -194,18 +193,19 @@ fn find_holes(
             return Ok(holes);
         };
         holes.push(Hole { bytes: position..behind, offsets: lowest..base_offset, reason });
-        // From its own offset: the gap before it is explained now, and no sign of damage.
+        // Continue from its own offset: the gap before it is explained, and no sign of more
+        // damage.
         stream.seek(Arc::clone(file), behind, base_offset);
         expected = base_offset;
     }
 }
 
-/// Where the offsets of a whole message end that is to begin at an offset: they were given out.
+/// Returns the end of the offsets of a whole message that begins at an offset. They were assigned.
 fn end_of_whole(
     file: &dyn File,
     position: u64,
     lowest: Offset,
-    whole: Option<Whole>,
+    whole: Option<WholeMessage>,
 ) -> io::Result<Offset> {
     if whole.is_none() {
         return Ok(lowest);
@@ -216,8 +216,8 @@ fn end_of_whole(
     Ok(lowest.saturating_add(delta).saturating_add(1))
 }
 
-/// Copies a piece of a file to a file of its own, durably. One that is there is of an
-/// attempt that was interrupted before the segment was replaced.
+/// Copies a piece of a file to a file of its own, durably. An existing one is from an attempt that
+/// was interrupted before the segment was replaced.
 fn save(dir: &SegmentDir, from: &dyn File, bytes: &Range<u64>, to: &Path) -> Result<()> {
     let write = || -> io::Result<()> {
         let file = create(dir, to)?;
@@ -245,7 +245,7 @@ fn replace_without(dir: &SegmentDir, from: &dyn File, base: Offset, holes: &[Hol
         }
         copy(from, at..end, &*to, written)?;
         to.sync_all()?;
-        // What was saved is there before what it was saved from is not.
+        // The saved bytes must be durable before the segment loses them.
         dir.fs.sync_dir(&dir.path)
     };
     write().map_err(|error| Error::io("write", &beside, error))?;

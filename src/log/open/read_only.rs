@@ -7,26 +7,27 @@ use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::{Listing, segment_dir};
 use crate::log::files::lock::Place;
 use crate::log::files::losses::lost_since_close;
-use crate::log::inner::{Parts, Shared};
+use crate::log::inner::{LogInner, LogParts};
 use crate::log::open::directory::data_dir_above;
 use crate::log::read::survey::{read_strays, start_of, survey};
 use crate::log::recovery::Recovery;
-use crate::log::state::follower::Ends;
+use crate::log::state::follower::ReplacementEnds;
 use crate::log::state::sync::SyncState;
 use crate::segment::SegmentDir;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Opens a log for reading only, whether or not another process has it open.
-pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
+pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner> {
     config.validate()?;
     Place::check(path)?;
     let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
     Listing::read(&dir)?;
     let checkpoints = checkpoints_to_read(&dir)?;
-    let (follower, view) = survey(&dir, &checkpoints, &config, &mut Ends::default())?;
-    // A hole that lost files left reads like one that compaction left: only the close knows
-    // better.
+    let (follower, segments) =
+        survey(&dir, &checkpoints, &config, &mut ReplacementEnds::default())?;
+    // A hole that lost files left reads like one that compaction left. Only the marker of a clean
+    // close tells them apart.
     if config.on_corruption != OnCorruption::Truncate {
         let strays = read_strays(&dir, &checkpoints, &config)?.into_iter();
         if let Some(damage) = strays.chain(lost_since_close(&dir, &checkpoints)?).next() {
@@ -34,14 +35,14 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
         }
     }
     let end = follower.end;
-    let start = start_of(&checkpoints, &view, end)?;
-    Ok(Shared::new(Parts {
+    let start = start_of(&checkpoints, &segments, end)?;
+    Ok(LogInner::new(LogParts {
         partition: None,
         checkpoints,
         dir,
         config,
         recovery: Recovery::default(),
-        view,
+        segments,
         start,
         end,
         durable: start,
@@ -53,7 +54,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     }))
 }
 
-/// The checkpoints of a log that is only read.
+/// Returns the checkpoints of a read-only log.
 pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> {
     let place = Place::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
     let above = data_dir_above(&place)?.map(|(above, key)| {

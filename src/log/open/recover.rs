@@ -2,73 +2,74 @@
 //!
 //! # Offsets without a batch
 //!
-//! Appends leave no offset out. So offsets that no batch covers are either what compaction left,
-//! which must stay as it is, or what a crash or a mishap took, behind which nothing may be served
-//! as if nothing were missing.
+//! Appends leave no offset out. So if no batch covers an offset, either compaction removed it, and
+//! the log must stay as it is, or a crash or an accident took it, and the records after it must
+//! not be served as if nothing were missing.
 //!
 //! - Nothing was compacted in a log without a policy that compacts and without a cleaner
-//!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it.
-//!   There, all offsets must have their batch, within segments and between them: no checksum
-//!   covers a base offset, and this is what shows that one is wrong.
-//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before
-//!   a pass changes a file, all that it will clean is synced and the recovery point raised above
-//!   it, durably; a truncation lowers it to the end of what it keeps. That holds for a point that
-//!   this crate wrote, and as it wrote it: each line is there twice, so that a damaged digit is
-//!   noticed. A broker cleans above its recovery point, which it writes once a minute, and writes
-//!   a line once.
-//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as
-//!   they are, as in Kafka, and that it may have been compacted is kept in its cleaner checkpoint.
+//!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it. In
+//!   such a log, all offsets must have a batch, within segments and between them. No checksum
+//!   covers a base offset, so only this check shows that one is wrong.
+//! - In a log that may have been compacted, nothing above the recovery point was. Before a pass
+//!   changes a file, everything that it will clean is synced and the recovery point raised above
+//!   it, durably; a truncation lowers it to the end of the remaining records. That holds for a
+//!   recovery point that this crate wrote, and as it wrote it: each line is stored twice, so that
+//!   a damaged digit is noticed. A broker cleans above its recovery point, which it writes once a
+//!   minute, and writes a line once.
+//! - If another program had the log last, nothing is known. Offsets without a batch stay as they
+//!   are, as in Kafka, and the cleaner checkpoint stores that the log may have been compacted.
 //!
 //! The front of a log is known, too. Each deletion stores the start before it removes a segment,
-//! and an opening that finds a log of another program stores where that begins, before the first
-//! recovery point of ours. So where the recovery point is ours, a log that begins above its start
-//! has lost its front. On a full disk that has no room for the start, the two lines of the recovery
-//! point are made to differ by one first, which needs none: it vouches for all else then.
+//! and an opening that finds a log of another program stores its start before the first recovery
+//! point of ours. So where the recovery point is ours, a log that begins above its start has lost
+//! its front. If a full disk has no room for the start, the two lines of the recovery point are
+//! first made to differ by one, which needs no room: then it confirms everything but the start.
 //!
-//! And where this crate leaves offsets out at the end of a segment, it covers them with an [empty
+//! If this crate leaves offsets out at the end of a segment, it covers them with an [empty
 //! batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such
 //! a segment needs no proof.
 //!
-//! A loss of power takes the end of a segment that was not synced. That explains offsets which are
-//! missing between two segments, above the recovery point, if the power was lost. What lies behind
-//! them was never acknowledged as durable, since a sync goes through the segments in order, and is
-//! cut. Without a loss of power, offsets that are missing in a log that may have been compacted
-//! stay so; in any other they are damage.
+//! A power loss takes the end of a segment that was not synced. That explains offsets that are
+//! missing between two segments above the recovery point. The records after them were never
+//! acknowledged as durable, because an fsync goes through the segments in order, and they are
+//! truncated. Without a power loss, a log that may have been compacted keeps its missing offsets;
+//! in any other log they are damage.
 
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::WhenFull;
-use crate::log::append::replay::Replay;
+use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::begin_segment;
 use crate::log::config::OnCorruption;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
-use crate::log::files::losses::damage;
-use crate::log::open::Opening;
+use crate::log::files::losses::damage_at_end;
+use crate::log::open::Opener;
 use crate::log::state::writer::Writer;
 use crate::segment::Segment;
+use crate::segment::first_bytes::{NOT_A_SEGMENT, begins_segment};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::{
-    Heed as _, NOT_A_SEGMENT, Recovered, ScanRules, Tail, begins_segment, end_of_sealed,
-    recover_segment,
+    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
 };
+use crate::segment::resume::end_of_sealed;
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::Offset;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The first of these segments that recovery reads.
+/// Returns the first of these segments that recovery reads.
 ///
-/// Where the recovery point is a segment's base, the segment before it is looked at too: its
-/// records are durable, but that its reserved room was cut off may not be.
+/// If the recovery point is the base of a segment, the previous segment is read too: its records
+/// are durable, but the truncation of its reserved room may not be.
 fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
     logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
 }
 
-impl Opening {
-    /// Whether compaction, or another program, may have left offsets out.
+impl Opener {
+    /// Returns whether compaction, or another program, may have left offsets out.
     pub(crate) fn may_have_holes(&self, listing: &Listing) -> Result<bool> {
         let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
         if self.point.is_foreign && cleaned.is_none() && listing.logs().next().is_some() {
@@ -85,12 +86,13 @@ impl Opening {
         self.checkpoints.note(Checkpoint::Cleaned, 0)
     }
 
-    /// The offset from which on a hole between two segments makes the log unusable.
+    /// Returns the offset from which on a hole between two segments makes the log unusable.
     fn dense_from(&self) -> Offset {
         if self.keeps_gaps() { Offset::MAX } else { self.written_dense_from() }
     }
 
-    /// The offset from which on none was left out between two segments, as this file's head says.
+    /// Returns the offset from which on none was left out between two segments, by the rules at
+    /// the head of this file.
     fn written_dense_from(&self) -> Offset {
         match self.point.uncompacted {
             _ if !self.may_have_holes => 0,
@@ -106,7 +108,7 @@ impl Opening {
         listing: &Listing,
         recovery_point: Offset,
         start: Offset,
-        replay: &mut Replay,
+        replay: &mut ProducerReplay,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
         let first = first_read(&logs, recovery_point);
@@ -124,7 +126,7 @@ impl Opening {
             self.recovery.scanned_bytes = scanned;
             let whole = self.is_whole(&found, next);
             if !whole || (next.is_none() && found.end < owed) {
-                self.judge(*base, &found, next, owed)?;
+                self.check_truncatable(*base, &found, next, owed)?;
             }
             self.check_start(*base, &found, end_before.replace(found.end))?;
             if whole && self.keeps_gaps() {
@@ -136,7 +138,7 @@ impl Opening {
                 found.cadence.finish(&found.indexes);
                 self.dir.store_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
-                self.trust(*base)?;
+                self.sync_segment(*base)?;
                 continue;
             }
             last = Some((*base, found));
@@ -147,7 +149,7 @@ impl Opening {
                 self.cover(base, &mut found, Some(recovery_point))?;
                 found.cadence.finish(&found.indexes);
                 self.dir.store_indexes(base, &found.indexes)?;
-                self.trust(base)?;
+                self.sync_segment(base)?;
                 sealed.push(self.sealed(base, found.valid_bytes));
                 let now = self.config.clock.monotonic();
                 let writer = begin_segment(
@@ -159,7 +161,7 @@ impl Opening {
                 )?;
                 (writer, recovery_point)
             }
-            // The recovery point was wrong: a lower one does not vouch for what it did.
+            // The recovery point was wrong. Begin again from a lower one.
             Some((_, found)) if first_read(&logs, found.end) < first => {
                 replay.forget();
                 return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
@@ -171,7 +173,7 @@ impl Opening {
             }
             None => self.begin_log(start, recovery_point)?,
         };
-        self.trust(writer.segment.base)?;
+        self.sync_segment(writer.segment.base)?;
         self.sync_dir()?;
         Ok((writer, sealed, end))
     }
@@ -181,8 +183,8 @@ impl Opening {
         ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
     }
 
-    /// Writes down that everything is synced. On a full disk a lower point may stay: the next
-    /// recovery begins there.
+    /// Stores that everything is synced. On a full disk a lower point may stay: the next recovery
+    /// begins there.
     pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
         match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
             Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
@@ -194,7 +196,8 @@ impl Opening {
         }
     }
 
-    /// A directory without a segment is a new log, unless it is known to have had records.
+    /// Begins a log in a directory without a segment. It is a new log, unless it is known to have
+    /// had records.
     fn begin_log(&mut self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
         // A log that never had a record has nothing to be recovered.
         self.recovery.clean_shutdown =
@@ -211,23 +214,24 @@ impl Opening {
         Ok((begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?, start))
     }
 
-    /// Whether offsets whose records are gone stay without any.
+    /// Returns whether lost offsets stay without a record.
     fn keeps_gaps(&self) -> bool {
         self.config.on_corruption == OnCorruption::Quarantine
     }
 
-    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is
-    /// missing between them that must have a batch. Zeros in the place of offsets are never right.
+    /// Returns whether a segment can be followed by the one after it, which begins at `next`: no
+    /// offset is missing between them that must have a batch. Zeros in the place of missing
+    /// offsets are never right.
     fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
         let gap = next.filter(|next| found.end < *next);
         match found.tail {
-            Tail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
-            Tail::Zeros => gap.is_none(),
-            Tail::Torn(_) | Tail::Damaged(_) => false,
+            SegmentTail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
+            SegmentTail::Zeros => gap.is_none(),
+            SegmentTail::Torn(_) | SegmentTail::Damaged(_) => false,
         }
     }
 
-    /// Covers the offsets after a segment with an empty batch: they are known to be lost, and no
+    /// Covers the offsets after a segment with an empty batch. They are known to be lost, and no
     /// later opening may report them as a new loss.
     fn cover(&self, base: Offset, found: &mut Recovered, next: Option<Offset>) -> Result<()> {
         let Some(next) = next.filter(|next| *next <= base.saturating_add(SPAN)) else {
@@ -252,12 +256,12 @@ impl Opening {
         Ok(())
     }
 
-    /// The first of these segments, none of which recovery need read but the last, with a hole
-    /// before the one after it: that one is gone, or its end is.
+    /// Returns the first of these segments with a hole before the next one: a segment is gone, or
+    /// the end of one. Recovery need not read any of them but the last.
     fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
         for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
         {
-            // Where gaps are kept, it is covered as one.
+            // If gaps are kept, it is covered as one.
             if *next > self.written_dense_from()
                 && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
             {
@@ -267,8 +271,8 @@ impl Opening {
         Ok(None)
     }
 
-    /// Decides whether what follows the valid part of a segment may be cut off.
-    fn judge(
+    /// Fails if the bytes after the valid part of a segment may not be truncated.
+    fn check_truncatable(
         &self,
         base: Offset,
         found: &Recovered,
@@ -278,21 +282,22 @@ impl Opening {
         let has_later_segments = next.is_some();
         let explained = found.end >= recovery_point
             && match found.tail {
-                Tail::Clean => self.lost_power,
-                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
-                Tail::Damaged(_) => self.lost_power,
+                SegmentTail::Clean => self.lost_power,
+                SegmentTail::Zeros | SegmentTail::Torn(_) => !has_later_segments || self.lost_power,
+                SegmentTail::Damaged(_) => self.lost_power,
             };
-        // What was to be quarantined has been: what is left of it is a gap.
-        let missing = matches!(found.tail, Tail::Clean | Tail::Zeros) && !has_later_segments;
+        // The damage was quarantined already, and the gap is what is left of it.
+        let missing =
+            matches!(found.tail, SegmentTail::Clean | SegmentTail::Zeros) && !has_later_segments;
         if explained
             || self.config.on_corruption == OnCorruption::Truncate
             || (missing && self.keeps_gaps())
         {
             return Ok(());
         }
-        let gap = next.filter(|_| matches!(found.tail, Tail::Clean));
+        let gap = next.filter(|_| matches!(found.tail, SegmentTail::Clean));
         gap.map_or(Ok(()), |next| self.check_follows(next, found.end))?;
-        Err(damage(&self.dir, base, found, next, recovery_point))
+        Err(damage_at_end(&self.dir, base, found, next, recovery_point))
     }
 
     /// Fails for a file without a batch that does not begin at the end of the log before it,
@@ -302,8 +307,8 @@ impl Opening {
         if is_apart { self.check_begins(base) } else { Ok(()) }
     }
 
-    /// Fails for a file that only has the name of a segment. Where it does not begin at the end
-    /// of the log, no torn write explains it, and it is neither cut nor removed, unless that is
+    /// Fails for a file that only has the name of a segment. If it does not begin at the end of
+    /// the log, no torn write explains it, and it is neither truncated nor removed, unless that is
     /// chosen.
     fn check_begins(&self, base: Offset) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
@@ -316,8 +321,8 @@ impl Opening {
         Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
     }
 
-    /// Fails for a segment behind a gap that has no batch: it is the one that does not belong
-    /// there, and not the sound segment before it.
+    /// Fails for a segment without a batch after a gap. That file is wrong, and not the sound
+    /// segment before it.
     fn check_follows(&self, base: Offset, end: Offset) -> Result<()> {
         self.check_begins(base)?;
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
@@ -333,12 +338,12 @@ impl Opening {
         Err(Error::Corrupt(Box::new(corruption)))
     }
 
-    /// Judges where the log begins. Says whether all that is left of it was removed.
+    /// Checks the start of the log. Returns whether all its remaining segments were removed.
     ///
-    /// The start is stored before anything below it goes, and that of a log which begins elsewhere
-    /// before a recovery point of ours is. So behind the start, nothing is missing that was not
-    /// lost: with the power, if it was not synced.
-    pub(crate) fn settle_front(
+    /// The start is stored before anything below it is removed, and for a log of another program
+    /// before the first recovery point of ours. So records that are missing after the start were
+    /// lost: in a power loss, if they were not synced.
+    pub(crate) fn check_front(
         &mut self,
         listing: &Listing,
         start: Offset,
@@ -383,11 +388,13 @@ impl Opening {
         Ok(segments.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes)))
     }
 
-    /// Cuts a segment to its valid part, and removes the segments after it.
+    /// Truncates a segment to its valid part, and removes the segments after it.
     fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
         let dropped = match found.tail {
-            Tail::Clean | Tail::Zeros => 0,
-            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+            SegmentTail::Clean | SegmentTail::Zeros => 0,
+            SegmentTail::Torn(_) | SegmentTail::Damaged(_) => {
+                found.file_bytes.saturating_sub(found.valid_bytes)
+            }
         };
         let dropped = dropped.saturating_add(self.remove_segments(later)?);
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));

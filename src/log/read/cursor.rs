@@ -2,8 +2,8 @@
 
 use crate::error::{CorruptionKind, Error, Result};
 use crate::event::Event;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::Segment;
 use crate::segment::name::Kind;
@@ -19,12 +19,12 @@ use std::sync::Arc;
 /// the cursor drops what it has read ahead and looks up its place again, so no reader sees a
 /// mixture of the log before and after.
 ///
-/// On a read-only log a truncation is found out only by looking at the files: after each read of a
-/// file, and with the batch that was returned last. If that is gone, the reader has returned
-/// records that were truncated, and does not go on with those of another history.
+/// On a read-only log, only a look at the files shows a truncation: after each read of a file, and
+/// by the batch that was returned last. If that is gone, the reader has returned records that were
+/// truncated, and does not continue with the records of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
-    shared: Arc<Shared>,
+    log: Arc<LogInner>,
     /// The generation of the list of segments, loaded before the last look at it.
     generation: u64,
     revision: u64,
@@ -56,7 +56,7 @@ impl Trail {
         self.found = Some(header);
     }
 
-    /// The last batch below an offset.
+    /// Returns the last batch below an offset.
     fn last_read(&self, next: Offset) -> Option<BatchHeader> {
         self.found.filter(|found| found.base_offset < next).or(self.passed)
     }
@@ -71,15 +71,15 @@ struct Place {
 }
 
 impl Cursor {
-    pub(crate) fn new(shared: Arc<Shared>, next: Offset) -> Cursor {
-        let revision = shared.revision();
-        let generation = shared.generation();
-        let trail = Trail { truncations: shared.truncations(), ..Trail::default() };
+    pub(crate) fn new(log: Arc<LogInner>, next: Offset) -> Cursor {
+        let revision = log.state.revision();
+        let generation = log.state.generation();
+        let trail = Trail { truncations: log.truncations(), ..Trail::default() };
         let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
-        Cursor { shared, generation, revision, at: None, next, read_ahead, spare, trail }
+        Cursor { log, generation, revision, at: None, next, read_ahead, spare, trail }
     }
 
-    /// Reads at most this much at a time, but for batches that are larger.
+    /// Reads at most this much at a time, except for larger batches.
     pub(crate) fn reading_ahead(mut self, bytes: usize) -> Cursor {
         self.read_ahead = bytes.min(BUFFER_BYTES);
         self
@@ -95,48 +95,48 @@ impl Cursor {
     /// Leaves the place if the list of segments has changed. The segment may have been deleted,
     /// and would keep its room on disk until the next read.
     pub(crate) fn leave_if_changed(&mut self) {
-        if self.check_open().is_ok() && self.shared.generation() != self.generation {
+        if self.check_open().is_ok() && self.log.state.generation() != self.generation {
             self.leave();
         }
     }
 
     /// Fails when the log is closed, and releases the segment then.
     fn check_open(&mut self) -> Result<()> {
-        self.shared.check_readable().inspect_err(|_| {
+        self.log.state.check_readable().inspect_err(|_| {
             self.at = None;
             self.spare = Vec::new();
         })
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn log(&self) -> &Arc<LogInner> {
+        &self.log
     }
 
-    /// The next offset to be read.
+    /// Returns the next offset to be read.
     pub(crate) fn offset(&self) -> Offset {
         self.next
     }
 
-    /// The revision of the log that what was read is of.
+    /// Returns the revision of the log that the cursor has read.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Whether the log was truncated or compacted since the last batch was read.
+    /// Returns whether the log was truncated or compacted since the last batch was read.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.shared.revised_since(self.revision)
+        self.log.state.revised_since(self.revision)
     }
 
-    /// Fails when the log is closed, or the next offset not in it.
+    /// Fails when the log is closed, or the next offset is not in it.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.check_open()?;
-        self.shared.check_range(self.next)
+        self.log.state.check_range(self.next)
     }
 
     /// Returns the offset that a start means.
     pub(crate) fn resolve(&mut self, start: StartAt) -> Result<Offset> {
         self.check_open()?;
-        self.shared.resolve(start)
+        self.log.resolve(start)
     }
 
     /// Goes to an offset, which the next read looks up.
@@ -146,14 +146,14 @@ impl Cursor {
         (self.trail.found, self.trail.passed) = (None, None);
     }
 
-    /// Takes the offsets up to here as read.
+    /// Counts the offsets up to here as read.
     pub(crate) fn pass(&mut self, next: Offset) {
         self.next = self.next.max(next);
     }
 
     /// Leaves the place if anything was truncated or compacted.
     fn note_revision(&mut self) {
-        let revision = self.shared.revision();
+        let revision = self.log.state.revision();
         if revision != self.revision {
             self.revision = revision;
             self.leave();
@@ -161,11 +161,12 @@ impl Cursor {
     }
 
     /// Returns the list of segments. Drop it before the cursor waits.
-    fn look(&mut self) -> Result<Arc<View>> {
-        // The counters first: a list that is newer than they say is looked up once more.
+    fn look(&mut self) -> Result<Arc<SegmentList>> {
+        // Load the counters first: if the list is newer than they say, it is only looked up once
+        // more.
         self.note_revision();
-        self.generation = self.shared.generation();
-        self.shared.view()
+        self.generation = self.log.state.generation();
+        self.log.state.segments()
     }
 
     /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
@@ -175,18 +176,19 @@ impl Cursor {
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
         loop {
             self.check_open()?;
-            if self.shared.revised_since(self.revision) {
+            if self.log.state.revised_since(self.revision) {
                 self.note_revision();
             }
             if self.at.is_none() {
                 let placed = {
-                    let view = self.look()?;
-                    // After the list: one without the deleted segments comes with the new start.
-                    self.shared.check_range(self.next)?;
-                    self.check_trail(&view).and_then(|()| self.place(&view))
+                    let list = self.look()?;
+                    // Load the start after the list: a list without the deleted segments comes
+                    // with the new start.
+                    self.log.state.check_range(self.next)?;
+                    self.check_trail(&list).and_then(|()| self.place(&list))
                 };
-                // What was not found may have been truncated away: then the list is old.
-                if self.shared.revised_since(self.revision) {
+                // An offset that was not found may have been truncated, and the list may be old.
+                if self.log.state.revised_since(self.revision) {
                     self.leave();
                     continue;
                 }
@@ -205,14 +207,14 @@ impl Cursor {
                 }
             }
             let result = self.step();
-            if self.shared.revised_since(self.revision) {
+            if self.log.state.revised_since(self.revision) {
                 self.leave();
                 continue;
             }
             match result {
                 Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
                 Ok(Stepped::Batch(header)) => {
-                    if self.shared.is_read_only() {
+                    if self.log.state.is_read_only() {
                         self.trail.push(header, self.next);
                     }
                     return Ok(Some(header));
@@ -223,7 +225,7 @@ impl Cursor {
                 Err(error) => {
                     let Some(error) = self.unless_revised(error) else { continue };
                     if let Error::Corrupt(corruption) = &error {
-                        self.shared.emit(&Event::CorruptionFound((**corruption).clone()));
+                        self.log.emit(&Event::CorruptionFound((**corruption).clone()));
                     }
                     return Err(error);
                 }
@@ -231,13 +233,13 @@ impl Cursor {
         }
     }
 
-    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the
-    /// place is left.
+    /// Returns the error, unless a truncation, a compaction or a deletion caused it. Then the
+    /// cursor leaves its place.
     fn unless_revised(&mut self, error: Error) -> Option<Error> {
         let error = self.explain(error);
-        // A file may be missing that the next list does not need.
+        // The missing file may not be in the next list.
         let outdated = self.is_outdated()
-            || (error.is_not_found() && self.shared.generation() != self.generation);
+            || (error.is_not_found() && self.log.state.generation() != self.generation);
         if outdated {
             self.leave();
         }
@@ -245,67 +247,67 @@ impl Cursor {
     }
 
     /// On a read-only log, fails when the batch that was returned last was truncated.
-    fn check_trail(&mut self, view: &View) -> Result<()> {
-        let truncations = self.shared.truncations();
+    fn check_trail(&mut self, list: &SegmentList) -> Result<()> {
+        let truncations = self.log.truncations();
         if truncations == self.trail.truncations {
             return Ok(());
         }
         if let Some(read) = self.trail.last_read(self.next) {
-            let index = view.find(read.base_offset);
-            let limit = view.limit(index, self.shared.end());
-            let segment = view.segments.get(index);
+            let index = list.find(read.base_offset);
+            let limit = list.limit(index, self.log.state.end());
+            let segment = list.segments.get(index);
             let now = segment.map_or(Ok(None), |s| s.header_at(read.base_offset, limit));
             if now.is_err() {
-                self.shared.refresh()?;
+                self.log.refresh()?;
             }
-            // Nothing can be said of a batch that was deleted since.
-            let (start, end) = (self.shared.start(), self.shared.end().min(read.base_offset));
+            // A batch that was deleted since cannot be checked.
+            let (start, end) = (self.log.state.start(), self.log.state.end().min(read.base_offset));
             if read.last_offset() >= start && now? != Some(read) {
-                return Err(self.shared.outside(self.next, start, end));
+                return Err(self.log.state.outside(self.next, start, end));
             }
         }
         self.trail.truncations = truncations;
         Ok(())
     }
 
-    /// The batch the last step found.
+    /// Returns the batch the last step found.
     pub(crate) fn batch(&self) -> Option<BatchRef<'_>> {
         self.at.as_ref()?.stream.batch()
     }
 
-    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this
-    /// is where it is found out that its writer has cut or compacted it.
+    /// Returns why the next offset cannot be read: it may have been deleted. On a read-only log,
+    /// this also looks for truncations and compactions by its writer.
     fn explain(&self, error: Error) -> Error {
-        match self.shared.refresh() {
-            Ok(()) => self.shared.unless_deleted(self.next, error),
-            Err(_) => self.shared.unless_closed(error),
+        match self.log.refresh() {
+            Ok(()) => self.log.state.unless_deleted(self.next, error),
+            Err(_) => self.log.state.unless_closed(error),
         }
     }
 
     /// On a read-only log, looks whether its writer has added anything.
     fn more_was_written(&self) -> Result<bool> {
-        if !self.shared.is_read_only() {
+        if !self.log.state.is_read_only() {
             return Ok(false);
         }
-        let before = (self.shared.end(), self.shared.generation());
-        self.shared.refresh()?;
-        Ok((self.shared.end(), self.shared.generation()) != before)
+        let before = (self.log.state.end(), self.log.state.generation());
+        self.log.refresh()?;
+        Ok((self.log.state.end(), self.log.state.generation()) != before)
     }
 
-    /// Looks up the next offset; false when there is nothing at or after it.
-    fn place(&mut self, view: &View) -> Result<bool> {
-        let end = self.shared.end();
+    /// Looks up the next offset. Returns false if there is nothing at or after it.
+    fn place(&mut self, list: &SegmentList) -> Result<bool> {
+        let end = self.log.state.end();
         if self.next >= end {
             return Ok(false);
         }
-        let mut index = view.find(self.next);
-        while let Some(segment) = view.segments.get(index) {
-            let limit = view.limit(index, end);
+        let mut index = list.find(self.next);
+        while let Some(segment) = list.segments.get(index) {
+            let limit = list.limit(index, end);
             let located = segment.locate(self.next, limit)?;
             if let Some(located) = located {
                 let stream = BatchStream::new(segment.file()?, located.position, located.lowest)
                     .with_buffer(std::mem::take(&mut self.spare), self.read_ahead);
-                let next_base = view.base_after(index);
+                let next_base = list.base_after(index);
                 self.at = Some(Place { segment: Arc::clone(segment), next_base, stream });
                 return Ok(true);
             }
@@ -317,22 +319,22 @@ impl Cursor {
     fn step(&mut self) -> Result<Stepped> {
         let Some(place) = &mut self.at else { return Ok(Stepped::End) };
         let bytes = place.segment.published();
-        let mut limit = place.limit(&self.shared);
+        let mut limit = place.limit(&self.log);
         let fills = place.stream.fills();
         loop {
             let step = place.stream.advance(bytes, limit);
             if place.stream.fills() != fills {
-                self.shared.recheck()?;
+                self.log.recheck()?;
             }
             return match step {
                 Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
                 Ok(Step::End) => self.step_segment(),
                 Ok(Step::Damaged(
                     damage @ CorruptionKind::OffsetsOverlapNext { limit: at, .. },
-                )) if at == limit && self.shared.settled_end() > at => {
-                    // The batch was published a moment before the end of the log was. Where the
-                    // limit is the base of the next segment, it stays, and this is damage.
-                    limit = place.limit(&self.shared);
+                )) if at == limit && self.log.end_after_current_append() > at => {
+                    // The batch was published a moment before the end of the log was. If the limit
+                    // is the base of the next segment, it does not move, and this is damage.
+                    limit = place.limit(&self.log);
                     if limit == at {
                         return Err(place.damage(damage));
                     }
@@ -351,24 +353,24 @@ impl Cursor {
     /// Goes on to the next segment, if there is one.
     fn step_segment(&mut self) -> Result<Stepped> {
         let is_last = self.at.as_ref().is_some_and(|place| place.next_base.is_none());
-        if is_last && self.shared.generation() == self.generation {
-            self.shared.check_range(self.next)?;
+        if is_last && self.log.state.generation() == self.generation {
+            self.log.state.check_range(self.next)?;
             return Ok(Stepped::End);
         }
-        let view = self.look()?;
+        let list = self.look()?;
         let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
-        let index = view.find(place.segment.base);
-        let here = view.segments.get(index);
-        // Another one in its place may have grown before it was closed, or hold what others held
-        // that are gone.
+        let index = list.find(place.segment.base);
+        let here = list.segments.get(index);
+        // Another segment in its place may have grown before it was closed, or hold the records of
+        // others that are gone.
         if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
             self.leave();
             return Ok(Stepped::NextSegment);
         }
-        // What follows may have been deleted: then the next there is lies behind a gap.
-        self.shared.check_range(self.next)?;
+        // The next records may have been deleted: then the next segment lies after a gap.
+        self.log.state.check_range(self.next)?;
         let behind = index.saturating_add(1);
-        let Some(next) = view.segments.get(behind) else {
+        let Some(next) = list.segments.get(behind) else {
             place.next_base = None;
             return Ok(Stepped::End);
         };
@@ -376,7 +378,7 @@ impl Cursor {
         let file = next.file()?;
         let lowest = place.stream.lowest().max(next.base);
         place.stream.seek(file, 0, lowest);
-        (place.segment, place.next_base) = (Arc::clone(next), view.base_after(behind));
+        (place.segment, place.next_base) = (Arc::clone(next), list.base_after(behind));
         Ok(Stepped::NextSegment)
     }
 }
@@ -389,8 +391,8 @@ enum Stepped {
 
 impl Place {
     /// Returns the limit of the segment's offsets.
-    fn limit(&self, shared: &Shared) -> Offset {
-        self.next_base.unwrap_or_else(|| shared.end())
+    fn limit(&self, log: &LogInner) -> Offset {
+        self.next_base.unwrap_or_else(|| log.state.end())
     }
 
     fn damage(&self, damage: CorruptionKind) -> Error {

@@ -1,84 +1,82 @@
-//! From a time to an offset.
+//! Looking up an offset by time.
 
 use crate::error::{Error, Result};
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
-use crate::record::{BatchHeader, DecodeBuffer};
-use crate::segment::Segment;
-use crate::segment::scan::BatchStream;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
+use crate::record::{BatchRef, DecodeBuffer};
+use crate::segment::batches::SegmentBatches;
 use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
 use std::sync::Arc;
 
 /// The target usually lies within an index interval or a batch of the start of the search.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
-impl Shared {
+impl LogInner {
     pub(crate) fn list_offset(&self, spec: OffsetSpec) -> Result<Option<(Offset, Timestamp)>> {
-        self.check_readable()?;
+        self.state.check_readable()?;
         self.refresh()?;
         match spec {
             OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
-                Ok(Some((self.start(), Timestamp::NONE)))
+                Ok(Some((self.state.start(), Timestamp::NONE)))
             }
-            OffsetSpec::Latest => Ok(Some((self.end(), Timestamp::NONE))),
+            OffsetSpec::Latest => Ok(Some((self.state.end(), Timestamp::NONE))),
             OffsetSpec::LatestTiered => Ok(None),
             OffsetSpec::Time(at) => self.offset_for_time(at),
-            OffsetSpec::MaxTimestamp => self.unrevised(|view, end| {
+            OffsetSpec::MaxTimestamp => self.unrevised(|list, end| {
                 let mut largest: Option<(Timestamp, usize)> = None;
-                for (index, segment) in view.segments.iter().enumerate() {
-                    let mut time = segment.largest_timestamp(view.limit(index, end))?;
-                    // It may be that of a record that was deleted.
-                    if segment.base < self.start()
-                        && self.first_at(&view, index, time, end)?.is_none()
+                for (index, segment) in list.segments.iter().enumerate() {
+                    let mut time = segment.largest_timestamp(list.limit(index, end))?;
+                    // It may belong to a deleted record.
+                    if segment.base < self.state.start()
+                        && self.first_at(&list, index, time, end)?.is_none()
                     {
-                        time = self.largest_kept(&view, index, end)?;
+                        time = self.largest_kept(&list, index, end)?;
                     }
                     if !time.is_none() && largest.is_none_or(|(before, _)| time > before) {
                         largest = Some((time, index));
                     }
                 }
                 let Some((time, index)) = largest else { return Ok(None) };
-                self.first_at(&view, index, time, end)
+                self.first_at(&list, index, time, end)
             }),
         }
     }
 
-    /// The largest timestamp of the records of a segment that are not deleted.
-    fn largest_kept(&self, view: &View, index: usize, end: Offset) -> Result<Timestamp> {
-        let Some(segment) = view.segments.get(index) else { return Ok(Timestamp::NONE) };
-        let (bytes, start) = (segment.published(), self.start());
+    /// Returns the largest timestamp of the records of a segment that are not deleted.
+    fn largest_kept(&self, list: &SegmentList, index: usize, end: Offset) -> Result<Timestamp> {
+        let Some(segment) = list.segments.get(index) else { return Ok(Timestamp::NONE) };
+        let (bytes, start) = (segment.published(), self.state.start());
         let mut largest = Timestamp::NONE;
-        let located = segment.locate(start, view.limit(index, end))?;
+        let located = segment.locate(start, list.limit(index, end))?;
         let Some(located) = located else { return Ok(largest) };
-        let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest);
+        let mut batches = SegmentBatches::new(segment, bytes, Offset::MAX)?.starting_at(&located);
         let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
-        loop {
-            let step = stream.advance(bytes, Offset::MAX);
-            let Some(header) = segment.batch_of(&stream, step)? else { return Ok(largest) };
-            if !self.is_within(view, index, end, &stream, &header)? {
-                return Ok(largest);
+        while let Some((position, batch)) = batches.next()? {
+            let header = batch.header();
+            if !self.is_within(list, index, end, position, header)? {
+                break;
             }
             if header.base_offset >= start {
                 largest = largest.max(header.max_timestamp);
                 continue;
             }
-            let Some(batch) = stream.batch() else { return Ok(largest) };
             let mut records = batch.records(&mut scratch)?;
             records.skip_to_offset(start)?;
             for record in records {
                 largest = largest.max(record?.timestamp);
             }
         }
+        Ok(largest)
     }
 
-    /// The first record whose timestamp is this or later.
+    /// Returns the first record whose timestamp is this or later.
     pub(crate) fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
-        self.unrevised(|view, end| {
-            for (index, segment) in view.segments.iter().enumerate() {
-                if segment.largest_timestamp(view.limit(index, end))? < at {
+        self.unrevised(|list, end| {
+            for (index, segment) in list.segments.iter().enumerate() {
+                if segment.largest_timestamp(list.limit(index, end))? < at {
                     continue;
                 }
-                if let Some(found) = self.first_at(&view, index, at, end)? {
+                if let Some(found) = self.first_at(&list, index, at, end)? {
                     return Ok(Some(found));
                 }
             }
@@ -86,77 +84,70 @@ impl Shared {
         })
     }
 
-    /// Looks something up, again if anything was truncated or replaced meanwhile, or if a file was
-    /// missing that the next view does not need: a segment may be rolled and deleted while it is
-    /// looked for.
-    pub(crate) fn unrevised<T>(&self, look: impl Fn(Arc<View>, Offset) -> Result<T>) -> Result<T> {
+    /// Looks something up, and again if anything was truncated or replaced meanwhile, or if a file
+    /// was missing that the next list does not have: a segment may be rolled and deleted during
+    /// the lookup.
+    pub(crate) fn unrevised<T>(
+        &self,
+        look: impl Fn(Arc<SegmentList>, Offset) -> Result<T>,
+    ) -> Result<T> {
         loop {
-            let (revision, generation) = (self.revision(), self.generation());
-            let found = self.view().and_then(|view| look(view, self.end()));
+            let (revision, generation) = (self.state.revision(), self.state.generation());
+            let found = self.state.segments().and_then(|list| look(list, self.state.end()));
             match found {
                 Ok(_) => self.recheck()?,
-                // Another process may have cut or compacted the log it writes.
+                // The writer may have truncated or compacted a read-only log.
                 Err(_) => self.refresh()?,
             }
-            let deleted =
-                found.as_ref().is_err_and(Error::is_not_found) && generation != self.generation();
-            // What was not there, or was not whole, may have been cut off or replaced.
-            if !deleted && !self.revised_since(revision) {
-                return found.map_err(|error| self.unless_closed(error));
+            let deleted = found.as_ref().is_err_and(Error::is_not_found)
+                && generation != self.state.generation();
+            // Records that were not there, or not whole, may have been truncated or replaced.
+            if !deleted && !self.state.revised_since(revision) {
+                return found.map_err(|error| self.state.unless_closed(error));
             }
         }
     }
 
-    /// The first record of one segment with this timestamp or a later one.
+    /// Returns the first record of one segment with this timestamp or a later one.
     fn first_at(
         &self,
-        view: &View,
+        list: &SegmentList,
         index: usize,
         at: Timestamp,
         end: Offset,
     ) -> Result<Option<(Offset, Timestamp)>> {
-        let Some(segment) = view.segments.get(index) else { return Ok(None) };
-        let limit = view.limit(index, end);
-        let (bytes, start) = (segment.published(), self.start());
-        let Some(mut stream) = stream_to(segment, at, start, limit)? else { return Ok(None) };
+        let Some(segment) = list.segments.get(index) else { return Ok(None) };
+        let limit = list.limit(index, end);
+        let (bytes, start) = (segment.published(), self.state.start());
+        let from = segment.earlier_than(at, limit)?.max(start);
+        let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
+        let mut batches = SegmentBatches::new(segment, bytes, Offset::MAX)?
+            .starting_at(&located)
+            .with_buffer(Vec::new(), READ_AHEAD_BYTES);
         let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
-        loop {
-            let step = stream.advance(bytes, Offset::MAX);
-            let Some(header) = segment.batch_of(&stream, step)? else { return Ok(None) };
-            if !self.is_within(view, index, end, &stream, &header)? {
-                return Ok(None);
+        while let Some((position, batch)) = batches.next()? {
+            let header = batch.header();
+            if !self.is_within(list, index, end, position, header)? {
+                break;
             }
             if header.max_timestamp < at || header.last_offset() < start {
                 continue;
             }
-            if let Some(found) = first_in_batch(&stream, &header, &mut scratch, at, start)? {
+            if let Some(found) = first_in_batch(&batch, &mut scratch, at, start)? {
                 return Ok(Some(found));
             }
         }
+        Ok(None)
     }
 }
 
-/// A stream from a place before which no batch of the segment is as late as `at`.
-fn stream_to(
-    segment: &Arc<Segment>,
-    at: Timestamp,
-    start: Offset,
-    limit: Offset,
-) -> Result<Option<BatchStream>> {
-    let from = segment.earlier_than(at, limit)?.max(start);
-    let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
-    let stream = BatchStream::new(segment.file()?, located.position, located.lowest);
-    Ok(Some(stream.with_buffer(Vec::new(), READ_AHEAD_BYTES)))
-}
-
 fn first_in_batch(
-    stream: &BatchStream,
-    header: &BatchHeader,
+    batch: &BatchRef<'_>,
     scratch: &mut DecodeBuffer,
     at: Timestamp,
     start: Offset,
 ) -> Result<Option<(Offset, Timestamp)>> {
-    let Some(batch) = stream.batch() else { return Ok(None) };
+    let header = batch.header();
     // Every record of such a batch has the batch's time, so it need not be decompressed for that.
     if header.timestamp_type() == TimestampType::LogAppendTime
         && header.offset_count() == u64::try_from(header.record_count).unwrap_or(0)

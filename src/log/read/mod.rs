@@ -1,4 +1,4 @@
-//! One-shot reads, and the start of a reader.
+//! Reads of one call: by offset, in whole batches, and the start of a reader.
 
 pub(crate) mod cursor;
 pub(crate) mod lookup;
@@ -10,11 +10,11 @@ pub(crate) mod tail;
 pub(crate) mod verify;
 
 use crate::error::{CorruptionKind, Result};
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::read::cursor::Cursor;
-use crate::log::state::segment_list::View;
-use crate::record::{BatchHeader, DecodeBuffer, RecordBatch, StoredRecord};
-use crate::segment::scan::BatchStream;
+use crate::log::state::segment_list::SegmentList;
+use crate::record::{BatchHeader, BatchRef, DecodeBuffer, RecordBatch, StoredRecord};
+use crate::segment::batches::SegmentBatches;
 use crate::types::{Offset, StartAt};
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
@@ -123,17 +123,17 @@ crate::sync::thread_local! {
 /// Memory kept from one point read to the next goes back to the system above this size.
 const KEPT_BYTES: usize = 4 << 20;
 
-impl Shared {
+impl LogInner {
     /// Returns the offset with which a reader begins.
     pub(crate) fn resolve(&self, start: StartAt) -> Result<Offset> {
-        self.check_readable()?;
+        self.state.check_readable()?;
         self.refresh()?;
         match start {
-            StartAt::Earliest => Ok(self.start()),
-            StartAt::Latest => Ok(self.end()),
-            StartAt::Offset(offset) => self.check_range(offset).map(|()| offset),
+            StartAt::Earliest => Ok(self.state.start()),
+            StartAt::Latest => Ok(self.state.end()),
+            StartAt::Offset(offset) => self.state.check_range(offset).map(|()| offset),
             StartAt::Time(at) => {
-                Ok(self.offset_for_time(at)?.map_or_else(|| self.end(), |(offset, _)| offset))
+                Ok(self.offset_for_time(at)?.map_or_else(|| self.state.end(), |(offset, _)| offset))
             }
         }
     }
@@ -141,62 +141,62 @@ impl Shared {
     /// Returns the record at an offset; `None` if compaction removed it, or a control record is
     /// there.
     pub(crate) fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
-        self.check_readable()?;
+        self.state.check_readable()?;
         self.refresh()?;
         loop {
             // Read the revision before the ends: then the ends belong to this revision or a later
             // one.
-            let revision = self.revision();
-            if offset >= self.end() || offset < self.start() {
-                return Err(self.out_of_range(offset));
+            let revision = self.state.revision();
+            if offset >= self.state.end() || offset < self.state.start() {
+                return Err(self.state.out_of_range(offset));
             }
             let found = self.find_record(offset);
             match found {
                 Ok(_) => self.recheck()?,
                 Err(_) => self.refresh()?,
             }
-            if !self.revised_since(revision) {
-                return found.map_err(|error| self.unless_deleted(offset, error));
+            if !self.state.revised_since(revision) {
+                return found.map_err(|error| self.state.unless_deleted(offset, error));
             }
         }
     }
 
-    /// Whether a batch lies below what comes behind its segment, as all must; false for one that
-    /// was published a moment before the end of the log was moved.
+    /// Checks that a batch lies below the next segment, or the end of the log. Returns false for a
+    /// batch that was published a moment before the end was.
     ///
-    /// The base offset stands outside of the checksum: a batch moved upwards would give its
+    /// The checksum does not cover the base offset: a batch with a raised one would give its
     /// records the offsets of others.
     pub(crate) fn is_within(
         &self,
-        view: &View,
+        list: &SegmentList,
         index: usize,
         end: Offset,
-        stream: &BatchStream,
+        position: u64,
         header: &BatchHeader,
     ) -> Result<bool> {
-        let (limit, found) = (view.limit(index, end), header.last_offset());
+        let (limit, found) = (list.limit(index, end), header.last_offset());
         if found < limit {
             return Ok(true);
         }
-        let is_last = index.saturating_add(1) == view.segments.len();
-        if is_last && header.base_offset >= end && found < self.settled_end() {
+        let is_last = index.saturating_add(1) == list.segments.len();
+        if is_last && header.base_offset >= end && found < self.end_after_current_append() {
             return Ok(false);
         }
-        let Some(segment) = view.segments.get(index) else { return Ok(false) };
+        let Some(segment) = list.segments.get(index) else { return Ok(false) };
         let damage = CorruptionKind::OffsetsOverlapNext { limit, found };
-        Err(segment.corrupt(stream.position(), Some(stream.lowest()), damage))
+        Err(segment.corrupt(position, Some(header.next_offset()), damage))
     }
 
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
-        let view = self.view()?;
-        let end = self.end();
-        // A view without the segments below the start is no older than the start.
-        if offset < self.start() {
-            return Err(self.out_of_range(offset));
+        let list = self.state.segments()?;
+        let end = self.state.end();
+        // A list without the segments below the start is no older than the start.
+        if offset < self.state.start() {
+            return Err(self.state.out_of_range(offset));
         }
-        let mut index = view.find(offset);
-        while let Some(segment) = view.segments.get(index) {
-            let limit = view.limit(index, end);
+        let mut index = list.find(offset);
+        while let Some(segment) = list.segments.get(index) {
+            let limit = list.limit(index, end);
             let Some(located) = segment.locate(offset, limit)? else {
                 index = index.saturating_add(1);
                 continue;
@@ -208,33 +208,37 @@ impl Shared {
                 .take()
                 .filter(|scratch| scratch.limit_bytes() == limit_bytes)
                 .unwrap_or_else(|| DecodeBuffer::new(limit_bytes));
-            let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest)
+            let mut batches = SegmentBatches::new(segment, segment.published(), Offset::MAX)?
+                .starting_at(&located)
                 .with_buffer(kept.buffer, located.batch_bytes());
-            let step = stream.advance(segment.published(), Offset::MAX);
-            let found = segment.batch_of(&stream, step).and_then(|header| match header {
-                Some(header) if !self.is_within(&view, index, end, &stream, &header)? => Ok(None),
-                Some(header) if header.base_offset <= offset && !header.is_control() => {
-                    pick(&stream, &mut scratch, offset)
+            let found = batches.next().and_then(|next| {
+                let Some((position, batch)) = next else { return Ok(None) };
+                let header = batch.header();
+                if !self.is_within(&list, index, end, position, header)?
+                    || header.base_offset > offset
+                    || header.is_control()
+                {
+                    return Ok(None);
                 }
-                _ => Ok(None),
+                pick(&batch, &mut scratch, offset)
             });
-            let buffer = stream.into_buffer();
+            let buffer = batches.into_buffer();
             let buffer = if buffer.len() > KEPT_BYTES { Vec::new() } else { buffer };
             POINT_READ.set(PointRead { buffer, scratch: Some(scratch) });
             return found;
         }
-        // A truncation shortens the view before it says so: with it done, the caller looks again.
-        self.settled_end();
+        // A truncation shortens the list before it announces that. Once it is done, the caller
+        // looks again.
+        self.end_after_current_append();
         Ok(None)
     }
 }
 
 fn pick(
-    stream: &BatchStream,
+    batch: &BatchRef<'_>,
     scratch: &mut DecodeBuffer,
     offset: Offset,
 ) -> Result<Option<StoredRecord>> {
-    let Some(batch) = stream.batch() else { return Ok(None) };
     let mut records = batch.records(scratch)?;
     records.skip_to_offset(offset)?;
     let record = records.next().transpose()?;
@@ -245,14 +249,14 @@ fn pick(
 ///
 /// All of them are of one history: if the log is truncated or compacted meanwhile, they are read
 /// again.
-pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Result<Fetched> {
-    shared.check_readable()?;
-    shared.refresh()?;
-    shared.check_range(from)?;
+pub(crate) fn read(log: &Arc<LogInner>, from: Offset, limits: ReadLimits) -> Result<Fetched> {
+    log.state.check_readable()?;
+    log.refresh()?;
+    log.state.check_range(from)?;
     let mut bytes = BytesMut::new();
     loop {
-        let (revision, seen_end) = (shared.revision(), shared.end());
-        let mut cursor = Cursor::new(Arc::clone(shared), from).reading_ahead(limits.max_bytes);
+        let (revision, seen_end) = (log.state.revision(), log.state.end());
+        let mut cursor = Cursor::new(Arc::clone(log), from).reading_ahead(limits.max_bytes);
         bytes.clear();
         collect(&mut cursor, limits, &mut bytes)?;
         // Truncation can leave the last offsets of a log without a record: the next read begins
@@ -260,17 +264,17 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
         if bytes.is_empty() {
             cursor.pass(seen_end);
         }
-        let end = shared.end();
-        if !shared.revised_since(revision) {
+        let end = log.state.end();
+        if !log.state.revised_since(revision) {
             return Ok(Fetched {
                 bytes: bytes.freeze(),
                 next_offset: cursor.offset(),
                 end,
                 from,
-                max_decompressed_bytes: shared.config.max_decompressed_bytes,
+                max_decompressed_bytes: log.config.max_decompressed_bytes,
             });
         }
-        shared.check_range(from)?;
+        log.state.check_range(from)?;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading a log from some place to its end.
 
 use crate::error::{InvalidBatch, Result};
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::read::cursor::Cursor;
 use crate::record::{
     BatchHeader, BatchRef, DecodeBuffer, RecordBatch, Records, StoredRecord, StoredRecords,
@@ -58,19 +58,19 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(shared: &Arc<Shared>, start: StartAt) -> Result<Reader> {
-        Ok(Reader::at(shared, shared.resolve(start)?))
+    pub(crate) fn new(log: &Arc<LogInner>, start: StartAt) -> Result<Reader> {
+        Ok(Reader::at(log, log.resolve(start)?))
     }
 
-    /// A reader at an offset of which the first read says whether the log has it.
-    pub(crate) fn at(shared: &Arc<Shared>, offset: Offset) -> Reader {
-        let scratch = DecodeBuffer::new(shared.config.max_decompressed_bytes);
-        let cursor = Cursor::new(Arc::clone(shared), offset);
+    /// Returns a reader at an offset of which the first read says whether the log has it.
+    pub(crate) fn at(log: &Arc<LogInner>, offset: Offset) -> Reader {
+        let scratch = DecodeBuffer::new(log.config.max_decompressed_bytes);
+        let cursor = Cursor::new(Arc::clone(log), offset);
         Reader { cursor, scratch, pending: None, pending_end: 0, failed: None }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        self.cursor.shared()
+    pub(crate) fn log(&self) -> &Arc<LogInner> {
+        self.cursor.log()
     }
 
     /// Returns the offset at which the reader continues.
@@ -157,7 +157,7 @@ impl Reader {
     pub fn next_record(&mut self) -> Result<Option<StoredRecord>> {
         if let Some((problem, revision)) = self.failed {
             self.cursor.check()?;
-            if !self.cursor.shared().revised_since(revision) {
+            if !self.cursor.log().state.revised_since(revision) {
                 return Err(problem.into());
             }
             self.leave_records();
@@ -217,7 +217,8 @@ impl Reader {
         self.cursor.revision()
     }
 
-    /// Lets go of the segment it is in if that may have been deleted: it reads nothing for now.
+    /// Releases the segment that the reader is in if it may have been deleted, because no read
+    /// follows for now.
     pub(crate) fn leave_if_changed(&mut self) {
         self.cursor.leave_if_changed();
     }
@@ -229,13 +230,13 @@ impl Reader {
         self.cursor.seek(offset);
     }
 
-    /// Like [`next_record`](Reader::next_record), but goes on from the end of the log when it gets
-    /// there: the last offsets may have no record.
+    /// Like [`next_record`](Reader::next_record), but moves to the end of the log when it gets
+    /// there, because the last offsets may have no record.
     pub(crate) fn next_record_or_end(&mut self) -> Result<Option<StoredRecord>> {
-        let shared = self.cursor.shared();
-        let (revision, end) = (shared.revision(), shared.end());
+        let log = self.cursor.log();
+        let (revision, end) = (log.state.revision(), log.state.end());
         let next = self.next_record()?;
-        if next.is_none() && !self.cursor.shared().revised_since(revision) {
+        if next.is_none() && !self.cursor.log().state.revised_since(revision) {
             self.cursor.pass(end);
         }
         Ok(next)

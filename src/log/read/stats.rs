@@ -2,8 +2,9 @@
 
 use crate::error::{Corruption, Error, Result};
 use crate::log::files::checkpoint::Checkpoint;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::LogState;
+use crate::log::state::segment_list::SegmentList;
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp};
 
@@ -86,41 +87,44 @@ pub struct SegmentStats {
     pub damage: Option<Corruption>,
 }
 
-impl Shared {
+impl LogState {
     pub(crate) fn offsets(&self) -> Offsets {
         let (durable, start) = (self.durable(), self.start());
         let (last_stable, end) = (self.last_stable(), self.end());
         let high_watermark = end;
         Offsets { start, end, durable: durable.min(end), high_watermark, last_stable }
     }
+}
 
+impl LogInner {
     pub(crate) fn stats(&self) -> Result<LogStats> {
-        self.check_readable()?;
+        self.state.check_readable()?;
         self.refresh()?;
-        self.unrevised(|view, _| self.stats_of(&view))
+        self.unrevised(|list, _| self.stats_of(&list))
     }
 
-    fn stats_of(&self, view: &View) -> Result<LogStats> {
-        let offsets = self.offsets();
-        let mut segments = Vec::with_capacity(view.segments.len());
-        for (index, segment) in view.segments.iter().enumerate() {
-            let next_offset = view.limit(index, offsets.end);
+    fn stats_of(&self, list: &SegmentList) -> Result<LogStats> {
+        let offsets = self.state.offsets();
+        let mut segments = Vec::with_capacity(list.segments.len());
+        for (index, segment) in list.segments.iter().enumerate() {
+            let next_offset = list.limit(index, offsets.end);
             segments.push(stats_of_segment(segment, next_offset)?);
         }
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let (mut cleaned, uncleanable) = {
-            let cleaning = self.cleaning.lock();
+            let cleaning = self.cleaning.progress.lock();
             (cleaning.cleaned, cleaning.uncleanable.as_deref().map(str::to_owned))
         };
-        if self.is_read_only() {
-            cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
+        if self.state.is_read_only() {
+            cleaned = self.flushes.checkpoints.get(Checkpoint::Cleaned)?;
         }
         let first_dirty_offset = cleaned.unwrap_or(0).max(offsets.start);
         Ok(LogStats { offsets, bytes, segments, first_dirty_offset, uncleanable })
     }
 }
 
-/// One damaged segment must not hide the others.
+/// Returns the statistics of a segment. Damage is reported in them, so that it does not hide the
+/// other segments.
 fn stats_of_segment(segment: &Segment, next_offset: Offset) -> Result<SegmentStats> {
     let look = || -> Result<_> {
         let indexes = segment.indexes(next_offset)?;

@@ -8,26 +8,27 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
-use crate::log::files::losses::damage;
+use crate::log::files::losses::damage_at_end;
 use crate::log::files::snapshots::states_at;
 use crate::log::files::strays::Strays;
 use crate::log::state::follower::anchor::{Anchor, Chain};
 use crate::log::state::follower::open_txns::OpenTxns;
-use crate::log::state::follower::{Ends, Follower, Scan};
-use crate::log::state::segment_list::View;
+use crate::log::state::follower::{Follower, ReplacementEnds, Scan};
+use crate::log::state::segment_list::SegmentList;
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{ScanRules, Tail, recover_segment};
+use crate::segment::recover::{ScanRules, SegmentTail, recover_segment};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
 
-/// The log files that hold a log, in order: live ones, and replacements in the place of what they
-/// replace. Their writer may be in the middle of putting one there, or have died in it.
+/// Returns the log files that hold a log, in order: live ones, and replacements in the place of
+/// the segments that they replace. The writer may be in the middle of a replacement, or have died
+/// in it.
 pub(crate) fn log_files(
     dir: &SegmentDir,
     listing: &Listing,
-    ends: &mut Ends,
+    ends: &mut ReplacementEnds,
 ) -> Result<Vec<(SegmentFile, u64)>> {
     ends.retain(listing);
     let live = |(base, len)| (SegmentFile::live(base, Kind::Log), len);
@@ -35,7 +36,7 @@ pub(crate) fn log_files(
     let Some(&(last, _)) = files.last() else { return Ok(files) };
     for (file, len) in listing.replacements().filter(|(file, _)| file.kind == Kind::Log) {
         let covered = file.base..ends.of(dir, file, len)?;
-        // What is appended to is never replaced.
+        // The active segment is never replaced.
         if last.base < covered.end {
             continue;
         }
@@ -46,11 +47,11 @@ pub(crate) fn log_files(
     Ok(files)
 }
 
-/// How often a directory is looked at for a look during which nothing changes. What was seen is as
-/// good if it is whole: the next look finds what has changed.
+/// How often a look at a directory is repeated until nothing changes during it. The last look
+/// counts if it succeeded, because the next one finds what has changed.
 const LISTINGS: usize = 8;
 
-/// Whether the same files are there, and those that are closed have the same lengths.
+/// Returns whether the same files are there, and those that are closed have the same lengths.
 pub(crate) fn is_same(before: &Listing, now: &Listing) -> bool {
     let closed = |listing: &Listing| {
         let mut logs: Vec<_> = listing.logs().collect();
@@ -60,16 +61,16 @@ pub(crate) fn is_same(before: &Listing, now: &Listing) -> bool {
     now.names_same(before) && closed(now) == closed(before)
 }
 
-/// How often something is tried again because the writer has changed the files meanwhile, before
-/// an error is believed.
+/// How often something is retried because the writer has changed the files meanwhile, before an
+/// error is believed.
 const MOST_TRIES: usize = 16;
 
 fn is_short(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// Looks at a directory, and again when its files were not the same before and after.
-pub(crate) fn settled<T>(
+/// Looks at a directory, and again if its files differ before and after.
+pub(crate) fn look_until_stable<T>(
     dir: &SegmentDir,
     mut look: impl FnMut(&Listing) -> Result<T>,
 ) -> Result<T> {
@@ -77,8 +78,8 @@ pub(crate) fn settled<T>(
     loop {
         let listing = Listing::read(dir)?;
         let seen = look(&listing);
-        // A file that is listed and cannot be found, or is shorter, was changed, whatever is there
-        // now.
+        // A file that is listed and cannot be found, or is shorter, was changed, whatever the
+        // directory holds now.
         let vanished = seen.as_ref().is_err_and(|error| error.is_not_found() || is_short(error));
         let settled = !vanished && is_same(&listing, &Listing::read(dir)?);
         if settled || tries >= if seen.is_ok() { LISTINGS } else { MOST_TRIES } {
@@ -88,17 +89,17 @@ pub(crate) fn settled<T>(
     }
 }
 
-/// The segments of a directory as they are now.
+/// Returns the segments of a directory as they are now.
 pub(crate) fn survey(
     dir: &Arc<SegmentDir>,
     checkpoints: &Checkpoints,
     config: &LogConfig,
-    ends: &mut Ends,
-) -> Result<(Follower, View)> {
-    settled(dir, |listing| survey_listed(dir, listing, checkpoints, config, ends))
+    ends: &mut ReplacementEnds,
+) -> Result<(Follower, SegmentList)> {
+    look_until_stable(dir, |listing| survey_listed(dir, listing, checkpoints, config, ends))
 }
 
-/// The files behind the end of a log that are none of its segments.
+/// Returns the files after the end of a log that do not belong to it.
 pub(crate) fn read_strays(
     dir: &Arc<SegmentDir>,
     checkpoints: &Checkpoints,
@@ -106,7 +107,7 @@ pub(crate) fn read_strays(
 ) -> Result<Vec<Corruption>> {
     let compacts = config.cleanup_policy.compacts();
     let look = |listing: &Listing| Strays::of_reader(dir, listing, checkpoints, compacts);
-    Ok(settled(dir, look)?.damage(dir).collect())
+    Ok(look_until_stable(dir, look)?.damage(dir).collect())
 }
 
 fn survey_listed(
@@ -114,15 +115,15 @@ fn survey_listed(
     listing: &Listing,
     checkpoints: &Checkpoints,
     config: &LogConfig,
-    ends: &mut Ends,
-) -> Result<(Follower, View)> {
+    ends: &mut ReplacementEnds,
+) -> Result<(Follower, SegmentList)> {
     let strays = Strays::of_reader(dir, listing, checkpoints, config.cleanup_policy.compacts())?;
     let files = log_files(dir, listing, ends)?.into_iter();
     let (mut strays, mut logs): (Vec<_>, Vec<_>) =
         files.partition(|(file, _)| strays.contains(file.base));
     if logs.last().is_some_and(|(last, _)| last.stage != Stage::Live) {
-        // What grows at the end of a log is never a replacement: one is in the middle of being put
-        // in place, and only an opening for writing tells what lies behind it.
+        // The last segment of a log is never a replacement. One is in the middle of being put in
+        // place, and only an opening for writing can tell what comes after it.
         logs.append(&mut strays);
     }
     let Some((&(last, _), sealed)) = logs.split_last() else {
@@ -153,23 +154,27 @@ fn survey_listed(
         follower.anchor = Anchor::of_segment(before, last.base)?;
     }
     segments.push(Arc::clone(&follower.segment));
-    Ok((follower, View { segments }))
+    Ok((follower, SegmentList { segments }))
 }
 
-/// Where a log with these segments begins.
-pub(crate) fn start_of(checkpoints: &Checkpoints, view: &View, end: Offset) -> Result<Offset> {
-    let first = view.segments.first().map_or(0, |first| first.base);
+/// Returns where a log with these segments begins.
+pub(crate) fn start_of(
+    checkpoints: &Checkpoints,
+    list: &SegmentList,
+    end: Offset,
+) -> Result<Offset> {
+    let first = list.segments.first().map_or(0, |first| first.base);
     Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
-/// How often a segment that looks damaged is looked at before that is believed.
+/// How often a segment that looks damaged is read before that is believed.
 const LOOKS: usize = 3;
 
 /// Reads the last segment up to where its batches end.
 ///
-/// The writer may be in the middle of a batch, which is no damage. But valid batches behind that
-/// place, or an end below what was synced, are, unless the writer went on while it was read: so it
-/// is read again. And what was truncated meanwhile is read again until it was not.
+/// The writer may be in the middle of a batch, which is no damage. But valid batches after that
+/// place, or an end below the recovery point, are damage, unless the writer went on during the
+/// read. So the segment is read again, and also if it was truncated meanwhile.
 fn scan_last(
     dir: &Arc<SegmentDir>,
     base: Offset,
@@ -184,14 +189,14 @@ fn scan_last(
         let recovery_point = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
         let mut chain = Chain::new(dir, base, transactions);
         let found = match recover_segment(dir, base, ScanRules::NONE, &mut chain) {
-            // It became shorter than it was when the scan began.
+            // The file became shorter than it was when the scan began.
             Err(error) if is_short(&error) && !is_last_try => continue,
             found => found?,
         };
         if chain.is_broken && !is_last_try {
             continue;
         }
-        let is_damaged = matches!(found.tail, Tail::Damaged(_));
+        let is_damaged = matches!(found.tail, SegmentTail::Damaged(_));
         if choice == OnCorruption::Truncate || (!is_damaged && found.end >= recovery_point) {
             return Ok(Scan { found, last: chain.last });
         }
@@ -200,7 +205,7 @@ fn scan_last(
         let recovery_point_now = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
         let last = Listing::read(dir)?.logs().last();
         if !is_damaged && last.is_some_and(|(last, _)| last > base) {
-            // What was synced lies in the segments behind it.
+            // The synced records lie in later segments.
             return Ok(Scan { found, last: chain.last });
         }
         let has_grown = last.is_some_and(|(_, len)| len > found.file_bytes);
@@ -211,27 +216,27 @@ fn scan_last(
         looks = looks.saturating_add(1);
         if looks == LOOKS {
             let behind = scan_unsynced(dir, base, recovery_point, transactions)?;
-            return behind.ok_or_else(|| damage(dir, base, &found, None, recovery_point));
+            return behind.ok_or_else(|| damage_at_end(dir, base, &found, None, recovery_point));
         }
     }
 }
 
-/// Reads a damaged last segment as it is opened for writing: the synced part is not read, if its
-/// indexes agree with it. A read of damage there reports it.
+/// Reads a damaged last segment as an opening for writing does: it does not read the synced part,
+/// if the indexes agree with it. A read of the damage there reports it.
 fn scan_unsynced(
     dir: &Arc<SegmentDir>,
     base: Offset,
     trusted: Offset,
     transactions: &mut OpenTxns,
 ) -> Result<Option<Scan>> {
-    // The damage may hide that a transaction ends. The snapshot of a close knows.
+    // The damage may hide the end of a transaction. The snapshot of a close has it.
     if transactions.first().is_some() && states_at(dir, trusted)?.is_empty() {
         return Ok(None);
     }
     let mut behind = OpenTxns::at(dir, trusted)?;
     let rules = ScanRules { trusted, ..ScanRules::NONE };
     let found = recover_segment(dir, base, rules, &mut behind)?;
-    let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= trusted;
+    let is_sound = !matches!(found.tail, SegmentTail::Damaged(_)) && found.end >= trusted;
     if !is_sound {
         return Ok(None);
     }

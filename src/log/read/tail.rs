@@ -1,8 +1,9 @@
 //! Following a log: reading what is there, then waiting for more.
 
 use crate::error::Result;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::read::reader::{ReadBatch, Reader};
+use crate::log::read::refresh::watch_files;
 use crate::record::StoredRecord;
 use crate::sync::atomic::Ordering;
 use crate::types::{Offset, StartAt};
@@ -21,8 +22,8 @@ use std::time::Duration;
 ///
 /// A tail wakes up when records are appended; when the log is truncated, and its next read then
 /// fails with [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone;
-/// and when the log is closed ([`Error::Closed`](crate::error::Error::Closed); a stream then ends). It
-/// sees records as soon as they are appended, durable or not.
+/// and when the log is closed ([`Error::Closed`](crate::error::Error::Closed); a stream then
+/// ends). It sees records as soon as they are appended, durable or not.
 ///
 /// A closed log stays closed, and so does the end of its tails. To find out why it was closed,
 /// call [`next_record`](Tail::next_record), also after a stream has ended: it returns at once, and
@@ -55,9 +56,9 @@ pub struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn new(shared: &Arc<Shared>, start: StartAt) -> Result<Tail> {
-        let reader = Reader::new(shared, start)?;
-        let id = shared.signal.new_id();
+    pub(crate) fn new(log: &Arc<LogInner>, start: StartAt) -> Result<Tail> {
+        let reader = Reader::new(log, start)?;
+        let id = log.state.waiters.new_id();
         Ok(Tail { reader, id })
     }
 
@@ -83,11 +84,11 @@ impl Tail {
     pub fn next_record(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
         let mut patience = Patience { timeout, began: None };
         loop {
-            let seen = Seen::now(self.reader.shared());
+            let seen = Seen::now(self.reader.log());
             if let Some(record) = self.reader.next_record()? {
                 return Ok(Some(record));
             }
-            if !self.wait(seen, patience.left(self.reader.shared())) {
+            if !self.wait(seen, patience.left(self.reader.log())) {
                 return Ok(None);
             }
         }
@@ -101,11 +102,11 @@ impl Tail {
     pub fn next_batch(&mut self, timeout: Option<Duration>) -> Result<Option<ReadBatch<'_>>> {
         let mut patience = Patience { timeout, began: None };
         let from = loop {
-            let seen = Seen::now(self.reader.shared());
+            let seen = Seen::now(self.reader.log());
             if let Some(from) = self.reader.step_batch()? {
                 break from;
             }
-            if !self.wait(seen, patience.left(self.reader.shared())) {
+            if !self.wait(seen, patience.left(self.reader.log())) {
                 return Ok(None);
             }
         };
@@ -119,8 +120,8 @@ impl Tail {
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<StoredRecord>> {
         for registered in [false, true] {
             if registered {
-                self.reader.shared().signal.register(self.id, context.waker());
-                Shared::watch(self.reader.shared());
+                self.reader.log().state.waiters.register(self.id, context.waker());
+                watch_files(self.reader.log());
             }
             match self.reader.next_record() {
                 Ok(None) => {}
@@ -136,14 +137,14 @@ impl Tail {
     /// The tail's own offset is not enough to decide: the last offsets of a log may have no
     /// record, and then the tail stays below the end.
     fn wait(&self, seen: Seen, timeout: Option<Duration>) -> bool {
-        let shared = self.reader.shared();
-        shared.signal.wait(timeout, shared.clock(), || {
+        let log = self.reader.log();
+        log.state.waiters.wait(timeout, log.clock(), || {
             // From here on this tail counts as a waiter: a watching thread that was started
             // earlier would find no waiter, and end.
             if timeout != Some(Duration::ZERO) {
-                Shared::watch(shared);
+                watch_files(log);
             }
-            Seen::now(shared) != seen || shared.is_closed()
+            Seen::now(log) != seen || log.state.is_closed()
         })
     }
 }
@@ -156,9 +157,9 @@ struct Patience {
 }
 
 impl Patience {
-    fn left(&mut self, shared: &Shared) -> Option<Duration> {
+    fn left(&mut self, log: &LogInner) -> Option<Duration> {
         let timeout = self.timeout?;
-        let now = shared.clock().monotonic();
+        let now = log.clock().monotonic();
         let began = *self.began.get_or_insert(now);
         Some(timeout.saturating_sub(now.saturating_sub(began)))
     }
@@ -173,18 +174,20 @@ struct Seen {
 }
 
 impl Seen {
-    fn now(shared: &Shared) -> Seen {
+    fn now(log: &LogInner) -> Seen {
+        let follower = log.follower.as_ref();
         Seen {
-            revision: shared.revision(),
-            end: shared.end(),
-            failed_looks: shared.failed_looks.load(Ordering::Acquire),
+            revision: log.state.revision(),
+            end: log.state.end(),
+            failed_looks: follower
+                .map_or(0, |follower| follower.failed_looks.load(Ordering::Acquire)),
         }
     }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.reader.shared().signal.unregister(self.id);
+        self.reader.log().state.waiters.unregister(self.id);
     }
 }
 

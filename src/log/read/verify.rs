@@ -1,56 +1,57 @@
-//! Reading everything, to find all damage there is.
+//! Reading a whole log to find all its damage.
 
 use crate::error::{Corruption, CorruptionKind, Error, InvalidBatch, Result};
 use crate::log::files::losses::lost_since_close;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::read::survey::read_strays;
-use crate::log::state::segment_list::View;
+use crate::log::state::segment_list::SegmentList;
 use crate::record::DecodeBuffer;
-use crate::segment::dir::MISSING;
+use crate::segment::Segment;
+use crate::segment::batches::SegmentBatches;
 use crate::segment::index::Indexes;
+use crate::segment::index_files::MISSING;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-impl Shared {
+impl LogInner {
     /// Checks every batch, every record and every index entry that is stored.
     pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
-        self.check_readable()?;
+        self.state.check_readable()?;
         self.refresh()?;
         let (mut found, mut from) = (Vec::new(), 0);
-        // Not what is appended meanwhile, which may be more than can be read.
-        let until = self.end();
+        // Records that are appended meanwhile may be more than can be read.
+        let until = self.state.end();
         while from <= until {
             let (damage, next) = self.verify_next(from)?;
             found.extend(damage);
             let Some(next) = next else { break };
             from = next;
         }
-        if self.is_read_only() {
-            let strays = read_strays(&self.dir, &self.checkpoints, &self.config);
-            found.extend(strays.map_err(|error| self.unless_closed(error))?);
-            let lost = lost_since_close(&self.dir, &self.checkpoints);
-            found.extend(lost.map_err(|error| self.unless_closed(error))?);
+        if self.state.is_read_only() {
+            let strays = read_strays(&self.dir, &self.flushes.checkpoints, &self.dynamic.current());
+            found.extend(strays.map_err(|error| self.state.unless_closed(error))?);
+            let lost = lost_since_close(&self.dir, &self.flushes.checkpoints);
+            found.extend(lost.map_err(|error| self.state.unless_closed(error))?);
         }
         Ok(found)
     }
 
-    /// Checks the segment in which an offset lies, or the last. Says where the one after it
-    /// begins.
+    /// Checks the segment in which an offset lies, or the last one. Returns the base of the next
+    /// segment.
     ///
-    /// One at a time: what is cut or replaced meanwhile makes no more than one be read again.
+    /// One at a time, so that a truncation or replacement makes it read only one segment again.
     fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
         loop {
-            let revision = self.revision();
-            let (found, next) = self.unrevised(|view, end| self.verify_in(view, end, from))?;
+            let revision = self.state.revision();
+            let (found, next) = self.unrevised(|list, end| self.verify_in(list, end, from))?;
             // The writer of a read-only log may have replaced files under it.
-            if found.is_empty() || !self.is_read_only() {
+            if found.is_empty() || !self.state.is_read_only() {
                 return Ok((found, next));
             }
             self.refresh()?;
-            if !self.revised_since(revision) {
+            if !self.state.revised_since(revision) {
                 return Ok((found, next));
             }
         }
@@ -58,31 +59,32 @@ impl Shared {
 
     fn verify_in(
         &self,
-        view: Arc<View>,
+        list: Arc<SegmentList>,
         end: Offset,
         from: Offset,
     ) -> Result<(Vec<Corruption>, Option<Offset>)> {
         let mut found = Vec::new();
-        let behind = view.segments.iter().skip(1).position(|segment| segment.base > from);
-        let index = behind.unwrap_or(view.segments.len().saturating_sub(1));
-        let next = view.segments.get(index.saturating_add(1)).map(|segment| segment.base);
-        let Some(segment) = view.segments.get(index).map(Arc::clone) else {
+        let behind = list.segments.iter().skip(1).position(|segment| segment.base > from);
+        let index = behind.unwrap_or(list.segments.len().saturating_sub(1));
+        let next = list.segments.get(index.saturating_add(1)).map(|segment| segment.base);
+        let Some(segment) = list.segments.get(index).map(Arc::clone) else {
             return Ok((found, next));
         };
         let bytes = segment.published();
-        let mut limit = view.limit(index, end);
-        // This reads for a while: segments that are deleted meanwhile must leave the disk.
-        drop(view);
+        let mut limit = list.limit(index, end);
+        // This reads for a while, and segments that are deleted meanwhile must leave the disk.
+        drop(list);
         if limit == end {
-            // Appends go on: what they have published lies below the end that they leave.
-            limit = self.settled_end().max(end);
+            // Appends go on. The batches that they have published lie below the end after the
+            // current append.
+            limit = self.end_after_current_append().max(end);
         }
         if let Some(batches) = self.verify_log(&segment, bytes, limit, &mut found)? {
             if segment.is_sealed() {
                 self.verify_stored_indexes(&segment, &batches, &mut found)?;
-            } else if !self.is_read_only() {
-                // Those of the active segment are in memory. What was appended meanwhile is left
-                // to the next time.
+            } else if !self.state.is_read_only() {
+                // The indexes of the active segment are in memory. Later appends are left to the
+                // next call.
                 let indexes = segment.indexes(limit)?;
                 self.verify_indexes(&segment, &indexes, bytes, &batches, &mut found);
             }
@@ -90,8 +92,8 @@ impl Shared {
         Ok((found, next))
     }
 
-    /// The batches of a sound segment by position: last offset and largest timestamp so far.
-    /// `None` when it is damaged, after noting that.
+    /// Returns the batches of a sound segment by position: last offset and largest timestamp so
+    /// far. `None` when it is damaged, after noting that.
     fn verify_log(
         &self,
         segment: &Segment,
@@ -109,25 +111,24 @@ impl Shared {
             }
             other => Err(other),
         };
-        let mut scan = match SegmentScan::new(segment, bytes, limit) {
+        let mut scan = match SegmentBatches::new(segment, bytes, limit) {
             Ok(scan) => scan,
             Err(error) => return note(error).map(|()| None),
         };
         loop {
-            let (position, header) = match scan.next() {
+            let (position, batch) = match scan.next() {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(Some(batches)),
                 Err(error) => return note(error).map(|()| None),
             };
-            let records = scan.stream().batch().map(|batch| batch.records(&mut scratch));
-            let decoded = match records {
-                Some(Ok(mut records)) => records.try_for_each(|record| record.map(drop)),
-                Some(Err(
+            let header = batch.header();
+            let decoded = match batch.records(&mut scratch) {
+                Ok(mut records) => records.try_for_each(|record| record.map(drop)),
+                Err(
                     InvalidBatch::CodecUnavailable { .. }
                     | InvalidBatch::DecompressedTooLarge { .. },
-                ))
-                | None => Ok(()),
-                Some(Err(reason)) => Err(reason),
+                ) => Ok(()),
+                Err(reason) => Err(reason),
             };
             if let Err(reason) = decoded {
                 note(segment.corrupt(position, Some(header.base_offset), reason.into()))?;
@@ -147,7 +148,7 @@ impl Shared {
             Ok(indexes) => {
                 self.verify_indexes(segment, &indexes, segment.published(), batches, found);
             }
-            // Made again when it is needed: no damage to the log.
+            // It is rebuilt when it is needed, so that is no damage.
             Err((_, MISSING)) => {}
             Err((kind, reason)) => {
                 let path = self.dir.path_of(SegmentFile::live(segment.base, kind));
@@ -158,7 +159,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Holds the entries for the first bytes of a segment against its batches there.
+    /// Compares the index entries for the first bytes of a segment with its batches.
     fn verify_indexes(
         &self,
         segment: &Segment,
@@ -201,7 +202,7 @@ impl Shared {
     }
 }
 
-/// The facts to remember of a batch.
+/// The facts about a batch that its index entries must match.
 struct Seen {
     last_offset: Offset,
     largest: Timestamp,

@@ -1,4 +1,4 @@
-//! The batches of threads that found the writer lock taken.
+//! The batches of threads that found the writer lock taken, and their results.
 
 use crate::error::Result;
 use crate::log::state::appended::Appended;
@@ -10,87 +10,94 @@ use std::sync::Arc;
 
 /// The queue of batches that wait to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct AppendQueue {
     /// The number of queued batches. A hint for lock holders.
-    pub(crate) len: AtomicUsize,
+    len: AtomicUsize,
     /// Leaf lock, held to copy one batch in or to take all out.
-    waiting: Mutex<Group>,
+    waiting: Mutex<QueuedBatches>,
 }
 
-impl Queue {
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
-    }
-
-    pub(crate) fn hand_over(&self, batch: &[u8], header: &BatchHeader) -> Arc<Ticket> {
-        let ticket = TICKET.take().unwrap_or_default();
-        ticket.served.store(false, Ordering::Relaxed);
-        let handed = Handed { header: *header, ticket: Arc::clone(&ticket) };
-        let mut waiting = self.waiting.lock();
-        waiting.bytes.extend_from_slice(batch);
-        waiting.batches.push(handed);
-        self.len.store(waiting.batches.len(), Ordering::Relaxed);
-        ticket
-    }
-
-    /// Takes the whole queue, in exchange for an empty group.
-    pub(crate) fn take(&self, empty: Group) -> Group {
-        let mut waiting = self.waiting.lock();
-        self.len.store(0, Ordering::Relaxed);
-        std::mem::replace(&mut *waiting, empty)
-    }
-}
-
-/// Batches one after the other, with the threads they belong to.
+/// Batches back to back, with the threads they belong to.
 #[derive(Debug, Default)]
-pub(crate) struct Group {
+pub(crate) struct QueuedBatches {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) batches: Vec<Handed>,
+    pub(crate) batches: Vec<QueuedBatch>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Handed {
+pub(crate) struct QueuedBatch {
     pub(crate) header: BatchHeader,
-    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) pending: Arc<PendingAppend>,
 }
 
 /// An append that was made, and whether a flush is due after it.
 #[derive(Debug)]
-pub(crate) struct Placed {
+pub(crate) struct AppendOutcome {
     pub(crate) appended: Appended,
     pub(crate) flush: bool,
 }
 
 /// The result of a queued batch, for the thread that waits for it.
 #[derive(Debug, Default)]
-pub(crate) struct Ticket {
+pub(crate) struct PendingAppend {
     /// Set after the outcome, with the writer lock held.
-    pub(crate) served: AtomicBool,
+    done: AtomicBool,
     /// Leaf lock. Still `None` when its owner gets the writer lock, if no leader has written the
     /// batch.
-    pub(crate) outcome: Mutex<Option<Result<Placed>>>,
+    outcome: Mutex<Option<Result<AppendOutcome>>>,
 }
 
 crate::sync::thread_local! {
-    /// Taken while in use, like all that is kept from one append to the next.
-    static TICKET: Cell<Option<Arc<Ticket>>> = const { Cell::new(None) };
+    /// Taken while in use, like everything that is kept from one append to the next.
+    static PENDING: Cell<Option<Arc<PendingAppend>>> = const { Cell::new(None) };
 }
 
-impl Ticket {
-    pub(crate) fn is_served(&self) -> bool {
-        self.served.load(Ordering::Acquire)
+impl PendingAppend {
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
     }
 
-    pub(crate) fn take_outcome(self: Arc<Self>) -> Option<Result<Placed>> {
+    /// Stores the result. From here on the owner may use the value for its next batch.
+    pub(crate) fn complete(&self, outcome: Result<AppendOutcome>) {
+        *self.outcome.lock() = Some(outcome);
+        self.done.store(true, Ordering::Release);
+    }
+
+    /// Takes the result, and keeps the value for the thread's next batch.
+    pub(crate) fn take_outcome(self: Arc<Self>) -> Option<Result<AppendOutcome>> {
         let outcome = self.outcome.lock().take();
-        TICKET.set(Some(self));
+        PENDING.set(Some(self));
         outcome
     }
+}
 
-    /// From here on its owner may use it for the next batch.
-    pub(crate) fn serve(&self, outcome: Result<Placed>) {
-        *self.outcome.lock() = Some(outcome);
-        self.served.store(true, Ordering::Release);
+impl AppendQueue {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Queues a copy of a batch.
+    pub(crate) fn push(&self, batch: &[u8], header: &BatchHeader) -> Arc<PendingAppend> {
+        let pending = PENDING.take().unwrap_or_default();
+        pending.done.store(false, Ordering::Relaxed);
+        let queued = QueuedBatch { header: *header, pending: Arc::clone(&pending) };
+        let mut waiting = self.waiting.lock();
+        waiting.bytes.extend_from_slice(batch);
+        waiting.batches.push(queued);
+        self.len.store(waiting.batches.len(), Ordering::Relaxed);
+        pending
+    }
+
+    /// Takes the whole queue, in exchange for an empty one.
+    pub(crate) fn take(&self, empty: QueuedBatches) -> QueuedBatches {
+        let mut waiting = self.waiting.lock();
+        self.len.store(0, Ordering::Relaxed);
+        std::mem::replace(&mut *waiting, empty)
     }
 }

@@ -10,12 +10,12 @@ use crate::record::BatchHeader;
 use crate::types::{Offset, ProducerId, Timestamp};
 use std::time::Duration;
 
-/// How much is appended to a segment until the next snapshot is taken.
+/// The number of bytes appended to a segment between two snapshots.
 pub(crate) const EVERY_BYTES: u64 = 64 << 20;
 
-/// Tells when a producer was heard: the time of day when the log was opened, and what has passed
-/// since by the clock that never goes back. A time of day that is set anew while the log is open
-/// neither forgets producers nor keeps them.
+/// Tells when a producer was last heard: the wall-clock time of the opening plus the monotonic
+/// time since. A wall clock that is set while the log is open neither expires producers nor keeps
+/// them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeline {
     pub(crate) opened_at: Timestamp,
@@ -33,36 +33,39 @@ impl Timeline {
     }
 }
 
-/// The producers of a log, as its writer knows them. Times are those of the clock that never goes
-/// back.
+/// The producers of a log, as its writer knows them. Times are monotonic.
 #[derive(Debug)]
-pub(crate) struct Tracked {
+pub(crate) struct ProducerTracker {
     pub(crate) producers: Producers,
     pub(crate) timeline: Timeline,
     /// When the last batch of a producer arrived.
     pub(crate) now: Timestamp,
     /// The newest snapshot that is stored.
     pub(crate) stored: Option<Offset>,
-    /// Whether that one is to be written again: producers were forgotten since, or it stands
-    /// alone.
+    /// Whether that snapshot must be written again: producers were forgotten since, or it has no
+    /// `.recent` file.
     pub(crate) is_stale: bool,
-    /// At this position of the active segment the next one is taken.
+    /// The position of the active segment at which the next snapshot is taken.
     pub(crate) due: u64,
 }
 
-impl Tracked {
-    pub(crate) fn new(producers: Producers, timeline: Timeline, stored: Option<Offset>) -> Tracked {
+impl ProducerTracker {
+    pub(crate) fn new(
+        producers: Producers,
+        timeline: Timeline,
+        stored: Option<Offset>,
+    ) -> ProducerTracker {
         let (now, is_stale) = (timeline.opened_at, false);
-        Tracked { producers, timeline, now, stored, is_stale, due: EVERY_BYTES }
+        ProducerTracker { producers, timeline, now, stored, is_stale, due: EVERY_BYTES }
     }
 
-    /// In a segment that was just begun.
-    pub(crate) fn nothing(base: Offset) -> Tracked {
-        Tracked::new(Producers::none(base), Timeline::NONE, None)
+    /// Creates a tracker without producers, for a segment that was just begun.
+    pub(crate) fn nothing(base: Offset) -> ProducerTracker {
+        ProducerTracker::new(Producers::none(base), Timeline::NONE, None)
     }
 
     /// Sets when the next snapshot is due, for a segment that already has `position` bytes.
-    pub(crate) fn at(mut self, position: u64) -> Tracked {
+    pub(crate) fn at(mut self, position: u64) -> ProducerTracker {
         self.due = position.saturating_add(EVERY_BYTES);
         self
     }
@@ -72,12 +75,12 @@ impl Tracked {
         position >= self.due
     }
 
-    /// The time of day by which producers are remembered.
+    /// Returns the wall-clock time by which producers are remembered.
     pub(crate) fn time(&self, monotonic: Duration) -> Timestamp {
         self.timeline.at(monotonic)
     }
 
-    /// How many there are.
+    /// Returns the number of producers.
     pub(crate) fn len(&self) -> usize {
         self.producers.len()
     }
@@ -96,12 +99,13 @@ impl Tracked {
         self.producers.unsorted_states()
     }
 
-    /// Where the earliest transaction begins that is still open.
+    /// Returns the start of the earliest open transaction.
     pub(crate) fn first_unstable(&self) -> Option<Offset> {
         self.producers.first_unstable()
     }
 
-    /// Whether the batch is the next of its producer: `None`, or the batch that it repeats.
+    /// Checks that the batch is the next one of its producer. Returns the batch that it repeats,
+    /// if it repeats one.
     pub(crate) fn check(
         &mut self,
         header: &BatchHeader,
@@ -117,7 +121,7 @@ impl Tracked {
         Ok(repeated)
     }
 
-    /// Forgets those that were not heard for so long.
+    /// Forgets the producers that were not heard for so long.
     pub(crate) fn expire(&mut self, now: Duration, after: Duration) {
         self.now = self.time(now);
         self.producers.expire(self.now, after);

@@ -1,4 +1,4 @@
-//! How long the leader of an fsync waits for other threads to join it.
+//! How long the leader of an fsync waits for other threads to join.
 //!
 //! Threads that append and wait for the disk in a loop split into two groups: while one group
 //! waits for an fsync that is running, the previous fsync has just released the other. Each fsync
@@ -13,36 +13,36 @@
 use crate::types::Offset;
 use std::time::Duration;
 
-/// The most syncs that go without waiting after waiting was in vain.
+/// The largest number of fsyncs without a wait after a wait in vain.
 const MAX_REST: u32 = 64;
 
-/// The longest that a leader waits for others, however slow the last sync was.
+/// The longest that a leader waits for others, however slow the last fsync was.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct SyncBatcher {
     /// Counts the fsyncs that have begun, so that each waiting thread is counted once.
     round: u64,
-    /// How many wait for the next sync.
+    /// The number of threads that wait for the next fsync.
     joined: usize,
-    /// How many wait for the sync that is running, or waited for the last.
+    /// The number of threads that wait for the running fsync, or waited for the last.
     served: usize,
     /// Everything below this is covered by the fsync that is running.
     covered: Offset,
-    /// How many to expect for the next sync.
+    /// The number of threads to expect for the next fsync.
     expected: usize,
-    /// How long the last sync took, in real time.
+    /// The duration of the last fsync, in real time.
     took: Duration,
     /// The longest that a leader waits in all.
     pub(crate) longest_wait: Duration,
-    /// How many syncs to go without waiting, and how many after waiting in vain once more.
+    /// The number of fsyncs left without a wait, and the number after the next wait in vain.
     rest: u32,
     next_rest: u32,
 }
 
-impl Default for Group {
-    fn default() -> Group {
-        Group {
+impl Default for SyncBatcher {
+    fn default() -> SyncBatcher {
+        SyncBatcher {
             round: 0,
             joined: 0,
             served: 0,
@@ -56,7 +56,7 @@ impl Default for Group {
     }
 }
 
-impl Group {
+impl SyncBatcher {
     /// Counts a thread that waits for everything below `wanted` to be durable; `counted` remembers
     /// that the caller was counted.
     pub(crate) fn join(&mut self, wanted: Offset, running: bool, counted: &mut Option<u64>) {
@@ -76,7 +76,7 @@ impl Group {
         self.joined >= self.expected
     }
 
-    /// How many wait for the next sync.
+    /// Returns how many wait for the next sync.
     pub(crate) fn joined(&self) -> usize {
         self.joined
     }
@@ -127,65 +127,65 @@ mod tests {
 
     #[test]
     fn one_thread_never_waits() {
-        let mut group = Group::default();
+        let mut batcher = SyncBatcher::default();
         for n in 1..10 {
-            group.join(n, false, &mut None);
-            assert_eq!(group.patience(), None);
-            group.begin(n);
-            group.end(TOOK);
+            batcher.join(n, false, &mut None);
+            assert_eq!(batcher.patience(), None);
+            batcher.begin(n);
+            batcher.end(TOOK);
         }
     }
 
     #[test]
     fn those_released_are_expected_with_those_who_wait() {
-        let mut group = Group::default();
+        let mut batcher = SyncBatcher::default();
         let (mut first, mut second) = (None, None);
-        group.join(1, false, &mut first);
-        group.begin(1);
-        group.join(2, true, &mut second);
-        group.end(TOOK);
+        batcher.join(1, false, &mut first);
+        batcher.begin(1);
+        batcher.join(2, true, &mut second);
+        batcher.end(TOOK);
         // The second leads, having been counted, and waits for the first to come back.
-        group.join(2, false, &mut second);
-        assert_eq!(group.patience(), Some(TOOK));
-        group.join(3, true, &mut first);
-        assert!(group.is_complete());
-        group.waited();
-        group.begin(3);
+        batcher.join(2, false, &mut second);
+        assert_eq!(batcher.patience(), Some(TOOK));
+        batcher.join(3, true, &mut first);
+        assert!(batcher.is_complete());
+        batcher.waited();
+        batcher.begin(3);
         // A thread that asks for what is already being synced is released with the others.
-        group.join(3, true, &mut None);
-        group.end(TOOK);
-        assert_eq!(group.expected, 3);
+        batcher.join(3, true, &mut None);
+        batcher.end(TOOK);
+        assert_eq!(batcher.expected, 3);
     }
 
     /// A disk that stalled for half a minute must not make the next flush wait as long.
     #[test]
     fn wait_is_short_after_slow_sync() {
-        let mut group = Group::default();
+        let mut batcher = SyncBatcher::default();
         let (mut one, mut other) = (None, None);
-        group.join(1, false, &mut one);
-        group.begin(1);
-        group.join(2, true, &mut other);
-        group.end(Duration::from_secs(30));
-        assert!(!group.is_complete());
-        assert_eq!(group.patience(), Some(LONGEST_WAIT));
+        batcher.join(1, false, &mut one);
+        batcher.begin(1);
+        batcher.join(2, true, &mut other);
+        batcher.end(Duration::from_secs(30));
+        assert!(!batcher.is_complete());
+        assert_eq!(batcher.patience(), Some(LONGEST_WAIT));
     }
 
     #[test]
     fn waiting_in_vain_is_done_less_and_less() {
-        let mut group = Group::default();
+        let mut batcher = SyncBatcher::default();
         let mut waited = 0;
-        group.join(0, false, &mut None);
+        batcher.join(0, false, &mut None);
         for n in 0..1000u64 {
-            if group.patience().is_some() {
+            if batcher.patience().is_some() {
                 waited += 1;
-                group.waited();
+                batcher.waited();
             }
-            group.begin(2 * n);
-            group.join(2 * n + 1, true, &mut None);
-            group.end(TOOK);
-            group.begin(2 * n + 1);
-            group.join(2 * n + 2, true, &mut None);
-            group.end(TOOK);
+            batcher.begin(2 * n);
+            batcher.join(2 * n + 1, true, &mut None);
+            batcher.end(TOOK);
+            batcher.begin(2 * n + 1);
+            batcher.join(2 * n + 2, true, &mut None);
+            batcher.end(TOOK);
         }
         assert!((5..40).contains(&waited), "{waited}");
     }

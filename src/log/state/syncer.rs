@@ -1,43 +1,89 @@
-//! The tasks that await durability.
+//! The tasks that await durability, for the thread that syncs for them.
 
-use crate::error::Error;
-use crate::log::inner::Shared;
+use crate::error::{Error, Result};
 use crate::notify::wake_all;
 use crate::sync::Mutex;
-use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::io;
 use std::task::Waker;
 
-/// The thread that syncs for tasks that await durability, and those tasks.
+/// The tasks that await durability, and whether a thread syncs for them.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
-    pub(crate) next_id: AtomicU64,
+    next_id: AtomicU64,
     /// Leaf lock, held for a moment only.
-    pub(crate) waiting: Mutex<Waiting>,
+    waiting: Mutex<Waiting>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    pub(crate) tasks: BTreeMap<u64, (Offset, Waker)>,
+struct Waiting {
+    tasks: BTreeMap<u64, (Offset, Waker)>,
     /// The errors for tasks that were woken because the fsync failed.
-    pub(crate) failed: BTreeMap<u64, Error>,
-    pub(crate) running: bool,
+    failed: BTreeMap<u64, Error>,
+    running: bool,
 }
 
 impl Syncer {
-    /// Wakes the tasks whose offset is durable, and all tasks if no more fsync can succeed.
-    pub(crate) fn wake(&self, shared: &Shared) {
-        if shared.check_writable().is_err() {
-            return self.wake_all();
+    /// Returns an identity for a task that will wait.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes the error of the fsync that a task waited for, if it failed.
+    pub(crate) fn take_failure(&self, id: u64) -> Option<Error> {
+        self.waiting.lock().failed.remove(&id)
+    }
+
+    /// Registers a task that waits for everything below an offset, and starts the thread unless it
+    /// is running.
+    pub(crate) fn register(
+        &self,
+        id: u64,
+        below: Offset,
+        waker: &Waker,
+        start: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let waker = waker.clone();
+        let mut waiting = self.waiting.lock();
+        let replaced = waiting.tasks.insert(id, (below, waker));
+        if !waiting.running {
+            start()?;
+            waiting.running = true;
         }
-        let durable = shared.durable();
+        // A waker may hold the last reference to a task, and the task a future of this log: drop
+        // it without the lock.
+        drop(waiting);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Forgets a task.
+    pub(crate) fn forget(&self, id: u64) {
+        let mut waiting = self.waiting.lock();
+        let waker = waiting.tasks.remove(&id);
+        waiting.failed.remove(&id);
+        drop(waiting);
+        drop(waker);
+    }
+
+    /// Returns the highest offset that a task waits for. If there is no task, the thread that asks
+    /// counts as ended.
+    pub(crate) fn next_wanted(&self) -> Option<Offset> {
+        let mut waiting = self.waiting.lock();
+        let wanted = waiting.tasks.values().map(|(below, _)| *below).max();
+        waiting.running = wanted.is_some();
+        wanted
+    }
+
+    /// Wakes the tasks that wait for nothing above this offset, which is durable.
+    pub(crate) fn wake(&self, durable: Offset) {
         let mut waiting = self.waiting.lock();
         let ready: Vec<u64> = waiting
             .tasks
             .iter()
-            .filter(|(_, (below, _))| shared.still_there(*below) <= durable)
+            .filter(|(_, (below, _))| *below <= durable)
             .map(|(id, _)| *id)
             .collect();
         let woken: Vec<_> = ready.iter().filter_map(|id| waiting.tasks.remove(id)).collect();
@@ -60,8 +106,15 @@ impl Syncer {
         self.wake_all();
     }
 
+    /// Wakes all tasks, to look again themselves.
     pub(crate) fn wake_all(&self) {
         let woken = std::mem::take(&mut self.waiting.lock().tasks);
         wake_all(woken.into_values().map(|(_, waker)| waker));
+    }
+
+    /// Sets whether a thread counts as running.
+    #[cfg(test)]
+    pub(crate) fn set_running(&self, running: bool) -> bool {
+        std::mem::replace(&mut self.waiting.lock().running, running)
     }
 }

@@ -1,39 +1,60 @@
-//! The state that the writer lock protects.
+//! The state that the writer lock protects: the active segment and the producers.
 
-use crate::event::Event;
-use crate::log::state::append_queue::Group;
-use crate::log::state::producers::Tracked;
+use crate::log::state::append_queue::{AppendQueue, QueuedBatches};
+use crate::log::state::producers::ProducerTracker;
 use crate::record::BatchHeader;
 use crate::segment::Segment;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::types::Timestamp;
+use crate::sync::Mutex;
+use crate::types::{ProducerId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The state that the writer lock protects: the active segment.
+/// The part of a log that appends to it.
+pub(crate) struct Appends {
+    /// One append at a time. `None` when the log is read-only, and once it is closed.
+    pub(crate) writer: Mutex<Option<Writer>>,
+    /// The batches of threads that found the writer lock taken.
+    pub(crate) queue: AppendQueue,
+}
+
+impl Appends {
+    pub(crate) fn new(writer: Option<Writer>) -> Appends {
+        Appends { writer: Mutex::new(writer), queue: AppendQueue::default() }
+    }
+
+    /// Forgets a closed producer of this process. Its id is never given out again, so none of its
+    /// batches can be resent.
+    pub(crate) fn forget_producer(&self, producer_id: ProducerId) {
+        if let Some(writer) = self.writer.lock().as_mut() {
+            writer.tracked.forget(producer_id);
+        }
+    }
+}
+
+/// The active segment, its indexes, and the producers of the log.
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) segment: Arc<Segment>,
     pub(crate) indexes: Arc<Indexes>,
     pub(crate) log: ActiveLog,
     pub(crate) cadence: IndexCadence,
-    /// The largest timestamp of the first batch of the segment: its age counts from there.
+    /// The largest timestamp of the first batch of the segment, from which its age counts.
     pub(crate) first_timestamp: Timestamp,
     /// When the segment was begun, by the monotonic clock.
     pub(crate) begun: Duration,
     /// The age at which this segment is closed: the configured one less its share of the jitter.
     pub(crate) roll_age: Duration,
-    /// The number of entries of the indexes that are in their files.
+    /// The number of offset index entries that are in the file.
     pub(crate) stored_offset_entries: usize,
+    /// The number of time index entries that are in the file.
     pub(crate) stored_time_entries: usize,
     /// When an append last led to a flush.
     pub(crate) flushed: Duration,
-    /// An empty group, kept for its memory.
-    pub(crate) spare: Group,
-    /// Delivered once the lock is released.
-    pub(crate) events: Vec<Event>,
-    pub(crate) tracked: Tracked,
+    /// An empty queue, kept for its memory.
+    pub(crate) spare: QueuedBatches,
+    pub(crate) tracked: ProducerTracker,
 }
 
 impl Writer {
@@ -49,7 +70,7 @@ impl Writer {
         roll_age: Duration,
     ) -> Writer {
         Writer {
-            tracked: Tracked::nothing(segment.base),
+            tracked: ProducerTracker::nothing(segment.base),
             segment: Arc::new(segment),
             indexes,
             log,
@@ -60,12 +81,11 @@ impl Writer {
             stored_offset_entries: 0,
             stored_time_entries: 0,
             flushed: begun,
-            spare: Group::default(),
-            events: Vec::new(),
+            spare: QueuedBatches::default(),
         }
     }
 
-    /// Takes in a batch that was written behind the last by another way.
+    /// Counts a batch that was written after the last one without an append.
     pub(crate) fn take_written(&mut self, header: &BatchHeader, bytes: u64) {
         let (at, last) = (self.log.position(), header.last_offset());
         self.log.take_written(bytes);

@@ -1,8 +1,9 @@
 //! Administration of groups: the calls of Kafka's `kafka-consumer-groups`.
 
 use crate::error::{GroupError, Result, TopicError};
-use crate::group::admin::{GroupDescription, ListedGroups, MemberIdentity, unknown};
+use crate::group::admin::unknown;
 use crate::group::coordinator::Coordinator;
+use crate::group::description::{GroupDescription, ListedGroups, MemberIdentity};
 use crate::group::membership::Caller;
 use crate::group::offsets::OffsetAndMetadata;
 use crate::store::admin::Admin;
@@ -66,11 +67,11 @@ impl Admin {
     /// [`Error::StoreClosed`](crate::Error::StoreClosed); [`TopicError::Spread`] if partitions of `__consumer_offsets` are
     /// elsewhere.
     pub fn list_groups(&self) -> Result<ListedGroups> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         if !self.has_groups() {
             return Ok(ListedGroups::default());
         }
-        self.store.coordinator()?.list(|| self.store.shared().check_open())
+        self.store.coordinator()?.list(|| self.store.inner().check_open())
     }
 
     /// Describes a group: its members, their partitions, and its committed offsets with the lag.
@@ -105,7 +106,7 @@ impl Admin {
         group: &str,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let ids = self.ids_of(offsets.keys())?;
         let coordinator = self.store.coordinator()?;
         coordinator.alter(group, &offsets, &|| self.check_same(&ids))
@@ -140,7 +141,7 @@ impl Admin {
         partitions: impl IntoIterator<Item = TopicPartition>,
         to: ResetTo,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let coordinator = self.store.coordinator()?;
         let mut partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         if partitions.is_empty() {
@@ -233,7 +234,7 @@ impl Admin {
     /// As [`describe_group`](Admin::describe_group): the first error, after all partitions were
     /// tried; [`Error::StoreClosed`](crate::Error::StoreClosed).
     pub fn expire_offsets(&self) -> Result<usize> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         if !self.has_groups() {
             return Ok(0);
         }
@@ -270,7 +271,7 @@ impl Admin {
     }
 
     fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         if !self.has_groups() {
             return Err(unknown(group));
         }

@@ -1,8 +1,12 @@
+use super::keys::{KEYS, Rule};
+use super::topic_config::{NO_LIMIT, ONE_HOUR, SEVEN_DAYS};
 use super::*;
-use crate::error::ErrorKind;
-use crate::types::Codec;
-use keys::Rule;
+use crate::error::{Error, ErrorKind, TopicError};
+use crate::log::{CleanupPolicy, LogConfig};
+use crate::record::Compression;
+use crate::types::{Codec, TimestampType};
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// Kafka's defaults, from its documentation of topics.
 const DEFAULTS: [(&str, &str); 33] = [

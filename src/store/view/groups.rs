@@ -1,7 +1,9 @@
 //! The stored state of groups, read beside the process that runs them.
 
 use crate::error::{Error, GroupError, Result, TopicError};
-use crate::group::admin::{GroupDescription, GroupListing, GroupOffset, ListedGroups, members};
+use crate::group::description::{
+    GroupDescription, GroupListing, GroupOffset, ListedGroups, members,
+};
 use crate::group::membership::GroupState;
 use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetTable, partition_of};
 use crate::group::shard::Shard;

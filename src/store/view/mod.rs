@@ -8,9 +8,9 @@ use crate::fs::{Dir, EntryKind};
 use crate::log::{Log, LogConfig, Place, WriteLock};
 use crate::store::admin::{PartitionDescription, TopicDescription};
 use crate::store::config::StoreConfig;
-use crate::store::directory::{Directory, of_a_broker};
+use crate::store::directory::Directory;
 use crate::store::name::{self, PartitionDir, Stage};
-use crate::store::settings::TopicConfig;
+use crate::store::settings::{TopicConfig, broker_topic_config};
 use crate::store::topic_properties::{Definition, State};
 use crate::store::topics::Store;
 use crate::topic_name;
@@ -125,7 +125,7 @@ impl StoreView {
                 let count = definition.config.partitions.max(highest);
                 definition.config.partitions(count)
             }
-            None => of_a_broker(topic, highest),
+            None => broker_topic_config(topic, highest),
         };
         Ok(Known { config, here })
     }

@@ -1,10 +1,10 @@
-//! Who owns a directory: what one writer does is durable, is its own, and stays so whatever others
-//! do meanwhile.
+//! Ownership of directories: the changes of one writer are durable, are its own, and stay so
+//! whatever others do meanwhile.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     CleanupPolicy, Error, Event, Listener, Log, LogConfig, MaintainerConfig, ProducerConfig,
-    Record, StartAt, Store, StoreConfig, TopicConfig,
+    Record, Store, StoreConfig, TopicConfig,
 };
 use std::any::Any;
 use std::path::Path;
@@ -12,15 +12,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, read_file, seeds, write_file};
-
-fn store(fs: impl Fs) -> Store {
-    let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
-    Store::open("d", config).unwrap()
-}
-
-fn offsets(log: &Log) -> Vec<u64> {
-    log.reader(StartAt::Earliest).unwrap().records().map(|r| r.unwrap().offset).collect()
-}
+use support::{offsets, store};
 
 fn first_of(store: &Store) -> Vec<u64> {
     offsets(&store.topic("t").unwrap().partition(0).unwrap())
@@ -83,7 +75,7 @@ fn lose_power_after(during: During, flushed: bool, work: fn(&Log)) -> Store {
 /// A call that opens or closes other logs once kept back what a live one had just been told is
 /// durable.
 #[test]
-fn checkpoints_are_durable_while_others_open_or_close() {
+fn checkpoints_are_durable_during_openings() {
     for during in [During::AddPartitions, During::Close] {
         let left = lose_power_after(during, true, |log| {
             log.delete_before(5).unwrap();
@@ -133,7 +125,7 @@ fn is_locked<T>(opened: annals::Result<T>) -> bool {
 
 /// The store itself is dropped, as in a function that opens one and returns a log of it.
 #[test]
-fn directory_stays_locked_while_any_handle_lives() {
+fn directory_stays_locked_while_handles_live() {
     type Keep = fn(&Store) -> Box<dyn Any>;
     let handles: [(&str, Keep); 6] = [
         ("topic", |store| Box::new(store.topic("t").unwrap())),
@@ -167,9 +159,9 @@ fn directory_stays_locked_while_any_handle_lives() {
     }
 }
 
-/// A close is for all handles: what they hold keeps nobody out.
+/// A close counts for all handles: the rest of them locks no other process out.
 #[test]
-fn close_lets_go_while_handles_live() {
+fn close_unlocks_while_handles_live() {
     let fs = MemFs::new();
     let first = store(fs.clone());
     let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
@@ -194,7 +186,7 @@ impl Listener for Tells {
 }
 
 #[test]
-fn retention_goes_on_when_only_a_log_is_left() {
+fn retention_continues_when_store_is_dropped() {
     let (tell, told) = channel();
     let store_of = Store::open(
         "d",
@@ -217,7 +209,7 @@ fn retention_goes_on_when_only_a_log_is_left() {
 
 /// A consumer that pauses keeps a segment that retention deletes meanwhile.
 #[test]
-fn reader_of_deleted_topic_leaves_its_successor_alone() {
+fn reader_of_deleted_topic_spares_successor() {
     let fs = MemFs::new();
     let first = store(fs.clone());
     let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
@@ -270,7 +262,7 @@ fn reader_of_closed_log_removes_nothing() {
 
 /// The directory of an open log is moved away, and another one put in its place.
 #[test]
-fn open_log_stays_in_its_directory_when_moved() {
+fn open_log_follows_moved_directory() {
     let fs = MemFs::new();
     let first = store(fs.clone());
     let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
@@ -323,7 +315,7 @@ fn open_by(by: By, fs: &MemFs) -> annals::Result<Log> {
 /// One opener loses power, and the other finds out: nothing is left behind a hole, and nothing is
 /// taken for damage.
 #[test]
-fn power_loss_is_known_to_second_opener() {
+fn second_opener_knows_power_loss() {
     for (first, second) in [(By::Store, By::Itself), (By::Itself, By::Store)] {
         for seed in seeds("OWNERSHIP_SEEDS", 150) {
             let fs = MemFs::new();
@@ -353,7 +345,7 @@ fn power_loss_is_known_to_second_opener() {
 /// Deleted records once were back for a log by itself, and what it appended below the start was
 /// removed by its store.
 #[test]
-fn log_by_itself_begins_where_its_store_says() {
+fn lone_log_starts_where_store_says() {
     let fs = MemFs::new();
     let first = store(fs.clone());
     let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
@@ -388,10 +380,10 @@ fn log_by_itself_begins_where_its_store_says() {
     assert!(!names.iter().any(|entry| own(&entry.name)), "{names:?}");
 }
 
-/// What a log by itself left beside its segments, before there was a store above it, counts when
-/// there is one.
+/// The files that a lone log left beside its segments, before a store opened it, count for the
+/// store.
 #[test]
-fn store_takes_over_what_a_log_by_itself_left() {
+fn store_takes_over_lone_log() {
     let fs = MemFs::new();
     let log = alone(&fs).unwrap();
     for n in 0..9 {
@@ -446,7 +438,7 @@ fn linked_segment_is_rejected() {
 
 /// Kafka takes a directory offline whose start offsets it cannot read.
 #[test]
-fn unreadable_start_brings_no_deleted_record_back() {
+fn unreadable_start_returns_no_deleted_record() {
     const FILE: &str = "log-start-offset-checkpoint";
     let damages: [fn(String) -> String; 4] = [
         |_| "not a checkpoint".to_owned(),
@@ -491,11 +483,10 @@ fn unreadable_start_brings_no_deleted_record_back() {
     }
 }
 
-/// A partition changes hands again and again, between its store and itself, over deletions,
-/// compactions, crashes of all kinds. Whatever was flushed is there, and whatever was deleted is
-/// not.
+/// A partition changes hands many times, between its store and a lone log, over deletions,
+/// compactions and crashes of all kinds. Flushed records are there, and deleted records are not.
 #[test]
-fn openers_that_take_turns_lose_nothing() {
+fn alternating_openers_lose_nothing() {
     for seed in seeds("OWNERSHIP_SEEDS", 60) {
         let mut chance = Chance(seed);
         let mut fs = MemFs::new();
@@ -550,8 +541,9 @@ fn openers_that_take_turns_lose_nothing() {
                 _ => fs.crash(CrashState::Random { seed: chance.next() }),
             };
             flushed.retain(|offset| *offset >= start);
-            // Lost by a person, say: what it vouched for is read again, and no record is gone with it. Where the power
-            // was lost too, the log may be rejected, because nothing tells an unsynced write from damage then.
+            // Lost by an operator, for example: the batches that it covered are read again, and no
+            // record is lost with it. If the power was lost too, the log may be rejected, because
+            // nothing tells an unsynced write from damage then.
             if chance.below(4) == 0 && end < 2 {
                 for dir in ["d", "d/t-0"] {
                     fs.remove(&Path::new(dir).join("recovery-point-offset-checkpoint")).ok();

@@ -1,11 +1,12 @@
 //! A second process, and every way to the same directory. It is this test program again, told by
 //! variables what to open.
 
-use annals::{Error, Log, LogConfig, StartAt, Store, StoreConfig, TopicConfig};
+use annals::{Error, Log, LogConfig, Store, StoreConfig, TopicConfig};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::process;
+use support::values;
 
 const KIND: &str = "ANNALS_OPENS";
 const PATH: &str = "ANNALS_OPENS_PATH";
@@ -24,10 +25,10 @@ struct Way {
     from: PathBuf,
 }
 
-/// What another process says that opens a directory, writes, and ends: `opened`, `locked`, or the
-/// error.
+/// The outcome in another process that opens a directory, writes, and ends: `opened`, `locked`, or
+/// the error.
 fn outcome(kind: Kind, way: &Way) -> String {
-    let output = process::child(&opens_in_another_process)
+    let output = process::child(&child_opens_directory)
         .current_dir(&way.from)
         .env(KIND, format!("{kind:?}"))
         .env(PATH, &way.path)
@@ -43,7 +44,7 @@ fn outcome(kind: Kind, way: &Way) -> String {
 /// A part of the other tests.
 #[test]
 #[allow(clippy::print_stdout)]
-fn opens_in_another_process() {
+fn child_opens_directory() {
     let (Ok(kind), Some(path)) = (std::env::var(KIND), std::env::var_os(PATH)) else { return };
     let path = Path::new(&path);
     let opened = if kind == "Log" {
@@ -156,15 +157,10 @@ impl Tree {
     }
 }
 
-fn values(log: &Log) -> Vec<String> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
-}
-
 /// First the store, of which a log alone is left, then one of its logs by itself. Each time the
 /// lock file is removed, too.
 #[test]
-fn no_way_lets_a_second_writer_in() {
+fn no_path_admits_second_writer() {
     let tree = Tree::new();
     let store = Store::open(tree.at("s"), quiet()).unwrap();
     let log = store.topic("t").unwrap().partition(0).unwrap();
@@ -202,7 +198,7 @@ fn no_way_lets_a_second_writer_in() {
 
 /// A log that is in no store has the same protection.
 #[test]
-fn no_way_lets_a_second_writer_into_a_log() {
+fn no_path_admits_second_log_writer() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let log = Log::open(at("plain"), LogConfig::default()).unwrap();
@@ -230,7 +226,7 @@ fn no_way_lets_a_second_writer_into_a_log() {
 
 /// Two processes that each drop the store and keep a log once lost 371 of 400 flushed records.
 #[test]
-fn second_process_gets_store_when_last_log_is_dropped() {
+fn store_unlocks_when_last_log_dropped() {
     let tree = Tree::new();
     let store = Store::open(tree.at("s"), quiet()).unwrap();
     let reader = store.topic("t").unwrap().partition(0).unwrap().reader(0).unwrap();
@@ -243,7 +239,7 @@ fn second_process_gets_store_when_last_log_is_dropped() {
 
 /// The name of an open directory is moved, and another directory put in its place.
 #[test]
-fn writer_follows_its_directory_when_moved() {
+fn writer_follows_moved_directory() {
     let tree = Tree::new();
     let store = Store::open(tree.at("s"), quiet()).unwrap();
     let log = store.topic("t").unwrap().partition(0).unwrap();

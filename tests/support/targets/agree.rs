@@ -5,12 +5,13 @@ use annals::{Corruption, Error, Log, Offset, ReadLimits, StartAt, StoredRecord, 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// What a log serves from its start: the records up to its end, or up to an error.
+/// The records that a log serves from its start up to its end, or up to an error.
 #[derive(Debug)]
 pub struct Served {
     pub records: Vec<StoredRecord>,
     pub error: Option<Error>,
-    /// What of each batch a lookup by time goes by, and whether the headers tell the truth.
+    /// The header fields of each batch that a lookup by time uses, and whether the headers are
+    /// right.
     times: Vec<(Offset, Timestamp)>,
     honest: bool,
     /// Whether there is a batch that a reader of records passes over.
@@ -126,8 +127,8 @@ fn fetches(log: &Log, served: &Served) {
             (None, None) => assert_eq!(found, served.records),
             // A fetch fails as a whole, a reader gives what lies before.
             (Some(_), Some(_)) if served.records.starts_with(&found) => {}
-            // What lies in a segment behind the last offset before the next is not seen by a fetch: the place that it looks up
-            // is in the next. A reader that begins there must say the same.
+            // A fetch does not see what lies in a segment after its last offset: the place that it
+            // looks up is in the next segment. A reader that begins there must return the same.
             (Some(Error::Corrupt(damage)), error) => {
                 let behind = log.reader(damage.offset.unwrap()).unwrap().records();
                 let mut all = served.records.clone();
@@ -174,8 +175,8 @@ fn points(log: &Log, served: &Served) {
     }
 }
 
-/// A log without findings can be read to its end, and one that cannot has a finding. Says whether there is one about the
-/// times that are indexed.
+/// A log without findings can be read to its end, and one that cannot has a finding. Says whether
+/// there is one about the times that are indexed.
 fn verified(log: &Log, served: &Served) -> bool {
     let start = log.offsets().start;
     let mut found = log.verify().unwrap();
@@ -206,14 +207,14 @@ fn base_of(found: &Corruption) -> Offset {
     name.parse().unwrap()
 }
 
-/// A lookup by time finds the first record that is as late, where neither headers nor index lie: what is indexed is held against
-/// the batches it names, not against all that lie between.
+/// A lookup by time finds the first record that is as late, where neither headers nor index lie:
+/// what is indexed is held against the batches it names, not against all that lie between.
 fn lookups(log: &Log, served: &Served, lying_times: bool) {
     let times = served.times.iter().take(30).map(|(_, time)| time.as_millis());
     let times = times.flat_map(|time| [time, time.saturating_add(1)]).chain([0, i64::MAX]);
     for time in times.filter(|time| *time >= 0).map(Timestamp::from_millis) {
         let found = log.offset_for_time(time);
-        // Of the segment in which the log starts, a lookup reads what was deleted, too.
+        // In the segment in which the log starts, a lookup also reads deleted records.
         if let Err(Error::Corrupt(damage)) = &found
             && base_of(damage) < log.offsets().start
         {

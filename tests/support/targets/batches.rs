@@ -9,7 +9,7 @@ use annals::record::{
 use annals::{Codec, InvalidBatch, RecordBatch, StoredRecord, Timestamp, TimestampType};
 use bytes::Bytes;
 
-/// What a target lets a batch expand to: enough to find what is wrong, little enough to be fast.
+/// The limit of decompressed bytes in a target: enough to find faults, small enough to be fast.
 const EXPANDED_BYTES: usize = 1 << 20;
 
 /// Any bytes, or, if the first one says so, bytes whose length and checksum were put right.
@@ -46,7 +46,7 @@ pub fn codec(data: &[u8]) {
     bounded(bytes.len(), || check(&bytes));
 }
 
-/// What a batch expands to: the checksum of all fields, and how many bytes they are.
+/// The decompressed content of a batch: the checksum of all fields, and their number of bytes.
 fn expand(batch: &BatchRef<'_>, scratch: &mut DecodeBuffer) -> Result<(u32, usize), InvalidBatch> {
     let (mut sum, mut total) = (0u32, 0);
     for record in batch.records(scratch)? {
@@ -222,7 +222,8 @@ fn encode(header: &BatchHeader, records: &[StoredRecord], codec: Codec) -> Optio
     builder.build_bytes().ok()
 }
 
-/// A batch that decodes is encoded again; and any records that are encoded decode to what they were.
+/// A batch that decodes is encoded again; and any records that are encoded decode to what they
+/// were.
 pub fn roundtrip(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     if flags & 1 == 0 {

@@ -9,8 +9,8 @@ use annals::record::Compression;
 use annals::{CleanupPolicy, Codec, Log, LogConfig, OnCorruption, StoredRecord};
 use std::collections::BTreeMap;
 
-/// What opens is compacted: then it holds the last record of each key and nothing else, or it cannot be compacted,
-/// and is what it was.
+/// A log that opens is compacted: then it holds the last record of each key and nothing else, or
+/// it cannot be compacted and is unchanged.
 pub fn compaction(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let mut bytes = bytes.to_vec();

@@ -14,7 +14,7 @@ pub const DIR: &str = "t-0";
 
 pub fn config(fs: &MemFs, mode: OnCorruption) -> LogConfig {
     let config = LogConfig::default().max_decompressed_bytes(64 << 10).index_interval_bytes(100);
-    // Records are of any time, and who sent them is known as long.
+    // Records have any timestamp, and producer state never expires.
     let config = config.producer_id_expiration(Duration::MAX);
     config.segment_bytes(4096).on_corruption(mode).fs(fs.clone())
 }
@@ -34,7 +34,8 @@ pub fn disk(files: &BTreeMap<String, Vec<u8>>) -> MemFs {
 
 /// Opens a directory; what opens must agree with itself, and be the same when it is opened again.
 pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
-    // With the right checksum a snapshot may say what the batches do not. Which of them is read depends on what else is.
+    // With the right checksum a snapshot may say what the batches do not. Which of them is read
+    // depends on what else is.
     let has_snapshots =
         fs.list(Path::new(DIR)).unwrap().iter().any(|e| e.name.contains(".snapshot"));
     let log = match Log::open(DIR, config(fs, mode)) {
@@ -43,8 +44,8 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
             clean(&error);
             // Nothing was changed that would let the next opening through.
             let again = match Log::open(DIR, config(&fs.kill(), mode)) {
-                // CorruptionKind in what the recovery point vouches for, met by one opening and not by another as below: it is
-                // cut there, and what was refused lay behind it.
+                // Damage below the recovery point, met by one opening and not by another as below:
+                // it is truncated there, and the rejected bytes lay after it.
                 Ok(log) if log.recovery().truncated_bytes > 0 => return None,
                 again => again.map(|log| log.offsets()),
             };
@@ -60,8 +61,8 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
     let (offsets, recovery) = (log.offsets(), log.recovery().clone());
     let served = agree(&log);
     let again = match Log::open(DIR, config(&fs.kill(), mode)) {
-        // What the recovery point vouches for is not read, unless an index of it proves wrong. So damage there may be met
-        // by one opening and not by another; readers have met it.
+        // Batches below the recovery point are not read, unless an index proves wrong. So damage
+        // there may be met by one opening and not by another; readers have met it.
         Ok(again) if again.recovery().truncated_bytes > 0 && served.error.is_some() => {
             return Some(served);
         }
@@ -150,7 +151,7 @@ fn first_offset(bytes: &[u8]) -> u64 {
     BatchHeader::parse(bytes).map_or(0, |header| header.base_offset)
 }
 
-/// What opens after a process died has every record that can be read off the file in order.
+/// A log that opens after a process exit has every record that can be read from the file in order.
 fn nothing_good_is_cut(bytes: &[u8], base: u64, served: Option<&Served>) {
     let Some(served) = served else { return };
     let (mut rest, mut lowest, mut good) = (bytes, base, Vec::<StoredRecord>::new());
@@ -254,7 +255,8 @@ pub fn input_of(flags: u8, files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
 pub fn directory(data: &[u8]) {
     let (flags, files) = files_of(data);
     let mode = if flags & 2 != 0 { OnCorruption::Truncate } else { OnCorruption::Fail };
-    // A marker is taken on its word by design of the format; what it says wrong is the directory's own doing.
+    // A marker is taken on its word by design of the format; what it says wrong is the directory's
+    // own doing.
     let marked = files.contains_key(".kafka_cleanshutdown");
     bounded(data.len(), || {
         let fs = disk(&files);

@@ -1,10 +1,12 @@
-//! Bytes as an index or as one of the small files of a sound log: what is served does not depend on them.
+//! Bytes as an index or as one of the small files of a sound log: what is served does not depend
+//! on them.
 
 use super::Choices;
 use super::agree::agree;
 use super::directories::{DIR, clean, config};
 use crate::memory::bounded;
-use annals::fs::{Fs, MemFs, OpenMode};
+use crate::write_file;
+use annals::fs::MemFs;
 use annals::inspect::{self, OffsetEntries, TimeEntries, TxnEntries};
 use annals::{Log, OnCorruption, Record, StoredRecord, Timestamp};
 use std::path::Path;
@@ -43,14 +45,6 @@ pub fn sound() -> &'static Sound {
     })
 }
 
-fn put(fs: &MemFs, name: &str, bytes: &[u8]) {
-    let path = Path::new(DIR).join(name);
-    let file = fs.open(&path, OpenMode::ReadWrite).or_else(|_| fs.open(&path, OpenMode::CreateNew));
-    let file = file.unwrap();
-    file.set_len(0).unwrap();
-    file.write_all_at(bytes, 0).unwrap();
-}
-
 fn index(data: &[u8], extension: &str, entry_bytes: usize) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let sound = sound();
@@ -61,7 +55,7 @@ fn index(data: &[u8], extension: &str, entry_bytes: usize) {
     let fs = if flags & 1 != 0 { &sound.killed } else { &sound.closed };
     let fs = fs.kill();
     let name = format!("{base:020}.{extension}");
-    put(&fs, &name, bytes);
+    write_file(&fs, DIR, &name, bytes);
     bounded(bytes.len(), || {
         let path = Path::new(DIR).join(&name);
         OffsetEntries::open(&fs, &path).unwrap().for_each(drop);
@@ -105,7 +99,7 @@ pub fn checkpoints(data: &[u8]) {
     let bytes = choices.0;
     let sound = sound();
     let fs = if flags & 1 != 0 { sound.killed.kill() } else { sound.closed.kill() };
-    put(&fs, name, bytes);
+    write_file(&fs, DIR, name, bytes);
     bounded(bytes.len(), || {
         let path = Path::new(DIR).join(name);
         inspect_all(&fs, &path);

@@ -1,5 +1,5 @@
-//! What the fuzz targets do with their bytes. The tests run the same on seeds, on found inputs and on
-//! mutations of both, so that a target that is never fuzzed does not rot.
+//! The bodies of the fuzz targets. The tests run them on seeds, on found inputs and on mutations
+//! of both, so that a target that is never fuzzed does not rot.
 
 pub mod agree;
 pub mod batches;

@@ -91,7 +91,8 @@ fn keyed() -> Vec<u8> {
     log
 }
 
-/// Two segments of two producers, the second beginning at 7, and the snapshot between them; killed and closed.
+/// Two segments of two producers, the second beginning at 7, and the snapshot between them; killed
+/// and closed.
 fn numbered() -> [BTreeMap<String, Vec<u8>>; 2] {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs, OnCorruption::Fail)).unwrap();
@@ -122,7 +123,7 @@ fn numbered() -> [BTreeMap<String, Vec<u8>>; 2] {
 /// Not with the number of this process: a mutation is to be the same in the next.
 const LOCK: &[u8] = b"process 1\nboot boot-1\n";
 
-/// What a target is started with.
+/// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let sound = sound();
     match target {

@@ -8,10 +8,10 @@
 //! that can use all of it. The rest is assigned in turn: first to members below the small quota,
 //! then one each to members that may have the large one.
 
-use super::{Group, Place, Share};
+use super::indexed::{IndexedGroup, MemberAssignment, PartitionIndex};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
+pub(super) fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
     let mut deal = Deal::new(group);
     for (member, owned) in group.claims.valid.iter().enumerate() {
         deal.keep(member, owned);
@@ -34,10 +34,10 @@ pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
 }
 
 struct Deal {
-    shares: Vec<Share>,
-    kept: BTreeSet<Place>,
+    shares: Vec<MemberAssignment>,
+    kept: BTreeSet<PartitionIndex>,
     /// The partitions above the quota of their member.
-    let_go: BTreeMap<Place, usize>,
+    let_go: BTreeMap<PartitionIndex, usize>,
     small: usize,
     /// How many more may have one more than the small quota.
     large_left: usize,
@@ -48,11 +48,11 @@ struct Deal {
 }
 
 impl Deal {
-    fn new(group: &Group<'_>) -> Deal {
+    fn new(group: &IndexedGroup<'_>) -> Deal {
         let members = group.members.len();
         let total = group.places().count();
         Deal {
-            shares: vec![Share::default(); members],
+            shares: vec![MemberAssignment::default(); members],
             kept: BTreeSet::new(),
             let_go: BTreeMap::new(),
             small: total.checked_div(members).unwrap_or(0),
@@ -63,8 +63,8 @@ impl Deal {
     }
 
     /// Leaves a member what it has, up to its quota.
-    fn keep(&mut self, member: usize, owned: &BTreeSet<Place>) {
-        let mut owned: Vec<Place> = owned.iter().copied().collect();
+    fn keep(&mut self, member: usize, owned: &BTreeSet<PartitionIndex>) {
+        let mut owned: Vec<PartitionIndex> = owned.iter().copied().collect();
         owned.sort_by_key(|(topic, partition)| (*partition, *topic));
         let quota = if owned.len() < self.small {
             self.below.push_back((member, self.small.saturating_sub(owned.len())));

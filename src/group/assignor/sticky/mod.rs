@@ -37,13 +37,14 @@
 //!   may have it.
 
 mod equal;
+mod indexed;
 mod unequal;
 
-use super::{Assignments, Assignor, Member, RebalanceProtocol, Topic, java_order, topics};
+use super::{Assignments, Assignor, Member, RebalanceProtocol};
 use crate::group::protocol::{self, Subscription};
 use crate::types::TopicPartition;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use indexed::{IndexedGroup, MemberAssignment};
+use std::collections::BTreeMap;
 
 /// Leaves partitions where they are, in one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,8 +75,8 @@ impl Assignor for Sticky {
         members: &BTreeMap<String, Member>,
         partitions: &BTreeMap<String, u32>,
     ) -> Assignments {
-        let group = Group::new(members, partitions);
-        group.named(group.assign().into_iter().map(|share| share.places))
+        let group = IndexedGroup::new(members, partitions);
+        group.named(assign(&group).into_iter().map(|share| share.places))
     }
 }
 
@@ -107,8 +108,8 @@ impl Assignor for CooperativeSticky {
         members: &BTreeMap<String, Member>,
         partitions: &BTreeMap<String, u32>,
     ) -> Assignments {
-        let group = Group::new(members, partitions);
-        group.named(group.assign().into_iter().map(|share| {
+        let group = IndexedGroup::new(members, partitions);
+        group.named(assign(&group).into_iter().map(|share| {
             let mut places = share.places;
             places.retain(|place| !share.moving.contains(place));
             places
@@ -116,106 +117,6 @@ impl Assignor for CooperativeSticky {
     }
 }
 
-/// A partition: the place of its topic among all, and its number.
-type Place = (usize, u32);
-
-/// The partitions of a member.
-#[derive(Debug, Default, Clone)]
-struct Share {
-    places: Vec<Place>,
-    /// The partitions that another member must give up first.
-    moving: BTreeSet<Place>,
-}
-
-/// A group with its members and topics in order, and named by their places in it.
-struct Group<'a> {
-    ids: Vec<&'a String>,
-    members: Vec<&'a Member>,
-    topics: Vec<Topic>,
-    claims: Claims,
-}
-
-/// The partitions that the members claim.
-struct Claims {
-    /// By member, without repetitions and partitions that are not there.
-    all: Vec<BTreeSet<Place>>,
-    /// The part of it that they are believed.
-    valid: Vec<BTreeSet<Place>>,
-    /// The partitions that several members claim for the same generation.
-    contested: BTreeSet<Place>,
-}
-
-impl<'a> Group<'a> {
-    fn new(members: &'a BTreeMap<String, Member>, partitions: &BTreeMap<String, u32>) -> Group<'a> {
-        let mut sorted: Vec<_> = members.iter().collect();
-        sorted.sort_by(|(a, _), (b, _)| java_order(a, b));
-        let (ids, members): (Vec<&String>, Vec<&Member>) = sorted.into_iter().unzip();
-        let topics = topics(members.iter().copied(), partitions);
-        let claims = Claims::new(&members, &topics);
-        Group { ids, members, topics, claims }
-    }
-
-    fn assign(&self) -> Vec<Share> {
-        let subscriptions: BTreeSet<_> = self.members.iter().map(|member| &member.topics).collect();
-        if subscriptions.len() > 1 { unequal::assign(self) } else { equal::assign(self) }
-    }
-
-    /// All partitions, in order.
-    fn places(&self) -> impl Iterator<Item = Place> {
-        let topics = self.topics.iter().enumerate();
-        topics.flat_map(|(at, topic)| (0..topic.partitions).map(move |partition| (at, partition)))
-    }
-
-    fn named(&self, shares: impl Iterator<Item = Vec<Place>>) -> Assignments {
-        let name = |(topic, partition): &Place| {
-            self.topics.get(*topic).map(|topic| topic.partition(*partition))
-        };
-        let lists = shares.map(|places| places.iter().filter_map(name).collect());
-        self.ids.iter().map(|id| (*id).clone()).zip(lists).collect()
-    }
-}
-
-impl Claims {
-    fn new(members: &[&Member], topics: &[Topic]) -> Claims {
-        let at: BTreeMap<&str, (usize, u32)> = topics
-            .iter()
-            .enumerate()
-            .map(|(at, topic)| (&*topic.name, (at, topic.partitions)))
-            .collect();
-        let place = |owned: &TopicPartition| {
-            let (topic, partitions) = *at.get(&*owned.topic)?;
-            (owned.partition < partitions).then_some((topic, owned.partition))
-        };
-        let all: Vec<BTreeSet<Place>> =
-            members.iter().map(|member| member.owned.iter().filter_map(place).collect()).collect();
-
-        // The member that claims it for the last generation; none if several do.
-        let mut owners: BTreeMap<Place, (i32, Option<usize>)> = BTreeMap::new();
-        for ((by, member), claimed) in members.iter().enumerate().zip(&all) {
-            for place in claimed {
-                match owners.entry(*place) {
-                    Entry::Vacant(entry) => {
-                        entry.insert((member.generation, Some(by)));
-                    }
-                    Entry::Occupied(mut entry) => {
-                        let (generation, owner) = entry.get_mut();
-                        if member.generation > *generation {
-                            (*generation, *owner) = (member.generation, Some(by));
-                        } else if member.generation == *generation {
-                            *owner = None;
-                        }
-                    }
-                }
-            }
-        }
-        let mut valid = vec![BTreeSet::new(); members.len()];
-        let mut contested = BTreeSet::new();
-        for (place, (_, owner)) in owners {
-            match owner {
-                Some(owner) => valid.get_mut(owner).map(|valid| valid.insert(place)),
-                None => Some(contested.insert(place)),
-            };
-        }
-        Claims { all, valid, contested }
-    }
+fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
+    if group.has_equal_subscriptions() { equal::assign(group) } else { unequal::assign(group) }
 }

@@ -13,14 +13,14 @@
 //!  t0-1 went from B to A, and t0-7 is to go from A to B:    t0-1 goes to B, t0-7 stays
 //! ```
 
-use super::{Group, Place, Share};
+use super::indexed::{IndexedGroup, MemberAssignment, PartitionIndex};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
+pub(super) fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
     let mut balance = Balance::new(group);
     let all = balance.places_by_choice(group);
-    let free: Vec<Place> =
+    let free: Vec<PartitionIndex> =
         all.iter().copied().filter(|place| !balance.owners.contains_key(place)).collect();
     for place in &free {
         if let Some(member) = balance.least_loaded(*place) {
@@ -37,8 +37,8 @@ pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
 }
 
 struct Balance {
-    held: Vec<BTreeSet<Place>>,
-    owners: BTreeMap<Place, usize>,
+    held: Vec<BTreeSet<PartitionIndex>>,
+    owners: BTreeMap<PartitionIndex, usize>,
     /// The members, by how much they have.
     by_load: BTreeSet<(usize, usize)>,
     /// The subscribers of each topic.
@@ -46,12 +46,12 @@ struct Balance {
     /// Whether a member has lost what it does not subscribe to any more.
     lost: bool,
     /// The previous owner of a partition, with its generation.
-    before: BTreeMap<Place, (i32, usize)>,
+    before: BTreeMap<PartitionIndex, (i32, usize)>,
     moves: Moves,
 }
 
 impl Balance {
-    fn new(group: &Group<'_>) -> Balance {
+    fn new(group: &IndexedGroup<'_>) -> Balance {
         let subscribers: Vec<BTreeSet<usize>> = group
             .topics
             .iter()
@@ -84,7 +84,7 @@ impl Balance {
     }
 
     /// Records the members that claim partitions for an older generation than the last.
-    fn remember(&mut self, group: &Group<'_>) {
+    fn remember(&mut self, group: &IndexedGroup<'_>) {
         let last = group.members.iter().map(|member| member.generation).max();
         for ((at, member), claimed) in group.members.iter().enumerate().zip(&group.claims.all) {
             let generation = member.generation;
@@ -100,7 +100,7 @@ impl Balance {
         }
     }
 
-    fn subscribes(&self, member: usize, (topic, _): Place) -> bool {
+    fn subscribes(&self, member: usize, (topic, _): PartitionIndex) -> bool {
         self.subscribers.get(topic).is_some_and(|members| members.contains(&member))
     }
 
@@ -109,7 +109,7 @@ impl Balance {
     }
 
     /// Gives a partition to a member, and takes it from its present owner.
-    fn put(&mut self, place: Place, to: usize) {
+    fn put(&mut self, place: PartitionIndex, to: usize) {
         let from = self.owners.insert(place, to);
         for (member, gets) in from.map(|from| (from, false)).into_iter().chain([(to, true)]) {
             self.by_load.remove(&(self.load(member), member));
@@ -125,20 +125,20 @@ impl Balance {
     }
 
     /// All partitions, those with the fewest subscribers first.
-    fn places_by_choice(&self, group: &Group<'_>) -> Vec<Place> {
-        let mut places: Vec<Place> = group.places().collect();
+    fn places_by_choice(&self, group: &IndexedGroup<'_>) -> Vec<PartitionIndex> {
+        let mut places: Vec<PartitionIndex> = group.places().collect();
         places.sort_by_key(|(topic, _)| self.subscribers.get(*topic).map_or(0, BTreeSet::len));
         places
     }
 
     /// Returns the member with the fewest partitions among those that can have this one.
-    fn least_loaded(&self, place: Place) -> Option<usize> {
+    fn least_loaded(&self, place: PartitionIndex) -> Option<usize> {
         let mut members = self.by_load.iter().map(|(_, member)| *member);
         members.find(|member| self.subscribes(*member, place))
     }
 
     /// Moves those partitions, until none of them can move to where it would be fairer.
-    fn even_out(&mut self, places: &[Place]) {
+    fn even_out(&mut self, places: &[PartitionIndex]) {
         loop {
             let mut moved = false;
             for place in places {
@@ -162,7 +162,7 @@ impl Balance {
 
     /// Moves a partition to its previous owner, or else to the member with the fewest, if that is
     /// fairer.
-    fn move_to_fewer(&mut self, place: Place) -> bool {
+    fn move_to_fewer(&mut self, place: PartitionIndex) -> bool {
         let Some(from) = self.owners.get(&place).copied() else { return false };
         let before = self.before.get(&place).map(|(_, member)| *member);
         let to = before
@@ -187,22 +187,25 @@ impl Balance {
     }
 
     /// Returns the partitions of each member, and which of them another member claims.
-    fn shares(self, group: &Group<'_>) -> Vec<Share> {
+    fn shares(self, group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
         let claims = &group.claims;
-        let mut claimed_by: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        let mut claimed_by: BTreeMap<PartitionIndex, Vec<usize>> = BTreeMap::new();
         for (member, claimed) in claims.all.iter().enumerate() {
             for place in claimed {
                 claimed_by.entry(*place).or_default().push(member);
             }
         }
-        let with_another = |place: &Place, member| {
+        let with_another = |place: &PartitionIndex, member| {
             claimed_by.get(place).is_some_and(|by| by.iter().any(|other| *other != member))
         };
         let shares = self.held.into_iter().zip(&claims.valid).enumerate();
-        let share = |(member, (held, valid)): (usize, (BTreeSet<Place>, &BTreeSet<Place>))| {
+        let share = |(member, (held, valid)): (
+            usize,
+            (BTreeSet<PartitionIndex>, &BTreeSet<PartitionIndex>),
+        )| {
             let new = held.difference(valid);
             let moving = new.filter(|place| with_another(place, member)).copied().collect();
-            Share { moving, places: held.into_iter().collect() }
+            MemberAssignment { moving, places: held.into_iter().collect() }
         };
         shares.map(share).collect()
     }
@@ -211,19 +214,19 @@ impl Balance {
 /// From where to where partitions went.
 #[derive(Default)]
 struct Moves {
-    of: BTreeMap<Place, (usize, usize)>,
+    of: BTreeMap<PartitionIndex, (usize, usize)>,
     /// By topic, source and target member.
-    between: BTreeMap<(usize, usize, usize), BTreeSet<Place>>,
+    between: BTreeMap<(usize, usize, usize), BTreeSet<PartitionIndex>>,
 }
 
 impl Moves {
     /// A partition of the same topic that went the other way.
-    fn back(&self, place: Place, from: usize, to: usize) -> Option<Place> {
+    fn back(&self, place: PartitionIndex, from: usize, to: usize) -> Option<PartitionIndex> {
         let first_from = self.of.get(&place).map_or(from, |(first, _)| *first);
         self.between.get(&(place.0, to, first_from))?.first().copied()
     }
 
-    fn note(&mut self, place: Place, from: usize, to: usize) {
+    fn note(&mut self, place: PartitionIndex, from: usize, to: usize) {
         let mut first_from = from;
         if let Some((first, last)) = self.of.remove(&place) {
             first_from = first;

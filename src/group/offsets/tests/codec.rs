@@ -1,5 +1,5 @@
-use super::wire::TooLong;
 use super::*;
+use crate::group::wire::TooLong;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

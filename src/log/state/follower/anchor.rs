@@ -1,19 +1,20 @@
-//! Detects that another process has truncated the files of a read-only log and written on.
+//! Detects that another process has truncated the files of a read-only log and appended to them
+//! again.
 //!
-//! Nothing tells it, and lengths do not: other records may take the same room. So it remembers the
-//! last batch it knows of. A truncation of anything below removes that batch, and what is appended
-//! then has another header at its place. As long as the batch is there, everything below it is
-//! what it was.
+//! Lengths do not show it, because other records may have the same size. So a read-only log
+//! remembers the last batch that it knows of. A truncation of anything below removes that batch,
+//! and a batch that is appended in its place has another header. As long as the batch is there,
+//! everything below it is unchanged.
 //!
-//! The check comes after the bytes were read that it vouches for, and it looks at the file that
-//! has the name now: a handle leads to a removed file, too.
+//! The check must come after the bytes that it confirms were read. It opens the file by its name,
+//! because a handle that is kept open also leads to a removed file.
 
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
+use crate::segment::headers::{HeaderWalk, Walked, read_header};
 use crate::segment::name::Kind;
-use crate::segment::recover::Heed;
-use crate::segment::scan::read_header;
+use crate::segment::recover::RecoveryObserver;
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
@@ -28,34 +29,33 @@ pub(crate) struct Anchor {
 }
 
 impl Anchor {
-    /// The last batch of a segment, found by its indexes; `None` if it has none that can be read.
+    /// Returns the last batch of a segment, found by its indexes; `None` if it has none that can
+    /// be read.
     pub(crate) fn of_segment(segment: &Arc<Segment>, limit: Offset) -> Result<Option<Anchor>> {
         let end = segment.published();
         let fail = |error| Error::io("read", &segment.path(Kind::Log), error);
         let indexes = match segment.indexes(limit) {
-            // A read of damage reports it.
+            // A read of the damage reports it.
             Err(Error::Corrupt(_)) => return Ok(None),
             indexes => indexes?,
         };
         let entry = indexes.offsets.len().checked_sub(1).and_then(|at| indexes.offsets.get(at));
-        let mut position = entry.map_or(0, |entry| entry.position);
         let (file, mut last) = (segment.file()?, None);
-        while position < end {
-            let Ok(header) = read_header(&*file, position, end).map_err(fail)? else { break };
+        let mut walk = HeaderWalk::new(&*file, entry.map_or(0, |entry| entry.position), end);
+        while let Walked::Batch { position, header } = walk.next().map_err(fail)? {
             last = Some(Anchor { segment: Arc::clone(segment), position, header });
-            position = position.saturating_add(header.size_bytes() as u64);
         }
         Ok(last)
     }
 
-    /// Whether the batch is where it was.
+    /// Returns whether the batch is where it was.
     pub(crate) fn is_there(&self) -> Result<bool> {
         let fail = |error| Error::io("read", &self.segment.path(Kind::Log), error);
         holds(self.segment.open_file(), self.position, &self.header)?.map_err(fail)
     }
 }
 
-/// Whether a file that was opened has this header at a position.
+/// Returns whether a file that was opened has this header at a position.
 fn holds(
     opened: Result<Arc<dyn File>>,
     position: u64,
@@ -71,10 +71,10 @@ fn holds(
     })
 }
 
-/// Checks while a segment is scanned that it is not truncated: whenever its file was read, the
-/// last batch of what was read before must still be there.
+/// Checks while a segment is scanned that it is not truncated: after each read of the file, the
+/// last batch of the earlier reads must still be there.
 pub(crate) struct Chain<'a> {
-    inner: &'a mut dyn Heed,
+    inner: &'a mut dyn RecoveryObserver,
     dir: &'a SegmentDir,
     base: Offset,
     position: u64,
@@ -85,13 +85,17 @@ pub(crate) struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// Hands all that is read on to another observer.
-    pub(crate) fn new(dir: &'a SegmentDir, base: Offset, inner: &'a mut dyn Heed) -> Chain<'a> {
+    /// Creates a chain that passes all batches on to another observer.
+    pub(crate) fn new(
+        dir: &'a SegmentDir,
+        base: Offset,
+        inner: &'a mut dyn RecoveryObserver,
+    ) -> Chain<'a> {
         Chain { inner, dir, base, position: 0, last: None, is_broken: false }
     }
 }
 
-impl Heed for Chain<'_> {
+impl RecoveryObserver for Chain<'_> {
     fn begin(&mut self, at: Offset) -> Result<()> {
         self.inner.begin(at)
     }

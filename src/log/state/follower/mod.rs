@@ -15,33 +15,53 @@ use crate::log::state::follower::open_txns::OpenTxns;
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Heed as _, Recovered};
+use crate::segment::recover::{Recovered, RecoveryObserver as _};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+/// The part of a read-only log that follows what its writer does.
+pub(crate) struct Follow {
+    /// The files seen so far. Held while they are looked at. `None` once the log is closed.
+    pub(crate) files: Mutex<Option<Follower>>,
+    /// Whether a thread looks at the files for waiting tails.
+    pub(crate) watched: AtomicBool,
+    /// Counts the failed looks of that thread. Each waiting tail then looks itself, and gets the
+    /// error.
+    pub(crate) failed_looks: AtomicU64,
+}
+
+impl Follow {
+    pub(crate) fn new(follower: Follower) -> Follow {
+        let (watched, failed_looks) = (AtomicBool::new(false), AtomicU64::new(0));
+        Follow { files: Mutex::new(Some(follower)), watched, failed_looks }
+    }
+}
+
 /// The known state of the files.
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) segment: Arc<Segment>,
-    /// Its file, which goes on to be there when its name does not.
+    /// Its file, which stays readable when its name is gone.
     file: Arc<dyn File>,
     indexes: Arc<Indexes>,
     cadence: IndexCadence,
     stream: BatchStream,
-    /// Up to here the last segment's file is known to hold batches.
+    /// The position up to which the last segment's file is known to hold batches.
     pub(crate) position: u64,
     pub(crate) end: Offset,
-    /// The last batch, by which a truncation is noticed; `None` in a log without one.
+    /// The last batch, which shows whether the log was truncated; `None` in a log without one.
     pub(crate) anchor: Option<Anchor>,
     /// Counts the truncations that were noticed.
     pub(crate) truncations: u64,
     transactions: OpenTxns,
-    pub(crate) ends: Ends,
-    /// The files that are none of the log's segments, and their lengths.
+    pub(crate) ends: ReplacementEnds,
+    /// The files that do not belong to the log, and their lengths.
     pub(crate) strays: Vec<(SegmentFile, u64)>,
 }
 
@@ -51,7 +71,7 @@ impl Follower {
         base: Offset,
         scan: Scan,
         transactions: OpenTxns,
-        ends: Ends,
+        ends: ReplacementEnds,
     ) -> Result<Follower> {
         let Scan { found, last } = scan;
         let indexes = Arc::new(found.indexes);
@@ -86,13 +106,13 @@ impl Follower {
         })
     }
 
-    /// Where the earliest transaction begins that is still open.
+    /// Returns the start of the earliest open transaction.
     pub(crate) fn first_unstable(&self) -> Option<Offset> {
         self.transactions.first()
     }
 
-    /// Adds the batches that were appended to the last segment. False if the log was truncated
-    /// meanwhile: then none of what was read in the last step was added.
+    /// Adds the batches that were appended to the last segment. Returns false if the log was
+    /// truncated meanwhile; then nothing that was read in the last step was added.
     pub(crate) fn take_new_batches(&mut self) -> Result<bool> {
         let path = self.segment.path(Kind::Log);
         let fail = |error| Error::io("read", &path, error);
@@ -116,7 +136,7 @@ impl Follower {
             if let Some(batch) = self.stream.batch()
                 && self.transactions.batch(&batch).is_err()
             {
-                // No marker can be read in it: a read of the batch reports the damage.
+                // The marker in it cannot be read. A read of the batch reports the damage.
                 break;
             }
             self.position = at.saturating_add(size);
@@ -127,18 +147,18 @@ impl Follower {
         Ok(true)
     }
 
-    /// Whether all that is known of the log is still in it.
+    /// Returns whether everything that is known of the log is still in it.
     fn is_unchanged(&self) -> Result<bool> {
         self.anchor.as_ref().map_or(Ok(true), Anchor::is_there)
     }
 }
 
-/// Where replacements that are not in place yet end, each of which is read whole to know it. A
+/// The ends of the replacements that are not in place yet. Each was read whole to find its end. A
 /// writer that died leaves them there until the log is opened for writing.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ends(BTreeMap<(SegmentFile, u64), Offset>);
+pub(crate) struct ReplacementEnds(BTreeMap<(SegmentFile, u64), Offset>);
 
-impl Ends {
+impl ReplacementEnds {
     pub(crate) fn of(&mut self, dir: &SegmentDir, file: SegmentFile, len: u64) -> Result<Offset> {
         if let Some(end) = self.0.get(&(file, len)) {
             return Ok(*end);
@@ -148,13 +168,13 @@ impl Ends {
         Ok(end)
     }
 
-    /// Forgets those that are there no more.
+    /// Forgets the replacements that are gone.
     pub(crate) fn retain(&mut self, listing: &Listing) {
         self.0.retain(|known, _| listing.replacements().any(|there| there == *known));
     }
 }
 
-/// What a scan of the last segment found, and its last batch with its position.
+/// The result of a scan of the last segment, and its last batch with its position.
 pub(crate) struct Scan {
     pub(crate) found: Recovered,
     pub(crate) last: Option<(u64, BatchHeader)>,

@@ -1,22 +1,22 @@
-//! Which transactions are open in a log that is only read.
+//! The transactions that are open in a read-only log.
 //!
-//! Its writer is elsewhere, and may be a broker. What was open where the last segment begins is in
-//! the snapshot of that offset; the rest follows from the batches of the segment, which are read
-//! anyway.
+//! The writer of the log is another process, and may be a broker. The snapshot at the base of the
+//! last segment has the transactions that were open there; the rest follows from the batches of
+//! the segment, which are read anyway.
 
 use crate::compaction::marker_of;
 use crate::error::{InvalidBatch, Result};
 use crate::log::files::snapshots::states_at;
 use crate::record::{BatchRef, DecodeBuffer};
 use crate::segment::SegmentDir;
-use crate::segment::recover::Heed;
+use crate::segment::recover::RecoveryObserver;
 use crate::types::{Offset, ProducerId};
 use std::collections::BTreeMap;
 
-/// More than any control batch has, none of which is compressed.
+/// More than the size of any control batch, none of which is compressed.
 const CONTROL_BYTES: usize = 1 << 20;
 
-/// Where each open transaction begins, by its producer.
+/// The start of each open transaction, by its producer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenTxns {
     at_base: BTreeMap<ProducerId, Offset>,
@@ -34,13 +34,13 @@ impl OpenTxns {
         Ok(OpenTxns { at_base: open.collect(), open: BTreeMap::new() })
     }
 
-    /// Where the earliest begins.
+    /// Returns where the earliest begins.
     pub(crate) fn first(&self) -> Option<Offset> {
         self.open.values().copied().min()
     }
 }
 
-impl Heed for OpenTxns {
+impl RecoveryObserver for OpenTxns {
     fn begin(&mut self, _: Offset) -> Result<()> {
         self.open.clone_from(&self.at_base);
         Ok(())

@@ -13,18 +13,18 @@ use std::io;
 
 /// A whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whole {
-    /// In our format, or but for a bit that no checksum covers.
+pub(crate) enum WholeMessage {
+    /// A batch of our format, perhaps with a flipped bit that no checksum covers.
     Ours,
-    /// A message of a kind that this crate does not read.
+    /// A message of a format that this crate does not read.
     Foreign(Unsupported),
 }
 
-/// The bytes that tell whether a message can begin at a place: up to its magic.
+/// The bytes that decide whether a message can begin at a position: up to its magic.
 pub(crate) const PREFIX_BYTES: usize = layout::MAGIC_END;
 
-/// The size that the first bytes of a message give it, if one can begin so in a log with offsets
-/// from `lowest` to `limit`.
+/// Returns the size of a message by its first bytes, if a message in a log with offsets from
+/// `lowest` to `limit` can begin with them.
 #[inline]
 pub(crate) fn size_of_message(prefix: &[u8], lowest: Offset, limit: Offset) -> Option<u64> {
     let base = i64::from_be_bytes(*prefix.first_chunk()?);
@@ -39,8 +39,12 @@ fn size_at_least(prefix: &[u8], least: i32) -> Option<u64> {
     Some(body.saturating_add(layout::LENGTH_PREFIX_SIZE as u64))
 }
 
-/// The whole message at a position, if there is one below `end`.
-pub(crate) fn whole_at(file: &dyn File, position: u64, end: u64) -> io::Result<Option<Whole>> {
+/// Returns the whole message at a position, if there is one below `end`.
+pub(crate) fn whole_at(
+    file: &dyn File,
+    position: u64,
+    end: u64,
+) -> io::Result<Option<WholeMessage>> {
     let available = end.saturating_sub(position);
     let mut start = [0; layout::ATTRIBUTES_AT + 2];
     let wanted = available.min(start.len() as u64) as usize;
@@ -49,41 +53,41 @@ pub(crate) fn whole_at(file: &dyn File, position: u64, end: u64) -> io::Result<O
     let Some(size) = size.filter(|size| *size <= available) else { return Ok(None) };
     let [.., attributes_high, attributes_low] = start;
     let magic = start.get(layout::MAGIC_AT).map_or(0, |&magic| magic.cast_signed());
-    let behind = position.saturating_add(size);
+    let message_end = position.saturating_add(size);
     if matches!(magic, 0 | 1) {
-        // An older message begins like a batch, but for where its checksum is, what that covers,
-        // and which it is.
+        // An older message begins like a batch, except for the position, the range and the kind of
+        // its checksum.
         let from = position.saturating_add(layout::MAGIC_AT as u64);
         let mut checksum = Checksum::ieee();
-        add(&mut checksum, file, from, behind)?;
+        add(&mut checksum, file, from, message_end)?;
         if Some(checksum.value()) == stored(&start, layout::LEADER_EPOCH_AT) {
-            return Ok(Some(Whole::Foreign(Unsupported::MessageFormat(magic))));
+            return Ok(Some(WholeMessage::Foreign(Unsupported::MessageFormat(magic))));
         }
     }
     if size < layout::HEADER_SIZE as u64 {
         return Ok(None);
     }
     let mut checksum = Checksum::castagnoli();
-    add(&mut checksum, file, position.saturating_add(layout::ATTRIBUTES_AT as u64), behind)?;
+    add(&mut checksum, file, position.saturating_add(layout::ATTRIBUTES_AT as u64), message_end)?;
     if Some(checksum.value()) != stored(&start, layout::CRC_AT) {
         return Ok(None);
     }
     let codec = (i16::from_be_bytes([attributes_high, attributes_low]) & layout::CODEC_MASK) as u8;
     Ok(Some(match magic {
         layout::MAGIC_V2 if Codec::from_id(codec).is_none() => {
-            Whole::Foreign(Unsupported::UnknownCodec(codec))
+            WholeMessage::Foreign(Unsupported::UnknownCodec(codec))
         }
-        // A format to come may keep the checksum. The formats before have another, and none is
+        // A future format may keep the checksum. Earlier formats have another one, and none is
         // below 0.
-        3.. => Whole::Foreign(Unsupported::MessageFormat(magic)),
-        _ => Whole::Ours,
+        3.. => WholeMessage::Foreign(Unsupported::MessageFormat(magic)),
+        _ => WholeMessage::Ours,
     }))
 }
 
-/// How much is read at a time.
+/// The bytes that are read at a time.
 const PIECE_BYTES: u64 = 64 << 10;
 
-/// Adds the bytes of a piece of a file to a checksum.
+/// Adds the bytes of a part of a file to a checksum.
 fn add(checksum: &mut Checksum, file: &dyn File, mut from: u64, to: u64) -> io::Result<()> {
     let mut buffer = vec![0; to.saturating_sub(from).min(PIECE_BYTES) as usize];
     while from < to {
@@ -100,19 +104,19 @@ fn stored(start: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(start.get(at..)?.first_chunk().copied()?))
 }
 
-/// The checksum of a batch at a position, held against more and more of the bytes behind it: where
-/// they agree, the batch is whole but for its length, which no checksum covers.
+/// A batch whose length field may be wrong, because no checksum covers it. It ends where the
+/// checksum of its bytes is the stored one.
 #[derive(Debug)]
-pub(crate) struct WholeButForLength {
+pub(crate) struct BatchOfUnknownLength {
     stored: Option<u32>,
     checksum: Checksum,
     upto: u64,
-    /// No batch ends behind that.
+    /// The last position at which a batch can end.
     largest: u64,
 }
 
-impl WholeButForLength {
-    pub(crate) fn at(file: &dyn File, position: u64, end: u64) -> io::Result<WholeButForLength> {
+impl BatchOfUnknownLength {
+    pub(crate) fn at(file: &dyn File, position: u64, end: u64) -> io::Result<BatchOfUnknownLength> {
         let mut start = [0; layout::ATTRIBUTES_AT];
         let upto = position.saturating_add(layout::ATTRIBUTES_AT as u64);
         let mut found = None;
@@ -122,10 +126,10 @@ impl WholeButForLength {
             found = stored(&start, layout::CRC_AT).filter(|_| is_ours);
         }
         let largest = position.saturating_add(i32::MAX as u64);
-        Ok(WholeButForLength { stored: found, checksum: Checksum::castagnoli(), upto, largest })
+        Ok(BatchOfUnknownLength { stored: found, checksum: Checksum::castagnoli(), upto, largest })
     }
 
-    /// Whether the batch ends here. Places are asked about in order.
+    /// Returns whether the batch ends here. Positions must not decrease from call to call.
     pub(crate) fn ends_at(&mut self, file: &dyn File, position: u64) -> io::Result<bool> {
         if self.stored.is_none() || position < self.upto || position > self.largest {
             return Ok(false);

@@ -1,15 +1,14 @@
 //! A list that one thread appends to while others read it, without a lock.
 //!
-//! The active segment's indexes grow while readers search them. Entries are a
-//! few 64-bit words, each an atomic, in chunks that never move once made; the
-//! length is stored last, with release ordering, so a reader that sees a length sees
-//! the entries below it. No word is written twice.
+//! The active segment's indexes grow while readers search them. An entry is a few 64-bit words,
+//! each an atomic, in chunks that never move. The length is stored last, with release ordering, so
+//! a reader that sees a length sees the entries below it. No word is written twice.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
-/// Chunk `i` holds `FIRST << i` entries: a short list costs little, and 26 chunks are more than
-/// any index can hold.
+/// The number of entries in the first chunk. Chunk `i` holds `FIRST << i`, so a short list costs
+/// little, and 26 chunks are more than any index can hold.
 const FIRST: usize = 64;
 const CHUNKS: usize = 26;
 
@@ -41,9 +40,9 @@ impl<const WORDS: usize> EntryList<WORDS> {
         }))
     }
 
-    /// Appends an entry; false when the list can hold no more.
+    /// Appends an entry. Returns false if the list is full.
     ///
-    /// Only one thread at a time may call this: the log's writer lock sees to it.
+    /// Only one thread at a time may call this: the log's writer lock ensures it.
     pub(crate) fn push(&self, entry: [u64; WORDS]) -> bool {
         let len = self.len.load(Ordering::Relaxed);
         let Some((chunk, within)) = locate(len) else { return false };
@@ -60,7 +59,7 @@ impl<const WORDS: usize> EntryList<WORDS> {
     }
 }
 
-/// The chunk an entry is in and its place there: chunk `i` begins at `FIRST * (2^i - 1)`.
+/// Returns the chunk of an entry and its place there: chunk `i` begins at `FIRST * (2^i - 1)`.
 fn locate(index: usize) -> Option<(usize, usize)> {
     let scaled = (index / FIRST).checked_add(1)?;
     let chunk = scaled.ilog2() as usize;
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_come_back_in_order_across_chunks() {
+    fn entries_keep_order_across_chunks() {
         let list = EntryList::<2>::new();
         for i in 0..10_000u64 {
             assert!(list.push([i, i * 3]));
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_sees_whole_entries_below_the_length() {
+    fn reader_sees_whole_entries_below_length() {
         let list = EntryList::<2>::new();
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| (0..50_000u64).for_each(|i| assert!(list.push([i, !i]))));

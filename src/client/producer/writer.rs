@@ -1,0 +1,255 @@
+//! Writing the batches that a thread has taken from a queue: numbers them, appends each, syncs if
+//! the acks ask for it, and sets their results.
+//!
+//! ```text
+//!  written                 done; its numbers are used
+//!  retryable failure       back to the front, and retried after a pause, until its time is over
+//!  too large, many records split, and its parts are tried
+//!  partition reopened      tried on its new log
+//!  other failure           failed with that error; the next batch is tried
+//! ```
+
+use crate::callback;
+use crate::client::producer::accumulator::{self, Batch, Failing, PartitionQueue, QueueState};
+use crate::client::producer::config::Acks;
+use crate::client::producer::context::ProducerContext;
+use crate::client::producer::sequence::SequenceState;
+use crate::error::{CloseReason, Error, ProduceError, ProducerStateError, Result, TopicError};
+use crate::event::Event;
+use crate::log::Appended;
+use crate::sync::atomic::Ordering;
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The batches that one thread has taken to write.
+pub(super) struct Work {
+    pub(super) batches: VecDeque<Batch>,
+    pub(super) sequence: SequenceState,
+    pub(super) failing: Option<Failing>,
+}
+
+/// The reason why a write failed.
+enum Failure {
+    Retry(Failing),
+    Final(ProduceError),
+    /// The limit was lowered after the records were gathered. Nothing was written.
+    TooLarge(ProduceError),
+}
+
+impl Work {
+    /// Takes the closed batches of a queue; `None` if there are none.
+    pub(super) fn take(state: &mut QueueState) -> Option<Work> {
+        if state.closed.is_empty() {
+            return None;
+        }
+        let batches = std::mem::take(&mut state.closed);
+        state.in_flight.extend(batches.iter().map(|batch| Arc::clone(&batch.outcome)));
+        Some(Work { batches, sequence: state.sequence, failing: state.failing.clone() })
+    }
+}
+
+/// Whether a log says this before it looks whether it has the batch.
+fn is_about_the_call(error: &Error) -> bool {
+    matches!(error, Error::BatchTooLarge { .. } | Error::Closed { .. })
+}
+
+/// Writes batches of a queue. No lock is held.
+pub(super) struct BatchWriter<'a> {
+    pub(super) context: &'a ProducerContext,
+    pub(super) queue: &'a PartitionQueue,
+}
+
+impl BatchWriter<'_> {
+    pub(super) fn write_all(&self, work: &mut Work) {
+        let mut unflushed = Vec::new();
+        while let Some(mut batch) = work.batches.pop_front() {
+            match self.try_batch(&mut batch, work) {
+                Ok(appended) if self.context.config.acks == Acks::Flushed => {
+                    unflushed.push((batch, appended));
+                }
+                Ok(appended) => self.complete(batch, Ok(appended)),
+                Err(Failure::Final(error)) => {
+                    self.flush_written(&mut unflushed);
+                    self.complete(batch, Err(error));
+                }
+                Err(Failure::TooLarge(error)) => {
+                    let limit = accumulator::limit(&batch.log, self.context);
+                    let mut parts = batch.split(limit, || self.context.spare_builder());
+                    if parts.len() > 1 {
+                        parts.into_iter().rev().for_each(|part| work.batches.push_front(part));
+                    } else if let Some(batch) = parts.pop() {
+                        self.flush_written(&mut unflushed);
+                        self.complete(batch, Err(error));
+                    }
+                }
+                Err(Failure::Retry(failing)) => {
+                    work.batches.push_front(batch);
+                    work.failing = Some(failing);
+                    break;
+                }
+            }
+        }
+        self.flush_written(&mut unflushed);
+    }
+
+    fn try_batch(&self, batch: &mut Batch, work: &mut Work) -> Result<Appended, Failure> {
+        let timed_out = |cause: Arc<Error>| {
+            let (topic, partition) = (Arc::clone(&self.queue.topic), self.queue.partition);
+            let timeout = self.context.config.delivery_timeout;
+            Failure::Final(ProduceError::DeliveryTimeout { topic, partition, timeout, cause })
+        };
+        if let Some(failing) = &work.failing {
+            if batch.is_expired(self.context, self.context.clock().monotonic()) {
+                work.sequence.mark_uncertain_if_failed(&batch.log);
+                return Err(timed_out(Arc::clone(&failing.cause)));
+            }
+            self.context.counters.retries.fetch_add(1, Ordering::Relaxed);
+        }
+        let appended = match self.append(batch, &mut work.sequence) {
+            Err(Error::Closed { .. }) => self.append_to_current_log(batch, &mut work.sequence),
+            appended => appended,
+        };
+        let error = match appended {
+            Ok(appended) => {
+                work.failing = None;
+                return Ok(appended);
+            }
+            Err(error) => error,
+        };
+        let is_reopened = matches!(error, Error::Closed { reason: CloseReason::Reopened, .. });
+        let can_be_tried_again = error.is_retryable() || is_reopened;
+        let too_large = matches!(error, Error::BatchTooLarge { .. });
+        let cause = Arc::new(error);
+        if too_large {
+            return Err(Failure::TooLarge(ProduceError::Batch(cause)));
+        }
+        if !can_be_tried_again {
+            work.sequence.mark_uncertain_if_failed(&batch.log);
+            return Err(Failure::Final(ProduceError::Batch(cause)));
+        }
+        let now = self.context.clock().monotonic();
+        if batch.is_expired(self.context, now) {
+            work.sequence.mark_uncertain_if_failed(&batch.log);
+            return Err(timed_out(cause));
+        }
+        let twice = work.failing.as_ref().map(|failing| failing.backoff.saturating_mul(2));
+        let backoff = twice
+            .unwrap_or(self.context.config.retry_backoff)
+            .min(self.context.config.retry_backoff_max);
+        Err(Failure::Retry(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
+    }
+
+    /// Appends a batch whose log is closed to the one that the partition has now, or says why it
+    /// cannot: the store may be closed, or the topic deleted, and perhaps created again since.
+    fn append_to_current_log(
+        &self,
+        batch: &mut Batch,
+        sequence: &mut SequenceState,
+    ) -> Result<Appended> {
+        self.context.store.inner().check_open()?;
+        let now = self.context.store.topic(&self.queue.topic)?.partition(self.queue.partition)?;
+        if now.is_same_log(&batch.log) {
+            return Err(now.closed_error());
+        }
+        if !now.is_same_partition(&batch.log) {
+            return Err(TopicError::Unknown { topic: self.queue.topic.to_string() }.into());
+        }
+        batch.log = now;
+        self.append(batch, sequence)
+    }
+
+    /// Appends a batch under the next numbers. No lock is held.
+    fn append(&self, batch: &mut Batch, sequence: &mut SequenceState) -> Result<Appended> {
+        let records = batch.builder.len();
+        batch.builder.compression(self.context.config.compression);
+        sequence.bump_epoch_if_uncertain(&batch.log, &self.context.store)?;
+        let (mut again, mut in_doubt) = (false, false);
+        loop {
+            sequence.stamp(&mut batch.builder);
+            let (log, builder) = (&batch.log, &mut batch.builder);
+            match callback::call(|| log.append_builder(builder)) {
+                Ok(Ok(appended)) => {
+                    sequence.advance(records);
+                    return Ok(appended);
+                }
+                // The log was cut behind our back, or has forgotten what it knew.
+                Ok(Err(Error::Producer(ProducerStateError::OutOfOrder { .. }))) if !again => {
+                    sequence.bump_epoch(&self.context.store)?;
+                }
+                // The log looks at the size before the numbers, and a closed one at neither:
+                // whether the batch is there stays unknown.
+                Ok(Err(error)) if !(in_doubt && is_about_the_call(&error)) => {
+                    return Err(error);
+                }
+                // A listener panicked, before or after the batch was written: by its numbers the
+                // log can tell.
+                Err(_) if sequence.is_enabled() && !again => in_doubt = true,
+                Ok(Err(_)) | Err(_) => {
+                    sequence.bump_epoch(&self.context.store)?;
+                    let error = io::Error::other("a listener panicked meanwhile");
+                    return Err(Error::io("append to", Path::new(&*batch.topic()), error));
+                }
+            }
+            again = true;
+        }
+    }
+
+    /// Makes durable what was appended, with one sync, and says so.
+    fn flush_written(&self, unflushed: &mut Vec<(Batch, Appended)>) {
+        // The last first: that leaves nothing to do for those before.
+        let Some((batch, appended)) = unflushed.last() else { return };
+        let all = self.flush_one(batch, appended);
+        for (batch, appended) in unflushed.drain(..) {
+            let flushed = all.clone().and_then(|()| self.flush_one(&batch, &appended));
+            self.complete(batch, flushed.map(|()| appended));
+        }
+    }
+
+    fn flush_one(&self, batch: &Batch, appended: &Appended) -> Result<(), ProduceError> {
+        let flush = || batch.log.flush_through(appended.last);
+        // After the panic of a listener it is looked at once more.
+        let flushed = callback::call(flush).or_else(|_| callback::call(flush));
+        let flushed = flushed.unwrap_or_else(|_| {
+            let error = io::Error::other("a listener panicked meanwhile");
+            Err(Error::io("flush", Path::new(&*batch.topic()), error))
+        });
+        match flushed {
+            // Closing it has made all of it durable, if that succeeded.
+            Err(Error::Closed { .. }) if batch.log.durable_end() > appended.last => Ok(()),
+            flushed => flushed.map(drop).map_err(|error| ProduceError::Batch(Arc::new(error))),
+        }
+    }
+
+    /// Says what became of a batch, and gives back what it took.
+    pub(super) fn complete(&self, batch: Batch, result: Result<Appended, ProduceError>) {
+        let counters = &self.context.counters;
+        let records = batch.builder.len() as u64;
+        if let Err(error) = &result {
+            counters.errors.fetch_add(records, Ordering::Relaxed);
+            if self.context.acks_none() {
+                self.context.emit(&Event::RecordsLost {
+                    topic: self.queue.topic.to_string(),
+                    partition: self.queue.partition,
+                    records,
+                    error: error.to_string(),
+                });
+            }
+        } else {
+            counters.records.fetch_add(records, Ordering::Relaxed);
+            counters.batches.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(batch.builder.size_bytes() as u64, Ordering::Relaxed);
+        }
+        let Batch { builder, outcome, reserved, part, pending, .. } = batch;
+        if !pending.is_empty() {
+            self.queue.callbacks.add(&outcome, Some(&result), pending);
+        }
+        self.context.keep_builder(builder);
+        match part {
+            None => outcome.complete(result),
+            Some(part) => outcome.complete_part(part, records as u32, result),
+        }
+        self.context.buffer.release(reserved);
+    }
+}

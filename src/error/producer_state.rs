@@ -1,0 +1,54 @@
+//! Rejected batches of idempotent producers.
+
+use super::ErrorKind;
+use crate::types::{ProducerEpoch, ProducerId, Sequence};
+
+/// The reason why a log rejected the batch of an idempotent producer. Nothing was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProducerStateError {
+    /// Another producer has taken over the producer id. Kafka: `InvalidProducerEpochException`.
+    #[error(
+        "producer {producer_id} has epoch {epoch}, but the log has seen epoch {current}: another producer has taken over; close this one"
+    )]
+    Fenced {
+        /// The producer's id.
+        producer_id: ProducerId,
+        /// The epoch of the batch.
+        epoch: ProducerEpoch,
+        /// The epoch of the producer that has taken over.
+        current: ProducerEpoch,
+    },
+    /// Earlier batches are missing, or this one repeats a batch that was stored too long ago to be
+    /// recognised. Kafka: `OutOfOrderSequenceException`.
+    #[error(
+        "producer {producer_id} sent sequence number {found}, but {expected} is next; send the missing records, or raise the epoch and start at 0"
+    )]
+    OutOfOrder {
+        /// The producer's id.
+        producer_id: ProducerId,
+        /// The sequence number that the next batch must begin with.
+        expected: Sequence,
+        /// The sequence number of the batch.
+        found: Sequence,
+    },
+    /// The producer has an open transaction, to which the batch does not belong.
+    /// Kafka: `InvalidTxnStateException`.
+    #[error(
+        "producer {producer_id} has a transaction open and the batch is not part of it; end the transaction first"
+    )]
+    InTransaction {
+        /// The producer's id.
+        producer_id: ProducerId,
+    },
+}
+
+impl ProducerStateError {
+    pub(super) fn kind(self) -> ErrorKind {
+        match self {
+            ProducerStateError::Fenced { .. } => ErrorKind::Fenced,
+            ProducerStateError::OutOfOrder { .. } => ErrorKind::OutOfOrder,
+            ProducerStateError::InTransaction { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}

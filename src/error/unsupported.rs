@@ -1,0 +1,42 @@
+//! Formats and features that this version cannot handle.
+
+use crate::types::Codec;
+
+/// A format or a feature that this build or this version does not support.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// Messages of a format other than version 2. The log is intact, and was not changed.
+    #[error("message format v{magic} is not supported: {way}", magic = .0, way = way_to_v2(*.0))]
+    MessageFormat(i8),
+    /// A batch with a codec that this version does not know. The log is intact, and was not changed.
+    #[error(
+        "this version of annals does not know codec {0}; update annals, or rewrite the topic with a broker that knows it"
+    )]
+    UnknownCodec(u8),
+    /// A codec that was not compiled in.
+    #[error("this build of annals has no {0}; enable the cargo feature of that name")]
+    Codec(Codec),
+    /// The compaction of a log with transactions: this version does not track which of them were
+    /// aborted.
+    #[error(
+        "a log with transactions cannot be compacted yet; leave it to a broker, or set a policy without compaction"
+    )]
+    CompactingTransactions,
+    /// A batch of a transaction, or a control batch, for
+    /// [`Log::append_batch`](crate::Log::append_batch): transactions are not implemented yet.
+    #[error(
+        "batches of transactions and control batches cannot be appended yet; send the records without a transaction"
+    )]
+    AppendingTransactions,
+}
+
+/// The way out for messages of a legacy format.
+fn way_to_v2(magic: i8) -> &'static str {
+    match magic {
+        0 | 1 => "convert it with Kafka, which rewrites it as v2",
+        _ => {
+            "update annals; if it is v2 with a damaged byte, OnCorruption::Quarantine sets it aside"
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Applying the changes of a step.
+
+use crate::error::{GroupError, Result};
+use crate::group::membership::{Answer, Changes, GroupState};
+use crate::group::shard::{Now, Shard};
+use std::task::Waker;
+
+impl Shard {
+    /// Does what a step of a group comes to: writes the group's record, then gives the answers out.
+    pub(super) fn apply_changes(
+        &mut self,
+        name: &str,
+        before: (GroupState, i32),
+        mut changes: Changes,
+        now: Now,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<()> {
+        let mut stored = Ok(());
+        if changes.store {
+            let metadata = self.groups.get(name).map(|entry| entry.group.metadata(now.calendar));
+            stored = metadata.map_or(Ok(()), |metadata| self.append_group(name, metadata));
+        }
+        let Some(entry) = self.groups.get_mut(name) else { return stored };
+        if stored.is_err() {
+            // No member may read by an assignment that is not stored.
+            for (_, answer) in &mut changes.answers {
+                if matches!(answer, Answer::Synced(_)) {
+                    *answer = Answer::Refused(GroupError::RebalanceInProgress);
+                }
+            }
+            let again = entry.group.rebalance(now.monotonic);
+            changes.answers.extend(again.answers);
+            changes.removed.extend(again.removed);
+        }
+        for (member, answer) in changes.answers {
+            if let Some(mailbox) = entry.mailboxes.get_mut(&member) {
+                mailbox.answer = Some(answer);
+                wakers.push(mailbox.waker.clone());
+            }
+        }
+        for (member, _) in changes.removed {
+            wakers.extend(entry.mailboxes.remove(&member).map(|mailbox| mailbox.waker));
+        }
+        let after = entry.group.state_and_generation();
+        if after != before {
+            entry.forget_unread(after.0);
+        }
+        if after != before && after.0 == GroupState::PreparingRebalance {
+            wakers.extend(entry.mailboxes.values().map(|mailbox| mailbox.waker.clone()));
+        }
+        if let Some(due) = entry.group.next_deadline() {
+            let mut waiting = entry
+                .mailboxes
+                .values_mut()
+                .filter_map(|mailbox| Some((mailbox.waits_until?, mailbox)));
+            if let Some((first, mailbox)) = waiting.by_ref().min_by_key(|(until, _)| *until)
+                && first > due
+            {
+                // One waiting member must wake up when the deadline is due.
+                mailbox.waits_until = Some(due);
+                wakers.push(mailbox.waker.clone());
+            }
+        }
+        self.drop_idle(name);
+        stored
+    }
+}

@@ -1,0 +1,142 @@
+//! Committing offsets, and reading and removing committed offsets.
+
+use crate::error::{CommitError, ConsumeError, Error, GroupError, Result};
+use crate::group::coordinator::{Coordinator, is_offline};
+use crate::group::membership::Committer;
+use crate::group::offsets::{
+    CommittedOffset, MAX_METADATA_BYTES, OffsetAndMetadata, OffsetKey, OffsetsRecord,
+};
+use crate::notify::wake_all;
+use crate::types::{Timestamp, TopicPartition};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Coordinator {
+    /// Commits offsets, all of them or none; returns the log they are in, and where.
+    ///
+    /// They survive the end of the process. What is to survive loss of power must be flushed.
+    /// `check` says of each partition why nothing may be committed for it. It is asked when no
+    /// deletion of a topic can come in between: an offset for a partition that is not there would
+    /// hold for the next topic of that name.
+    pub(crate) fn commit(
+        &self,
+        group: &str,
+        committer: Committer<'_>,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        check: &dyn Fn(&TopicPartition) -> Option<CommitError>,
+        flush: bool,
+    ) -> Result<()> {
+        let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
+        let now = self.clock.now();
+        let records =
+            offsets.iter().map(|(partition, offset)| record(group, partition, offset, now));
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let partition = self.partition(group)?;
+        let (committed, wakers) = self.with(partition, |shard, now| {
+            let entry = shard.entry(group, &self.config);
+            let before = entry.group.state_and_generation();
+            let step = entry.group.check_commit(committer, false, now.monotonic);
+            let mut wakers = Vec::new();
+            let stored = shard.apply_changes(group, before, step.changes, now, &mut wakers);
+            let committed = match (stored, step.result) {
+                (Err(error), _) => Err(error),
+                (_, Err(refusal)) => Err(failed(CommitError::Group(refusal)).into()),
+                (Ok(()), Ok(())) => match offsets.keys().find_map(check) {
+                    Some(refusal) if !shard.log.is_closed() => Err(failed(refusal).into()),
+                    _ => shard.append(records),
+                },
+            };
+            Ok((committed, wakers))
+        })?;
+        wake_all(wakers);
+        if let (Some(last), true) = (committed?, flush) {
+            self.log(partition)?.flush_through(last)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the committed offsets of all groups for a topic, durably. Tries all partitions,
+    /// then returns the first error. Groups of a partition that cannot be read cannot continue
+    /// anyway.
+    pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
+        let mut forgotten = Ok(());
+        for partition in &self.partitions {
+            let appended = self.with_any(partition, |shard, _| {
+                shard.append(shard.table.tombstones_of_topic(topic))
+            });
+            let done = match appended {
+                Ok(Some(last)) => {
+                    self.log(partition).and_then(|log| log.flush_through(last)).map(drop)
+                }
+                Err(Error::Group(error))
+                    if matches!(*error, GroupError::CorruptOffsetsTopic { .. }) =>
+                {
+                    Ok(())
+                }
+                Err(Error::Corrupt(_)) => Ok(()),
+                Err(error) if is_offline(&error) => Ok(()),
+                other => other.map(drop),
+            };
+            forgotten = forgotten.and(done);
+        }
+        forgotten
+    }
+
+    /// What a group has committed for some partitions, which a consumer is about to go on from, or
+    /// is reading.
+    pub(crate) fn committed(
+        &self,
+        group: &str,
+        partitions: &mut dyn Iterator<Item = &TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
+        self.with(self.partition(group)?, |shard, now| {
+            let mut found = BTreeMap::new();
+            for partition in partitions {
+                let Ok(number) = i32::try_from(partition.partition) else { continue };
+                shard.table.note_use(group, &partition.topic, number, now.calendar);
+                let committed = shard.table.committed(group, &partition.topic, number);
+                if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
+                    found.insert(partition.clone(), offset);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// How often a consumer that is no member shows that it reads, so that what is committed does
+    /// not expire.
+    pub(crate) fn sign_of_life(&self) -> Duration {
+        self.config.offsets_retention.checked_div(4).unwrap_or_default()
+    }
+}
+
+pub(super) fn record(
+    group: &str,
+    at: &TopicPartition,
+    offset: &OffsetAndMetadata,
+    now: Timestamp,
+) -> Result<OffsetsRecord, CommitError> {
+    let bytes = offset.metadata.len();
+    if bytes > MAX_METADATA_BYTES {
+        return Err(CommitError::MetadataTooLarge { bytes, limit: MAX_METADATA_BYTES });
+    }
+    let impossible = CommitError::InvalidOffset { offset: offset.offset };
+    let Ok(next) = i64::try_from(offset.offset) else { return Err(impossible) };
+    let value = CommittedOffset {
+        offset: next,
+        leader_epoch: offset.leader_epoch.unwrap_or(-1),
+        metadata: offset.metadata.clone(),
+        commit_timestamp: now,
+        expire_timestamp: None,
+    };
+    Ok(OffsetsRecord::Offset { key: key(group, at), value: Some(value) })
+}
+
+pub(super) fn key(group: &str, at: &TopicPartition) -> OffsetKey {
+    OffsetKey {
+        group: group.to_owned(),
+        topic: at.topic.as_ref().to_owned(),
+        // A partition of this number cannot be made.
+        partition: i32::try_from(at.partition).unwrap_or(i32::MAX),
+    }
+}

@@ -1,0 +1,111 @@
+//! Groups as administrators see them.
+
+use crate::error::{Error, Result};
+use crate::group::membership::GroupState;
+use crate::group::offsets::{GroupMetadata, OffsetAndMetadata};
+use crate::group::protocol::Assignment;
+use crate::types::{Offset, TopicPartition};
+use std::collections::BTreeMap;
+
+/// A group, in a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupListing {
+    /// The name of the group.
+    pub group: String,
+    /// The state of the group.
+    pub state: GroupState,
+    /// The protocol of its members: `consumer` for consumers. Empty if it never had any.
+    pub protocol_type: String,
+}
+
+/// The description of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupDescription {
+    /// The name of the group.
+    pub group: String,
+    /// The state of the group.
+    pub state: GroupState,
+    /// The generation: it rises when partitions are assigned, and when the last member leaves.
+    pub generation: i32,
+    /// The assignor in use, if it has members.
+    pub assignor: Option<String>,
+    /// Its members.
+    pub members: Vec<MemberDescription>,
+    /// The committed offsets.
+    pub offsets: BTreeMap<TopicPartition, GroupOffset>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberDescription {
+    /// The id of the member.
+    pub member_id: String,
+    /// The name of a static member.
+    pub instance_id: Option<String>,
+    /// The client id from its options.
+    pub client_id: String,
+    /// The partitions that it has.
+    pub assignment: Vec<TopicPartition>,
+}
+
+/// All groups of a store, as far as they can be read. Kafka: `listConsumerGroups`, `valid` and
+/// `errors`.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ListedGroups {
+    /// The groups, in the order of their names.
+    pub groups: Vec<GroupListing>,
+    /// The partitions of `__consumer_offsets` that could not be read, and why. Their groups are
+    /// missing.
+    pub unavailable: BTreeMap<u32, Error>,
+}
+
+impl ListedGroups {
+    /// Adds the groups of a partition.
+    pub(crate) fn add(&mut self, partition: u32, groups: Result<Vec<GroupListing>>) {
+        match groups {
+            Ok(groups) => self.groups.extend(groups),
+            Err(error) => drop(self.unavailable.insert(partition, error)),
+        }
+    }
+
+    pub(crate) fn sorted(mut self) -> ListedGroups {
+        self.groups.sort_by(|a, b| a.group.cmp(&b.group));
+        self
+    }
+}
+
+/// The progress of a group in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupOffset {
+    /// The committed offset.
+    pub committed: OffsetAndMetadata,
+    /// The end of the partition; `None` if the partition is not available.
+    pub end: Option<Offset>,
+    /// The number of offsets left to read, from the committed one to the end, without deleted
+    /// records.
+    pub lag: Option<u64>,
+}
+
+/// The identity of a member for [`Admin::remove_members`](crate::Admin::remove_members).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberIdentity {
+    /// By its id in the group.
+    MemberId(String),
+    /// A static member, by its own name.
+    InstanceId(String),
+}
+
+pub(crate) fn members(metadata: GroupMetadata) -> Vec<MemberDescription> {
+    let described = metadata.members.into_iter().map(|member| MemberDescription {
+        member_id: member.member_id,
+        instance_id: member.instance_id,
+        client_id: member.client_id,
+        assignment: Assignment::decode(&member.assignment).unwrap_or_default().partitions,
+    });
+    described.collect()
+}

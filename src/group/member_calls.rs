@@ -1,0 +1,159 @@
+//! What members ask of the coordinator: to join, to sync, to stay, to leave.
+
+use crate::error::{GroupError, Result};
+use crate::group::coordinator::Coordinator;
+use crate::group::hosted_group::MemberMailbox;
+use crate::group::membership::{Answer, Caller, Join, JoinAs, Step};
+use crate::notify::wake_all;
+use crate::sync::atomic::Ordering;
+use crate::types::Moment;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Duration;
+
+impl Coordinator {
+    /// Joins a group; returns the member id.
+    ///
+    /// The second result says whether what the group wrote meanwhile was stored. The member is one
+    /// in any case: if it did not learn its id, the group would wait for a member that no consumer
+    /// holds.
+    pub(crate) fn join(
+        &self,
+        group: &str,
+        join: Join,
+        since: BTreeMap<String, Moment>,
+        waker: &Waker,
+    ) -> Result<(String, Result<()>)> {
+        let waker = waker.clone();
+        let partition = self.partition(group)?;
+        let (result, wakers) = self.with(partition, |shard, now| {
+            let entry = shard.entry(group, &self.config);
+            let before = entry.group.state_and_generation();
+            let mut join = join;
+            let step = loop {
+                if let JoinAs::New(name) = &join.member {
+                    let id = self.member_id(name);
+                    let as_id = Join { member: JoinAs::New(id), ..join.clone() };
+                    let step = entry.group.join(as_id, now.monotonic);
+                    if matches!(step.result, Err(GroupError::InvalidRequest { .. })) {
+                        // One of an earlier run of this process has it.
+                        continue;
+                    }
+                    break step;
+                }
+                let known = std::mem::replace(&mut join.member, JoinAs::New(String::new()));
+                let step = entry.group.join(Join { member: known, ..join }, now.monotonic);
+                break step;
+            };
+            if let Ok(id) = &step.result {
+                let mailbox = MemberMailbox { waker, answer: None, waits_until: None };
+                entry.mailboxes.insert(id.clone(), mailbox);
+                entry.note_reading(since);
+            }
+            let mut wakers = Vec::new();
+            let stored = shard.apply_changes(group, before, step.changes, now, &mut wakers);
+            Ok(((step.result, stored), wakers))
+        })?;
+        wake_all(wakers);
+        match result {
+            (Ok(id), stored) => Ok((id, stored)),
+            (Err(refusal), stored) => stored.and(Err(refusal.into())),
+        }
+    }
+
+    /// An id that no member had before.
+    fn member_id(&self, client_id: &str) -> String {
+        let number = self.next_member.fetch_add(1, Ordering::Relaxed);
+        format!("{client_id}-{:x}-{number}", self.since.as_millis())
+    }
+
+    /// Returns the answer that the member waits for, if it is there.
+    pub(crate) fn take_answer(&self, group: &str, caller: Caller<'_>) -> Result<Option<Answer>> {
+        let partition = self.partition(group)?;
+        self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
+        let found = self.with(partition, |shard, _| {
+            let entry = shard.groups.get_mut(group);
+            let mailbox = entry.and_then(|entry| entry.mailboxes.get_mut(caller.member_id));
+            Ok(mailbox.map(|mailbox| mailbox.answer.take()))
+        })?;
+        if let Some(answer) = found {
+            return Ok(answer);
+        }
+        // It is no member any more. The group says why.
+        let refused = self.step(group, |group, now| group.begin_poll(caller, now))?.err();
+        let unknown = || GroupError::UnknownMemberId { member_id: caller.member_id.to_owned() };
+        Ok(Some(Answer::Refused(refused.unwrap_or_else(unknown))))
+    }
+
+    pub(crate) fn sync(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+        generation: i32,
+        assignments: BTreeMap<String, Bytes>,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.sync(caller, generation, assignments, now))
+    }
+
+    pub(crate) fn heartbeat(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+        generation: i32,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.heartbeat(caller, generation, now))
+    }
+
+    pub(crate) fn begin_poll(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.begin_poll(caller, now))
+    }
+
+    pub(crate) fn end_poll(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.end_poll(caller, now))
+    }
+
+    pub(crate) fn detach(&self, group: &str, caller: Caller<'_>) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.detach(caller, now))
+    }
+
+    pub(crate) fn leave(&self, group: &str, caller: Caller<'_>) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.leave(caller, now))
+    }
+
+    /// Says until when the member will wait, at the longest; returns when the group has to be
+    /// looked at before that.
+    ///
+    /// `None` says that it waits no more.
+    pub(crate) fn waits(
+        &self,
+        group: &str,
+        member_id: &str,
+        until: Option<Duration>,
+    ) -> Result<Option<Duration>> {
+        self.with(self.partition(group)?, |shard, _| {
+            let Some(entry) = shard.groups.get_mut(group) else { return Ok(None) };
+            let due = entry.group.next_deadline();
+            if let Some(mailbox) = entry.mailboxes.get_mut(member_id) {
+                mailbox.waits_until = until.map(|until| due.map_or(until, |due| due.min(until)));
+            }
+            Ok(due)
+        })
+    }
+
+    /// Since when members of a group have been reading a topic, if they have.
+    pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<Moment>> {
+        self.with(self.partition(group)?, |shard, _| {
+            let entry = shard.groups.get(group);
+            Ok(entry.and_then(|entry| entry.since.get(topic)).copied())
+        })
+    }
+}

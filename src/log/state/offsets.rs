@@ -1,0 +1,85 @@
+//! The offsets that bound a log, and the errors of offsets outside of them.
+
+use crate::error::{Error, Result};
+use crate::log::state::LogState;
+use crate::sync::atomic::Ordering;
+use crate::types::Offset;
+
+impl LogState {
+    pub(crate) fn start(&self) -> Offset {
+        self.start.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_start(&self, start: Offset) {
+        self.start.store(start, Ordering::Release);
+    }
+
+    pub(crate) fn raise_start(&self, start: Offset) {
+        self.start.fetch_max(start, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Returns the end, for a caller with the writer lock.
+    #[inline(always)]
+    pub(crate) fn end_for_writer(&self) -> Offset {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_end(&self, end: Offset) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    pub(crate) fn durable(&self) -> Offset {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn raise_durable(&self, end: Offset) {
+        self.durable.fetch_max(end, Ordering::AcqRel);
+    }
+
+    pub(crate) fn lower_durable(&self, end: Offset) {
+        self.durable.fetch_min(end, Ordering::AcqRel);
+    }
+
+    /// Returns the last stable offset: below it, no record is part of an open transaction.
+    pub(crate) fn last_stable(&self) -> Offset {
+        let (start, end) = (self.start(), self.end());
+        self.first_unstable.load(Ordering::Acquire).max(start).min(end)
+    }
+
+    pub(crate) fn set_first_unstable(&self, offset: Option<Offset>) {
+        self.first_unstable.store(offset.unwrap_or(Offset::MAX), Ordering::Release);
+    }
+
+    #[cold]
+    pub(crate) fn out_of_range(&self, requested: Offset) -> Error {
+        self.outside(requested, self.start(), self.end())
+    }
+
+    /// Returns the error of an offset that is not between these ends.
+    #[cold]
+    pub(crate) fn outside(&self, requested: Offset, start: Offset, end: Offset) -> Error {
+        Error::OffsetOutOfRange { log: self.location(), requested, start, end }
+    }
+
+    /// Fails for an offset that is not between the ends. Both are included, because a reader may
+    /// wait at the end.
+    pub(crate) fn check_range(&self, offset: Offset) -> Result<()> {
+        // Load each end once, or an append meanwhile would make the error contradict itself.
+        let (start, end) = (self.start(), self.end());
+        if offset < start || offset > end {
+            return Err(self.outside(offset, start, end));
+        }
+        Ok(())
+    }
+
+    /// Returns why something at `offset` was not found or could not be read. If it was deleted
+    /// meanwhile, that is the reason.
+    pub(crate) fn unless_deleted(&self, offset: Offset, error: Error) -> Error {
+        if offset < self.start() { self.out_of_range(offset) } else { self.unless_closed(error) }
+    }
+}

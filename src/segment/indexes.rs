@@ -1,0 +1,149 @@
+//! The indexes of a segment: opened from their files when first needed, and rebuilt from the log
+//! if they are wrong.
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::segment::batches::SegmentBatches;
+use crate::segment::headers::{HeaderWalk, Walked};
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::index_files::indexes_at;
+use crate::segment::name::{Kind, Stage};
+use crate::segment::{Retired, Segment};
+use crate::sync::atomic::Ordering;
+use crate::types::{Offset, Timestamp};
+use std::sync::Arc;
+
+impl Segment {
+    /// Returns the indexes, opening their files if they are not open, and rebuilding them if these
+    /// are wrong.
+    ///
+    /// `limit` is the offset that every batch of the segment must lie below.
+    pub(crate) fn indexes(&self, limit: Offset) -> Result<Arc<Indexes>> {
+        let mut slot = self.indexes.lock();
+        if let Some(indexes) = &*slot {
+            return Ok(Arc::clone(indexes));
+        }
+        let (made, events) = self.dir.events.hold(|| match self.open_indexes()? {
+            Ok(indexes) => Ok(indexes),
+            Err((kind, reason)) => {
+                let indexes = self.rebuild_indexes(limit)?;
+                self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
+                Ok(indexes)
+            }
+        });
+        let indexes = made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes))));
+        drop(slot);
+        self.dir.events.emit_all(&events);
+        indexes
+    }
+
+    /// Rebuilds indexes that the log contradicts, if the segment is sealed and whole. Otherwise
+    /// they stay, and this returns `None`: an entry that the log contradicts is never used.
+    pub(super) fn replace_wrong_indexes(
+        &self,
+        kind: Kind,
+        reason: &'static str,
+        limit: Offset,
+    ) -> Result<Option<Arc<Indexes>>> {
+        let mut slot = self.indexes.lock();
+        let (made, events) = self.dir.events.hold(|| {
+            let made = if self.sealed { Some(self.rebuild_indexes(limit)) } else { None };
+            self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
+            made
+        });
+        let rebuilt = match made.transpose() {
+            Ok(made) => made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes)))),
+            Err(Error::Corrupt(_)) => None,
+            Err(error) => return Err(error),
+        };
+        drop(slot);
+        self.dir.events.emit_all(&events);
+        Ok(rebuilt)
+    }
+
+    /// Returns the index files, checked against themselves, or which of them is wrong and why.
+    pub(crate) fn stored_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
+        let staged = self.staged.load(Ordering::Acquire);
+        let stages: &[Stage] = if staged { &[Stage::Swap, Stage::Live] } else { &[Stage::Live] };
+        indexes_at(&self.dir, self.base, self.published(), stages)
+    }
+
+    fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
+        let bytes = self.published();
+        let indexes = match self.stored_indexes()? {
+            Ok(indexes) => indexes,
+            Err(found) => return Ok(Err(found)),
+        };
+        Ok(self.check_tail(&indexes, bytes)?.map(|()| indexes))
+    }
+
+    /// Checks the end of an index, because a shortened index still looks like one. The last entry
+    /// must name a batch, and no later batch may have a later timestamp than the last entry.
+    ///
+    /// The number of bytes after the last entry is not checked: the index may have been written
+    /// with another interval.
+    fn check_tail(
+        &self,
+        indexes: &Indexes,
+        bytes: u64,
+    ) -> Result<Result<(), (Kind, &'static str)>> {
+        let file = self.file()?;
+        let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
+        if let Some(last) = last
+            && self.check_entry(&*file, last, bytes)?.is_none()
+        {
+            return Ok(Err((Kind::OffsetIndex, "its last entry names no batch")));
+        }
+        let mut walk = HeaderWalk::new(&*file, last.map_or(0, |last| last.position), bytes);
+        let mut largest = indexes.times.last();
+        loop {
+            let header = match walk.next().map_err(|e| self.io("read", e))? {
+                Walked::Batch { header, .. } => header,
+                Walked::End => return Ok(Ok(())),
+                Walked::Invalid(_) => {
+                    let reason = "it does not lead to the end of the log";
+                    return Ok(Err((Kind::OffsetIndex, reason)));
+                }
+            };
+            let max = header.max_timestamp;
+            if max >= Timestamp::from_millis(0) && largest.is_none_or(|entry| max > entry.timestamp)
+            {
+                return Ok(Err((Kind::TimeIndex, "it ends before the log does")));
+            }
+            if largest.is_some_and(|entry| entry.offset == header.last_offset()) {
+                largest = largest.filter(|entry| entry.timestamp == max);
+                if largest.is_none() {
+                    return Ok(Err((Kind::TimeIndex, "its last entry names no batch")));
+                }
+            }
+        }
+    }
+
+    /// Rebuilds both indexes from the log, and their files if the directory is open for writing.
+    pub(super) fn rebuild_indexes(&self, limit: Offset) -> Result<Indexes> {
+        let indexes = Indexes::empty(self.base);
+        let mut cadence =
+            IndexCadence::new(self.dir.index_interval_bytes, (Timestamp::NONE, self.base));
+        let mut batches = SegmentBatches::new(self, self.published(), limit)?;
+        while let Some((position, batch)) = batches.next()? {
+            let header = batch.header();
+            cadence.note(
+                &indexes,
+                position,
+                header.size_bytes() as u64,
+                header.last_offset(),
+                header.max_timestamp,
+            );
+        }
+        cadence.finish(&indexes);
+        if self.retired.get() == Some(&Retired::Replaced) || self.staged.load(Ordering::Acquire) {
+            return Ok(indexes);
+        }
+        // A full disk must not keep a reader from reading: then they stay in memory alone.
+        if let Err(error) = self.dir.replace_indexes(self.base, &indexes) {
+            let path = self.path(Kind::OffsetIndex);
+            self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
+        }
+        Ok(indexes)
+    }
+}

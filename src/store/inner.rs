@@ -1,0 +1,240 @@
+//! The state that all handles of a store share.
+
+use crate::error::{CloseReason, Error, Result};
+use crate::event::{Event, EventSink};
+use crate::group::coordinator::Coordinator;
+use crate::log::{DataCheckpoints, Log, Maintainer, WriteLock};
+use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
+use crate::store::births::Births;
+use crate::store::config::StoreConfig;
+use crate::store::directory::Directory;
+use crate::store::parallel::{in_few_threads, in_parallel};
+use crate::store::producer_ids::ProducerIds;
+use crate::store::topic::{Slot, TopicShared};
+use crate::store::watchers::Watchers;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// The state that all handles of a store share. Lock order: `changes`, a partition of the
+/// coordinator, then the locks of the logs, then `topics`. Events are delivered with none of them
+/// held.
+pub(crate) struct StoreInner {
+    pub(super) directory: Directory,
+    pub(crate) config: StoreConfig,
+    pub(super) checkpoints: Arc<DataCheckpoints>,
+    pub(super) maintainer: Option<Maintainer>,
+    pub(super) producer_ids: ProducerIds,
+    /// Held while a topic is created, changed or deleted: see [`change`](StoreInner::change).
+    changes: Mutex<()>,
+    /// Leaf lock. The lock of the directory, which each open log of the store keeps, too; `None`
+    /// once the store is closed.
+    lock: Mutex<Option<Arc<WriteLock>>>,
+    closed: AtomicBool,
+    /// Leaf lock: held to look a topic up, never across I/O.
+    pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
+    /// Directories that belong to no topic, left alone.
+    pub(super) unknown: RwLock<Vec<PathBuf>>,
+    /// The topics whose deletion, or failed creation, is still to be finished, with their number
+    /// of partitions. Leaf lock; only changed with `changes` held.
+    pub(super) interrupted: Mutex<BTreeMap<String, u32>>,
+    /// A leaf lock, taken within `topics`.
+    pub(super) births: Births,
+    /// Rises with each change of topics or partitions.
+    version: AtomicU64,
+    /// Raised when `version` rises, with no lock held.
+    pub(super) changed: Notify,
+    /// They are told of each topic that is deleted.
+    pub(super) watchers: Watchers,
+    /// Leaf lock. The coordinator of the groups, created for the first consumer of a group.
+    pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
+}
+
+/// The reason for closing a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CloseKind {
+    /// Opening failed. The directory counts as closed cleanly if it did before.
+    FailedOpening,
+    /// The store was in use and is closed by the user.
+    Normal,
+}
+
+/// What was done on a thread, with the events and the wakers that it held back.
+type Done<T> = ((T, Vec<Event>), Vec<Waker>);
+
+impl StoreInner {
+    pub(super) fn new(
+        directory: Directory,
+        config: StoreConfig,
+        checkpoints: Arc<DataCheckpoints>,
+        maintainer: Option<Maintainer>,
+        lock: Arc<WriteLock>,
+    ) -> StoreInner {
+        StoreInner {
+            producer_ids: ProducerIds::new(&directory.dir),
+            directory,
+            config,
+            checkpoints,
+            maintainer,
+            changes: Mutex::new(()),
+            lock: Mutex::new(Some(lock)),
+            closed: AtomicBool::new(false),
+            topics: RwLock::default(),
+            unknown: RwLock::default(),
+            interrupted: Mutex::default(),
+            births: Births::default(),
+            version: AtomicU64::new(0),
+            changed: Notify::default(),
+            watchers: Watchers::default(),
+            coordinator: Mutex::default(),
+        }
+    }
+
+    /// The lock of the directory.
+    pub(super) fn write_lock(&self) -> Result<Arc<WriteLock>> {
+        self.lock.lock().clone().ok_or(Error::StoreClosed)
+    }
+
+    /// Changes topics, one call at a time. Wakes waiting consumers and delivers events after it
+    /// has released the lock, because both may call the store.
+    pub(super) fn change<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let events = &self.directory.dir.events;
+        let changing = || {
+            let _changes = self.changes.lock();
+            let before = self.version();
+            let done = self.check_open().and_then(|()| work());
+            (done, self.version() != before)
+        };
+        let ((done, changed), held) = wake_after(|| events.hold(changing));
+        if changed {
+            self.changed.notify();
+        }
+        events.emit_all(&held);
+        done
+    }
+
+    /// Returns a number that rises with each change of topics or partitions.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Records that topics or partitions have changed. Waiting consumers are woken when the
+    /// [change](StoreInner::change) is done.
+    pub(super) fn note_change(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Closes all logs cleanly, and unlocks the directory.
+    pub(super) fn close(&self, kind: CloseKind) -> Result<()> {
+        self.closed.store(true, Ordering::Release);
+        let logs = self.logs();
+        let close = |log: &Log| log.close_with_others(CloseReason::WithStore);
+        let closed = self.in_parallel(&logs, close);
+        let failed = closed.into_iter().find_map(|closed| match closed {
+            // Another handle of the log has closed it.
+            Ok(()) | Err(Error::Closed { .. }) => None,
+            Err(error) => Some(error),
+        });
+        // Lines of logs that could not be opened stay.
+        let done = self.checkpoints.commit_all();
+        let names = || {
+            self.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect()
+        };
+        let names = (kind == CloseKind::Normal).then(names);
+        let ended = failed.map_or(done, Err);
+        let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
+        *self.lock.lock() = None;
+        self.directory.dir.close();
+        self.note_change();
+        ended
+    }
+
+    /// Returns whether a closed log was deleted with its topic, or replaced when its partition was
+    /// reopened.
+    pub(super) fn is_gone(&self, log: &Log) -> Result<bool> {
+        self.check_open()?;
+        if log.close_reason() == CloseReason::Reopened {
+            // Its records are durable once the call that reopens it has ended.
+            drop(self.changes.lock());
+        }
+        Ok(!self.logs().iter().any(|other| other.is_same_log(log)))
+    }
+
+    /// Translates an error of a log for the caller of a store: the logs of a closed store are
+    /// closed, too.
+    pub(crate) fn closed_with_store(&self, error: Error) -> Error {
+        match error {
+            Error::Closed { .. } => self.check_open().err().unwrap_or(error),
+            other => other,
+        }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::StoreClosed) } else { Ok(()) }
+    }
+
+    /// Applies `work` to each item, on up to [`recovery_threads`](StoreConfig::recovery_threads)
+    /// threads.
+    pub(super) fn in_parallel<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync,
+    ) -> Vec<R> {
+        let (fs, threads) = (&*self.directory.dir.fs, self.config.recovery_threads);
+        self.with_events(work, |work| in_parallel(fs, threads, items, work))
+    }
+
+    /// Applies `work` to each item, on few threads: for short work.
+    pub(super) fn in_few_threads<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync,
+    ) -> Vec<R> {
+        let (fs, threads) = (&*self.directory.dir.fs, self.config.recovery_threads);
+        self.with_events(work, |work| in_few_threads(fs, threads, items, work))
+    }
+
+    /// Runs `work` on several threads. If this thread holds its events and wakers back, it also
+    /// gets those of the others.
+    fn with_events<T, R>(
+        &self,
+        work: impl Fn(&T) -> R + Sync,
+        on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
+    ) -> Vec<R> {
+        let events = &self.directory.dir.events;
+        let are_held_back = EventSink::are_held_back();
+        let done = on_threads(&|item| {
+            if are_held_back {
+                hold_wakers(|| events.hold(|| work(item)))
+            } else {
+                ((work(item), Vec::new()), Vec::new())
+            }
+        });
+        let deliver = |((done, held), wakers): Done<R>| {
+            wake_all(wakers);
+            events.emit_all(&held);
+            done
+        };
+        done.into_iter().map(deliver).collect()
+    }
+
+    pub(super) fn logs(&self) -> Vec<Log> {
+        let topics: Vec<Arc<TopicShared>> = self.topics.read().values().cloned().collect();
+        topics.iter().flat_map(|topic| topic.partitions().to_vec()).collect()
+    }
+
+    /// Returns all partitions that are here, as checkpoints name them.
+    pub(super) fn partitions(&self) -> Vec<(String, i32)> {
+        let topics = self.topics.read();
+        let of = |(name, topic): (&Arc<str>, &Arc<TopicShared>)| {
+            let here = |slot: &Slot| !matches!(slot, Slot::Elsewhere);
+            let slots = topic.slots();
+            let numbers = (0..).zip(slots.iter()).filter(|(_, slot)| here(slot));
+            numbers.map(|(number, _)| (name.to_string(), number)).collect::<Vec<_>>()
+        };
+        topics.iter().flat_map(of).collect()
+    }
+}

@@ -1,0 +1,73 @@
+//! Removing the directories of partitions.
+
+use crate::checkpoint::TOPIC_PROPERTIES;
+use crate::error::{Error, Result, is_storage_full};
+use crate::event::Event;
+use crate::store::directory::{Directory, is_of_log};
+use crate::store::name::{PartitionDir, Stage};
+use crate::uuid::KafkaUuid;
+use std::io;
+use std::path::Path;
+
+impl Directory {
+    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
+    /// One that is not there was never made, or has been removed.
+    pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
+        for partition in partitions {
+            let from = self.path_of(topic, partition);
+            let named =
+                PartitionDir::current(topic, partition).at(Stage::Delete(KafkaUuid::random()));
+            let name = named.to_string();
+            let to = self.dir.path.join(&name);
+            let rename = || match self.dir.fs.rename_dir(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                renamed => renamed.map(|()| true),
+            };
+            let renamed = rename().or_else(|error| {
+                if !is_storage_full(&error) {
+                    return Err(error);
+                }
+                // The name may be what there is no room for. What the directory holds makes some.
+                self.empty(&from)?;
+                self.dir.with_room_for_name(|| rename().map(drop)).map(|()| true)
+            });
+            if !renamed.map_err(|error| Error::io("rename", &from, error))? {
+                continue;
+            }
+            // No opening may find partition 0 gone and another partition there.
+            self.dir.sync()?;
+            self.remove_deleted(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is in the directory of a partition but for what says that its topic is to be
+    /// deleted.
+    fn empty(&self, path: &Path) -> io::Result<()> {
+        let fs = &self.dir.fs;
+        for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
+            fs.remove(&path.join(&entry.name))?;
+        }
+        fs.sync_dir(path)
+    }
+
+    /// Removes the directory of a deleted log. What will not go is reported, and tried again when
+    /// the store is opened.
+    pub(super) fn remove_deleted(&self, name: &str) -> Result<()> {
+        let path = self.dir.path.join(name);
+        let fs = &self.dir.fs;
+        let remove = || -> io::Result<()> {
+            let mut entries = fs.list(&path)?;
+            // If this is interrupted, a file of the log still tells that the rest is to go.
+            entries.sort_by_key(is_of_log);
+            for entry in entries {
+                fs.remove(&path.join(&entry.name))?;
+            }
+            fs.remove_dir(&path)
+        };
+        if let Err(error) = remove() {
+            self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
+        }
+        Ok(())
+    }
+}

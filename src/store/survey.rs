@@ -1,0 +1,210 @@
+//! Finding the topics of a directory, and what interrupted changes have left of them.
+
+use crate::checkpoint::PARTITION_METADATA;
+use crate::error::{Error, Result, TopicError};
+use crate::event::Event;
+use crate::fs::EntryKind;
+use crate::log::{Checkpoint, DataCheckpoints};
+use crate::store::directory::{Directory, is_of_log, is_temporary, is_vacant};
+use crate::store::name::{PartitionDir, Stage};
+use crate::store::settings::{TopicConfig, broker_topic_config};
+use crate::store::topic_properties::{Definition, State};
+use crate::uuid::TopicId;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// The content of a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) found: Vec<Found>,
+    /// Directories that have nothing to do with topics.
+    pub(crate) unknown: Vec<PathBuf>,
+    /// Topics that were being deleted, and the partitions that are left of them.
+    pub(crate) deleting: Vec<(String, BTreeSet<u32>)>,
+}
+
+/// A topic that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) config: TopicConfig,
+    pub(crate) state: State,
+    /// The partitions whose directories are there.
+    pub(crate) partitions: BTreeSet<u32>,
+    /// The partitions that were here and are gone. A partition that is neither here nor gone is
+    /// elsewhere.
+    pub(crate) gone: BTreeSet<u32>,
+    /// Its id, once that was looked for, if it is known.
+    pub(crate) id: Option<TopicId>,
+    /// Why it is not known how it is set up, or which id it has.
+    pub(crate) broken: Option<Error>,
+    /// Whether some of its partitions may not be there yet.
+    pub(crate) unfinished: bool,
+}
+
+impl Directory {
+    /// The topics that are there, after what is left of deleted logs was removed.
+    pub(crate) fn survey(&self, checkpoints: &DataCheckpoints) -> Result<Survey> {
+        let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        let path = &self.dir.path;
+        for entry in self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
+            if entry.kind != EntryKind::Directory {
+                continue;
+            }
+            let Some(parsed) = self.parse(&entry.name)? else {
+                unknown.push(entry.name);
+                continue;
+            };
+            match parsed {
+                Some(PartitionDir { topic, partition, stage: Stage::Current }) => {
+                    topics.entry(topic).or_default().insert(partition);
+                }
+                Some(PartitionDir { stage: Stage::Delete(_), .. }) => {
+                    let within = self.entries(&path.join(&entry.name))?.unwrap_or_default();
+                    if within.iter().all(is_temporary) || within.iter().any(is_of_log) {
+                        self.remove_deleted(&entry.name)?;
+                    } else {
+                        unknown.push(entry.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut survey = Survey::default();
+        unknown.into_iter().for_each(|name| self.leave(&name, &mut survey));
+        for (name, partitions) in topics {
+            self.settle(name, partitions, checkpoints, &mut survey)?;
+        }
+        Ok(survey)
+    }
+
+    /// Leaves a directory alone, and says so.
+    fn leave(&self, name: &str, survey: &mut Survey) {
+        let path = self.dir.path.join(name);
+        self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
+        survey.unknown.push(path);
+    }
+
+    /// Finds out what became of a topic with directories for these partitions.
+    fn settle(
+        &self,
+        name: String,
+        mut partitions: BTreeSet<u32>,
+        checkpoints: &DataCheckpoints,
+        survey: &mut Survey,
+    ) -> Result<()> {
+        let (defined, broken) = match self.definition(&name) {
+            Ok(defined) => (defined, None),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(Definition { state: State::Deleting, .. }) = defined {
+            // A process may have ended before that was durable. What comes of it now must not be
+            // durable first.
+            self.first(&name).sync()?;
+            survey.deleting.push((name, partitions));
+            return Ok(());
+        }
+        // Those that the topic has by its definition, whatever is in their directories.
+        let counted = match (&defined, &broken) {
+            (Some(definition), _) => definition.config.partitions,
+            (None, Some(_)) => u32::MAX,
+            (None, None) => 0,
+        };
+        for number in partitions.range(counted..).copied().collect::<Vec<_>>() {
+            if !self.is_partition(&name, number, defined.is_some(), checkpoints)? {
+                partitions.remove(&number);
+                self.leave(&PartitionDir::current(&name, number).to_string(), survey);
+            }
+        }
+        let Some(highest) = partitions.last().map(|last| last.saturating_add(1)) else {
+            return Ok(());
+        };
+        let by_broker =
+            || Definition { config: broker_topic_config(&name, highest), state: State::Settled };
+        let Definition { config, state } = defined.unwrap_or_else(by_broker);
+        // A broker may have added some since.
+        let count = config.partitions.max(highest);
+        let unfinished = matches!(state, State::Creating(_));
+        let mut gone = BTreeSet::new();
+        if !unfinished {
+            // A broker keeps no checkpoint of what it has not.
+            let was_here = |number: &u32| {
+                *number < counted || Directory::has_lines(&name, *number, checkpoints)
+            };
+            let missing = (0..count).filter(|number| !partitions.contains(number));
+            gone.extend(missing.filter(was_here));
+        }
+        let config = config.partitions(count);
+        let id = None;
+        survey.found.push(Found { name, config, state, partitions, gone, id, broken, unfinished });
+        Ok(())
+    }
+
+    /// Whether a directory that is named like a partition's is one, although nothing counts it
+    /// as such: a checkpoint knows it, or it has a file of a log. Any other that is empty is
+    /// left alone: nothing was ever acknowledged in it.
+    ///
+    /// Fails for one with a log that the topic has not. A broker that adds a partition writes
+    /// the topic's id into it.
+    fn is_partition(
+        &self,
+        topic: &str,
+        number: u32,
+        is_defined: bool,
+        checkpoints: &DataCheckpoints,
+    ) -> Result<bool> {
+        let is_known = Directory::has_lines(topic, number, checkpoints);
+        if is_known && !is_defined {
+            return Ok(true);
+        }
+        let entries = self.entries(&self.path_of(topic, number))?.unwrap_or_default();
+        if is_vacant(&entries) && !is_known {
+            return Ok(false);
+        }
+        if is_defined && !entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
+            let reason = "its number is beyond the partitions that `topic.properties` of its topic counts, and it has no `partition.metadata`; move it out of the store, and open it there as a log if you need its records";
+            let name = PartitionDir::current(topic, number).to_string();
+            return Err(self.invalid(&name, reason));
+        }
+        Ok(true)
+    }
+
+    /// Fails if two topics have one id: the directories of one are copies of those of the other.
+    /// What is missing of the copy is not gone.
+    pub(crate) fn check_copies(
+        &self,
+        found: &[Found],
+        checkpoints: &DataCheckpoints,
+    ) -> Result<()> {
+        let is_known = |topic: &Found| {
+            topic.partitions.iter().any(|n| Directory::has_lines(&topic.name, *n, checkpoints))
+        };
+        let evidence = |topic: &Found| (!is_known(topic), Reverse(topic.partitions.len()));
+        let mut by_evidence: Vec<&Found> = found.iter().collect();
+        by_evidence.sort_by_key(|topic| evidence(topic));
+        let mut by_id: BTreeMap<[u8; 16], &Found> = BTreeMap::new();
+        for topic in by_evidence {
+            let Some(id) = topic.id.filter(|id| !id.is_zero()) else { continue };
+            if let Some(original) = by_id.insert(id.to_bytes(), topic) {
+                let first = topic.partitions.first().copied().unwrap_or(0);
+                let what = if evidence(original) == evidence(topic) {
+                    "one of the two is a copy: move that one out"
+                } else {
+                    "of which it seems to be a copy: move it out"
+                };
+                let reason = format!("it has the id of topic `{}`, {what}", original.name);
+                let path = self.path_of(&topic.name, first);
+                return Err(TopicError::InvalidDirectory { path, reason }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint knows of a partition.
+    fn has_lines(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
+        let log = (topic.to_owned(), partition.cast_signed());
+        Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some())
+    }
+}
