@@ -1,35 +1,35 @@
-//! Clocks. No other module reads the operating system's time.
+//! Clocks: the only code that reads the operating system's time.
 
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::types::Timestamp;
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A source of time: what the calendar says, and a clock that never goes back.
+/// A source of time: the calendar time, and a monotonic time.
 ///
-/// Inject a [`ManualClock`] to make time-dependent behaviour (rolling by age,
-/// flushing by interval) repeatable in a test.
+/// Use a [`ManualClock`] to make time-dependent behaviour (rolling by age, flushing by interval)
+/// reproducible in a test.
 ///
 /// A clock must not call a log, a store or their clients: it is read with their locks held, so the
-/// call would deadlock. It should return at once, because an append may wait for it. It may panic:
-/// the panic ends the call that read the clock, and no other.
+/// call would deadlock. It should return at once, because an append may wait for it. If it panics,
+/// only the call that read the clock unwinds.
 pub trait Clock: Send + Sync + Debug + 'static {
-    /// The calendar time. It may jump either way.
+    /// Returns the calendar time. It may jump in both directions.
     ///
-    /// Timestamps of records come from it, and what is compared with them: retention by age, the
-    /// lags of compaction, how long tombstones stay, and when committed offsets of a group without
-    /// members expire, as in Kafka. Everything else, such as sessions of group members, timeouts
-    /// of producers and when a producer is forgotten, follows [`monotonic`](Clock::monotonic).
+    /// It sets the timestamps of records, and everything that is compared with them, as in Kafka:
+    /// retention by age, the lags of compaction, the time that tombstones stay, and the expiry of
+    /// committed offsets of a group without members. Everything else follows
+    /// [`monotonic`](Clock::monotonic), such as sessions of group members, timeouts of producers,
+    /// and the time after which a producer is forgotten.
     fn now(&self) -> Timestamp;
 
-    /// Time since some fixed moment; it never goes back.
+    /// Returns the time since a fixed moment. It never goes back.
     fn monotonic(&self) -> Duration;
 
-    /// Whether a thread that sleeps for some time finds that [`monotonic`](Clock::monotonic) has
-    /// gone on by as much.
+    /// Returns whether [`monotonic`](Clock::monotonic) advances by the time that a thread sleeps.
     ///
-    /// *Default* false: threads that wait for a moment of this clock look at it 50 times a second.
-    /// A clock that passes on what [`SystemClock`] says can answer true, and spare that.
+    /// *Default* false: threads that wait for a moment of this clock check it 50 times a second. A
+    /// clock that forwards to [`SystemClock`] can return true to avoid that.
     fn runs_by_itself(&self) -> bool {
         false
     }
@@ -69,7 +69,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told otherwise.
+/// A clock that moves only when you move it.
 ///
 /// ```
 /// use annals::{Clock, ManualClock, Timestamp};
@@ -97,14 +97,14 @@ impl ManualClock {
         }
     }
 
-    /// Lets this much time pass on both clocks; whole milliseconds count.
+    /// Advances both times by whole milliseconds.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.monotonic_millis.fetch_add(millis, Ordering::SeqCst);
         self.calendar_millis.fetch_add(i64::try_from(millis).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
-    /// Sets the calendar, in either direction; the monotonic time is not touched.
+    /// Sets the calendar time, in either direction. The monotonic time does not change.
     pub fn set(&self, now: Timestamp) {
         self.calendar_millis.store(now.as_millis(), Ordering::SeqCst);
     }

@@ -65,7 +65,7 @@ pub enum Event {
         /// The problem.
         reason: &'static str,
     },
-    /// A new segment was begun.
+    /// A new segment was created.
     SegmentRolled {
         /// The base offset of the new active segment.
         base_offset: Offset,
@@ -200,7 +200,7 @@ pub struct CompactionReport {
     pub records_removed: u64,
     /// The number of tombstones removed after their delete horizon.
     pub tombstones_removed: u64,
-    /// The offset below which each key is in the log once.
+    /// The first offset that is not compacted: below it, each key is in the log once.
     pub first_dirty_offset: Offset,
 }
 

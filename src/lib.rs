@@ -437,7 +437,7 @@
 //! left.
 //!
 //! ```
-//! use annals::{Log, LogConfig, fs::{MemFs, CrashState}};
+//! use annals::{Log, LogConfig, fs::{CrashState, MemFs}};
 //!
 //! let fs = MemFs::new();
 //! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;

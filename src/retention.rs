@@ -1,9 +1,10 @@
-//! Which segments may go: whole ones only, from the front, by Kafka's rules.
+//! Retention: the segments to delete, by Kafka's rules. Only whole segments at the start are
+//! deleted.
 //!
-//! Three rules are asked one after the other, each of what the one before it leaves: what
-//! lies below the start of the log, what is more than the log may keep, and what is too
-//! old. Each goes from the oldest segment on and stops at the first that it does not
-//! take, so that what is left is always one piece.
+//! Three rules apply in this order, each to the segments that the previous one leaves: the segment
+//! lies below the start of the log, the log exceeds its size limit, the segment exceeds the
+//! maximum age. Each rule begins at the oldest segment and stops at the first that it keeps, so
+//! the rest has no gap.
 
 use crate::error::Result;
 use crate::record::BatchHeader;
@@ -12,7 +13,7 @@ use crate::types::{Offset, Timestamp};
 /// The facts about a segment that the rules use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
-    /// The base of the segment after it, or the end of the log.
+    /// The base of the next segment, or the end of the log.
     pub(crate) next: Offset,
     pub(crate) bytes: u64,
 }
@@ -22,18 +23,19 @@ pub(crate) struct Extent {
 pub(crate) struct Limits {
     /// The first offset of the log.
     pub(crate) start: Offset,
-    /// Nothing at or above it is deleted.
+    /// Nothing at or above this offset is deleted.
     pub(crate) high_watermark: Offset,
-    /// The most bytes, if there is a limit.
+    /// The maximum size in bytes, if there is a limit.
     pub(crate) bytes: Option<u64>,
-    /// The largest age in milliseconds, if there is a limit, and what time it is.
+    /// The maximum age in milliseconds, if there is a limit, and the current time.
     pub(crate) age_millis: Option<i64>,
     pub(crate) now: Timestamp,
 }
 
-/// How many segments at the front go. `largest` gives the largest timestamp of one, by its number.
+/// Returns the number of segments to delete from the start. `largest` returns the largest
+/// timestamp of a segment, by its number.
 ///
-/// The last segment, which is appended to, goes by size or age alone, and never while it is empty.
+/// The active segment is deleted only by size or age, and never while it is empty.
 pub(crate) fn expired(
     segments: &[Extent],
     limits: &Limits,
@@ -57,7 +59,7 @@ pub(crate) fn expired(
         let left = segments.get(gone..).unwrap_or_default();
         let total = left.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.bytes));
         let mut over = total.saturating_sub(most);
-        // What stays is never below the limit.
+        // The remaining size is never below the limit.
         while let Some(segment) = segments.get(gone)
             && total > most
             && may_go(gone)
@@ -69,8 +71,8 @@ pub(crate) fn expired(
     }
     if let Some(most) = limits.age_millis {
         loop {
-            // One that compaction has emptied has no time of its own: it goes with what is behind
-            // it.
+            // A segment that compaction has emptied has no timestamp: it is deleted together with
+            // the next segment.
             let mut next = gone;
             while segments.get(next).is_some_and(|segment| segment.bytes <= EMPTY_BYTES)
                 && largest(next)?.is_none()
@@ -86,10 +88,10 @@ pub(crate) fn expired(
     Ok(gone)
 }
 
-/// The most bytes of a segment without a record: an empty batch covers its offsets.
+/// The maximum size of a segment without records: an empty batch covers its offsets.
 const EMPTY_BYTES: u64 = BatchHeader::SIZE as u64;
 
-/// A time to come is no age, and where there is no timestamp there is none either.
+/// Returns the age of a timestamp. One from the future has no age, and neither has a missing one.
 fn is_older(largest: Timestamp, now: Timestamp, most_millis: i64) -> bool {
     !largest.is_none() && now.as_millis().saturating_sub(largest.as_millis()) > most_millis
 }
@@ -98,7 +100,7 @@ fn is_older(largest: Timestamp, now: Timestamp, most_millis: i64) -> bool {
 mod tests {
     use super::*;
 
-    /// Segments of so many bytes and offsets, one after the other.
+    /// Returns segments of these sizes and offset counts, without gaps.
     fn extents(sizes: &[(u64, u64)]) -> Vec<Extent> {
         let mut next = 0;
         let mut extent = |(bytes, offsets)| {
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn each_rule_begins_where_the_one_before_it_stopped() {
         let segments = extents(&[(100, 10), (100, 10), (100, 10), (100, 10)]);
-        // The start takes one, which counts no more: of 300 bytes one may go.
+        // The start deletes one segment, which counts no more: one of 300 bytes may be deleted.
         let limits = Limits { start: 10, bytes: Some(200), ..NONE };
         assert_eq!(gone(&segments, &limits, &[0; 4]), 2);
         let limits = Limits { age_millis: Some(100), ..limits };

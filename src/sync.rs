@@ -1,5 +1,5 @@
-//! Locks, atomics and threads under one name, so that a checker of schedules can put its own in
-//! their place: see `proofs/`. Every lock and every atomic by which threads meet comes from here.
+//! Locks, atomics and threads from one place, so that a schedule checker can substitute its own:
+//! see `proofs/`. All locks and atomics that threads share come from here.
 
 #[cfg(not(shuttle))]
 pub(crate) use {

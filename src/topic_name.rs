@@ -33,8 +33,8 @@ pub(crate) fn invalid_reason(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns whether two topics cannot be in one store: their names differ only in `.` and `_`, which
-/// are the same in the names of Kafka's metrics. A name collides with itself.
+/// Returns whether two topics cannot be in one store: their names differ only in `.` and `_`,
+/// which are the same in the names of Kafka's metrics. A name collides with itself.
 pub(crate) fn collides(one: &str, other: &str) -> bool {
     let unified = |b: u8| if b == b'.' { b'_' } else { b };
     one.bytes().map(unified).eq(other.bytes().map(unified))

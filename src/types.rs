@@ -1,23 +1,23 @@
-//! The vocabulary of a log: offsets, timestamps, the identities a batch carries.
+//! The basic types of a log: offsets, timestamps, and the ids in a batch.
 //!
-//! Offsets, epochs and ids are plain integers: callers count, compare and store
-//! them, and a wrapper would cost each of them a conversion. A [`Timestamp`] is
-//! a type of its own because its unit and its "none" value are easy to get wrong.
+//! Offsets, epochs and ids are plain integers: callers count, compare and store them, and a
+//! wrapper would cost a conversion each time. [`Timestamp`] is a type of its own, because its unit
+//! and its "none" value are easy to get wrong.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The position of a record in a log: the first record is 0, each next one is higher.
+/// The position of a record in a log. The first record has 0, and each next one a higher offset.
 ///
 /// Kafka stores offsets as signed 64-bit integers, so the largest is [`MAX_OFFSET`].
 pub type Offset = u64;
 
-/// The largest offset a record can have (2^63 - 2): one less than the largest log end offset.
+/// The largest offset of a record, 2^63 - 2: one less than the largest end of a log.
 pub const MAX_OFFSET: Offset = i64::MAX as u64 - 1;
 
-/// The identity of an idempotent or transactional producer; [`NO_PRODUCER_ID`] is none. Brokers
-/// count from 0, stores from [`FIRST_STORE_PRODUCER_ID`].
+/// The id of an idempotent or transactional producer; [`NO_PRODUCER_ID`] is none. Brokers assign
+/// ids from 0 on, stores from [`FIRST_STORE_PRODUCER_ID`] on.
 pub type ProducerId = i64;
 
 /// The generation of a producer id; -1 is none.
@@ -32,8 +32,8 @@ pub type LeaderEpoch = i32;
 /// "No producer id": the value Kafka stores in batches of ordinary producers.
 pub const NO_PRODUCER_ID: ProducerId = -1;
 
-/// The first producer id that a [`Store`](crate::Store) gives out. No broker reaches it: a cluster
-/// gives out ids from 0 on, a thousand at a time, and at a million a second would take 146,000
+/// The first producer id that a [`Store`](crate::Store) assigns. No broker reaches it: a cluster
+/// assigns ids from 0 on, a thousand at a time, and at a million ids a second would take 146,000
 /// years.
 pub const FIRST_STORE_PRODUCER_ID: ProducerId = 1 << 62;
 
@@ -59,7 +59,7 @@ impl Timestamp {
         Timestamp(millis)
     }
 
-    /// Milliseconds since the Unix epoch; -1 when there is no timestamp.
+    /// Returns the milliseconds since the Unix epoch; -1 if there is no timestamp.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
@@ -71,7 +71,7 @@ impl Timestamp {
         self.0 == Timestamp::NONE.0
     }
 
-    /// Returns the time since `earlier`; zero if this is not later.
+    /// Returns the time since `earlier`; zero if that is not earlier.
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
@@ -85,11 +85,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Rounds down to the millisecond; a time outside of what 63 bits of milliseconds hold is clamped.
+/// Rounds down to the millisecond, and clamps to the range of 63 bits of milliseconds.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Timestamp {
         Timestamp(match time.duration_since(UNIX_EPOCH) {
-            // Without the 128-bit arithmetic of `as_millis`: an append asks for the time.
+            // `as_millis` has 128-bit arithmetic, which is slow for an append.
             Ok(after) => i64::try_from(after.as_secs())
                 .unwrap_or(i64::MAX)
                 .saturating_mul(1000)
@@ -100,7 +100,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Where a [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) begins.
+/// The place at which a [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) begins.
 ///
 /// An [`Offset`] and a [`Timestamp`] convert into it, so both can be passed as they are.
 ///
@@ -118,9 +118,9 @@ impl From<SystemTime> for Timestamp {
 pub enum StartAt {
     /// The first record of the log.
     Earliest,
-    /// The end of the log: only what is appended from now on.
+    /// The end of the log: only records that are appended from now on.
     Latest,
-    /// This offset; out of range below the start and above the end of the log.
+    /// This offset. It is out of range below the start and above the end of the log.
     Offset(Offset),
     /// The first record with this timestamp or a later one; the end of the log if there is none.
     Time(Timestamp),
@@ -138,7 +138,7 @@ impl From<Timestamp> for StartAt {
     }
 }
 
-/// A question about offsets, as Kafka's `ListOffsets` asks it.
+/// A query for an offset, as in Kafka's `ListOffsets`.
 ///
 /// A [`Timestamp`] converts into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,10 +150,10 @@ pub enum OffsetSpec {
     Latest,
     /// The first record with the largest timestamp of the log. Kafka: -3.
     MaxTimestamp,
-    /// The first offset held on this disk: the same as `Earliest`, as nothing is held elsewhere.
+    /// The first offset on this disk: the same as `Earliest`, because there is no remote storage.
     /// Kafka: -4.
     EarliestLocal,
-    /// The last offset held in remote storage: never any. Kafka: -5.
+    /// The last offset in remote storage: always none. Kafka: -5.
     LatestTiered,
     /// The first record with this timestamp or a later one.
     Time(Timestamp),
@@ -173,7 +173,7 @@ pub enum Codec {
     None = 0,
     /// One gzip member (RFC 1952).
     Gzip = 1,
-    /// Snappy, in the framing of Java's snappy library or bare.
+    /// Snappy, with or without the framing of Java's snappy library.
     Snappy = 2,
     /// One LZ4 frame of independent blocks.
     Lz4 = 3,
@@ -182,10 +182,11 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Every codec, in the order of their ids.
+    /// All codecs, in the order of their ids.
     pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
-    /// Returns the name Kafka's configuration and tools use, which is also the cargo feature's.
+    /// Returns the name in Kafka's configuration and tools, which is also the name of the cargo
+    /// feature.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -210,7 +211,7 @@ impl Codec {
         })
     }
 
-    /// Returns whether this build can compress and decompress with it.
+    /// Returns whether this build can compress and decompress with the codec.
     #[must_use]
     pub const fn is_available(self) -> bool {
         match self {
@@ -236,7 +237,7 @@ pub enum TimestampType {
     /// Each record keeps the timestamp of its producer.
     #[default]
     CreateTime,
-    /// Every record of a batch reads as the time of its append.
+    /// Every record of a batch has the time of its append.
     LogAppendTime,
 }
 
@@ -273,4 +274,4 @@ impl fmt::Display for TopicPartition {
 /// A point in the order in which partitions are made. The earliest is the opening of the store.
 #[cfg_attr(shuttle, allow(dead_code))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(pub(crate) u64);
+pub(crate) struct LogicalTime(pub(crate) u64);

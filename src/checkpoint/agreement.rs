@@ -12,8 +12,8 @@
 //! | two that differ by their last bit, in the recovery point | marked: the recovery point is good, but does not prove where the log starts |
 //! | anything else | damaged: they count as no line |
 //!
-//! A recovery point is marked on a full disk that has no room for the new start of the log: a digit
-//! is changed in place, which takes no room.
+//! A recovery point is marked on a full disk that has no room for the new start of the log: a
+//! digit is changed in place, which takes no room.
 
 use super::OffsetCheckpointEntry;
 use crate::types::Offset;
@@ -54,8 +54,8 @@ impl Agreed {
         Ok(Some(Agreed { offset, lines: lines.len(), is_marked: false }))
     }
 
-    /// Takes the lines of one log together in a checkpoint that is never marked: there, the mark is
-    /// a contradiction.
+    /// Takes the lines of one log together in a checkpoint that is never marked: there, the mark
+    /// is a contradiction.
     ///
     /// # Errors
     /// [`CONTRADICTION`].

@@ -97,8 +97,8 @@ impl CleanShutdown {
     }
 }
 
-/// Formats the marker of a data directory: the state of each log when it was closed, by the name of
-/// its directory. A broker only checks that the file exists.
+/// Formats the marker of a data directory: the state of each log when it was closed, by the name
+/// of its directory. A broker only checks that the file exists.
 pub(crate) fn format_clean_shutdowns<'a>(
     logs: impl IntoIterator<Item = (&'a str, &'a CleanShutdown)>,
 ) -> String {

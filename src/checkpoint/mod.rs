@@ -8,8 +8,8 @@
 //! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed cleanly, and the state of its active segment |
 //! | `.lock` | text | the process that has, or had, the directory open, and its boot of the machine |
 //!
-//! A broker and a store keep these files one directory higher, for all their logs. A broker ignores
-//! them beside the segments.
+//! A broker and a store keep these files one directory higher, for all their logs. A broker
+//! ignores them beside the segments.
 
 mod agreement;
 mod clean_shutdown;

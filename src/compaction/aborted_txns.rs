@@ -1,8 +1,8 @@
 //! Copying the index of aborted transactions to the rewritten segment.
 //!
 //! A `.txnindex` has one entry of 34 bytes for each aborted transaction whose marker lies in its
-//! segment, in the order of the markers. Entries hold absolute offsets, so the entries of surviving
-//! markers are copied unchanged.
+//! segment, in the order of the markers. Entries hold absolute offsets, so the entries of
+//! surviving markers are copied unchanged.
 
 use crate::compaction::output::Output;
 use crate::error::{Corruption, CorruptionKind, Error, Result};

@@ -9,9 +9,9 @@
 //! would need two keys that SipHash maps to one value under a random seed, which is new for each
 //! pass and never leaves the process. SipHash was designed to prevent this. It takes 10 to 15 ns
 //! for a short key. XXH3 takes 5 to 10 ns, but its 128 bits resist an attacker less: for keys of
-//! 32 bytes that differ in their first two words, and not in the sum of those, one half of its hash
-//! is the same for every seed. The other half alone collides by chance among a few 10^9 keys, and
-//! there is no proof that an attacker needs chance.
+//! 32 bytes that differ in their first two words, and not in the sum of those, one half of its
+//! hash is the same for every seed. The other half alone collides by chance among a few 10^9 keys,
+//! and there is no proof that an attacker needs chance.
 
 use siphasher::sip128::{Hash128, SipHasher13};
 
@@ -65,8 +65,8 @@ fn folded(one: u64, other: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-/// Returns the id of a short key, which is the key itself. Its first and last bytes may overlap: no
-/// other key of the same length has the same ones.
+/// Returns the id of a short key, which is the key itself. Its first and last bytes may overlap:
+/// no other key of the same length has the same ones.
 #[inline]
 fn short(key: &[u8]) -> Option<KeyId> {
     let length = key.len() as u64;

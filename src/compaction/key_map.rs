@@ -6,11 +6,11 @@
 //! A search begins at the slot that the key hashes to, and continues with the next slots.
 //! Neighbours share a cache line, and a tenth of the slots stays free, so searches are short.
 //!
-//! Most of the time is spent waiting for memory, and two measures reduce that. The map uses only as
-//! many slots as its keys need: it begins with a small part of its memory and grows in place as it
-//! fills. And keys are inserted many at a time: the slots of all of them are touched first, so that
-//! the processor fetches them in parallel. Touching each slot just before it is needed is three
-//! times slower, because the computation then waits for memory too.
+//! Most of the time is spent waiting for memory, and two measures reduce that. The map uses only
+//! as many slots as its keys need: it begins with a small part of its memory and grows in place as
+//! it fills. And keys are inserted many at a time: the slots of all of them are touched first, so
+//! that the processor fetches them in parallel. Touching each slot just before it is needed is
+//! three times slower, because the computation then waits for memory too.
 
 use crate::compaction::key_id::{KeyHasher, KeyId};
 use crate::error::{Error, Result};
@@ -105,8 +105,8 @@ impl KeyMap {
         self.hasher.id(key)
     }
 
-    /// Touches the slots of keys that are about to be inserted, at both ends, because a slot can lie
-    /// across two cache lines.
+    /// Touches the slots of keys that are about to be inserted, at both ends, because a slot can
+    /// lie across two cache lines.
     #[inline]
     pub(crate) fn touch(&self, keys: impl Iterator<Item = KeyId>) {
         let mut seen = 0;
@@ -158,8 +158,8 @@ impl KeyMap {
         self.slots.iter().take(self.used).filter_map(|[_, _, place]| place.checked_sub(1))
     }
 
-    /// Returns the number of keys that the slots in use may have. As long as there are unused slots,
-    /// that is half as many, because searches are shorter then.
+    /// Returns the number of keys that the slots in use may have. As long as there are unused
+    /// slots, that is half as many, because searches are shorter then.
     #[inline]
     fn room(&self) -> usize {
         if self.used == self.slots.len() { self.capacity() } else { self.used / 2 }
@@ -192,8 +192,8 @@ impl KeyMap {
         at
     }
 
-    /// Doubles the number of slots in use, as far as there are more, and moves every key to its new
-    /// slot.
+    /// Doubles the number of slots in use, as far as there are more, and moves every key to its
+    /// new slot.
     #[cold]
     fn grow(&mut self) {
         let before = self.used;

@@ -23,8 +23,8 @@
 //! Offsets never change: a batch keeps its range when records are removed from it, and a removed
 //! batch leaves a gap in the log.
 //!
-//! Nothing here replaces a live file, takes a lock, reads a clock or starts a thread. The output is
-//! files with the suffix `.cleaned`, which an opening of the log removes. The log puts them in
+//! Nothing here replaces a live file, takes a lock, reads a clock or starts a thread. The output
+//! is files with the suffix `.cleaned`, which an opening of the log removes. The log puts them in
 //! place.
 
 mod aborted_txns;
@@ -47,8 +47,8 @@ use crate::record::{
 use crate::segment::Segment;
 use crate::types::Offset;
 
-/// The bytes that are read at a time: few enough to be still in the processor's cache when they are
-/// checked and decoded.
+/// The bytes that are read at a time: few enough to be still in the processor's cache when they
+/// are checked and decoded.
 const READ_BYTES: usize = 256 << 10;
 
 /// The bytes that are read and written between two reports of progress: few enough for
@@ -72,8 +72,8 @@ pub(crate) trait Transactions {
     /// Returns whether a batch of records belongs to an aborted transaction.
     fn is_aborted(&mut self, header: &BatchHeader) -> bool;
 
-    /// Returns whether no record is left of the transaction that this marker ends, so that the marker
-    /// has no effect any more.
+    /// Returns whether no record is left of the transaction that this marker ends, so that the
+    /// marker has no effect any more.
     fn is_marker_discardable(&mut self, header: &BatchHeader, marker: EndTxnMarker) -> bool;
 
     /// Returns whether the batch has the last sequence number or the last epoch of an active
@@ -84,9 +84,9 @@ pub(crate) trait Transactions {
 /// The rules for a log without transactions: a batch of a transaction is rejected.
 ///
 /// The last batch of each active producer stays, empty if necessary: without the snapshots, only
-/// that batch has the sequence number. The log decides at the beginning of the pass which producers
-/// are active, and which batch is the last of each. The batches of a forgotten producer are not
-/// kept.
+/// that batch has the sequence number. The log decides at the beginning of the pass which
+/// producers are active, and which batch is the last of each. The batches of a forgotten producer
+/// are not kept.
 #[derive(Debug, Default)]
 pub(crate) struct NoTransactions {
     /// Sorted by id.

@@ -1,7 +1,7 @@
 //! The files a group of segments is rewritten into.
 //!
-//! The files have the suffix `.cleaned`, and do not belong to the log until it renames them. After an
-//! error they are removed, here or by the next opening of the log.
+//! The files have the suffix `.cleaned`, and do not belong to the log until it renames them. After
+//! an error they are removed, here or by the next opening of the log.
 
 use crate::error::{Error, Result};
 use crate::fs::{File, OpenMode};
@@ -124,7 +124,8 @@ impl Drop for Output<'_> {
     }
 }
 
-/// Removes a leftover. A leftover of a kind that this segment does not write would count as its own.
+/// Removes a leftover. A leftover of a kind that this segment does not write would count as its
+/// own.
 fn remove_stale(dir: &SegmentDir, file: SegmentFile) -> Result<()> {
     dir.remove_if_exists(&dir.path_of(file)).map(drop)
 }

@@ -41,11 +41,11 @@ pub(crate) struct Rules {
 pub(crate) struct Dirty {
     /// The first dirty offset.
     pub(crate) from: Offset,
-    /// The first offset that cannot be cleaned: the start of a segment. Not above `from` if nothing
-    /// can be cleaned.
+    /// The first offset that cannot be cleaned: the start of a segment. Not above `from` if
+    /// nothing can be cleaned.
     pub(crate) upto: Offset,
-    /// The bytes below the first dirty offset. As in Kafka, the segment that holds that offset counts
-    /// both here and in `dirty_bytes`.
+    /// The bytes below the first dirty offset. As in Kafka, the segment that holds that offset
+    /// counts both here and in `dirty_bytes`.
     pub(crate) clean_bytes: u64,
     /// The bytes that can be cleaned.
     pub(crate) dirty_bytes: u64,

@@ -33,8 +33,8 @@ pub(crate) struct KeysRead {
     pub(crate) spans: Spans,
 }
 
-/// Reads the last offset of each key from `from` on. `sources` are the dirty segments in order, from
-/// the one that holds `from`.
+/// Reads the last offset of each key from `from` on. `sources` are the dirty segments in order,
+/// from the one that holds `from`.
 ///
 /// Control records, records without a key, and records of aborted transactions do not count: they
 /// supersede nothing. Every batch is validated by its checksum and its neighbours, and all its

@@ -122,8 +122,8 @@ pub(crate) fn rewrite(
 struct Pass<'a> {
     survivors: &'a Survivors<'a>,
     options: &'a RewriteOptions,
-    /// The base of the segment after the group. The last batch before it stays, if necessary without
-    /// records, so that removed offsets can be told from offsets that a crash lost: see
+    /// The base of the segment after the group. The last batch before it stays, if necessary
+    /// without records, so that removed offsets can be told from offsets that a crash lost: see
     /// [`placeholder`].
     end: Offset,
     /// The leader epoch of the last batch written.
@@ -431,7 +431,8 @@ fn record_at<'a>(
     Ok(record.filter(|record| record.offset == offset))
 }
 
-/// Returns an offset relative to the base of its batch. It fits, because decoding has checked that.
+/// Returns an offset relative to the base of its batch. It fits, because decoding has checked
+/// that.
 fn delta(base: Offset, offset: Offset) -> i32 {
     i32::try_from(offset.saturating_sub(base)).unwrap_or(i32::MAX)
 }

@@ -2,8 +2,8 @@
 //!
 //! If all records of a part of the log are superseded, the rewrite does not read that part again.
 //! That is as safe as reading it: its offsets and positions come from batches with valid checksums
-//! and neighbours, and none of its bytes stay. Only batches without a producer and without a marker
-//! are recorded, because these may need their header.
+//! and neighbours, and none of its bytes stay. Only batches without a producer and without a
+//! marker are recorded, because these may need their header.
 //!
 //! Neighbouring batches form one span. Many small spans would take much memory and save nothing:
 //! the bytes between two surviving batches are read together with them.

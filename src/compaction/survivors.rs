@@ -2,8 +2,8 @@
 //!
 //! When the map is complete, the offsets in it *are* the surviving records of the dirty part. A
 //! bitmap over the dirty offsets answers without a hash, and for a whole batch at once: a batch
-//! without a bit need not be decompressed. In a log whose records are mostly superseded, that saves
-//! nearly all of the work. Records of the clean part still look up their keys.
+//! without a bit need not be decompressed. In a log whose records are mostly superseded, that
+//! saves nearly all of the work. Records of the clean part still look up their keys.
 
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::spans::{Span, Spans};
@@ -53,8 +53,8 @@ impl<'a> Survivors<'a> {
         self.mapped.end
     }
 
-    /// Returns whether the map has no higher offset of the same key. Records above the offsets of the
-    /// map all survive.
+    /// Returns whether the map has no higher offset of the same key. Records above the offsets of
+    /// the map all survive.
     #[inline]
     pub(crate) fn survives(&self, key: Option<&[u8]>, offset: Offset) -> bool {
         if offset >= self.mapped.end {

@@ -21,7 +21,7 @@
 //! only because the operating system has one, its page cache.
 //!
 //! ```
-//! use annals::fs::{MemFs, CrashState};
+//! use annals::fs::{CrashState, MemFs};
 //! use annals::{Log, LogConfig};
 //!
 //! let fs = MemFs::new();
@@ -69,7 +69,7 @@
 //! [`Acks::Flushed`](crate::Acks::Flushed).
 //!
 //! ```
-//! use annals::{fs::{MemFs, CrashState}, *};
+//! use annals::{fs::{CrashState, MemFs}, *};
 //! use std::time::Duration;
 //!
 //! let open = |disk: &MemFs| Store::open("data", StoreConfig::default().fs(disk.clone()).maintenance(None));
@@ -562,7 +562,7 @@
 //! crashes:
 //!
 //! ```
-//! use annals::fs::{MemFs, CrashState};
+//! use annals::fs::{CrashState, MemFs};
 //! use annals::{Log, LogConfig, StartAt};
 //!
 //! let fs = MemFs::new();
@@ -574,7 +574,8 @@
 //!         acknowledged = log.flush()?;
 //!     }
 //!     for seed in 0..5 {
-//!         let after = Log::open("orders-0", LogConfig::default().fs(fs.crash(CrashState::Random { seed })))?;
+//!         let disk = fs.crash(CrashState::Random { seed });
+//!         let after = Log::open("orders-0", LogConfig::default().fs(disk))?;
 //!         assert!(after.offsets().end >= acknowledged);
 //!         for (expected, record) in after.reader(StartAt::Earliest)?.records().enumerate() {
 //!             assert_eq!(record?.value_str(), Some(expected.to_string().as_str()));

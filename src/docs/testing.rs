@@ -168,7 +168,7 @@
 //! a crash, once it was acknowledged as flushed:
 //!
 //! ```
-//! use annals::{fs::{MemFs, CrashState}, *};
+//! use annals::{fs::{CrashState, MemFs}, *};
 //!
 //! let open = |disk: &MemFs| Store::open("data", StoreConfig::default().fs(disk.clone()).maintenance(None));
 //! let disk = MemFs::new();

@@ -17,8 +17,8 @@ pub enum ErrorKind {
     Unsupported,
     /// Another process or handle has the log or the store open: retry when it is closed.
     Busy,
-    /// The disk or a quota is full, or the file has its maximum size: make room, raise the limit, or
-    /// in the last case call [`roll`](crate::Log::roll), and retry. The log is usable.
+    /// The disk or a quota is full, or the file has its maximum size: make room, raise the limit,
+    /// or in the last case call [`roll`](crate::Log::roll), and retry. The log is usable.
     StorageFull,
     /// Too many files are open: close some, or raise the limit, and retry.
     TooManyFiles,
@@ -35,14 +35,15 @@ pub enum ErrorKind {
     InUse,
     /// Another producer or consumer has taken over from this one: close this one.
     Fenced,
-    /// Earlier records of this producer are missing: send them, or start again with a higher epoch.
+    /// Earlier records of this producer are missing: send them, or start again with a higher
+    /// epoch.
     OutOfOrder,
     /// The topic, partition, group or directory does not exist: create it, or name another.
     NotFound,
     /// The topic or partition already exists: use it, or name another.
     Exists,
-    /// The group is rebalancing: poll again, and do not commit for partitions that other members may
-    /// own by now.
+    /// The group is rebalancing: poll again, and do not commit for partitions that other members
+    /// may own by now.
     Rebalancing,
     /// The call took too long: retry, or give it more time.
     TimedOut,
@@ -78,9 +79,9 @@ impl Error {
         }
     }
 
-    /// Returns whether the same call can succeed later without a correction: if the disk or a quota
-    /// was full, the directory was locked, file descriptors had run out, a group was rebalancing, or
-    /// the call timed out.
+    /// Returns whether the same call can succeed later without a correction: if the disk or a
+    /// quota was full, the directory was locked, file descriptors had run out, a group was
+    /// rebalancing, or the call timed out.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(

@@ -84,8 +84,8 @@ pub enum Error {
         bytes: u64,
         /// The limit.
         limit: u64,
-        /// The option that sets the limit, by the name of its method. The setting of a topic has dots
-        /// instead: `max.message.bytes`.
+        /// The option that sets the limit, by the name of its method. The setting of a topic has
+        /// dots instead: `max.message.bytes`.
         option: &'static str,
     },
 
@@ -226,8 +226,8 @@ impl Error {
         Error::Io { operation, path: path.into(), source }
     }
 
-    /// Converts the error for a caller that names a partition and holds no log: a log that was closed
-    /// to be reopened is a partition that will be open again shortly.
+    /// Converts the error for a caller that names a partition and holds no log: a log that was
+    /// closed to be reopened is a partition that will be open again shortly.
     pub(crate) fn or_being_reopened(self) -> Error {
         let Error::Closed { log, reason: CloseReason::Reopened } = self else { return self };
         let (topic, partition) = log.partition().unwrap_or_default();

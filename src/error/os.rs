@@ -10,8 +10,8 @@ pub(crate) fn is_storage_full(error: &io::Error) -> bool {
     )
 }
 
-/// Returns whether file descriptors have run out. EMFILE and ENFILE have no stable `io::ErrorKind`,
-/// but their numbers are the same on every Unix.
+/// Returns whether file descriptors have run out. EMFILE and ENFILE have no stable
+/// `io::ErrorKind`, but their numbers are the same on every Unix.
 pub(crate) fn is_too_many_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }

@@ -9,7 +9,8 @@ pub enum Unsupported {
     /// Messages of a format other than version 2. The log is intact, and was not changed.
     #[error("message format v{magic} is not supported: {way}", magic = .0, way = way_to_v2(*.0))]
     MessageFormat(i8),
-    /// A batch with a codec that this version does not know. The log is intact, and was not changed.
+    /// A batch with a codec that this version does not know. The log is intact, and was not
+    /// changed.
     #[error(
         "this version of annals does not know codec {0}; update annals, or rewrite the topic with a broker that knows it"
     )]

@@ -2,15 +2,15 @@
 //!
 //! It does three things that a plain use of `std::fs` does not:
 //!
-//! - **Links are not followed.** A symbolic link in place of a file is rejected, so that a link in a
-//!   log's directory cannot make the log read, write or lock a file elsewhere. Links *above* the
+//! - **Links are not followed.** A symbolic link in place of a file is rejected, so that a link in
+//!   a log's directory cannot make the log read, write or lock a file elsewhere. Links *above* the
 //!   file belong to the administrator, and are followed. Opening a named pipe does not block.
 //! - **Names are made durable.** A new name is durable only after its *directory* was synced
 //!   ([`Fs::sync_dir`]). Windows has no such call, and its file systems journal their names
 //!   themselves: there it does nothing.
 //! - **Errors have one kind on every system.** A directory in place of a file is `IsADirectory`,
-//!   anything else that is not a regular file `InvalidInput`, and a write to a file that was opened
-//!   for reading `PermissionDenied`, whatever number the system uses.
+//!   anything else that is not a regular file `InvalidInput`, and a write to a file that was
+//!   opened for reading `PermissionDenied`, whatever number the system uses.
 
 use super::{DirEntry, DirLock, EntryKind, File, FileView, Fs, OpenMode};
 #[cfg(unix)]
@@ -23,9 +23,9 @@ use std::sync::Arc;
 
 /// The operating system's file system: the default of a log.
 ///
-/// Everything that was written survives a process crash. After a power loss, all synced bytes exist,
-/// and any part of the others. This requires a disk that honors fsync, and a local file system:
-/// network file systems promise less.
+/// Everything that was written survives a process crash. After a power loss, all synced bytes
+/// exist, and any part of the others. This requires a disk that honors fsync, and a local file
+/// system: network file systems promise less.
 ///
 /// ```
 /// use annals::fs::{DiskFs, File, Fs, OpenMode};
@@ -147,8 +147,8 @@ impl Fs for DiskFs {
         held::hold(dir, &fs::canonicalize(dir)?)?.fs.lock_dir(dir)
     }
 
-    /// Returns Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems, and if `/proc` is
-    /// not mounted.
+    /// Returns Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems, and if `/proc`
+    /// is not mounted.
     fn boot_id(&self) -> Option<String> {
         if cfg!(any(target_os = "linux", target_os = "android")) {
             let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -163,8 +163,8 @@ impl Fs for DiskFs {
 /// The maximum number of attempts to lock a file that is removed or replaced meanwhile.
 const LOCK_FILES: usize = 100;
 
-/// Takes the lock of a file that `open` opens, and checks that the file still has its name: a lock on
-/// a removed file excludes no later process.
+/// Takes the lock of a file that `open` opens, and checks that the file still has its name: a lock
+/// on a removed file excludes no later process.
 pub(super) fn lock_file(
     mut open: impl FnMut() -> io::Result<DiskFile>,
     is_named: impl Fn(&DiskFile) -> io::Result<bool>,
@@ -201,10 +201,10 @@ fn leads_to(_: &Path, _: &fs::File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes the lock of a file that a broker sees. Linux has two kinds of locks that ignore each other:
-/// std takes that of `flock`, Java that of `fcntl`. This one is the `fcntl` lock that belongs to the
-/// open file: the one that belongs to the process would be released when any handle of the file is
-/// closed.
+/// Takes the lock of a file that a broker sees. Linux has two kinds of locks that ignore each
+/// other: std takes that of `flock`, Java that of `fcntl`. This one is the `fcntl` lock that
+/// belongs to the open file: the one that belongs to the process would be released when any handle
+/// of the file is closed.
 ///
 /// A file system without such locks has only the `flock` lock.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -304,8 +304,8 @@ impl DiskFile {
         Ok(DiskFile { file: open_regular(&mut options, path)?, writable })
     }
 
-    /// Fails unless the file was opened for writing. Systems disagree on the error for this, and some
-    /// report it late.
+    /// Fails unless the file was opened for writing. Systems disagree on the error for this, and
+    /// some report it late.
     fn check_writable(&self) -> io::Result<()> {
         if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
@@ -351,8 +351,8 @@ impl File for DiskFile {
         self.file.set_len(len)
     }
 
-    /// Uses `fallocate` on Linux. Without such a call, the file is extended without reserving room,
-    /// and a write that extends the file at the same moment could be truncated.
+    /// Uses `fallocate` on Linux. Without such a call, the file is extended without reserving
+    /// room, and a write that extends the file at the same moment could be truncated.
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.check_writable()?;
         if len == 0 || reserve(&self.file, len)? || self.len()? >= len {
@@ -479,8 +479,8 @@ fn sync_names(dir: &Path) -> io::Result<()> {
     if fs::metadata(dir)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-/// Reserves room for the first `len` bytes, extending the file to them. Returns `false` if the file
-/// system does not support that.
+/// Reserves room for the first `len` bytes, extending the file to them. Returns `false` if the
+/// file system does not support that.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn reserve(file: &fs::File, len: u64) -> io::Result<bool> {
     use rustix::fs::{FallocateFlags, fallocate};

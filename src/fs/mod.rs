@@ -80,8 +80,9 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// Opens a regular file. A symbolic link in place of the file is not followed.
     ///
     /// # Errors
-    /// `AlreadyExists` and `NotFound`, depending on the [`OpenMode`]; `IsADirectory` for a directory,
-    /// `InvalidInput` for anything else that is not a regular file; other errors of the system.
+    /// `AlreadyExists` and `NotFound`, depending on the [`OpenMode`]; `IsADirectory` for a
+    /// directory, `InvalidInput` for anything else that is not a regular file; other errors of the
+    /// system.
     fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>>;
 
     /// Lists the entries of a directory, in no particular order.
@@ -90,8 +91,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// `NotFound` if it does not exist, `NotADirectory` if it is something else.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
 
-    /// Creates a directory and its missing parents, and makes their names durable. A directory that
-    /// exists already is not an error.
+    /// Creates a directory and its missing parents, and makes their names durable. A directory
+    /// that exists already is not an error.
     ///
     /// # Errors
     /// `AlreadyExists` or `NotADirectory` if a file has one of the names.
@@ -132,16 +133,17 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// Takes the exclusive lock of a file without blocking, creating the file if necessary.
     ///
     /// The lock belongs to the returned value. It is released when the value is dropped, and when
-    /// the process exits in any way. It excludes every other attempt, in this process and in others.
+    /// the process exits in any way. It excludes every other attempt, in this process and in
+    /// others.
     ///
     /// # Errors
     /// `WouldBlock` if another process or handle has the lock; with a message if the holder is a
     /// program that does not write its identity into the file.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
-    /// Holds a directory: opens it, and returns a file system in which its path and every path below
-    /// it lead to that directory, even if another directory is renamed or mounted to the path later.
-    /// A link at the path is followed once, now.
+    /// Holds a directory: opens it, and returns a file system in which its path and every path
+    /// below it lead to that directory, even if another directory is renamed or mounted to the
+    /// path later. A link at the path is followed once, now.
     ///
     /// The default is `Ok(None)`: this file system cannot hold directories. Then paths are used as
     /// they are, and only the lock file of a directory excludes a second writer.
@@ -163,16 +165,16 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` if it does not exist, `NotADirectory` if it is something else; other errors of the
-    /// system.
+    /// `NotFound` if it does not exist, `NotADirectory` if it is something else; other errors of
+    /// the system.
     fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
         _ = dir;
         Ok(None)
     }
 
-    /// Takes the exclusive lock of a directory itself, without blocking. The lock needs no file, and
-    /// excludes every other attempt by any path, in this process and in others, until the guard is
-    /// dropped or the process exits.
+    /// Takes the exclusive lock of a directory itself, without blocking. The lock needs no file,
+    /// and excludes every other attempt by any path, in this process and in others, until the
+    /// guard is dropped or the process exits.
     ///
     /// It is called only for file systems that [hold directories](Fs::hold_dir).
     ///
@@ -184,8 +186,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Returns an id of the current boot of the machine, or `None` if it is not known. If the id has
-    /// changed, the machine has stopped since, and any unsynced write may be lost.
+    /// Returns an id of the current boot of the machine, or `None` if it is not known. If the id
+    /// has changed, the machine has stopped since, and any unsynced write may be lost.
     fn boot_id(&self) -> Option<String>;
 
     /// Returns the object that orders the calls of threads, for tests of [`FaultFs`]. `None` means
@@ -257,8 +259,8 @@ pub struct HeldDir {
     /// The file system in which the path that was held leads to this directory. Paths that lie
     /// neither in it nor in its parent fail.
     pub fs: Arc<dyn Fs>,
-    /// The parent directory, if there is one: a path that [`fs`](HeldDir::fs) follows from the held
-    /// directory itself.
+    /// The parent directory, if there is one: a path that [`fs`](HeldDir::fs) follows from the
+    /// held directory itself.
     pub above: Option<PathBuf>,
     /// Its name in the parent, which is not the name of a link that led to it.
     pub name: Option<String>,
@@ -288,19 +290,19 @@ pub trait File: Send + Sync + Debug {
     /// The error of the system.
     fn len(&self) -> io::Result<u64>;
 
-    /// Reads at most `buf.len()` bytes at a position, and returns their number: 0 only at or past the
-    /// end, or for an empty `buf`.
+    /// Reads at most `buf.len()` bytes at a position, and returns their number: 0 only at or past
+    /// the end, or for an empty `buf`.
     ///
     /// # Errors
     /// The error of the system. `Interrupted` may be retried.
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Writes at most `buf.len()` bytes at a position, and returns their number. Writing past the end
-    /// extends the file, and a gap reads as zeros.
+    /// Writes at most `buf.len()` bytes at a position, and returns their number. Writing past the
+    /// end extends the file, and a gap reads as zeros.
     ///
     /// # Errors
-    /// `StorageFull` if there is no room; `PermissionDenied` if the file was opened for reading, as
-    /// with every call that changes the file. `Interrupted` may be retried.
+    /// `StorageFull` if there is no room; `PermissionDenied` if the file was opened for reading,
+    /// as with every call that changes the file. `Interrupted` may be retried.
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize>;
 
     /// Truncates the file, or extends it with zeros.
@@ -309,8 +311,8 @@ pub trait File: Send + Sync + Debug {
     /// The error of the system.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Returns the time of the last write, by the clock of the file system; `None`, the default, if
-    /// it is not known.
+    /// Returns the time of the last write, by the clock of the file system; `None`, the default,
+    /// if it is not known.
     ///
     /// # Errors
     /// The error of the system.
@@ -328,8 +330,8 @@ pub trait File: Send + Sync + Debug {
     /// Makes the bytes and the length durable.
     ///
     /// # Errors
-    /// The error of the system. After a failure you cannot know which bytes are durable, and a second
-    /// call may succeed without having written them: never retry it.
+    /// The error of the system. After a failure you cannot know which bytes are durable, and a
+    /// second call may succeed without having written them: never retry it.
     fn sync_data(&self) -> io::Result<()>;
 
     /// Makes the bytes, the length and the metadata durable.
@@ -346,8 +348,8 @@ pub trait File: Send + Sync + Debug {
     fn view(&self, len: u64) -> io::Result<FileView>;
 
     /// Returns the first position from `at` on that does not lie in a hole of the file: all bytes
-    /// between read as zeros. After the last data, that is the length of the file. A file system that
-    /// does not know its holes returns `at`, which is the default.
+    /// between read as zeros. After the last data, that is the length of the file. A file system
+    /// that does not know its holes returns `at`, which is the default.
     ///
     /// # Errors
     /// The error of the system.
@@ -377,8 +379,8 @@ pub trait File: Send + Sync + Debug {
     /// Writes all of `buf` at a position, repeating short and interrupted writes.
     ///
     /// # Errors
-    /// `WriteZero` if the file accepts no more bytes; errors of [`write_at`](File::write_at). Part of
-    /// `buf` may have been written.
+    /// `WriteZero` if the file accepts no more bytes; errors of [`write_at`](File::write_at). Part
+    /// of `buf` may have been written.
     fn write_all_at(&self, mut buf: &[u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {
             match self.write_at(buf, at) {

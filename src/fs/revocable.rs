@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A file system that can be used until access is [revoked](Revocable::revoke), which also closes a
-/// directory that it [holds](Fs::hold_dir).
+/// A file system that can be used until access is [revoked](Revocable::revoke), which also closes
+/// a directory that it [holds](Fs::hold_dir).
 ///
 /// Open files stay open.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 //! A view is a slice, which a binary search needs. On a disk it is a memory map; elsewhere it owns
 //! its bytes.
 //!
-//! The kernel provides pages of a mapped file as they are when they are touched. If another program
-//! truncates the file, the process is killed by `SIGBUS`; if it rewrites the file, the bytes change
-//! under a `&[u8]`. So views are used for one kind of file only: a sealed file of this crate, in a
-//! directory whose lock this process holds. Such a file is never written or truncated again, only
-//! removed, and a map outlives that.
+//! The kernel provides pages of a mapped file as they are when they are touched. If another
+//! program truncates the file, the process is killed by `SIGBUS`; if it rewrites the file, the
+//! bytes change under a `&[u8]`. So views are used for one kind of file only: a sealed file of
+//! this crate, in a directory whose lock this process holds. Such a file is never written or
+//! truncated again, only removed, and a map outlives that.
 
 use std::fmt;
 use std::io;
@@ -43,9 +43,9 @@ impl FileView {
 
     /// Maps the first `len` bytes of an open file, which must be at least that long.
     ///
-    /// The caller ensures that the file is neither written nor truncated below `len` while the view
-    /// lives. Nothing checks that. The crate ensures it by mapping only its own sealed files, under
-    /// the lock of their directory. A `len` of 0 maps nothing.
+    /// The caller ensures that the file is neither written nor truncated below `len` while the
+    /// view lives. Nothing checks that. The crate ensures it by mapping only its own sealed files,
+    /// under the lock of their directory. A `len` of 0 maps nothing.
     pub(super) fn map(file: impl memmap2::MmapAsRawDesc, len: u64) -> io::Result<FileView> {
         if len == 0 {
             return Ok(FileView::from_vec(Vec::new()));

@@ -1,12 +1,12 @@
 //! Administration of groups: what a coordinator does for Kafka's `kafka-consumer-groups`.
 
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result};
-use crate::group::commits::{key, record};
+use crate::group::commits::{commit_record, offset_key};
 use crate::group::coordinator::{Coordinator, is_offline};
 use crate::group::description::{
     GroupDescription, GroupListing, GroupOffset, ListedGroups, members,
 };
-use crate::group::hosted_group::Entry;
+use crate::group::hosted_group::HostedGroup;
 use crate::group::membership::GroupState;
 use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetsRecord};
 use crate::group::shard::Shard;
@@ -20,7 +20,7 @@ impl Coordinator {
     pub(crate) fn list(&self, check: impl Fn() -> Result<()>) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
         for partition in &self.partitions {
-            let groups = self.with_any(partition, |shard, _| {
+            let groups = self.with_shard_unless_empty(partition, |shard, _| {
                 let listing = |group: String| GroupListing {
                     state: state_of(shard.groups.get(&group)),
                     protocol_type: protocol_type(shard, &group),
@@ -39,10 +39,10 @@ impl Coordinator {
     /// Describes a group, without the ends of the partitions it has committed for.
     pub(crate) fn describe(&self, group: &str) -> Result<GroupDescription> {
         self.tick(group)?;
-        self.with(self.partition(group)?, |shard, now| {
+        self.with_shard(self.partition(group)?, |shard, now| {
             check_known(shard, group)?;
-            let entry = shard.groups.get(group);
-            let metadata = entry.map(|entry| entry.group.metadata(now.calendar));
+            let hosted = shard.groups.get(group);
+            let metadata = hosted.map(|hosted| hosted.group.metadata(now.calendar));
             let offsets =
                 shard.table.committed_by(group).filter_map(|(topic, partition, stored)| {
                     let committed = OffsetAndMetadata::from_stored(stored)?;
@@ -51,7 +51,7 @@ impl Coordinator {
                 });
             Ok(GroupDescription {
                 group: group.to_owned(),
-                state: state_of(entry),
+                state: state_of(hosted),
                 generation: metadata.as_ref().or(shard.table.group(group)).map_or(0, generation),
                 assignor: metadata.as_ref().and_then(|metadata| metadata.protocol.clone()),
                 members: metadata.map(members).unwrap_or_default(),
@@ -67,10 +67,10 @@ impl Coordinator {
         partitions: &BTreeSet<TopicPartition>,
     ) -> Result<()> {
         self.tick(group)?;
-        self.with(self.partition(group)?, |shard, _| {
+        self.with_shard(self.partition(group)?, |shard, _| {
             check_known(shard, group)?;
-            if let Some(entry) = shard.groups.get(group).filter(|entry| has_members(entry)) {
-                let subscribed = entry.subscribed();
+            if let Some(hosted) = shard.groups.get(group).filter(|hosted| has_members(hosted)) {
+                let subscribed = hosted.subscribed_topics();
                 let used = |at: &&TopicPartition| {
                     subscribed.as_ref().is_none_or(|topics| topics.contains(&*at.topic))
                 };
@@ -79,7 +79,7 @@ impl Coordinator {
                     return Err(GroupError::GroupSubscribedToTopic { group, topic }.into());
                 }
             }
-            let tombstone = |at| OffsetsRecord::Offset { key: key(group, at), value: None };
+            let tombstone = |at| OffsetsRecord::Offset { key: offset_key(group, at), value: None };
             shard.append(partitions.iter().map(tombstone).collect()).map(drop)
         })
     }
@@ -87,19 +87,19 @@ impl Coordinator {
     /// Deletes a group that has no members, with its committed offsets.
     pub(crate) fn delete(&self, group: &str) -> Result<()> {
         self.tick(group)?;
-        self.with(self.partition(group)?, |shard, now| {
+        self.with_shard(self.partition(group)?, |shard, now| {
             check_known(shard, group)?;
             check_empty(shard, group)?;
             let offsets = shard.table.committed_by(group).map(|(topic, partition, _)| {
                 let at = TopicPartition::new(topic, u32::try_from(partition).unwrap_or(0));
-                OffsetsRecord::Offset { key: key(group, &at), value: None }
+                OffsetsRecord::Offset { key: offset_key(group, &at), value: None }
             });
             let mut tombstones: Vec<_> = offsets.collect();
             let name = group.to_owned();
             tombstones.push(OffsetsRecord::Group { group: name, value: None });
             shard.append(tombstones)?;
-            if let Some(mut entry) = shard.groups.remove(group) {
-                entry.group.delete(group, now.monotonic).result?;
+            if let Some(mut hosted) = shard.groups.remove(group) {
+                hosted.group.delete(group, now.monotonic).result?;
             }
             Ok(())
         })
@@ -116,7 +116,9 @@ impl Coordinator {
     pub(crate) fn expire_offsets(&self) -> Result<usize> {
         let (mut removed, mut failed) = (0usize, None);
         for partition in &self.partitions {
-            match self.with_any(partition, |shard, now| shard.expire(&self.config, now)) {
+            match self
+                .with_shard_unless_empty(partition, |shard, now| shard.expire(&self.config, now))
+            {
                 Ok(expired) => removed = removed.saturating_add(expired),
                 Err(error) if is_offline(&error) => {}
                 Err(error) => failed = failed.or(Some(error)),
@@ -134,12 +136,12 @@ impl Coordinator {
         check: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let now = self.clock.now();
-        let records = offsets.iter().map(|(at, offset)| record(group, at, offset, now));
+        let records = offsets.iter().map(|(at, offset)| commit_record(group, at, offset, now));
         let failed =
             |reason: CommitError| ConsumeError::CommitFailed { group: group.to_owned(), reason };
         let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         self.tick(group)?;
-        self.with(self.partition(group)?, |shard, _| {
+        self.with_shard(self.partition(group)?, |shard, _| {
             check_empty(shard, group)?;
             // Again, now that a deletion has to wait: it has forgotten what was committed, or
             // will. What is written behind it would hold for the next topic of that name.
@@ -150,11 +152,11 @@ impl Coordinator {
 
     /// Does the work that is due in a group, which may remove members.
     fn tick(&self, group: &str) -> Result<()> {
-        let wakers = self.with(self.partition(group)?, |shard, now| {
+        let wakers = self.with_shard(self.partition(group)?, |shard, now| {
             let mut wakers = Vec::new();
-            if let Some(entry) = shard.groups.get_mut(group) {
-                let before = entry.group.state_and_generation();
-                let changes = entry.group.tick(now.monotonic);
+            if let Some(hosted) = shard.groups.get_mut(group) {
+                let before = hosted.group.state_and_generation();
+                let changes = hosted.group.tick(now.monotonic);
                 shard.apply_changes(group, before, changes, now, &mut wakers)?;
             }
             Ok(wakers)
@@ -172,7 +174,7 @@ pub(crate) fn unknown(group: &str) -> Error {
 fn known_groups(shard: &Shard) -> BTreeSet<String> {
     let mut known: BTreeSet<String> =
         shard.table.group_names().into_iter().map(str::to_owned).collect();
-    let joined = shard.groups.iter().filter(|(_, entry)| has_members(entry));
+    let joined = shard.groups.iter().filter(|(_, hosted)| has_members(hosted));
     known.extend(joined.map(|(name, _)| name.clone()));
     known
 }
@@ -186,12 +188,12 @@ fn check_empty(shard: &Shard, group: &str) -> Result<()> {
     if busy { Err(GroupError::NonEmptyGroup { group: group.to_owned() }.into()) } else { Ok(()) }
 }
 
-fn has_members(entry: &Entry) -> bool {
-    entry.group.member_ids().next().is_some()
+fn has_members(hosted: &HostedGroup) -> bool {
+    hosted.group.member_ids().next().is_some()
 }
 
-fn state_of(entry: Option<&Entry>) -> GroupState {
-    entry.map_or(GroupState::Empty, |entry| entry.group.state())
+fn state_of(hosted: Option<&HostedGroup>) -> GroupState {
+    hosted.map_or(GroupState::Empty, |hosted| hosted.group.state())
 }
 
 fn generation(group: &GroupMetadata) -> i32 {
@@ -199,8 +201,8 @@ fn generation(group: &GroupMetadata) -> i32 {
 }
 
 fn protocol_type(shard: &Shard, group: &str) -> String {
-    let entry = shard.groups.get(group);
-    let of_members = entry.and_then(|entry| entry.group.protocol_type()).map(str::to_owned);
+    let hosted = shard.groups.get(group);
+    let of_members = hosted.and_then(|hosted| hosted.group.protocol_type()).map(str::to_owned);
     let stored = || shard.table.group(group).map(|stored| stored.protocol_type.clone());
     of_members.or_else(stored).unwrap_or_default()
 }

@@ -17,10 +17,10 @@ impl Shard {
     ) -> Result<()> {
         let mut stored = Ok(());
         if changes.store {
-            let metadata = self.groups.get(name).map(|entry| entry.group.metadata(now.calendar));
+            let metadata = self.groups.get(name).map(|hosted| hosted.group.metadata(now.calendar));
             stored = metadata.map_or(Ok(()), |metadata| self.append_group(name, metadata));
         }
-        let Some(entry) = self.groups.get_mut(name) else { return stored };
+        let Some(hosted) = self.groups.get_mut(name) else { return stored };
         if stored.is_err() {
             // No member may read by an assignment that is not stored.
             for (_, answer) in &mut changes.answers {
@@ -28,40 +28,40 @@ impl Shard {
                     *answer = Answer::Refused(GroupError::RebalanceInProgress);
                 }
             }
-            let again = entry.group.rebalance(now.monotonic);
+            let again = hosted.group.rebalance(now.monotonic);
             changes.answers.extend(again.answers);
             changes.removed.extend(again.removed);
         }
         for (member, answer) in changes.answers {
-            if let Some(mailbox) = entry.mailboxes.get_mut(&member) {
+            if let Some(mailbox) = hosted.mailboxes.get_mut(&member) {
                 mailbox.answer = Some(answer);
                 wakers.push(mailbox.waker.clone());
             }
         }
         for (member, _) in changes.removed {
-            wakers.extend(entry.mailboxes.remove(&member).map(|mailbox| mailbox.waker));
+            wakers.extend(hosted.mailboxes.remove(&member).map(|mailbox| mailbox.waker));
         }
-        let after = entry.group.state_and_generation();
+        let after = hosted.group.state_and_generation();
         if after != before {
-            entry.forget_unread(after.0);
+            hosted.drop_unread_topics(after.0);
         }
         if after != before && after.0 == GroupState::PreparingRebalance {
-            wakers.extend(entry.mailboxes.values().map(|mailbox| mailbox.waker.clone()));
+            wakers.extend(hosted.mailboxes.values().map(|mailbox| mailbox.waker.clone()));
         }
-        if let Some(due) = entry.group.next_deadline() {
-            let mut waiting = entry
+        if let Some(due) = hosted.group.next_deadline() {
+            let mut waiting = hosted
                 .mailboxes
                 .values_mut()
-                .filter_map(|mailbox| Some((mailbox.waits_until?, mailbox)));
+                .filter_map(|mailbox| Some((mailbox.wakes_at?, mailbox)));
             if let Some((first, mailbox)) = waiting.by_ref().min_by_key(|(until, _)| *until)
                 && first > due
             {
                 // One waiting member must wake up when the deadline is due.
-                mailbox.waits_until = Some(due);
+                mailbox.wakes_at = Some(due);
                 wakers.push(mailbox.waker.clone());
             }
         }
-        self.drop_idle(name);
+        self.drop_if_idle(name);
         stored
     }
 }

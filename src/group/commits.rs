@@ -29,13 +29,13 @@ impl Coordinator {
         let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
         let now = self.clock.now();
         let records =
-            offsets.iter().map(|(partition, offset)| record(group, partition, offset, now));
+            offsets.iter().map(|(partition, offset)| commit_record(group, partition, offset, now));
         let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let partition = self.partition(group)?;
-        let (committed, wakers) = self.with(partition, |shard, now| {
-            let entry = shard.entry(group, &self.config);
-            let before = entry.group.state_and_generation();
-            let step = entry.group.check_commit(committer, false, now.monotonic);
+        let (committed, wakers) = self.with_shard(partition, |shard, now| {
+            let hosted = shard.hosted_group(group, &self.config);
+            let before = hosted.group.state_and_generation();
+            let step = hosted.group.check_commit(committer, false, now.monotonic);
             let mut wakers = Vec::new();
             let stored = shard.apply_changes(group, before, step.changes, now, &mut wakers);
             let committed = match (stored, step.result) {
@@ -61,7 +61,7 @@ impl Coordinator {
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
         for partition in &self.partitions {
-            let appended = self.with_any(partition, |shard, _| {
+            let appended = self.with_shard_unless_empty(partition, |shard, _| {
                 shard.append(shard.table.tombstones_of_topic(topic))
             });
             let done = match appended {
@@ -89,11 +89,11 @@ impl Coordinator {
         group: &str,
         partitions: &mut dyn Iterator<Item = &TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        self.with(self.partition(group)?, |shard, now| {
+        self.with_shard(self.partition(group)?, |shard, now| {
             let mut found = BTreeMap::new();
             for partition in partitions {
                 let Ok(number) = i32::try_from(partition.partition) else { continue };
-                shard.table.note_use(group, &partition.topic, number, now.calendar);
+                shard.table.record_use(group, &partition.topic, number, now.calendar);
                 let committed = shard.table.committed(group, &partition.topic, number);
                 if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
                     found.insert(partition.clone(), offset);
@@ -105,12 +105,12 @@ impl Coordinator {
 
     /// How often a consumer that is no member shows that it reads, so that what is committed does
     /// not expire.
-    pub(crate) fn sign_of_life(&self) -> Duration {
+    pub(crate) fn offset_use_interval(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
 }
 
-pub(super) fn record(
+pub(super) fn commit_record(
     group: &str,
     at: &TopicPartition,
     offset: &OffsetAndMetadata,
@@ -129,10 +129,10 @@ pub(super) fn record(
         commit_timestamp: now,
         expire_timestamp: None,
     };
-    Ok(OffsetsRecord::Offset { key: key(group, at), value: Some(value) })
+    Ok(OffsetsRecord::Offset { key: offset_key(group, at), value: Some(value) })
 }
 
-pub(super) fn key(group: &str, at: &TopicPartition) -> OffsetKey {
+pub(super) fn offset_key(group: &str, at: &TopicPartition) -> OffsetKey {
     OffsetKey {
         group: group.to_owned(),
         topic: at.topic.as_ref().to_owned(),

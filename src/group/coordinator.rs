@@ -40,7 +40,7 @@ use crate::error::{Error, GroupError, Result, TopicError};
 use crate::event::EventSink;
 use crate::group::config::GroupCoordinatorConfig;
 use crate::group::membership::{Group, Step};
-use crate::group::offsets::partition_of;
+use crate::group::offsets::partition_for;
 use crate::group::shard::{Now, Shard};
 use crate::log::{Log, Maintainer};
 use crate::notify::{wake_after, wake_all};
@@ -63,7 +63,7 @@ pub(crate) struct Coordinator {
     maintainer: Option<Maintainer>,
     pub(super) partitions: Vec<Partition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
-    pub(super) since: Timestamp,
+    pub(super) started_at: Timestamp,
     pub(super) next_member: AtomicU64,
 }
 
@@ -98,7 +98,7 @@ impl Coordinator {
             maintainer,
             partitions: (0..partitions).map(partition).collect(),
             logs,
-            since: clock.now(),
+            started_at: clock.now(),
             clock,
             next_member: AtomicU64::new(0),
         }
@@ -111,7 +111,7 @@ impl Coordinator {
     /// The partition that a group is kept in.
     pub(super) fn partition(&self, group: &str) -> Result<&Partition> {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
-        let number = partition_of(group, count).and_then(|n| usize::try_from(n).ok());
+        let number = partition_for(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
         found.ok_or(Error::StoreClosed)
     }
@@ -122,34 +122,34 @@ impl Coordinator {
     }
 
     /// Does something with what is in a partition.
-    pub(super) fn with<T>(
+    pub(super) fn with_shard<T>(
         &self,
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
-        let acting = || {
+        let work = || {
             let mut slot = partition.shard.lock();
             let now = self.now();
-            let shard = self.loaded(&mut slot, partition, now)?;
+            let shard = self.load_or_continue(&mut slot, partition, now)?;
             shard.expire_if_due(&self.config, now);
             let done = act(shard, now);
-            Ok::<_, Error>((done, shard.is_bloated()))
+            Ok::<_, Error>((done, shard.should_compact()))
         };
         // With the lock released: a listener may use groups, and so may a task that waits at the
         // end of the log. A panic of one is not to keep members from their answers.
-        let (done, events) = wake_after(|| self.events.hold(acting));
+        let (done, events) = wake_after(|| self.events.hold(work));
         for event in &events {
             callback::call(|| self.events.emit(event)).ok();
         }
-        let (done, bloated) = done?;
-        if bloated {
+        let (done, should_compact) = done?;
+        if should_compact {
             self.compact(&self.log(partition)?);
         }
         done
     }
 
     /// Does the work unless the partition is empty, without reading it for that.
-    pub(super) fn with_any<T: Default>(
+    pub(super) fn with_shard_unless_empty<T: Default>(
         &self,
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
@@ -163,7 +163,7 @@ impl Coordinator {
             }
         }
         drop(slot);
-        self.with(partition, act)
+        self.with_shard(partition, act)
     }
 
     /// Makes a log small that has grown far beyond what it says. No lock is held.
@@ -180,7 +180,7 @@ impl Coordinator {
         }
     }
 
-    fn loaded<'a>(
+    fn load_or_continue<'a>(
         &self,
         slot: &'a mut MutexGuard<'_, Option<Shard>>,
         partition: &Partition,
@@ -191,7 +191,7 @@ impl Coordinator {
                 let log = self.log(partition)?;
                 // In a closed store there is no other.
                 if !log.is_closed() {
-                    shard.go_on_with(partition.number, &log, now)?;
+                    shard.continue_with_log(partition.number, &log, now)?;
                 }
             }
             Some(_) => {}
@@ -210,10 +210,10 @@ impl Coordinator {
         call: impl FnOnce(&mut Group, Duration) -> Step<T>,
     ) -> Result<Result<T, GroupError>> {
         let partition = self.partition(group)?;
-        let (result, wakers) = self.with(partition, |shard, now| {
-            let entry = shard.entry(group, &self.config);
-            let before = entry.group.state_and_generation();
-            let step = call(&mut entry.group, now.monotonic);
+        let (result, wakers) = self.with_shard(partition, |shard, now| {
+            let hosted = shard.hosted_group(group, &self.config);
+            let before = hosted.group.state_and_generation();
+            let step = call(&mut hosted.group, now.monotonic);
             let mut wakers = Vec::new();
             let stored = shard.apply_changes(group, before, step.changes, now, &mut wakers);
             Ok((stored.map(|()| step.result), wakers))

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::group::config::GroupCoordinatorConfig;
-use crate::group::hosted_group::Entry;
+use crate::group::hosted_group::HostedGroup;
 use crate::group::membership::GroupState;
 use crate::group::offsets::GroupUse;
 use crate::group::shard::{Now, Shard};
@@ -24,11 +24,11 @@ impl Shard {
         for name in self.table.group_names() {
             let stored = self.table.group(name);
             let since = stored.and_then(|stored| stored.state_since);
-            let entry = self.groups.get(name);
-            let subscribed = entry.and_then(Entry::subscribed);
-            let used = match entry {
-                Some(entry) => entry.group.used(since, subscribed.as_ref()),
-                None => GroupUse::stored(stored),
+            let hosted = self.groups.get(name);
+            let subscribed = hosted.and_then(HostedGroup::subscribed_topics);
+            let used = match hosted {
+                Some(hosted) => hosted.group.offset_use(since, subscribed.as_ref()),
+                None => GroupUse::from_metadata(stored),
             };
             let expired = self.table.expired(name, used, now.calendar, config.offsets_retention);
             tombstones.extend(expired.tombstones);
@@ -41,7 +41,7 @@ impl Shard {
         tombstones.append(&mut renewed);
         self.append(tombstones)?;
         for name in gone {
-            let is_empty = |entry: &Entry| entry.group.state() == GroupState::Empty;
+            let is_empty = |hosted: &HostedGroup| hosted.group.state() == GroupState::Empty;
             if self.groups.get(&name).is_some_and(is_empty) {
                 self.groups.remove(&name);
             }

@@ -1,21 +1,20 @@
 //! A group that the coordinator runs, with the members that wait for its answers.
 
-use crate::group::config::GroupCoordinatorConfig;
 use crate::group::membership::{Answer, Group, GroupState};
 use crate::group::protocol::Subscription;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
 
 /// A group that had members, or has.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct HostedGroup {
     pub(super) group: Group,
     pub(super) mailboxes: BTreeMap<String, MemberMailbox>,
     /// The topics that its members read, and since when: the first of those that are still there,
     /// or were followed by another without the group becoming empty.
-    pub(super) since: BTreeMap<String, Moment>,
+    pub(super) reading_since: BTreeMap<String, LogicalTime>,
 }
 
 /// The answers to a member that waits in this process.
@@ -25,35 +24,31 @@ pub(super) struct MemberMailbox {
     pub(super) waker: Waker,
     pub(super) answer: Option<Answer>,
     /// When it will look at the group by itself, if it waits.
-    pub(super) waits_until: Option<Duration>,
+    pub(super) wakes_at: Option<Duration>,
 }
 
-impl Entry {
-    pub(super) fn new(config: &GroupCoordinatorConfig) -> Entry {
-        Entry::of(Group::new(config.group))
-    }
-
-    pub(super) fn of(group: Group) -> Entry {
-        Entry { group, mailboxes: BTreeMap::new(), since: BTreeMap::new() }
+impl HostedGroup {
+    pub(super) fn new(group: Group) -> HostedGroup {
+        HostedGroup { group, mailboxes: BTreeMap::new(), reading_since: BTreeMap::new() }
     }
 
     /// A member reads these topics since then.
-    pub(super) fn note_reading(&mut self, topics: BTreeMap<String, Moment>) {
+    pub(super) fn record_topics_read(&mut self, topics: BTreeMap<String, LogicalTime>) {
         for (topic, since) in topics {
-            let known = self.since.entry(topic).or_insert(since);
+            let known = self.reading_since.entry(topic).or_insert(since);
             *known = since.min(*known);
         }
     }
 
     /// The group has come into this state: forgets since when it reads what it does not read any
     /// more.
-    pub(super) fn forget_unread(&mut self, state: GroupState) {
+    pub(super) fn drop_unread_topics(&mut self, state: GroupState) {
         match state {
             // A map that is empty keeps memory.
-            GroupState::Empty => self.since = BTreeMap::new(),
+            GroupState::Empty => self.reading_since = BTreeMap::new(),
             GroupState::CompletingRebalance => {
-                if let Some(subscribed) = self.subscribed() {
-                    self.since.retain(|topic, _| subscribed.contains(topic));
+                if let Some(subscribed) = self.subscribed_topics() {
+                    self.reading_since.retain(|topic, _| subscribed.contains(topic));
                 }
             }
             _ => {}
@@ -61,7 +56,7 @@ impl Entry {
     }
 
     /// The topics that its members read, if all say so in a way that can be read.
-    pub(super) fn subscribed(&self) -> Option<BTreeSet<String>> {
+    pub(super) fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
         let mut topics = BTreeSet::new();
         for (_, metadata) in self.group.subscriptions() {
             topics.extend(Subscription::decode(&metadata).ok()?.topics);

@@ -6,7 +6,7 @@ use crate::group::hosted_group::MemberMailbox;
 use crate::group::membership::{Answer, Caller, Join, JoinAs, Step};
 use crate::notify::wake_all;
 use crate::sync::atomic::Ordering;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -22,20 +22,20 @@ impl Coordinator {
         &self,
         group: &str,
         join: Join,
-        since: BTreeMap<String, Moment>,
+        since: BTreeMap<String, LogicalTime>,
         waker: &Waker,
     ) -> Result<(String, Result<()>)> {
         let waker = waker.clone();
         let partition = self.partition(group)?;
-        let (result, wakers) = self.with(partition, |shard, now| {
-            let entry = shard.entry(group, &self.config);
-            let before = entry.group.state_and_generation();
+        let (result, wakers) = self.with_shard(partition, |shard, now| {
+            let hosted = shard.hosted_group(group, &self.config);
+            let before = hosted.group.state_and_generation();
             let mut join = join;
             let step = loop {
                 if let JoinAs::New(name) = &join.member {
                     let id = self.member_id(name);
                     let as_id = Join { member: JoinAs::New(id), ..join.clone() };
-                    let step = entry.group.join(as_id, now.monotonic);
+                    let step = hosted.group.join(as_id, now.monotonic);
                     if matches!(step.result, Err(GroupError::InvalidRequest { .. })) {
                         // One of an earlier run of this process has it.
                         continue;
@@ -43,13 +43,13 @@ impl Coordinator {
                     break step;
                 }
                 let known = std::mem::replace(&mut join.member, JoinAs::New(String::new()));
-                let step = entry.group.join(Join { member: known, ..join }, now.monotonic);
+                let step = hosted.group.join(Join { member: known, ..join }, now.monotonic);
                 break step;
             };
             if let Ok(id) = &step.result {
-                let mailbox = MemberMailbox { waker, answer: None, waits_until: None };
-                entry.mailboxes.insert(id.clone(), mailbox);
-                entry.note_reading(since);
+                let mailbox = MemberMailbox { waker, answer: None, wakes_at: None };
+                hosted.mailboxes.insert(id.clone(), mailbox);
+                hosted.record_topics_read(since);
             }
             let mut wakers = Vec::new();
             let stored = shard.apply_changes(group, before, step.changes, now, &mut wakers);
@@ -65,16 +65,16 @@ impl Coordinator {
     /// An id that no member had before.
     fn member_id(&self, client_id: &str) -> String {
         let number = self.next_member.fetch_add(1, Ordering::Relaxed);
-        format!("{client_id}-{:x}-{number}", self.since.as_millis())
+        format!("{client_id}-{:x}-{number}", self.started_at.as_millis())
     }
 
     /// Returns the answer that the member waits for, if it is there.
     pub(crate) fn take_answer(&self, group: &str, caller: Caller<'_>) -> Result<Option<Answer>> {
         let partition = self.partition(group)?;
         self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
-        let found = self.with(partition, |shard, _| {
-            let entry = shard.groups.get_mut(group);
-            let mailbox = entry.and_then(|entry| entry.mailboxes.get_mut(caller.member_id));
+        let found = self.with_shard(partition, |shard, _| {
+            let hosted = shard.groups.get_mut(group);
+            let mailbox = hosted.and_then(|hosted| hosted.mailboxes.get_mut(caller.member_id));
             Ok(mailbox.map(|mailbox| mailbox.answer.take()))
         })?;
         if let Some(answer) = found {
@@ -133,27 +133,27 @@ impl Coordinator {
     /// looked at before that.
     ///
     /// `None` says that it waits no more.
-    pub(crate) fn waits(
+    pub(crate) fn set_wake_time(
         &self,
         group: &str,
         member_id: &str,
         until: Option<Duration>,
     ) -> Result<Option<Duration>> {
-        self.with(self.partition(group)?, |shard, _| {
-            let Some(entry) = shard.groups.get_mut(group) else { return Ok(None) };
-            let due = entry.group.next_deadline();
-            if let Some(mailbox) = entry.mailboxes.get_mut(member_id) {
-                mailbox.waits_until = until.map(|until| due.map_or(until, |due| due.min(until)));
+        self.with_shard(self.partition(group)?, |shard, _| {
+            let Some(hosted) = shard.groups.get_mut(group) else { return Ok(None) };
+            let due = hosted.group.next_deadline();
+            if let Some(mailbox) = hosted.mailboxes.get_mut(member_id) {
+                mailbox.wakes_at = until.map(|until| due.map_or(until, |due| due.min(until)));
             }
             Ok(due)
         })
     }
 
     /// Since when members of a group have been reading a topic, if they have.
-    pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<Moment>> {
-        self.with(self.partition(group)?, |shard, _| {
-            let entry = shard.groups.get(group);
-            Ok(entry.and_then(|entry| entry.since.get(topic)).copied())
+    pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<LogicalTime>> {
+        self.with_shard(self.partition(group)?, |shard, _| {
+            let hosted = shard.groups.get(group);
+            Ok(hosted.and_then(|hosted| hosted.reading_since.get(topic)).copied())
         })
     }
 }

@@ -1,7 +1,38 @@
-//! Consumer groups: who reads which partition, and how far each group has come.
+//! Consumer groups: which member reads which partition, and how far each group has come.
 //!
-//! Members may be anywhere: a group knows the log it is stored in, and neither the store that
-//! keeps the log nor the consumer that joins.
+//! Members may be anywhere. A group knows the log that it is stored in, and neither the store that
+//! keeps this log nor the consumers of this process.
+//!
+//! ```text
+//!   consumer ── join, sync, leave ──▶ Coordinator ──▶ Shard (one lock) ─┬─▶ HostedGroup ─▶ Group    its members: no I/O, no clock
+//!               commit, committed       by hash of     a partition of   │       └─ mailboxes        answers to members that wait
+//!   Admin ───── describe, delete        the name       the offsets topic├─▶ OffsetTable             its committed offsets
+//!                                                                       └─▶ Log                     __consumer_offsets-7
+//! ```
+//!
+//! | file | decides, without lock, clock or file |
+//! |---|---|
+//! | `membership` | the next state of a group when members join, leave, hang or commit |
+//! | `assignor` | which member gets which partition |
+//! | `offsets` | what the records of `__consumer_offsets` mean, and which offsets result or expire |
+//! | `protocol`, `wire` | the messages between members, and the fields of all messages |
+//!
+//! | file | does |
+//! |---|---|
+//! | `coordinator` | finds and locks the partition of a group, and loads it on first use |
+//! | `member_calls`, `commits`, `admin` | the calls: of members, about offsets, of administrators |
+//! | `shard`, `hosted_group`, `changes`, `expiry` | the state of one partition; storing a change before any answer |
+//!
+//! **A join.** `member_calls` has the coordinator lock the group's partition. On first use, `shard`
+//! reads the partition's log into an `OffsetTable` and restores its groups. Expired offsets are
+//! removed, if that is due. `membership` takes the step and returns the changes: answers, removed
+//! members, whether to store the group. `changes` appends the group's record, then puts the
+//! answers into mailboxes. When the lock is released, the wakers of these members are called.
+//!
+//! **A commit.** `commits` encodes the offsets and takes the same lock. `membership` checks that
+//! the committer owns its partitions in this generation, and the caller that the topics still
+//! exist. One batch is appended to the log, then applied to the table. An fsync, if wanted, follows
+//! after the lock is released.
 
 pub(crate) mod admin;
 pub mod assignor;

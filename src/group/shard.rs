@@ -3,20 +3,20 @@
 use crate::callback;
 use crate::error::{Error, GroupError, Result};
 use crate::group::config::GroupCoordinatorConfig;
-use crate::group::hosted_group::Entry;
+use crate::group::hosted_group::HostedGroup;
 use crate::group::membership::{Caller, Group, GroupState};
 use crate::group::offsets::{GroupMetadata, OffsetTable, OffsetsRecord};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
-use crate::types::{Moment, Offset, ProducerId, StartAt, Timestamp};
+use crate::types::{LogicalTime, Offset, ProducerId, StartAt, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The smallest log of offsets that is worth compacting.
-const SMALLEST_LOG: u64 = 4 << 20;
+const MIN_COMPACTION_BYTES: u64 = 4 << 20;
 
 /// How many times the bytes of what it says a log may have, above that.
-const MOST_TIMES: u64 = 16;
+const MAX_BYTES_PER_LIVE_BYTE: u64 = 16;
 
 /// The approximate size of a record without its key and value, with a small batch around it.
 const RECORD_OVERHEAD: u64 = 70;
@@ -35,11 +35,11 @@ pub(crate) struct Shard {
     pub(super) table: OffsetTable,
     /// The groups that have members, or whose end is not stored. All others are what the table
     /// says.
-    pub(super) groups: BTreeMap<String, Entry>,
+    pub(super) groups: BTreeMap<String, HostedGroup>,
     /// How many bytes the log has, about.
-    written: u64,
+    log_bytes: u64,
     /// At how many it is looked again whether the log is worth compacting.
-    next_look: u64,
+    next_size_check: u64,
     /// When to look again whether offsets have expired.
     pub(super) next_expiry: Duration,
 }
@@ -48,11 +48,11 @@ impl Shard {
     /// Reads the partition from its start to its end: what its records come to, and how many bytes
     /// they have.
     pub(crate) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
-        let (mut table, mut written) = (OffsetTable::default(), 0u64);
+        let (mut table, mut log_bytes) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
             let header = *batch.header();
-            written = written.saturating_add(header.batch_length.unsigned_abs().into());
+            log_bytes = log_bytes.saturating_add(header.batch_length.unsigned_abs().into());
             let producer = header.is_transactional().then_some(header.producer_id);
             for record in batch.records()? {
                 let record = record?;
@@ -69,7 +69,7 @@ impl Shard {
                 table.apply(record.offset, producer, decoded);
             }
         }
-        Ok((table, written))
+        Ok((table, log_bytes))
     }
 
     /// Reads the partition, to run its groups.
@@ -79,11 +79,11 @@ impl Shard {
         config: &GroupCoordinatorConfig,
         now: Now,
     ) -> Result<Shard> {
-        let (table, written) = Shard::read(number, log)?;
+        let (table, log_bytes) = Shard::read(number, log)?;
         let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
         let groups = BTreeMap::new();
-        let (log, next_look) = (log.clone(), SMALLEST_LOG);
-        let mut shard = Shard { log, table, groups, written, next_look, next_expiry };
+        let (log, next_size_check) = (log.clone(), MIN_COMPACTION_BYTES);
+        let mut shard = Shard { log, table, groups, log_bytes, next_size_check, next_expiry };
         shard.restore_groups(config, now)?;
         Ok(shard)
     }
@@ -91,18 +91,20 @@ impl Shard {
     /// Continues with the log of the partition after it was reopened, and reads what is in it now.
     /// The members of its groups are as they were: no other process could become one. What the log
     /// has lost of the groups is stored again.
-    pub(super) fn go_on_with(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
-        let (table, written) = Shard::read(number, log)?;
-        (self.table, self.written, self.next_look) = (table, written, SMALLEST_LOG);
+    pub(super) fn continue_with_log(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
+        let (table, log_bytes) = Shard::read(number, log)?;
+        (self.table, self.log_bytes, self.next_size_check) =
+            (table, log_bytes, MIN_COMPACTION_BYTES);
         self.log = log.clone();
-        let lost = self.groups.iter().filter(|(name, entry)| {
+        let lost = self.groups.iter().filter(|(name, hosted)| {
             let stored = self.table.group(name).map(|stored| stored.generation);
             // One whose members are just joining is stored when it has assigned its partitions.
-            let is_settled = matches!(entry.group.state(), GroupState::Stable | GroupState::Empty);
-            is_settled && entry.group.generation() != stored.unwrap_or(0)
+            let is_settled = matches!(hosted.group.state(), GroupState::Stable | GroupState::Empty);
+            is_settled && hosted.group.generation() != stored.unwrap_or(0)
         });
-        let lost: Vec<_> =
-            lost.map(|(name, entry)| (name.clone(), entry.group.metadata(now.calendar))).collect();
+        let lost: Vec<_> = lost
+            .map(|(name, hosted)| (name.clone(), hosted.group.metadata(now.calendar)))
+            .collect();
         lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
     }
 
@@ -122,26 +124,26 @@ impl Shard {
             if store {
                 self.append_group(&name, group.metadata(now.calendar))?;
             }
-            let mut entry = Entry::of(group);
-            if entry.group.member_ids().next().is_some() {
-                let subscribed = entry.subscribed().unwrap_or_default();
-                let since = subscribed.into_iter().map(|topic| (topic, Moment::default()));
-                entry.note_reading(since.collect());
+            let mut hosted = HostedGroup::new(group);
+            if hosted.group.member_ids().next().is_some() {
+                let subscribed = hosted.subscribed_topics().unwrap_or_default();
+                let since = subscribed.into_iter().map(|topic| (topic, LogicalTime::default()));
+                hosted.record_topics_read(since.collect());
             }
-            self.groups.insert(name.clone(), entry);
-            self.drop_idle(&name);
+            self.groups.insert(name.clone(), hosted);
+            self.drop_if_idle(&name);
         }
         Ok(())
     }
 
     /// Lets go of a group that the table knows as well: it has no members, and that is stored.
-    pub(super) fn drop_idle(&mut self, name: &str) {
-        let Some(entry) = self.groups.get(name) else { return };
-        let (group, stored) = (&entry.group, self.table.group(name));
+    pub(super) fn drop_if_idle(&mut self, name: &str) {
+        let Some(hosted) = self.groups.get(name) else { return };
+        let (group, stored) = (&hosted.group, self.table.group(name));
         let generation = stored.map_or(0, |stored| stored.generation);
         let protocol_type = stored.map(|stored| stored.protocol_type.as_str()).unwrap_or_default();
         let idle = group.state() == GroupState::Empty
-            && entry.mailboxes.is_empty()
+            && hosted.mailboxes.is_empty()
             && stored.is_none_or(|stored| stored.members.is_empty())
             && group.generation() == generation
             && group.protocol_type().unwrap_or_default() == protocol_type;
@@ -153,25 +155,34 @@ impl Shard {
     /// Returns whether the log has many times the bytes of its live records, so that it should be
     /// compacted, because the next load reads all of it. Checks only from time to time, because
     /// counting takes long.
-    pub(super) fn is_bloated(&mut self) -> bool {
-        if self.written < self.next_look {
+    pub(super) fn should_compact(&mut self) -> bool {
+        if self.log_bytes < self.next_size_check {
             return false;
         }
-        let limit = self.table.stored_bytes().saturating_mul(MOST_TIMES).max(SMALLEST_LOG);
-        let bloated = self.written >= limit;
-        if bloated {
-            self.written = self.table.stored_bytes();
+        let limit = self
+            .table
+            .stored_bytes()
+            .saturating_mul(MAX_BYTES_PER_LIVE_BYTE)
+            .max(MIN_COMPACTION_BYTES);
+        let should_compact = self.log_bytes >= limit;
+        if should_compact {
+            self.log_bytes = self.table.stored_bytes();
         }
-        self.next_look = limit.max(self.written.saturating_add(SMALLEST_LOG));
-        bloated
+        self.next_size_check = limit.max(self.log_bytes.saturating_add(MIN_COMPACTION_BYTES));
+        should_compact
     }
 
-    pub(super) fn entry(&mut self, group: &str, config: &GroupCoordinatorConfig) -> &mut Entry {
+    pub(super) fn hosted_group(
+        &mut self,
+        group: &str,
+        config: &GroupCoordinatorConfig,
+    ) -> &mut HostedGroup {
         let restored = || {
             let stored = self.table.group(group);
             // The time does not matter, because a stored group has no members.
-            let restore = |stored| Entry::of(Group::restore(config.group, stored, Duration::ZERO));
-            stored.map_or_else(|| Entry::new(config), restore)
+            let restore =
+                |stored| HostedGroup::new(Group::restore(config.group, stored, Duration::ZERO));
+            stored.map_or_else(|| HostedGroup::new(Group::new(config.group)), restore)
         };
         self.groups.entry(group.to_owned()).or_insert_with(restored)
     }
@@ -191,7 +202,7 @@ impl Shard {
             })?;
             let Some((key, value)) = stored else { continue };
             let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;
-            self.written = self.written.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
+            self.log_bytes = self.log_bytes.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
             encoded.push(match value {
                 Some(value) => Record::new(value).key(key),
                 None => Record::tombstone(key),

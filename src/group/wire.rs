@@ -15,7 +15,7 @@
 /// Why bytes are not what they should be, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {position}: {reason}")]
-pub(crate) struct Malformed {
+pub(crate) struct MalformedField {
     /// Counts from the start of the key or of the value.
     pub(crate) position: usize,
     pub(crate) reason: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Malformed {
 #[error(
     "a field has {length} bytes or elements where {limit} is the most there can be; shorten it"
 )]
-pub(crate) struct TooLong {
+pub(crate) struct FieldTooLong {
     pub(crate) length: usize,
     pub(crate) limit: usize,
 }
@@ -38,15 +38,15 @@ const MAX_BYTES: usize = i32::MAX as usize - 1;
 
 /// Takes fields off the front of bytes.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct FieldReader<'a> {
     all: usize,
     rest: &'a [u8],
     flexible: bool,
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { all: bytes.len(), rest: bytes, flexible: false }
+impl<'a> FieldReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> FieldReader<'a> {
+        FieldReader { all: bytes.len(), rest: bytes, flexible: false }
     }
 
     /// From here on strings, bytes, arrays and structs are of the flexible form.
@@ -54,27 +54,27 @@ impl<'a> Reader<'a> {
         self.flexible = flexible;
     }
 
-    pub(crate) fn malformed(&self, reason: &'static str) -> Malformed {
-        Malformed { position: self.all.saturating_sub(self.rest.len()), reason }
+    pub(crate) fn malformed(&self, reason: &'static str) -> MalformedField {
+        MalformedField { position: self.all.saturating_sub(self.rest.len()), reason }
     }
 
-    pub(crate) fn i16(&mut self) -> Result<i16, Malformed> {
-        self.array().map(i16::from_be_bytes)
+    pub(crate) fn i16(&mut self) -> Result<i16, MalformedField> {
+        self.fixed().map(i16::from_be_bytes)
     }
 
-    pub(crate) fn i32(&mut self) -> Result<i32, Malformed> {
-        self.array().map(i32::from_be_bytes)
+    pub(crate) fn i32(&mut self) -> Result<i32, MalformedField> {
+        self.fixed().map(i32::from_be_bytes)
     }
 
-    pub(crate) fn i64(&mut self) -> Result<i64, Malformed> {
-        self.array().map(i64::from_be_bytes)
+    pub(crate) fn i64(&mut self) -> Result<i64, MalformedField> {
+        self.fixed().map(i64::from_be_bytes)
     }
 
-    pub(crate) fn string(&mut self) -> Result<&'a str, Malformed> {
+    pub(crate) fn string(&mut self) -> Result<&'a str, MalformedField> {
         self.nullable_string()?.ok_or_else(|| self.malformed("a text that must be there is null"))
     }
 
-    pub(crate) fn nullable_string(&mut self) -> Result<Option<&'a str>, Malformed> {
+    pub(crate) fn nullable_string(&mut self) -> Result<Option<&'a str>, MalformedField> {
         let length = if self.flexible {
             self.compact_length()?
         } else {
@@ -90,13 +90,27 @@ impl<'a> Reader<'a> {
         text.map(Some).map_err(|_| self.malformed("the text that ends here is not UTF-8"))
     }
 
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], MalformedField> {
         let length = self.count()?;
         self.slice(length)
     }
 
+    pub(crate) fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, MalformedField> {
+        self.nullable_count()?.map(|length| self.slice(length)).transpose()
+    }
+
+    /// Reads an array, each element of which takes at least `least` bytes.
+    pub(crate) fn array<T>(
+        &mut self,
+        least: usize,
+        mut element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
+    ) -> Result<Vec<T>, MalformedField> {
+        let count = self.elements(least)?;
+        (0..count).map(|_| element(self)).collect()
+    }
+
     /// How many elements of an array follow, each of which takes at least `least` bytes.
-    pub(crate) fn elements(&mut self, least: usize) -> Result<usize, Malformed> {
+    fn elements(&mut self, least: usize) -> Result<usize, MalformedField> {
         let count = self.count()?;
         if count.saturating_mul(least) > self.rest.len() {
             return Err(self.malformed("there is no room for as many elements as it counts"));
@@ -105,7 +119,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Ends a struct: skips its tagged fields, if it can have any.
-    pub(crate) fn end_struct(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn end_struct(&mut self) -> Result<(), MalformedField> {
         if !self.flexible {
             return Ok(());
         }
@@ -119,21 +133,24 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing may follow.
-    pub(crate) fn end(&self) -> Result<(), Malformed> {
+    pub(crate) fn end(&self) -> Result<(), MalformedField> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("it should end here")) }
     }
 
-    fn count(&mut self) -> Result<usize, Malformed> {
-        let count = if self.flexible {
-            self.compact_length()?
-        } else {
-            let count = self.i32()?;
-            self.classic_length(count.into())?
-        };
+    fn count(&mut self) -> Result<usize, MalformedField> {
+        let count = self.nullable_count()?;
         count.ok_or_else(|| self.malformed("bytes or an array that must be there are null"))
     }
 
-    fn classic_length(&self, length: i64) -> Result<Option<usize>, Malformed> {
+    fn nullable_count(&mut self) -> Result<Option<usize>, MalformedField> {
+        if self.flexible {
+            return self.compact_length();
+        }
+        let count = self.i32()?;
+        self.classic_length(count.into())
+    }
+
+    fn classic_length(&self, length: i64) -> Result<Option<usize>, MalformedField> {
         match usize::try_from(length) {
             Ok(length) => Ok(Some(length)),
             Err(_) if length == -1 => Ok(None),
@@ -141,15 +158,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn compact_length(&mut self) -> Result<Option<usize>, Malformed> {
+    fn compact_length(&mut self) -> Result<Option<usize>, MalformedField> {
         let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
         Ok(length.checked_sub(1))
     }
 
-    fn varint(&mut self) -> Result<u32, Malformed> {
+    fn varint(&mut self) -> Result<u32, MalformedField> {
         let mut value = 0_u32;
         for shift in [0, 7, 14, 21, 28] {
-            let [byte] = self.array()?;
+            let [byte] = self.fixed()?;
             let bits = u32::from(byte & 0x7f);
             if shift == 28 && byte > 0x0f {
                 return Err(self.malformed("the length that ends here is above 32 bits"));
@@ -162,31 +179,31 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], MalformedField> {
         let (front, behind) = self.rest.split_first_chunk().ok_or_else(|| self.short())?;
         self.rest = behind;
         Ok(*front)
     }
 
-    fn slice(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    fn slice(&mut self, length: usize) -> Result<&'a [u8], MalformedField> {
         let (front, behind) = self.rest.split_at_checked(length).ok_or_else(|| self.short())?;
         self.rest = behind;
         Ok(front)
     }
 
-    fn short(&self) -> Malformed {
+    fn short(&self) -> MalformedField {
         self.malformed("it ends within a field that begins here")
     }
 }
 
 /// Puts fields one after another.
 #[derive(Debug, Default)]
-pub(crate) struct Writer {
+pub(crate) struct FieldWriter {
     bytes: Vec<u8>,
     flexible: bool,
 }
 
-impl Writer {
+impl FieldWriter {
     pub(crate) fn set_flexible(&mut self, flexible: bool) {
         self.flexible = flexible;
     }
@@ -203,14 +220,14 @@ impl Writer {
         self.bytes.extend(value.to_be_bytes());
     }
 
-    pub(crate) fn string(&mut self, text: &str) -> Result<(), TooLong> {
+    pub(crate) fn string(&mut self, text: &str) -> Result<(), FieldTooLong> {
         self.nullable_string(Some(text))
     }
 
-    pub(crate) fn nullable_string(&mut self, text: Option<&str>) -> Result<(), TooLong> {
+    pub(crate) fn nullable_string(&mut self, text: Option<&str>) -> Result<(), FieldTooLong> {
         match text.map(str::len) {
             Some(length) if length > MAX_STRING => {
-                return Err(TooLong { length, limit: MAX_STRING });
+                return Err(FieldTooLong { length, limit: MAX_STRING });
             }
             length if self.flexible => {
                 self.varint(length.map_or(0, |length| length.saturating_add(1)));
@@ -221,16 +238,24 @@ impl Writer {
         Ok(())
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
-        self.elements(bytes.len())?;
-        self.bytes.extend(bytes);
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), FieldTooLong> {
+        self.nullable_bytes(Some(bytes))
+    }
+
+    pub(crate) fn nullable_bytes(&mut self, bytes: Option<&[u8]>) -> Result<(), FieldTooLong> {
+        match bytes {
+            Some(bytes) => self.elements(bytes.len())?,
+            None if self.flexible => self.varint(0),
+            None => self.i32(-1),
+        }
+        self.bytes.extend(bytes.unwrap_or_default());
         Ok(())
     }
 
     /// Says that so many elements of an array follow.
-    pub(crate) fn elements(&mut self, count: usize) -> Result<(), TooLong> {
+    pub(crate) fn elements(&mut self, count: usize) -> Result<(), FieldTooLong> {
         if count > MAX_BYTES {
-            return Err(TooLong { length: count, limit: MAX_BYTES });
+            return Err(FieldTooLong { length: count, limit: MAX_BYTES });
         }
         if self.flexible {
             self.varint(count.saturating_add(1));

@@ -1,4 +1,4 @@
-//! An index held against its log.
+//! Checking an index against its log.
 
 use super::{
     BatchScanner, FileKind, OffsetEntries, OffsetEntry, ScanItem, ScannedBatch, TimeEntries,
@@ -9,15 +9,15 @@ use crate::fs::Fs;
 use crate::types::Timestamp;
 use std::path::Path;
 
-/// Holds every entry of an offset or time index against the log beside it, and reports each that
-/// contradicts it.
+/// Checks every entry of an offset or time index against the log beside it, and reports each entry
+/// that contradicts the log.
 ///
-/// One pass over both, from headers alone: the log itself may be damaged. Other files are passed
-/// over.
+/// It makes one pass over both and reads only headers, so the log itself may be damaged. Files of
+/// other kinds are ignored.
 ///
 /// # Errors
-/// [`Error::Io`], also when there is no log beside the index. What is wrong with the index is not
-/// an error here.
+/// [`Error::Io`], also if there is no log beside the index. Problems of the index are reported,
+/// and not returned as errors.
 pub fn check_index(fs: &dyn Fs, path: &Path, report: &mut dyn FnMut(Corruption)) -> Result<()> {
     let log = path.with_file_name(log_name(path));
     match FileKind::of(path) {
@@ -27,7 +27,7 @@ pub fn check_index(fs: &dyn Fs, path: &Path, report: &mut dyn FnMut(Corruption))
     }
 }
 
-/// The log of the same base and the same stage.
+/// Returns the name of the log file with the same base and the same stage.
 fn log_name(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     for extension in [".timeindex", ".index"] {
@@ -38,7 +38,7 @@ fn log_name(path: &Path) -> String {
     name.into_owned()
 }
 
-/// The batches of a log with readable headers, one by one.
+/// The batches of a log with readable headers, in order.
 struct Headers(BatchScanner);
 
 impl Headers {
@@ -52,7 +52,7 @@ impl Headers {
     }
 }
 
-/// Takes the next entry; the end of the file within an entry is reported and ends it.
+/// Returns the next entry. The end of the file within an entry is reported, and ends the entries.
 fn take<T>(
     entries: &mut impl Iterator<Item = Result<T>>,
     report: &mut dyn FnMut(Corruption),
@@ -89,8 +89,8 @@ fn check_offsets(
                 batch = headers.next()?;
             }
             let begins = batch.is_some_and(|batch| batch.position == entry.position);
-            // An append of several batches has one entry: at the first one's position, with the
-            // last one's offset.
+            // An append of several batches has one entry: the position of the first, and the last
+            // offset of the last.
             let upto = next.map_or(u64::MAX, |next| next.position).max(entry.position);
             while begins && !found {
                 let Some(current) =
@@ -109,7 +109,7 @@ fn check_offsets(
             let what = if ordered {
                 "no append begins at its position and ends with its offset"
             } else {
-                "it does not lie after the entry before it"
+                "it does not lie after the previous entry"
             };
             let damage = CorruptionKind::IndexEntry { entry: number, what };
             report(corruption(path, number.saturating_mul(8), Some(entry.offset), damage));

@@ -12,17 +12,17 @@ use std::path::Path;
 pub struct OffsetEntry {
     /// The last offset of an append.
     pub offset: Offset,
-    /// The byte in the log where that append began.
+    /// The position in the log at which that append began.
     pub position: u64,
 }
 
-/// An entry of a time index: the largest timestamp so far was in the batch that ended with this
-/// offset.
+/// An entry of a time index: the batch that ends with this offset has the largest timestamp so
+/// far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeEntry {
     /// The largest timestamp so far.
     pub timestamp: Timestamp,
-    /// The last offset of the batch that had it.
+    /// The last offset of the batch that has it.
     pub offset: Offset,
 }
 
@@ -37,16 +37,16 @@ pub struct TxnEntry {
     pub first_offset: i64,
     /// The offset of its abort marker.
     pub last_offset: i64,
-    /// The last stable offset once it was aborted.
+    /// The last stable offset after the abort.
     pub last_stable_offset: i64,
 }
 
-/// Entries of fixed size, read one after the other.
+/// Entries of a fixed size, read in order.
 #[derive(Debug)]
 struct Fixed<const BYTES: usize> {
     window: Window,
     position: u64,
-    /// Whether zeros behind the first entry are room that was reserved, not entries.
+    /// Whether zeros after the first entry are reserved room, and not entries.
     reserves: bool,
     done: bool,
 }
@@ -84,7 +84,8 @@ impl<const BYTES: usize> Fixed<BYTES> {
     }
 }
 
-/// The bytes of a field; zeros beyond the entry's end, which constant positions rule out.
+/// Returns the bytes of a field, or zeros beyond the end of the entry, which cannot happen with
+/// constant positions.
 fn field<const N: usize>(entry: &[u8], at: usize) -> [u8; N] {
     entry.get(at..).and_then(|tail| tail.first_chunk()).copied().unwrap_or([0; N])
 }
@@ -99,7 +100,7 @@ macro_rules! entries {
         }
 
         impl $name {
-            /// Opens the entries of a file; its name tells the base offset.
+            /// Opens the entries of a file. The base offset comes from its name.
             ///
             /// # Errors
             /// [`Error::Io`](crate::Error::Io).
@@ -122,7 +123,7 @@ macro_rules! entries {
 }
 
 entries! {
-    /// The entries of an offset index. Zeros at its end are room a broker reserved, not entries.
+    /// The entries of an offset index. Zeros at the end are room that a broker reserved.
     OffsetEntries, OffsetEntry, 8, true, |base: Offset, entry: &[u8]| OffsetEntry {
         offset: base.saturating_add(u32::from_be_bytes(field(entry, 0)).into()),
         position: u32::from_be_bytes(field(entry, 4)).into(),
@@ -130,7 +131,7 @@ entries! {
 }
 
 entries! {
-    /// The entries of a time index. Zeros at its end are room a broker reserved, not entries.
+    /// The entries of a time index. Zeros at the end are room that a broker reserved.
     TimeEntries, TimeEntry, 12, true, |base: Offset, entry: &[u8]| TimeEntry {
         timestamp: Timestamp::from_millis(i64::from_be_bytes(field(entry, 0))),
         offset: base.saturating_add(u32::from_be_bytes(field(entry, 8)).into()),

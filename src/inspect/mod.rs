@@ -1,9 +1,8 @@
 //! Inspecting single files of a log directory, without opening a log.
 //!
-//! This is for tools: to see the content of a log that does not open, or of a broker's
-//! files. It locks nothing, changes nothing and trusts nothing. It reads files through a
-//! small buffer, however long they are, and never reads beyond the end of the file,
-//! whatever a length field says.
+//! Tools use this to read a log that does not open, or the files of a broker. It takes no lock,
+//! changes nothing and trusts no content. It reads files of any length through a small buffer, and
+//! never reads beyond the end of a file, whatever a length field says.
 //!
 //! | file | read with |
 //! |---|---|
@@ -42,7 +41,7 @@
 
 mod check;
 mod entries;
-mod pieces;
+mod scanner;
 mod small;
 #[cfg(test)]
 mod tests;
@@ -52,7 +51,7 @@ pub use crate::checkpoint::OffsetCheckpointEntry;
 pub use crate::producer_state::ProducerState;
 pub use check::check_index;
 pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
-pub use pieces::{BatchScanner, DamagedRange, ScanItem, ScannedBatch};
+pub use scanner::{BatchScanner, DamagedRange, ScanItem, ScannedBatch};
 pub use small::{
     EpochEntry, PartitionMetadata, RecentBatch, ShutdownMarker, epoch_checkpoint,
     offset_checkpoint, partition_metadata, producer_snapshot, recent_batches, shutdown_marker,
@@ -80,7 +79,7 @@ pub enum FileKind {
     TxnIndex,
     /// Producers as of an offset.
     Snapshot,
-    /// The last batches of the producers of a snapshot. This crate's own.
+    /// The last batches of the producers of a snapshot. Only this crate writes it.
     Recent,
     /// Offsets of partitions, as text.
     OffsetCheckpoint,
@@ -96,7 +95,7 @@ impl FileKind {
     /// Returns the kind of a file by its name; `None` if the name does not belong to a log
     /// directory.
     ///
-    /// The suffixes of files that are being replaced or removed make no difference.
+    /// The suffixes of files that are being replaced or removed are ignored.
     #[must_use]
     pub fn of(path: &Path) -> Option<FileKind> {
         let name = live_name(path)?;
@@ -121,7 +120,7 @@ impl FileKind {
     }
 }
 
-/// The name a file has, or had, while it is in use.
+/// Returns the name that a file has, or had, while it is in use.
 fn live_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy();
     let suffixes = [".swap", ".cleaned", ".deleted", ".tmp"];
@@ -129,7 +128,7 @@ fn live_name(path: &Path) -> Option<String> {
     Some(live.unwrap_or(&name).to_owned())
 }
 
-/// The base offset in a segment file's name; 0 where there is none.
+/// Returns the base offset in the name of a segment file; 0 if there is none.
 fn base_offset(path: &Path) -> Offset {
     let base = live_name(path).and_then(|name| name.split('.').next()?.parse().ok());
     base.filter(|base| *base <= MAX_OFFSET).unwrap_or(0)

@@ -9,10 +9,10 @@ use crate::producer_state::{ProducerState, recent, snapshot};
 use crate::types::{Offset, ProducerId, Sequence, Timestamp};
 use std::path::Path;
 
-/// No checkpoint of a broker is larger.
+/// The maximum size of a text file. No checkpoint of a broker is larger.
 const TEXT_BYTES: u64 = 16 << 20;
 
-/// A leader epoch, and the offset at which it began.
+/// A leader epoch and the offset at which it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochEntry {
     /// The epoch.
@@ -21,10 +21,11 @@ pub struct EpochEntry {
     pub start_offset: Offset,
 }
 
-/// The marker of a clean shutdown: the numbers in it, by name, in their order.
+/// The marker of a clean shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShutdownMarker {
-    /// Names and numbers; none in the empty marker of older releases.
+    /// The members that are numbers, by name, in their order. The marker of older releases has
+    /// none.
     pub members: Vec<(String, i64)>,
 }
 
@@ -45,19 +46,18 @@ fn text(fs: &dyn Fs, path: &Path) -> Result<String> {
 /// Reads the producers of a snapshot.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is not as it
-/// was written.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) if it is damaged.
 pub fn producer_snapshot(fs: &dyn Fs, path: &Path) -> Result<Vec<ProducerState>> {
     let bytes = Window::open(fs, path)?.whole(snapshot::MAX_BYTES)?;
     snapshot::decode(&bytes).map_err(|(at, reason)| malformed(path, at as u64, reason))
 }
 
-/// A batch of an idempotent producer that its log would recognise if it came again.
+/// A batch of an idempotent producer that the log recognises if the producer resends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecentBatch {
     /// The producer.
     pub producer_id: ProducerId,
-    /// When the log heard of the producer last.
+    /// The time at which the log last received a batch of the producer.
     pub heard: Timestamp,
     /// The sequence number of the first record.
     pub first_sequence: Sequence,
@@ -71,13 +71,13 @@ pub struct RecentBatch {
     pub timestamp: Timestamp,
 }
 
-/// Reads the last batches of each producer, of up to five the latest first, from a `.recent` file
+/// Reads the last batches of each producer, up to five, the latest first, from a `.recent` file
 /// and the snapshot beside it.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io), also without the snapshot;
-/// [`Error::Corrupt`](crate::Error::Corrupt) when either file is not as it was written, or belongs
-/// to another.
+/// [`Error::Io`](crate::Error::Io), also if the snapshot is missing;
+/// [`Error::Corrupt`](crate::Error::Corrupt) if one of the files is damaged, or they do not belong
+/// together.
 pub fn recent_batches(fs: &dyn Fs, path: &Path) -> Result<Vec<RecentBatch>> {
     let beside = path.with_extension("snapshot");
     let states = producer_snapshot(fs, &beside)?;
@@ -103,7 +103,7 @@ pub fn recent_batches(fs: &dyn Fs, path: &Path) -> Result<Vec<RecentBatch>> {
 /// Reads the entries of an offset checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) if it is
 /// malformed.
 pub fn offset_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<OffsetCheckpointEntry>> {
     checkpoint::parse_offset_checkpoint(&text(fs, path)?)
@@ -113,7 +113,7 @@ pub fn offset_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<OffsetCheckpoin
 /// Reads the entries of a leader epoch checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) if it is
 /// malformed.
 pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochEntry>> {
     let entries = checkpoint::parse_epoch_checkpoint(&text(fs, path)?)
@@ -122,11 +122,11 @@ pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochEntry>> {
     Ok(entries.into_iter().map(entry).collect())
 }
 
-/// Reads the marker of a clean shutdown. Its presence is what counts; members that are not numbers
-/// are left out.
+/// Reads the marker of a clean shutdown. Only its presence has a meaning to Kafka. Members that
+/// are not numbers are ignored.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is neither
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) if it is neither
 /// empty nor an object.
 pub fn shutdown_marker(fs: &dyn Fs, path: &Path) -> Result<ShutdownMarker> {
     let text = text(fs, path)?;
@@ -147,7 +147,7 @@ pub fn shutdown_marker(fs: &dyn Fs, path: &Path) -> Result<ShutdownMarker> {
 /// Reads the content of `partition.metadata`.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) if it is
 /// malformed.
 pub fn partition_metadata(fs: &dyn Fs, path: &Path) -> Result<PartitionMetadata> {
     let text = text(fs, path)?;

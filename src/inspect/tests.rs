@@ -50,7 +50,7 @@ fn problems(fs: &MemFs, path: &str) -> Vec<Corruption> {
 }
 
 #[test]
-fn names_tell_what_files_hold() {
+fn kind_follows_from_file_name() {
     let of = |name: &str| FileKind::of(Path::new(name));
     assert_eq!(of("d/00000000000000000027.timeindex.swap"), Some(FileKind::TimeIndex));
     assert_eq!(of("leader-epoch-checkpoint.tmp"), Some(FileKind::EpochCheckpoint));
@@ -62,7 +62,7 @@ fn names_tell_what_files_hold() {
 }
 
 #[test]
-fn the_scan_goes_on_behind_damage_of_plausible_length() {
+fn scan_continues_after_damage_of_plausible_length() {
     let fs = log_of(10);
     let bytes = get(&fs, LOG);
     let size = bytes.len() / 10;
@@ -77,7 +77,7 @@ fn the_scan_goes_on_behind_damage_of_plausible_length() {
     }
 }
 
-/// A length that leads nowhere hid everything after it, although the batches there were sound.
+/// A length that leads nowhere once hid all batches after it, although they were sound.
 #[test]
 fn scan_finds_the_next_batch_after_a_damaged_length() {
     let fs = log_of(10);
@@ -97,7 +97,7 @@ fn scan_finds_the_next_batch_after_a_damaged_length() {
 }
 
 #[test]
-fn no_flipped_bit_ends_in_more_than_an_answer() {
+fn scan_survives_any_flipped_bit() {
     let fs = log_of(3);
     let bytes = get(&fs, LOG);
     for bit in 0..bytes.len() * 8 {
@@ -105,13 +105,13 @@ fn no_flipped_bit_ends_in_more_than_an_answer() {
         damaged[bit / 8] ^= 1 << (bit % 8);
         put(&fs, LOG, &damaged);
         let found = pieces(&fs);
-        // A shorter length leaves a rest behind its batch.
+        // A shorter length leaves a rest after its batch.
         assert!(found.len() <= 4 && sound(&found) <= 3, "bit {bit}");
     }
 }
 
 #[test]
-fn the_scan_stops_where_no_length_can_be_believed() {
+fn scan_stops_without_plausible_length() {
     let fs = log_of(3);
     let bytes = get(&fs, LOG);
     for tail in [&[0u8; 100][..], &[0xff; 61], &[1], &bytes[..70]] {
@@ -128,7 +128,7 @@ fn the_scan_stops_where_no_length_can_be_believed() {
 }
 
 #[test]
-fn a_batch_larger_than_the_window_is_checked_whole() {
+fn batch_larger_than_buffer_is_verified() {
     let fs = MemFs::new();
     let log = Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap();
     log.append(vec![7u8; 300_000]).unwrap();
@@ -149,13 +149,13 @@ fn a_batch_larger_than_the_window_is_checked_whole() {
 }
 
 #[test]
-fn sound_indexes_agree_with_their_log_and_changed_ones_do_not() {
+fn check_index_reports_changed_entries() {
     let fs = log_of(40);
     for (path, size) in [(INDEX, 8), (TIMES, 12)] {
         let bytes = get(&fs, path);
         assert!(bytes.len() > 5 * size);
         assert_eq!(problems(&fs, path), []);
-        // Room that a broker reserved is no damage.
+        // Room that a broker reserved is not damage.
         put(&fs, path, &[bytes.as_slice(), &vec![0; 10 * size]].concat());
         assert_eq!(problems(&fs, path), []);
         for at in 0..bytes.len() {
@@ -171,7 +171,7 @@ fn sound_indexes_agree_with_their_log_and_changed_ones_do_not() {
 }
 
 #[test]
-fn the_entries_of_a_transaction_index_are_kafkas() {
+fn transaction_index_has_kafkas_entries() {
     let fs = MemFs::new();
     let path = "t-0/00000000000000000000.txnindex";
     let bytes = include_bytes!("../../tests/vectors/logs/txn/pay-0/00000000000000000000.txnindex");
@@ -188,7 +188,7 @@ fn the_entries_of_a_transaction_index_are_kafkas() {
 }
 
 #[test]
-fn a_snapshot_is_taken_whole_or_not_at_all() {
+fn damaged_snapshot_is_rejected() {
     let fs = MemFs::new();
     let path = Path::new("t-0/00000000000000000015.snapshot");
     let bytes = include_bytes!("../../tests/vectors/logs/txn/pay-0/00000000000000000015.snapshot");
@@ -209,7 +209,7 @@ fn a_snapshot_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
-fn small_files_are_read_or_refused() {
+fn malformed_small_files_are_rejected() {
     let fs = MemFs::new();
     let path = Path::new("t-0/x");
     let with = |text: &[u8]| put(&fs, "t-0/x", text);

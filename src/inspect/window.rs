@@ -1,4 +1,4 @@
-//! A file seen through a buffer of fixed size.
+//! Reading a file through a buffer of a fixed size.
 
 use crate::error::{Error, Result};
 use crate::fs::{File, Fs, OpenMode};
@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How much of a file is in memory.
+/// The size of the buffer.
 const WINDOW_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Window {
         &self.path
     }
 
-    /// The length the file had when it was opened.
+    /// Returns the length that the file had when it was opened.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
@@ -43,8 +43,8 @@ impl Window {
         from.and_then(|from| self.buffer.get(from..)).unwrap_or_default()
     }
 
-    /// The bytes at a position, at most `wanted` and at most what the window holds; fewer at the
-    /// end of the file. `ahead` says how much to read when they are not there yet.
+    /// Returns the bytes at a position: at most `wanted` and at most the size of the buffer, and
+    /// fewer at the end of the file. If they are not in the buffer, reads `ahead` bytes.
     fn bytes(&mut self, at: u64, wanted: usize, ahead: usize) -> Result<&[u8]> {
         let available = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let wanted = wanted.min(WINDOW_BYTES).min(available);
@@ -60,17 +60,17 @@ impl Window {
         Ok(self.held(at).get(..wanted).unwrap_or_default())
     }
 
-    /// The bytes at a position, reading on beyond them.
+    /// Returns the bytes at a position, and reads ahead.
     pub(super) fn forward(&mut self, at: u64, wanted: usize) -> Result<&[u8]> {
         self.bytes(at, wanted, WINDOW_BYTES)
     }
 
-    /// The bytes at a position and no more: what follows will be jumped over.
+    /// Returns the bytes at a position without reading ahead: the next bytes will be skipped.
     pub(super) fn only(&mut self, at: u64, wanted: usize) -> Result<&[u8]> {
         self.bytes(at, wanted, wanted)
     }
 
-    /// The whole file, if it is no longer than `limit`.
+    /// Returns the whole file, if it is not longer than `limit`.
     pub(super) fn whole(&self, limit: u64) -> Result<Vec<u8>> {
         if self.len > limit {
             return Err(super::malformed(&self.path, 0, "it is too large for what it should hold"));
@@ -78,7 +78,7 @@ impl Window {
         self.copy(0, self.len)
     }
 
-    /// A part of the file, which must lie within it.
+    /// Returns a part of the file, which must lie within it.
     pub(super) fn copy(&self, at: u64, len: u64) -> Result<Vec<u8>> {
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];

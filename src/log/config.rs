@@ -7,14 +7,13 @@ use crate::fs::{DiskFs, Fs};
 use crate::log::maintainer::Maintainer;
 use crate::record::{AppendRules, Compression, DEFAULT_MAX_EXPANDED_BYTES};
 use crate::types::{LeaderEpoch, Timestamp, TimestampType};
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest segment: positions in an index are 31-bit numbers.
-/// A header, and a record that has nothing.
+/// The size of a batch with one empty record.
 const SMALLEST_BATCH_BYTES: u64 = 61 + 7;
 
+/// The largest segment, because positions in an index are 31-bit numbers.
 const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
 
 /// The largest number of milliseconds Kafka can express.

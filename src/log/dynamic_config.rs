@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_codec_and_its_level_come_out_as_they_went_in() {
+    fn packed_compression_unpacks_unchanged() {
         let gzip = [-1, 1, 9].map(|level| Compression::Gzip { level });
         let zstd = [i32::MIN, -131_072, 0, 22].map(|level| Compression::Zstd { level });
         let plain = [Compression::None, Compression::Snappy, Compression::Lz4];

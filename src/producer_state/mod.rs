@@ -1,29 +1,29 @@
-//! The state of the producers of a log that number their batches.
+//! The state of the idempotent producers of a log.
 //!
-//! An idempotent producer gives each record of a partition a sequence number, and sends a batch
-//! again when it did not hear whether it was stored. From the numbers of the last batches the log
-//! tells three cases apart: the next batch, one it has already, and one before which something is
-//! missing.
+//! An idempotent producer gives each record of a partition a sequence number, and resends a batch
+//! if it does not know whether the batch was stored. By the numbers of the last batches, the log
+//! tells three cases apart: the next batch, a batch that it has already, and a batch before which
+//! another is missing.
 //!
 //! ```text
 //! stored: … 10-14  15-19  20-24          the window: the last five batches of the producer
 //!
 //!  25-30   follows 24                    stored
-//!  15-19   is in the window              a duplicate: answered with the offsets it has, nothing is stored
-//!  30-34   25 is missing                 refused: out of order
-//!   0-4    not in the window any more    refused: out of order
+//!  15-19   is in the window              a duplicate: returns its offsets, stores nothing
+//!  30-34   25 is missing                 rejected: out of order
+//!   0-4    no longer in the window       rejected: out of order
 //! ```
 //!
-//! A producer that begins anew raises its epoch, and a batch with a lower epoch is rejected. All
-//! of this follows from the headers of the batches in the log: [`Producers`] replays them. So that
-//! a replay need not begin at the start of the log, [snapshots](snapshot) keep the state as of
-//! some offsets. Kafka's format has room for the last batch of each producer only. The batches
-//! before it, and when each producer was heard, are in a [file beside](recent) the snapshot.
+//! A producer that starts again raises its epoch, and a batch with a lower epoch is rejected. All
+//! of this follows from the headers of the batches in the log: [`Producers`] replays them.
+//! [Snapshots](snapshot) store the state as of some offsets, so that a replay need not begin at
+//! the start of the log. Kafka's format has only the last batch of each producer. The earlier
+//! batches, and the time at which each producer was heard, are in a [file beside](recent) the
+//! snapshot.
 //!
-//! A producer is remembered by when it was *heard*: when a batch of it arrived, by the clock of
-//! the log. Its records may carry any timestamp, so these say nothing about it. A batch that is
-//! replayed counts as heard now: when it arrived is not known, and the producer may still resend
-//! it.
+//! A producer is *heard* when a batch of it arrives, by the clock of the log. The timestamps of
+//! its records may be anything, so they do not count. A replayed batch counts as heard now,
+//! because the time of its arrival is not known, and the producer may still resend it.
 //!
 //! Nothing here reads a file or takes a lock.
 
@@ -44,18 +44,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 use window::Window;
 
-/// The epoch of an entry that only knows its producer's id, and the sequence number of one without
-/// a batch.
+/// The epoch of an entry that has only the id of its producer, and the sequence number of one
+/// without a batch.
 const UNKNOWN: i16 = -1;
 const NO_SEQUENCE: Sequence = -1;
-/// The coordinator's epoch before any marker was seen.
+/// The epoch of the coordinator before any marker.
 const NO_COORDINATOR: i32 = -1;
 
-/// All producers of a log, as of an offset.
+/// The producers of a log, as of an offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     known: HashMap<ProducerId, Producer>,
-    /// Everything below has been taken note of.
+    /// All batches below this offset are recorded.
     end: Offset,
 }
 
@@ -64,10 +64,10 @@ struct Producer {
     epoch: ProducerEpoch,
     window: Window,
     last_timestamp: Timestamp,
-    /// When a batch of it last arrived.
+    /// The time at which a batch of it last arrived.
     heard: Timestamp,
     coordinator_epoch: i32,
-    /// Where its open transaction began.
+    /// The first offset of its open transaction.
     txn_first_offset: Option<Offset>,
 }
 
@@ -85,18 +85,18 @@ impl Default for Producer {
 }
 
 impl Producers {
-    /// None, as of an offset below which nothing is to be known.
+    /// Creates an empty state as of an offset, below which nothing needs to be known.
     pub(crate) fn none(end: Offset) -> Producers {
         Producers { known: HashMap::new(), end }
     }
 
-    /// Everything below has been taken note of.
+    /// All batches below this offset are recorded.
     pub(crate) fn end(&self) -> Offset {
         self.end
     }
 
-    /// The batches that would be recognised, of each producer the latest first, and when it was
-    /// heard.
+    /// Returns the batches that are recognised as duplicates, the latest of each producer first,
+    /// and the time at which each producer was heard.
     pub(crate) fn recent(&self) -> Vec<(ProducerId, Timestamp, Vec<BatchSeen>)> {
         let of = |(id, producer): (&ProducerId, &Producer)| {
             let batches = producer.window.last().into_iter().chain(producer.window.earlier());
@@ -107,13 +107,13 @@ impl Producers {
         all
     }
 
-    /// Says that there is nothing to take note of up to here.
+    /// Moves the offset of the state up: there are no producers up to here.
     pub(crate) fn advance(&mut self, end: Offset) {
         self.end = self.end.max(end);
     }
 
-    /// Whether the batch of a client is the next of its producer: `None`, or the batch that it
-    /// repeats.
+    /// Checks the batch of a client. Returns `None` if it is the next of its producer, and the
+    /// stored batch if it is a duplicate.
     pub(crate) fn check(
         &self,
         header: &BatchHeader,
@@ -127,7 +127,7 @@ impl Producers {
         producer.check(header).map(|()| None)
     }
 
-    /// Records a batch that is in the log now, whether or not it should be, and when it was heard.
+    /// Records a batch that is in the log, valid or not, and the time at which it was heard.
     pub(crate) fn note(&mut self, header: &BatchHeader, heard: Timestamp) {
         self.advance(header.next_offset());
         if !header.has_producer() || header.is_control() {
@@ -143,14 +143,14 @@ impl Producers {
         }
     }
 
-    /// Records that a producer was heard, although nothing of it was stored.
+    /// Records that a producer was heard, although no batch of it was stored.
     pub(crate) fn hear(&mut self, producer_id: ProducerId, heard: Timestamp) {
         if let Some(producer) = self.known.get_mut(&producer_id) {
             producer.heard = heard;
         }
     }
 
-    /// Takes over when producers were heard that both know.
+    /// Takes over the times at which producers were heard that both states know.
     pub(crate) fn hear_as(&mut self, other: &Producers) {
         for (id, producer) in &mut self.known {
             if let Some(other) = other.known.get(id) {
@@ -159,8 +159,8 @@ impl Producers {
         }
     }
 
-    /// Records the marker at the end of a transaction. Returns where the transaction began, if one
-    /// was open.
+    /// Records the marker at the end of a transaction. Returns the first offset of the
+    /// transaction, if one was open.
     pub(crate) fn note_marker(
         &mut self,
         header: &BatchHeader,
@@ -176,12 +176,12 @@ impl Producers {
         producer.txn_first_offset.take()
     }
 
-    /// Where the earliest transaction begins that is still open.
+    /// Returns the first offset of the earliest open transaction.
     pub(crate) fn first_unstable(&self) -> Option<Offset> {
         self.known.values().filter_map(|producer| producer.txn_first_offset).min()
     }
 
-    /// How many there are.
+    /// Returns the number of producers.
     pub(crate) fn len(&self) -> usize {
         self.known.len()
     }
@@ -193,7 +193,7 @@ impl Producers {
         forgotten
     }
 
-    /// Forgets a producer if it was not heard for so long.
+    /// Forgets a producer if it was not heard for this long.
     pub(crate) fn forget_if_expired(
         &mut self,
         producer_id: ProducerId,
@@ -205,13 +205,13 @@ impl Producers {
         }
     }
 
-    /// Forgets producers without an open transaction that were not heard for so long.
+    /// Forgets the producers without an open transaction that were not heard for this long.
     pub(crate) fn expire(&mut self, now: Timestamp, after: Duration) {
         self.known.retain(|_, producer| !producer.is_expired(now, after));
         self.shrink();
     }
 
-    /// Gives back memory once most of the table is empty: a map keeps what it once needed.
+    /// Releases memory if most of the table is empty, because a map never shrinks on its own.
     fn shrink(&mut self) {
         let needed = self.known.len().saturating_mul(2);
         if self.known.capacity() / 4 > needed {
@@ -219,12 +219,12 @@ impl Producers {
         }
     }
 
-    /// All of them, in no order.
+    /// Iterates over all producers, in no particular order.
     pub(crate) fn unsorted_states(&self) -> impl Iterator<Item = ProducerState> {
         self.known.iter().map(|(id, producer)| producer.state(*id))
     }
 
-    /// All of them, by id.
+    /// Returns all producers, by id.
     pub(crate) fn states(&self) -> Vec<ProducerState> {
         let mut states: Vec<_> = self.unsorted_states().collect();
         states.sort_unstable_by_key(|state| state.producer_id);
@@ -237,8 +237,8 @@ impl Producers {
         Producers { known: known.collect(), end }
     }
 
-    /// Takes over the batches before the last one from producers that were replayed from further
-    /// below, where both know the same last batch.
+    /// Takes over the earlier batches from a state that was replayed from a lower offset, for each
+    /// producer whose last batch is the same in both.
     pub(crate) fn recall_replayed(&mut self, replayed: &Producers) {
         for (id, producer) in &mut self.known {
             let other = replayed.known.get(id).filter(|other| other.epoch == producer.epoch);
@@ -273,7 +273,7 @@ impl Producer {
     }
 
     fn check_sequence(&self, header: &BatchHeader) -> Result<(), ProducerStateError> {
-        // Of an id alone nothing is known that could be out of order.
+        // For an id alone, any sequence number is in order.
         if self.epoch == UNKNOWN {
             return Ok(());
         }
@@ -289,7 +289,7 @@ impl Producer {
         Err(ProducerStateError::OutOfOrder { producer_id, expected, found })
     }
 
-    /// Goes over to another epoch, in which no batch is known.
+    /// Changes to another epoch, in which no batch is known yet.
     fn enter(&mut self, epoch: ProducerEpoch) {
         if self.epoch != epoch {
             self.epoch = epoch;
@@ -332,7 +332,7 @@ impl Producer {
     }
 }
 
-/// The sequence number that follows this one.
+/// Returns the next sequence number.
 fn after(sequence: Sequence) -> Sequence {
     sequence.checked_add(1).unwrap_or(0)
 }

@@ -1,15 +1,17 @@
 //! The content of a `.recent` file: the state of producers that a snapshot leaves out.
 //!
-//! Kafka's snapshot has the last batch of each producer. A client that had five batches on the way
-//! and lost the answers may resend all of them, so the four before are kept too, and when each
-//! producer was heard. The file names the snapshot it belongs to by that one's checksum, and has
-//! an entry for each of its producers, in the same order. It is never needed: without it, the
-//! batches are found in the log again.
+//! Kafka's snapshot has the last batch of each producer. A client that had five batches in flight
+//! and lost the answers may resend all of them, so this file keeps the four earlier batches, and
+//! the time at which each producer was heard. It identifies its snapshot by the checksum of that
+//! file, and has an entry for each producer in it, in the same order. It is never required:
+//! without it, the batches are read from the log.
 //!
 //! ```text
-//! version 2 | CRC-32C of what follows 4 | checksum of the snapshot 4 | for each producer:
-//!   heard, less that of the entry before | number of earlier batches | for each, the latest first:
-//!     sequence numbers and offsets up to the batch after it | last offset less the first | timestamp, less that after it
+//! version 2 | CRC-32C of the rest 4 | checksum of the snapshot 4 | for each producer:
+//!   heard, minus that of the previous entry | number of earlier batches
+//!   | for each of these, the latest first:
+//!     sequence numbers up to the next batch | offsets up to the next batch
+//!     | last offset minus the first | timestamp, minus that of the next batch
 //! ```
 //!
 //! Numbers in entries are varints, as in a record.
@@ -27,7 +29,7 @@ const FRONT_BYTES: usize = 10;
 
 const MISFIT: &str = "it does not fit its snapshot";
 
-/// The content of the file beside a snapshot. `None` if it would be too large to be read again.
+/// Encodes the file beside a snapshot. Returns `None` if it would be too large to be read again.
 pub(crate) fn encode(
     producers: &Producers,
     states: &[ProducerState],
@@ -58,8 +60,8 @@ pub(crate) fn encode(
     (bytes.len() as u64 <= MAX_BYTES).then_some(bytes)
 }
 
-/// The producers of a snapshot with what the file beside it holds, or what is wrong with that.
-/// None counts as heard after `now`: the clock was ahead when it was.
+/// Decodes the producers of a snapshot and the file beside it, or returns the problem of that
+/// file. No producer counts as heard after `now`: the clock was ahead then.
 pub(crate) fn restore(
     bytes: &[u8],
     states: &[ProducerState],
@@ -114,7 +116,7 @@ fn recall(
     Some(())
 }
 
-/// The batch before another one of the same producer.
+/// Takes the batch before `next` off the front.
 fn earlier(rest: &mut &[u8], next: &BatchSeen) -> Option<BatchSeen> {
     let sequences = read_i64(rest)?;
     let offsets = Offset::try_from(read_i64(rest)?).ok().filter(|offsets| *offsets > 0)?;
@@ -132,7 +134,7 @@ fn earlier(rest: &mut &[u8], next: &BatchSeen) -> Option<BatchSeen> {
     })
 }
 
-/// The bytes of a snapshot's checksum.
+/// Returns the bytes of the checksum of a snapshot.
 fn checksum_of(snapshot: &[u8]) -> Option<&[u8]> {
     snapshot.get(..HEADER_BYTES)?.get(VERSION_BYTES..VERSION_BYTES.saturating_add(4))
 }

@@ -1,24 +1,25 @@
-//! The producers of a log as of an offset, as they are stored: the content of a `.snapshot` file.
+//! The content of a `.snapshot` file: the producers of a log as of an offset.
 //!
 //! ```text
-//! version 2 | CRC-32C of what follows 4 | count 4 | count times 46 bytes:
-//!   id 8 | epoch 2 | last sequence 4 | last offset 8 | offset delta 4 | timestamp 8 | coordinator epoch 4 | transaction's first offset 8
+//! version 2 | CRC-32C of the rest 4 | count 4 | count times 46 bytes:
+//!   id 8 | epoch 2 | last sequence 4 | last offset 8 | offset delta 4 | timestamp 8
+//!   | coordinator epoch 4 | first offset of the transaction 8
 //! ```
 
 use super::window::BatchSeen;
 use crate::record::crc32c;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
-/// The largest snapshot there is: of more than a million producers.
+/// The maximum size of a snapshot: more than a million producers.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 const VERSION: i16 = 1;
-/// What lies before the checksum's bytes, and before the entries.
+/// The bytes before the checksum, and those before the entries.
 pub(super) const VERSION_BYTES: usize = 2;
 pub(crate) const HEADER_BYTES: usize = 10;
 const ENTRY_BYTES: usize = 46;
 
-/// A producer in a snapshot. Offsets are as they are stored: -1 is none.
+/// A producer in a snapshot. Offsets are as stored: -1 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerState {
     /// Its id.
@@ -29,17 +30,17 @@ pub struct ProducerState {
     pub last_sequence: Sequence,
     /// The last offset of its last batch.
     pub last_offset: i64,
-    /// The last offset of that batch less its first.
+    /// The last offset of that batch minus its first.
     pub offset_delta: i32,
     /// The largest timestamp of that batch.
     pub last_timestamp: Timestamp,
     /// The generation of the transaction coordinator.
     pub coordinator_epoch: i32,
-    /// Where its open transaction began.
+    /// The first offset of its open transaction.
     pub current_txn_first_offset: i64,
 }
 
-/// What a snapshot holds, or the position of what is wrong with it and what that is.
+/// Decodes a snapshot. Returns the position and the problem if it is damaged.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<ProducerState>, (usize, &'static str)> {
     let mut rest = bytes;
     let header = (take(&mut rest), take(&mut rest));
@@ -54,14 +55,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<ProducerState>, (usize, &'stati
     }
     let count = take(&mut rest).and_then(|count| usize::try_from(i32::from_be_bytes(count)).ok());
     if count.and_then(|count| count.checked_mul(ENTRY_BYTES)) != Some(rest.len()) {
-        return Err((HEADER_BYTES, "it has not as many producers as it counts"));
+        return Err((HEADER_BYTES, "its number of producers differs from its count"));
     }
     Ok(std::iter::from_fn(|| entry(&mut rest)).collect())
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (front, behind) = rest.split_first_chunk()?;
-    *rest = behind;
+    let (front, tail) = rest.split_first_chunk()?;
+    *rest = tail;
     Some(*front)
 }
 
@@ -78,14 +79,14 @@ fn entry(rest: &mut &[u8]) -> Option<ProducerState> {
     })
 }
 
-/// Whether so many producers make a snapshot that is read again.
+/// Returns whether a snapshot of this many producers is small enough to be read again.
 pub(crate) fn fits(producers: usize) -> bool {
     let bytes = producers.saturating_mul(ENTRY_BYTES).saturating_add(HEADER_BYTES);
     bytes as u64 <= MAX_BYTES
 }
 
-/// Whether these can be the producers of a log as of an offset. Bytes with the right checksum can
-/// come from anybody.
+/// Returns whether these can be the producers of a log as of an offset. Another program can write
+/// any content with the right checksum.
 pub(crate) fn is_possible(states: &[ProducerState], end: Offset) -> bool {
     let end = i64::try_from(end).unwrap_or(i64::MAX);
     let is_possible = |state: &ProducerState| {
@@ -99,7 +100,7 @@ pub(crate) fn is_possible(states: &[ProducerState], end: Offset) -> bool {
     states.iter().all(is_possible)
 }
 
-/// The content of the snapshot of these producers.
+/// Encodes a snapshot of these producers.
 pub(crate) fn encode(states: &[ProducerState]) -> Vec<u8> {
     let entries = states.len().saturating_mul(ENTRY_BYTES);
     let mut body = Vec::with_capacity(entries.saturating_add(HEADER_BYTES));
@@ -121,12 +122,12 @@ pub(crate) fn encode(states: &[ProducerState]) -> Vec<u8> {
 }
 
 impl BatchSeen {
-    /// The last offset of the batch less its first, as far as it can be stored.
+    /// Returns the last offset of the batch minus its first, as far as it can be stored.
     pub(crate) fn offset_delta(&self) -> i32 {
         i32::try_from(self.last_offset.saturating_sub(self.first_offset)).unwrap_or(i32::MAX)
     }
 
-    /// The last batch of a producer in a snapshot; one of which only a marker was seen has none.
+    /// Returns the last batch of a producer in a snapshot. A producer with only a marker has none.
     pub(crate) fn restore(state: &ProducerState) -> Option<BatchSeen> {
         let last_offset = Offset::try_from(state.last_offset).ok()?;
         let delta = Offset::try_from(state.offset_delta).ok()?;
@@ -140,7 +141,7 @@ impl BatchSeen {
     }
 }
 
-/// The sequence number so many before this one.
+/// Returns the sequence number that is `count` before this one.
 pub(super) fn before(sequence: Sequence, count: i32) -> Sequence {
     if sequence < 0 {
         return sequence;

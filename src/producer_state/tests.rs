@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const T0: i64 = 1_700_000_000_000;
 const NOW: Timestamp = Timestamp::from_millis(T0);
 
-/// The header of a batch as it lies in the log.
+/// Returns the header of a batch as stored in the log.
 fn batch(
     id: ProducerId,
     epoch: ProducerEpoch,
@@ -28,12 +28,12 @@ fn marker(id: ProducerId, epoch: ProducerEpoch, base: Offset) -> BatchHeader {
     BatchHeader { attributes: 0x30, ..batch(id, epoch, -1, 1, base) }
 }
 
-/// Batches arrive in the order of their offsets, a millisecond for each.
+/// Batches arrive in the order of their offsets, one per millisecond.
 fn heard_at(header: &BatchHeader) -> Timestamp {
     Timestamp::from_millis(T0 + header.base_offset as i64)
 }
 
-/// What a log does with the batch of a client.
+/// Does what a log does with the batch of a client.
 fn append(
     producers: &mut Producers,
     header: &BatchHeader,
@@ -46,7 +46,7 @@ fn append(
 }
 
 #[test]
-fn the_last_five_batches_are_known_again() {
+fn last_five_batches_are_recognised() {
     let mut producers = Producers::none(0);
     for n in 0..5 {
         let header = batch(7, 2, n * 5, 5, n as u64 * 5);
@@ -55,7 +55,7 @@ fn the_last_five_batches_are_known_again() {
     assert_eq!(producers.end(), 25);
     let again = append(&mut producers, &batch(7, 2, 5, 5, 25)).unwrap().unwrap();
     assert_eq!((again.first_offset, again.last_offset), (5, 9));
-    // Only as it was.
+    // Only with the same numbers.
     let refused =
         |found| Err(ProducerStateError::OutOfOrder { producer_id: 7, expected: 25, found });
     assert_eq!(append(&mut producers, &batch(7, 2, 5, 4, 25)), refused(5));
@@ -68,7 +68,7 @@ fn the_last_five_batches_are_known_again() {
 }
 
 #[test]
-fn after_the_last_sequence_number_comes_the_first() {
+fn sequence_wraps_to_zero_after_last() {
     let mut producers = Producers::none(0);
     let wraps = batch(1, 0, 2_147_483_640, 10, 0);
     assert_eq!(append(&mut producers, &wraps), Ok(None));
@@ -88,13 +88,13 @@ fn after_the_last_sequence_number_comes_the_first() {
 }
 
 #[test]
-fn who_comes_later_fences_who_came_before() {
+fn higher_epoch_fences_lower_epoch() {
     let mut producers = Producers::none(0);
-    // Of a new producer any number is taken: its first batches may have been deleted.
+    // For a new producer any number is valid: its first batches may have been deleted.
     assert_eq!(append(&mut producers, &batch(1, 3, 70, 5, 0)), Ok(None));
     let fenced = Err(ProducerStateError::Fenced { producer_id: 1, epoch: 2, current: 3 });
     assert_eq!(append(&mut producers, &batch(1, 2, 75, 5, 5)), fenced);
-    // Even where the numbers are those of a batch that is there.
+    // Even if the numbers are those of a stored batch.
     assert_eq!(append(&mut producers, &batch(1, 2, 70, 5, 5)), fenced);
     let skips = Err(ProducerStateError::OutOfOrder { producer_id: 1, expected: 0, found: 75 });
     assert_eq!(append(&mut producers, &batch(1, 4, 75, 5, 5)), skips);
@@ -106,7 +106,7 @@ fn who_comes_later_fences_who_came_before() {
 }
 
 #[test]
-fn a_marker_ends_a_transaction_and_fences() {
+fn marker_ends_transaction_and_fences() {
     let mut producers = Producers::none(0);
     let open = BatchHeader { attributes: 0x10, ..batch(1, 0, 0, 3, 5) };
     assert_eq!(append(&mut producers, &open), Ok(None));
@@ -121,7 +121,7 @@ fn a_marker_ends_a_transaction_and_fences() {
     let state = producers.states()[0];
     assert_eq!((state.current_txn_first_offset, state.coordinator_epoch), (-1, 7));
     assert_eq!((state.last_sequence, state.last_offset), (5, 10));
-    // One with a higher epoch is how a coordinator fences: the numbers begin at 0 then.
+    // A coordinator fences with a marker of a higher epoch: the numbers begin at 0 then.
     producers.note_marker(&marker(1, 1, 12), &end, NOW);
     assert!(matches!(producers.check(&outside), Err(ProducerStateError::Fenced { .. })));
     assert!(producers.check(&batch(1, 1, 6, 1, 13)).is_err());
@@ -133,7 +133,7 @@ fn a_marker_ends_a_transaction_and_fences() {
 }
 
 #[test]
-fn who_is_silent_for_long_is_forgotten() {
+fn silent_producer_is_forgotten() {
     let mut producers = Producers::none(0);
     append(&mut producers, &batch(1, 0, 0, 1, 100)).unwrap();
     append(&mut producers, &batch(2, 0, 0, 1, 200)).unwrap();
@@ -153,7 +153,7 @@ fn who_is_silent_for_long_is_forgotten() {
 }
 
 #[test]
-fn a_snapshot_is_kafkas() {
+fn snapshot_has_kafkas_format() {
     let state = ProducerState {
         producer_id: 4000,
         producer_epoch: 2,
@@ -186,7 +186,7 @@ fn a_snapshot_is_kafkas() {
 }
 
 #[test]
-fn a_snapshot_says_what_can_be() {
+fn impossible_snapshot_is_rejected() {
     let state = Producers::default();
     assert!(is_possible(&state.states(), 0));
     let mut producers = Producers::none(0);
@@ -207,15 +207,15 @@ fn a_snapshot_says_what_can_be() {
     assert!(fits(1_458_888) && !fits(1_458_889));
 }
 
-/// The documentation of limits counts with this, one byte more, and a table that is between seven
-/// sixteenths and seven eighths full.
+/// The documentation of limits calculates with this size, one more byte, and a table that is
+/// between seven sixteenths and seven eighths full.
 #[test]
-fn a_producer_takes_some_hundred_bytes() {
+fn producer_takes_few_hundred_bytes() {
     assert!(size_of::<(ProducerId, Producer)>() <= 248);
 }
 
-/// Producers that send again, skip, and come back with other epochs, against a list of all that
-/// was stored.
+/// Compares producers that resend, skip, and return with other epochs with a list of all stored
+/// batches.
 #[test]
 fn each_sequence_number_is_stored_once() {
     for seed in 0..300u64 {
@@ -276,7 +276,7 @@ fn each_sequence_number_is_stored_once() {
     }
 }
 
-/// What is known after a snapshot and the file beside it are stored and read.
+/// Returns the state after a snapshot and the file beside it were stored and read.
 fn through_files(producers: &Producers) -> Producers {
     let states = producers.states();
     let snapshot = encode(&states);
@@ -286,7 +286,7 @@ fn through_files(producers: &Producers) -> Producers {
 }
 
 #[test]
-fn recent_batches_survive_the_round_trip() {
+fn recent_batches_survive_round_trip() {
     let mut producers = Producers::none(0);
     append(&mut producers, &batch(1, 0, i32::MAX - 2, 2, 0)).unwrap();
     append(&mut producers, &batch(1, 0, i32::MAX, 3, 7)).unwrap();
@@ -303,7 +303,7 @@ fn recent_batches_survive_the_round_trip() {
 
 /// None of them makes a batch known that is not in the log.
 #[test]
-fn recent_batches_of_another_snapshot_count_for_nothing() {
+fn recent_batches_of_other_snapshot_are_ignored() {
     let mut producers = Producers::none(0);
     for n in 0..5 {
         append(&mut producers, &batch(7, 2, n * 5, 5, n as u64 * 5)).unwrap();
@@ -324,7 +324,7 @@ fn recent_batches_of_another_snapshot_count_for_nothing() {
     }
     let other = [ProducerState { last_sequence: 23, ..states[0] }];
     assert_eq!(restore(&beside, &other, &encode(&other)), Err("it belongs to another snapshot"));
-    // With the right checksums, too.
+    // Also with the right checksums.
     for at in 10..beside.len() {
         for value in 0..=255 {
             let mut forged = beside.clone();
@@ -338,7 +338,7 @@ fn recent_batches_of_another_snapshot_count_for_nothing() {
     }
 }
 
-/// The clock that said when it was heard was ahead: it is remembered for as long as others.
+/// The clock was ahead when the producer was heard: it is remembered as long as others.
 #[test]
 fn producer_heard_in_future_expires_after_opening() {
     let mut producers = Producers::none(0);

@@ -3,7 +3,7 @@
 use crate::record::BatchHeader;
 use crate::types::{Offset, Sequence, Timestamp};
 
-/// How many batches a producer may have under way at a time, and so how many may come again.
+/// The number of batches that a producer may have in flight, and so may resend.
 pub(super) const BATCHES: usize = 5;
 
 /// A batch that is in the log.
@@ -17,8 +17,8 @@ pub(crate) struct BatchSeen {
 }
 
 impl BatchSeen {
-    /// Whether it is the same batch, whatever its timestamp is said to be: a snapshot has that of
-    /// a marker.
+    /// Returns whether it is the same batch, ignoring its timestamp: a snapshot may have the
+    /// timestamp of a marker instead.
     pub(crate) fn is_same(&self, other: &BatchSeen) -> bool {
         BatchSeen { timestamp: other.timestamp, ..*self } == *other
     }
@@ -34,7 +34,7 @@ impl BatchSeen {
     }
 }
 
-/// Up to five batches, in the order they were stored.
+/// Up to five batches, in the order in which they were stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Window {
     batches: [Option<BatchSeen>; BATCHES],
@@ -57,12 +57,12 @@ impl Window {
         self.batches.iter().flatten().next_back()
     }
 
-    /// All but the last, the latest first.
+    /// Iterates over all but the last batch, the latest first.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = &BatchSeen> {
         self.batches.iter().flatten().rev().skip(1)
     }
 
-    /// The batch with these sequence numbers.
+    /// Returns the batch with these sequence numbers.
     pub(crate) fn find(&self, first: Sequence, last: Sequence) -> Option<BatchSeen> {
         let same = |seen: &&BatchSeen| seen.first_sequence == first && seen.last_sequence == last;
         self.batches.iter().flatten().find(same).copied()

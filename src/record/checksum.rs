@@ -1,8 +1,8 @@
 //! CRC-32C (Castagnoli), the checksum of a batch.
 
-/// Returns the CRC-32C of `bytes`; without bytes it is 0.
+/// Returns the CRC-32C of `bytes`: 0 if there are none.
 ///
-/// A batch stores it over everything from its attributes to its end.
+/// The checksum of a batch covers everything from its attributes to its end.
 ///
 /// ```
 /// assert_eq!(annals::record::crc32c(b"123456789"), 0xe306_9283);
@@ -13,17 +13,17 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
-/// A checksum of bytes that come piece by piece.
+/// A checksum of bytes that arrive in pieces.
 #[derive(Debug)]
 pub(crate) struct Checksum(crc_fast::Digest);
 
 impl Checksum {
-    /// CRC-32C, that of a batch.
+    /// Creates a CRC-32C, the checksum of a batch.
     pub(crate) fn castagnoli() -> Checksum {
         Checksum(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi))
     }
 
-    /// CRC-32 of IEEE 802.3, that of a message of the formats before.
+    /// Creates a CRC-32 of IEEE 802.3, the checksum of the legacy formats.
     pub(crate) fn ieee() -> Checksum {
         Checksum(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc))
     }

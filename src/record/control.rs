@@ -1,6 +1,6 @@
-//! Control records: what transactions and KRaft leave in a log.
+//! Control records: the marks of transactions and KRaft in a log.
 //!
-//! They lie in batches with the control bit and take an offset each, but applications
+//! They are stored in batches with the control bit and take one offset each, but applications
 //! never see them. A log acts on two of them, which end a transaction.
 
 use super::builder::BatchBuilder;
@@ -26,7 +26,7 @@ pub enum ControlType {
     KraftVersion,
     /// KRaft: the set of voters.
     KraftVoters,
-    /// A type this version does not know. To be ignored.
+    /// A type that this version does not know, and ignores.
     Unknown(i16),
 }
 
@@ -46,7 +46,7 @@ impl ControlType {
         }
     }
 
-    /// Returns the id with which it is stored.
+    /// Returns the stored id.
     #[must_use]
     pub const fn id(self) -> i16 {
         match self {
@@ -67,20 +67,20 @@ impl ControlType {
 pub struct ControlRecord {
     /// Its type.
     pub control_type: ControlType,
-    /// The marker it is, if it ends a transaction.
+    /// The marker, if the record ends a transaction.
     pub marker: Option<EndTxnMarker>,
 }
 
 impl ControlRecord {
     /// Decodes key and value of a record from a control batch.
     ///
-    /// The values of types other than `Abort` and `Commit` are not looked at. Versions
-    /// after the one this crate knows are read as that one.
+    /// Values of types other than `Abort` and `Commit` are not decoded. Later versions are decoded
+    /// like the version that this crate knows.
     ///
     /// # Errors
     ///
-    /// `RuleViolation` if the key is not one of a control record, or an end-transaction marker's
-    /// value is not one.
+    /// `RuleViolation` if the key is not that of a control record, or the value is not that of an
+    /// end-transaction marker.
     pub fn parse(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<ControlRecord, InvalidBatch> {
         let mut key = key.unwrap_or_default();
         let id = take(&mut key).zip(take(&mut key));
@@ -107,7 +107,7 @@ impl ControlRecord {
 /// The control record that ends a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EndTxnMarker {
-    /// Whether the transaction is committed, not aborted.
+    /// Whether the transaction is committed or aborted.
     pub committed: bool,
     /// The generation of the transaction coordinator that wrote it.
     pub coordinator_epoch: i32,
@@ -147,7 +147,7 @@ impl EndTxnMarker {
     ///
     /// # Errors
     ///
-    /// None with any arguments; the result is that of the builder it uses.
+    /// None: the result is that of the builder.
     pub fn to_batch(
         self,
         producer_id: ProducerId,

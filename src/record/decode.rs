@@ -29,8 +29,8 @@ pub struct DecodeBuffer {
 }
 
 impl DecodeBuffer {
-    /// Creates a buffer for batches of at most `limit_bytes` when decompressed. It allocates nothing
-    /// yet.
+    /// Creates a buffer for batches of at most `limit_bytes` when decompressed. It allocates
+    /// nothing yet.
     #[must_use]
     pub fn new(limit_bytes: usize) -> DecodeBuffer {
         DecodeBuffer { decompressor: Decompressor::default(), expanded: Expanded::new(limit_bytes) }
@@ -70,8 +70,8 @@ impl fmt::Debug for DecodeBuffer {
 }
 
 impl<'a> BatchRef<'a> {
-    /// Returns an iterator over the records. Those of a compressed batch are first decompressed into
-    /// `scratch`.
+    /// Returns an iterator over the records. Those of a compressed batch are first decompressed
+    /// into `scratch`.
     ///
     /// The checksum is not verified here.
     ///
@@ -181,8 +181,8 @@ impl IntoIterator for DecodedBatch {
     }
 }
 
-/// An iterator over the records of a [`DecodedBatch`] as [`StoredRecord`]s. The first problem is the
-/// last item.
+/// An iterator over the records of a [`DecodedBatch`] as [`StoredRecord`]s. The first problem is
+/// the last item.
 #[derive(Debug, Clone)]
 pub struct StoredRecords {
     section: Bytes,

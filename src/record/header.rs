@@ -1,4 +1,4 @@
-//! The 61 bytes every batch begins with.
+//! The header of a batch: its first 61 bytes.
 
 use super::layout::{self, HEADER_SIZE, LENGTH_PREFIX_SIZE, field, put};
 use crate::error::InvalidBatch;
@@ -9,8 +9,8 @@ use crate::types::{
 
 /// The header of a record batch, decoded.
 ///
-/// It answers most questions about a batch without its records being touched:
-/// which offsets it covers, its timestamps, its producer, its codec.
+/// It answers most questions about a batch without decoding its records: its offsets, its
+/// timestamps, its producer, its codec.
 ///
 /// ```
 /// use annals::record::{BatchBuilder, BatchHeader};
@@ -27,10 +27,10 @@ use crate::types::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHeader {
-    /// The offset that record offset deltas are added to. Compaction can have removed the record
-    /// that had it.
+    /// The offset that the offset deltas of records are added to. Compaction may have removed the
+    /// record with this offset.
     pub base_offset: Offset,
-    /// The bytes of the batch after this field: its size less 12.
+    /// The bytes of the batch after this field: its size minus 12.
     pub batch_length: i32,
     /// The generation of the leader that appended the batch; -1 is unknown.
     pub leader_epoch: LeaderEpoch,
@@ -38,13 +38,13 @@ pub struct BatchHeader {
     pub crc: u32,
     /// Codec and flags, as they are stored.
     pub attributes: i16,
-    /// The last offset of the batch less its base offset. It stays when compaction removes that
-    /// record.
+    /// The last offset of the batch minus its base offset. Compaction does not change it.
     pub last_offset_delta: i32,
     /// The base of the timestamp deltas: the first record's timestamp, or the delete horizon if
     /// the batch has one.
     pub base_timestamp: Timestamp,
-    /// The largest timestamp of the records, or the append time; none if they have none.
+    /// The largest timestamp of the records, or the append time; [`Timestamp::NONE`] if they have
+    /// none.
     pub max_timestamp: Timestamp,
     /// The idempotent producer that wrote the batch; -1 is none.
     pub producer_id: ProducerId,
@@ -61,18 +61,18 @@ impl BatchHeader {
     /// The size of a header in bytes.
     pub const SIZE: usize = HEADER_SIZE;
 
-    /// Decodes the header at the start of `bytes`; whatever follows it is ignored.
+    /// Decodes the header at the start of `bytes`. Bytes after it are ignored.
     ///
-    /// The checksum is not looked at, and the batch need not be all there.
+    /// The checksum is not verified, and the batch may be incomplete.
     ///
     /// # Errors
     ///
-    /// - `Truncated` if there are fewer than 61 bytes. From 17 bytes on, a wrong
-    ///   length or magic is reported first.
+    /// - `Truncated` if there are fewer than 61 bytes. From 17 bytes on, a wrong length or magic
+    ///   is reported instead.
     /// - `Length` if the length field is below 14, or below 49 in a batch of format v2.
     /// - `LegacyFormat` for magic 0 and 1, `Magic` for any other than 2.
-    /// - `Offsets` if the base offset or the last delta is negative, or the last offset
-    ///   is over [`MAX_OFFSET`].
+    /// - `Offsets` if the base offset or the last delta is negative, or the last offset exceeds
+    ///   [`MAX_OFFSET`].
     /// - `UnknownCodec` for codec ids 5 to 7.
     /// - `RecordCount` if the record count is negative.
     #[inline]
@@ -119,8 +119,7 @@ impl BatchHeader {
         })
     }
 
-    /// Returns the header as it is stored. The checksum is written as the field says, not
-    /// computed.
+    /// Encodes the header. The checksum is that of the field, and not computed.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; BatchHeader::SIZE] {
         let mut header = [0; HEADER_SIZE];
@@ -145,12 +144,12 @@ impl BatchHeader {
         put(header, layout::RECORD_COUNT_AT, self.record_count.to_be_bytes());
     }
 
-    /// Writes the header over the first 61 bytes of `bytes`, as [`to_bytes`](Self::to_bytes) gives
-    /// it.
+    /// Encodes the header over the first 61 bytes of `bytes`, as [`to_bytes`](Self::to_bytes)
+    /// does.
     ///
     /// # Errors
     ///
-    /// `Truncated` if there are fewer than 61 bytes; nothing is written then.
+    /// `Truncated` if there are fewer than 61 bytes. Nothing is written then.
     pub fn write_to(&self, bytes: &mut [u8]) -> Result<(), InvalidBatch> {
         let available = bytes.len();
         match bytes.first_chunk_mut() {
@@ -162,28 +161,28 @@ impl BatchHeader {
         }
     }
 
-    /// Returns the size of the whole batch in bytes, header included.
+    /// Returns the size of the batch in bytes, including the header.
     #[inline]
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         usize::try_from(self.batch_length).unwrap_or(0).saturating_add(LENGTH_PREFIX_SIZE)
     }
 
-    /// Returns the last offset the batch covers.
+    /// Returns the last offset that the batch covers.
     #[inline]
     #[must_use]
     pub fn last_offset(&self) -> Offset {
         self.base_offset.saturating_add_signed(i64::from(self.last_offset_delta)).min(MAX_OFFSET)
     }
 
-    /// Returns the offset after the last: where the next batch can begin.
+    /// Returns the offset after the last one: the lowest that the next batch can begin at.
     #[inline]
     #[must_use]
     pub fn next_offset(&self) -> Offset {
         self.last_offset().saturating_add(1)
     }
 
-    /// Returns the number of offsets that the batch covers; its records can be fewer.
+    /// Returns the number of offsets that the batch covers. It may have fewer records.
     #[inline]
     #[must_use]
     pub fn offset_count(&self) -> u64 {
@@ -194,7 +193,7 @@ impl BatchHeader {
     #[inline]
     #[must_use]
     pub fn codec(&self) -> Codec {
-        // A parsed header has no other ids; one put together by hand can.
+        // A parsed header has no other ids. A header that a caller filled in may have.
         Codec::from_id(codec_id(self.attributes)).unwrap_or(Codec::None)
     }
 
@@ -216,7 +215,7 @@ impl BatchHeader {
         self.attributes & layout::TRANSACTIONAL != 0
     }
 
-    /// Returns whether its records are control records, which applications never see.
+    /// Returns whether the records are control records, which applications never see.
     #[inline]
     #[must_use]
     pub fn is_control(&self) -> bool {
@@ -231,14 +230,15 @@ impl BatchHeader {
         (self.attributes & layout::DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
-    /// Returns whether an idempotent or transactional producer wrote it.
+    /// Returns whether an idempotent or transactional producer wrote the batch.
     #[inline]
     #[must_use]
     pub fn has_producer(&self) -> bool {
         self.producer_id >= 0
     }
 
-    /// Returns the sequence number of the last offset; -1 if the batch has no sequence. 0 follows 2147483647.
+    /// Returns the sequence number of the last offset; -1 if the batch has no sequence. 0 follows
+    /// 2147483647.
     #[inline]
     #[must_use]
     pub fn last_sequence(&self) -> Sequence {
@@ -270,8 +270,8 @@ fn check_length_and_magic(length: i32, magic: i8) -> Result<(), InvalidBatch> {
     }
 }
 
-/// What to say of fewer than 61 bytes: what can be seen to be wrong already, else that they are
-/// too few.
+/// Returns the error of fewer than 61 bytes: a wrong length or magic if they show one, otherwise
+/// `Truncated`.
 #[cold]
 fn explain_short(bytes: &[u8]) -> InvalidBatch {
     let mut start = [0; HEADER_SIZE];

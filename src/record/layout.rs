@@ -1,4 +1,4 @@
-//! Where the fields of a batch header lie, and how large the fixed parts are.
+//! The positions of the fields of a batch header, and the sizes of its fixed parts.
 //!
 //! All numbers are big-endian. Positions count bytes from the start of the batch.
 
@@ -8,7 +8,7 @@ pub(crate) const BASE_OFFSET_AT: usize = 0;
 pub(crate) const BATCH_LENGTH_AT: usize = 8;
 /// The generation of the leader that appended the batch: i32.
 pub(crate) const LEADER_EPOCH_AT: usize = 12;
-/// The format version: i8. It is at this place in every version.
+/// The format version: i8. Its position is the same in every version.
 pub(crate) const MAGIC_AT: usize = 16;
 /// CRC-32C of everything after it: u32.
 pub(crate) const CRC_AT: usize = 17;
@@ -26,24 +26,24 @@ pub(crate) const PRODUCER_ID_AT: usize = 43;
 pub(crate) const PRODUCER_EPOCH_AT: usize = 51;
 /// The sequence number of the first record: i32.
 pub(crate) const BASE_SEQUENCE_AT: usize = 53;
-/// How many records follow: i32.
+/// The number of records: i32.
 pub(crate) const RECORD_COUNT_AT: usize = 57;
 /// The size of the header; the records, or their compressed form, begin here.
 pub(crate) const HEADER_SIZE: usize = 61;
 
 /// The bytes that the batch length does not count: the base offset and the length itself.
 pub(crate) const LENGTH_PREFIX_SIZE: usize = 12;
-/// The bytes that are enough to see length and magic.
+/// The number of bytes that contain length and magic.
 pub(crate) const MAGIC_END: usize = 17;
-/// The least batch length of the legacy formats, below which a scan cannot go on.
+/// The minimum batch length of the legacy formats, below which a scan cannot continue.
 pub(crate) const MIN_LEGACY_LENGTH: i32 = 14;
-/// The least batch length of format v2: that of a batch without records.
+/// The minimum batch length of format v2: that of a batch without records.
 pub(crate) const MIN_LENGTH: i32 = 49;
 /// The magic of the format this crate reads and writes.
 pub(crate) const MAGIC_V2: i8 = 2;
-/// The least a record takes: seven fields of one byte.
+/// The minimum size of a record: seven fields of one byte.
 pub(crate) const MIN_RECORD_SIZE: usize = 7;
-/// The least a record header takes: two lengths of one byte.
+/// The minimum size of a record header: two lengths of one byte.
 pub(crate) const MIN_RECORD_HEADER_SIZE: usize = 2;
 
 /// Attributes: the codec's id.
@@ -52,7 +52,7 @@ pub(crate) const CODEC_MASK: i16 = 0x07;
 pub(crate) const LOG_APPEND_TIME: i16 = 0x08;
 /// Attributes: the batch belongs to a transaction.
 pub(crate) const TRANSACTIONAL: i16 = 0x10;
-/// Attributes: the records are for the machinery, not for applications.
+/// Attributes: the records are control records.
 pub(crate) const CONTROL: i16 = 0x20;
 /// Attributes: the base timestamp holds the delete horizon.
 pub(crate) const DELETE_HORIZON: i16 = 0x40;
@@ -76,9 +76,9 @@ const _: () = {
     assert!(HEADER_SIZE == LENGTH_PREFIX_SIZE + MIN_LENGTH as usize);
 };
 
-/// The `N` bytes at `at`; zeros if they are not all there.
+/// Returns the `N` bytes at `at`, or zeros if there are fewer.
 ///
-/// With constant positions the bounds check is decided when it is compiled.
+/// With constant positions, the compiler removes the bounds check.
 #[inline(always)]
 pub(crate) fn field<const N: usize>(header: &[u8; HEADER_SIZE], at: usize) -> [u8; N] {
     match header.get(at..).and_then(|tail| tail.first_chunk()) {
@@ -87,7 +87,8 @@ pub(crate) fn field<const N: usize>(header: &[u8; HEADER_SIZE], at: usize) -> [u
     }
 }
 
-/// Writes `bytes` at `at`; whatever does not fit is left out, which constant positions rule out.
+/// Writes `bytes` at `at`. Bytes that do not fit are dropped, which cannot happen with constant
+/// positions.
 #[inline(always)]
 pub(crate) fn put<const N: usize>(header: &mut [u8; HEADER_SIZE], at: usize, bytes: [u8; N]) {
     if let Some(place) = header.get_mut(at..).and_then(|tail| tail.first_chunk_mut()) {

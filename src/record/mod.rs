@@ -1,26 +1,26 @@
 //! Kafka's record batches: format v2, byte for byte.
 //!
-//! A log is a run of batches. A *batch* is a header of 61 bytes, checked by a
-//! CRC-32C, and a section of records that can be compressed as a whole. A *record*
-//! is a key, a value, headers and a timestamp; its offset and timestamp are stored as
-//! differences to those of the batch, so small records cost few bytes beyond their own.
+//! A log is a sequence of batches. A *batch* is a header of 61 bytes with a CRC-32C, and a section
+//! of records that can be compressed as a whole. A *record* is a key, a value, headers and a
+//! timestamp. Its offset and timestamp are stored as differences to those of the batch, so small
+//! records need few bytes beyond their content.
 //!
 //! The types and functions:
 //!
 //! - [`BatchHeader`] decodes the header alone: offsets, times, producer.
-//! - [`BatchRef`] borrows a batch from any bytes; [`Records`] goes through its records
-//!   without copying them, and needs a [`DecodeBuffer`] to expand compressed ones.
-//! - [`RecordBatch`] owns a checked batch; [`DecodedBatch`] owns its expanded records,
-//!   and gives out [`StoredRecord`]s that share them.
-//! - [`BatchBuilder`] encodes. [`Record`] is a record to append.
+//! - [`BatchRef`] borrows a batch from any bytes. [`Records`] iterates over its records without
+//!   copying them, and needs a [`DecodeBuffer`] to decompress them.
+//! - [`RecordBatch`] owns a batch. [`DecodedBatch`] owns its decompressed records, and returns
+//!   [`StoredRecord`]s that share them.
+//! - [`BatchBuilder`] encodes batches. [`Record`] is a record to append.
 //! - [`stamp_base_offset`], [`stamp_leader_epoch`], [`stamp_max_timestamp`] and
 //!   [`stamp_append_time`] finish a batch in place.
-//! - [`validate_for_append`] validates a batch from a producer, as an append does.
-//! - [`ControlRecord`] reads what transactions leave in the log.
+//! - [`validate_for_append`] validates a batch of a producer, as an append does.
+//! - [`ControlRecord`] decodes the markers of transactions.
 //!
 //! No function trusts its input. Bytes that are not a batch result in an
 //! [`InvalidBatch`](crate::InvalidBatch) error that names the problem. No input causes a panic, or
-//! an allocation larger than the real expanded size.
+//! an allocation larger than the real decompressed size.
 //!
 //! ```
 //! use annals::Timestamp;

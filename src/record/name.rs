@@ -1,4 +1,4 @@
-//! The names of headers, which are any bytes.
+//! The names of headers, which may be any bytes.
 
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -8,10 +8,9 @@ use std::str::Utf8Error;
 /// The name of a [`Header`](super::Header): usually text, but any bytes.
 ///
 /// Kafka's Java client writes names in UTF-8. Brokers do not check them, and clients in other
-/// languages write any bytes. A log returns those bytes as they were written, and appends,
-/// compaction and producers store them unchanged.
+/// languages may write any bytes. A log stores and returns those bytes unchanged.
 ///
-/// A name compares with a string, and prints as one, with U+FFFD for what is not UTF-8:
+/// A name compares with a string and prints as one, with U+FFFD for bytes that are not UTF-8:
 ///
 /// ```
 /// use annals::record::{HeaderName, Record};
@@ -46,7 +45,7 @@ impl HeaderName {
         std::str::from_utf8(&self.0)
     }
 
-    /// Returns the name as text, with U+FFFD for what is not UTF-8.
+    /// Returns the name as text, with U+FFFD for bytes that are not UTF-8.
     #[must_use]
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
@@ -69,7 +68,7 @@ impl<'a> HeaderNameRef<'a> {
         std::str::from_utf8(self.0)
     }
 
-    /// Returns the name as text, with U+FFFD for what is not UTF-8.
+    /// Returns the name as text, with U+FFFD for bytes that are not UTF-8.
     #[must_use]
     pub fn to_string_lossy(self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.0)
@@ -160,28 +159,28 @@ impl PartialEq<&str> for HeaderNameRef<'_> {
     }
 }
 
-/// Lossy: what is not UTF-8 is shown as U+FFFD.
+/// Shows bytes that are not UTF-8 as U+FFFD.
 impl fmt::Display for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         HeaderNameRef::from(self).fmt(f)
     }
 }
 
-/// Lossy: what is not UTF-8 is shown as U+FFFD.
+/// Shows bytes that are not UTF-8 as U+FFFD.
 impl fmt::Display for HeaderNameRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.to_string_lossy())
     }
 }
 
-/// A string literal, or one of bytes if the name is not UTF-8.
+/// Shows a string literal, or a byte string literal if the name is not UTF-8.
 impl fmt::Debug for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&HeaderNameRef::from(self), f)
     }
 }
 
-/// A string literal, or one of bytes if the name is not UTF-8.
+/// Shows a string literal, or a byte string literal if the name is not UTF-8.
 impl fmt::Debug for HeaderNameRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to_str() {

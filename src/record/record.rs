@@ -1,13 +1,13 @@
-//! A record to be appended.
+//! A record to append.
 
 use super::name::HeaderName;
 use super::record_ref::{HeaderRef, RecordRef};
 use crate::types::Timestamp;
 use bytes::Bytes;
 
-/// A record to be appended: a value, and if wanted a key, headers and a time of its own.
+/// A record to append: a value, and optionally a key, headers and a timestamp.
 ///
-/// Strings and byte vectors convert into it, so most appends need not name it.
+/// Strings and byte vectors convert into it, so you rarely need to name the type.
 ///
 /// ```
 /// use annals::record::Record;
@@ -18,18 +18,18 @@ use bytes::Bytes;
 /// let full = Record::new("value").key("user-7").header("trace", "4bf9").header_null("empty");
 /// assert_eq!(full.headers.len(), 2);
 ///
-/// // In a compacted log this removes what was stored under the key.
+/// // In a compacted log, this deletes the key.
 /// assert_eq!(Record::tombstone("user-7").value, None);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Record {
-    /// The key, by which compaction and partitioning work; no key differs from an empty one.
+    /// The key, used by compaction and partitioning. `None` differs from an empty key.
     pub key: Option<Bytes>,
-    /// The content; none is a tombstone, which is not the same as empty.
+    /// The value. `None` is a tombstone, which differs from an empty value.
     pub value: Option<Bytes>,
-    /// Headers, in order; names can repeat.
+    /// The headers, in order. Names may repeat.
     pub headers: Vec<Header>,
-    /// Its time; without one it gets the time of the append.
+    /// The timestamp. Without one, the record gets the time of the append.
     pub timestamp: Option<Timestamp>,
 }
 
@@ -51,35 +51,35 @@ impl Record {
         self
     }
 
-    /// Takes the value away.
+    /// Removes the value.
     #[must_use]
     pub fn null_value(mut self) -> Record {
         self.value = None;
         self
     }
 
-    /// Adds a header after the ones it has.
+    /// Adds a header after the existing ones.
     #[must_use]
     pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<Bytes>) -> Record {
         self.headers.push(Header { name: name.into(), value: Some(value.into()) });
         self
     }
 
-    /// Adds a header without a value after the ones it has.
+    /// Adds a header without a value after the existing ones.
     #[must_use]
     pub fn header_null(mut self, name: impl Into<HeaderName>) -> Record {
         self.headers.push(Header { name: name.into(), value: None });
         self
     }
 
-    /// Sets the time.
+    /// Sets the timestamp.
     #[must_use]
     pub fn timestamp(mut self, timestamp: Timestamp) -> Record {
         self.timestamp = Some(timestamp);
         self
     }
 
-    /// Returns the size of key, value and headers together, without the encoding.
+    /// Returns the total size of key, value and headers, without their encoding.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
@@ -129,12 +129,12 @@ impl From<Bytes> for Record {
     }
 }
 
-/// A header of a record: a name and perhaps a value.
+/// A header of a record: a name and an optional value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// Its name, which need not be unique in the record, nor UTF-8.
+    /// The name. It need not be unique in the record, nor UTF-8.
     pub name: HeaderName,
-    /// Its value; none is not the same as empty.
+    /// The value. `None` differs from an empty value.
     pub value: Option<Bytes>,
 }
 
@@ -152,7 +152,7 @@ impl<'a> From<&'a Header> for HeaderRef<'a> {
 }
 
 impl RecordRef<'_> {
-    /// Returns a copy to append elsewhere, which keeps its timestamp and loses its offset.
+    /// Returns a copy to append to another log. It keeps its timestamp and loses its offset.
     #[must_use]
     pub fn to_record(&self) -> Record {
         Record {

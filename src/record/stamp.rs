@@ -1,8 +1,7 @@
-//! Changing a finished batch in place, which is how a log gives it its offset and time.
+//! Changing a finished batch in place. A log sets the offset and the time of a batch this way.
 //!
-//! Offset and leader epoch lie outside of the checksum, so stamping them costs a
-//! few bytes. The append time lies inside of it, and stamping it costs a pass over
-//! the batch.
+//! The checksum does not cover offset and leader epoch, so stamping them changes only a few bytes.
+//! It covers the append time, so stamping that computes the checksum of the whole batch.
 
 use super::checksum::crc32c;
 use super::header::{BatchHeader, truncated};
@@ -10,39 +9,38 @@ use super::layout;
 use crate::error::InvalidBatch;
 use crate::types::{LeaderEpoch, Offset, Timestamp, TimestampType};
 
-/// Gives the batch at the start of `batch` its base offset.
+/// Sets the base offset of the batch at the start of `batch`.
 ///
 /// The offset is not checked against [`MAX_OFFSET`](crate::MAX_OFFSET): the caller knows the
 /// batch's last offset delta.
 ///
 /// # Errors
 ///
-/// `Truncated` if there are fewer than 61 bytes; nothing is changed then.
+/// `Truncated` if there are fewer than 61 bytes. Nothing is changed then.
 #[inline]
 pub fn stamp_base_offset(batch: &mut [u8], offset: Offset) -> Result<(), InvalidBatch> {
     stamp(batch, layout::BASE_OFFSET_AT, offset.to_be_bytes())
 }
 
-/// Gives the batch at the start of `batch` its leader epoch.
+/// Sets the leader epoch of the batch at the start of `batch`.
 ///
 /// # Errors
 ///
-/// `Truncated` if there are fewer than 61 bytes; nothing is changed then.
+/// `Truncated` if there are fewer than 61 bytes. Nothing is changed then.
 #[inline]
 pub fn stamp_leader_epoch(batch: &mut [u8], epoch: LeaderEpoch) -> Result<(), InvalidBatch> {
     stamp(batch, layout::LEADER_EPOCH_AT, epoch.to_be_bytes())
 }
 
-/// Makes every record of the batch at the start of `batch` read as appended at `now`.
+/// Sets the append time of all records of the batch at the start of `batch` to `now`.
 ///
-/// Sets the timestamp type to `LogAppendTime` and the largest timestamp to `now`, and
-/// computes the checksum anew. The deltas the producer wrote stay. A batch that
-/// already says so is left alone.
+/// Sets the timestamp type to `LogAppendTime` and the largest timestamp to `now`, and computes the
+/// checksum. The deltas of the producer are kept. A batch that has this append time already is not
+/// changed.
 ///
 /// # Errors
 ///
-/// As [`BatchHeader::parse`], and `Truncated` if the batch is not all there;
-/// nothing is changed then.
+/// As [`BatchHeader::parse`], and `Truncated` if the batch is incomplete. Nothing is changed then.
 pub fn stamp_append_time(batch: &mut [u8], now: Timestamp) -> Result<(), InvalidBatch> {
     let header = BatchHeader::parse(batch)?;
     if header.timestamp_type() == TimestampType::LogAppendTime && header.max_timestamp == now {
@@ -58,15 +56,13 @@ pub fn stamp_append_time(batch: &mut [u8], now: Timestamp) -> Result<(), Invalid
     stamp_checksum(batch)
 }
 
-/// Gives the batch at the start of `batch` the largest timestamp of its records, and computes the
-/// checksum anew.
+/// Sets the largest timestamp of the batch at the start of `batch`, and computes the checksum.
 ///
-/// A batch that has it already is left alone.
+/// A batch that has this timestamp already is not changed.
 ///
 /// # Errors
 ///
-/// As [`BatchHeader::parse`], and `Truncated` if the batch is not all there;
-/// nothing is changed then.
+/// As [`BatchHeader::parse`], and `Truncated` if the batch is incomplete. Nothing is changed then.
 pub fn stamp_max_timestamp(batch: &mut [u8], max: Timestamp) -> Result<(), InvalidBatch> {
     let header = BatchHeader::parse(batch)?;
     if header.max_timestamp == max {
@@ -80,15 +76,15 @@ pub fn stamp_max_timestamp(batch: &mut [u8], max: Timestamp) -> Result<(), Inval
     stamp_checksum(batch)
 }
 
-/// Makes the records of `batch`, which is exactly one batch, read with the times their producer
-/// wrote, and computes the checksum anew. The largest timestamp stays, and may be wrong then.
+/// Sets the timestamp type of `batch`, which is exactly one batch, to `CreateTime`, and computes
+/// the checksum. The largest timestamp is kept, and may be wrong then.
 pub(crate) fn stamp_create_time(batch: &mut [u8]) -> Result<(), InvalidBatch> {
     let attributes = BatchHeader::parse(batch)?.attributes & !layout::LOG_APPEND_TIME;
     stamp(batch, layout::ATTRIBUTES_AT, attributes.to_be_bytes())?;
     stamp_checksum(batch)
 }
 
-/// Gives `batch`, which is exactly one batch, the length it has.
+/// Sets the length field of `batch`, which is exactly one batch, to its length.
 pub(crate) fn stamp_length(batch: &mut [u8]) -> Result<(), InvalidBatch> {
     let available = batch.len();
     let length = available.checked_sub(layout::LENGTH_PREFIX_SIZE);

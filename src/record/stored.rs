@@ -21,8 +21,8 @@ pub struct StoredRecord {
 }
 
 impl StoredRecord {
-    /// Returns the record with key, value and headers shared if they lie inside `bytes`, and copied
-    /// otherwise.
+    /// Returns the record with key, value and headers shared if they lie inside `bytes`, and
+    /// copied otherwise.
     ///
     /// Sharing keeps all of `bytes` in memory as long as the record lives.
     #[must_use]
@@ -84,7 +84,8 @@ impl From<RecordRef<'_>> for StoredRecord {
     }
 }
 
-/// Returns the record for appending it to another log: it keeps its timestamp and loses its offset.
+/// Returns the record for appending it to another log: it keeps its timestamp and loses its
+/// offset.
 impl From<StoredRecord> for Record {
     fn from(record: StoredRecord) -> Record {
         Record {

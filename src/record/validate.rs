@@ -1,7 +1,7 @@
-//! The rules for batches that producers hand to a log.
+//! Validating the batches of producers.
 //!
-//! They are stricter than those for stored batches: compaction leaves gaps that no
-//! producer may leave, and control batches are written by the log alone.
+//! The rules are stricter than those for stored batches: compaction leaves gaps that no producer
+//! may leave, and only the log writes control batches.
 
 use super::batch::BatchRef;
 use super::decode::DecodeBuffer;
@@ -14,23 +14,23 @@ use crate::types::{Timestamp, TimestampType};
 /// The rules of a log for the batches appended to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendRules {
-    /// The type of timestamps that the log stores. With `LogAppendTime` the records' own
-    /// timestamps do not matter.
+    /// The type of timestamps that the log stores. With `LogAppendTime`, the timestamps of the
+    /// records do not matter.
     pub timestamp_type: TimestampType,
-    /// The time of the log's clock.
+    /// The current time of the log's clock.
     pub now: Timestamp,
-    /// How far before `now` a timestamp may lie, in milliseconds; from `i64::MAX` on there is no
-    /// limit. Kafka: `message.timestamp.before.max.ms`.
+    /// The maximum time that a timestamp may lie before `now`, in milliseconds. From `i64::MAX`
+    /// on, there is no limit. Kafka: `message.timestamp.before.max.ms`.
     pub before_max_millis: u64,
-    /// How far after `now` a timestamp may lie, in milliseconds; from `i64::MAX` on there is no
-    /// limit. Kafka: `message.timestamp.after.max.ms`.
+    /// The maximum time that a timestamp may lie after `now`, in milliseconds. From `i64::MAX` on,
+    /// there is no limit. Kafka: `message.timestamp.after.max.ms`.
     pub after_max_millis: u64,
     /// Whether every record needs a key, as in a compacted log.
     pub keys_required: bool,
 }
 
 impl AppendRules {
-    /// The earliest and the latest timestamp that are taken now.
+    /// Returns the earliest and the latest valid timestamp.
     pub(super) fn range(&self) -> (Timestamp, Timestamp) {
         let now = self.now.as_millis();
         let before = i64::try_from(self.before_max_millis).unwrap_or(i64::MAX);
@@ -62,33 +62,35 @@ impl AppendRules {
 /// The result of the validation of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSummary {
-    /// The largest timestamp of its records; none if they have none.
+    /// The largest timestamp of the records; [`Timestamp::NONE`] if they have none.
     pub max_timestamp: Timestamp,
-    /// Whether the records were looked at. They were not if they cannot be decoded here.
+    /// Whether the records were validated. They were not if this build cannot decode them.
     pub records_checked: bool,
 }
 
-/// Checks that `batch` is one a producer may append to a log with these rules.
+/// Validates a batch that a producer appends to a log with these rules.
 ///
-/// It must have the right checksum, be no control batch and have no delete horizon. It must
-/// have records, one for each offset it covers. One of a producer needs a sequence, and one
-/// of a transaction needs a producer. Its timestamps must be the producer's, each none or
-/// within range. Where keys are required each record must have one.
+/// - The checksum must match. The batch must not be a control batch or have a delete horizon.
+/// - It must have records, one for each offset that it covers.
+/// - A batch of an idempotent producer needs a sequence, and one of a transaction needs a
+///   producer.
+/// - The timestamps must be the producer's, each [`Timestamp::NONE`] or within range.
+/// - If keys are required, each record must have one.
 ///
-/// The largest timestamp in the header may be wrong: some clients leave it out. A log stores the
-/// one of the [summary](BatchSummary::max_timestamp), as Kafka does: see
+/// The largest timestamp in the header may be wrong, because some clients leave it out. A log
+/// stores that of the [summary](BatchSummary::max_timestamp), as Kafka does: see
 /// [`stamp_max_timestamp`](super::stamp_max_timestamp).
 ///
-/// A batch whose codec this build leaves out, or that expands past the limit of `scratch`,
-/// is taken on its header alone, because a log can store and serve it without decoding it. A log
-/// that requires keys refuses it, because it could not be compacted.
+/// A batch whose codec this build lacks, or that exceeds the limit of `scratch`, is validated by
+/// its header alone, because a log can store and serve it without decoding it. A log that requires
+/// keys rejects it, because it could not be compacted.
 ///
 /// # Errors
 ///
-/// - [`Error::InvalidBatch`] with `Checksum`, with `RuleViolation` for a rule it breaks, and with any
-///   other variant of [`InvalidBatch`] if its records cannot be decoded.
-/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range, with `MissingKey` for
-///   the first without a key.
+/// - [`Error::InvalidBatch`] with `Checksum`, with `RuleViolation` for the first broken rule, and
+///   with any other variant of [`InvalidBatch`] if the records cannot be decoded.
+/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range, with
+///   `MissingKey` for the first record without a key.
 /// - [`Error::Unsupported`] if keys are required and the codec's cargo feature is off.
 pub fn validate_for_append(
     batch: BatchRef<'_>,
@@ -116,7 +118,7 @@ pub fn validate_for_append(
     Ok(BatchSummary { max_timestamp: header.max_timestamp, records_checked: false })
 }
 
-/// The rules for the header alone, for a batch whose records are known to be in order.
+/// Validates the header alone, for a batch whose records are known to be valid.
 pub(crate) fn check_header(header: &BatchHeader) -> Result<(), Error> {
     let count = u64::try_from(header.record_count).unwrap_or(0);
     let problem = if header.is_control() {
@@ -144,7 +146,7 @@ pub(crate) fn check_header(header: &BatchHeader) -> Result<(), Error> {
 fn check_records(records: Records<'_>, rules: &AppendRules) -> Result<BatchSummary, Error> {
     let check_times = rules.timestamp_type == TimestampType::CreateTime;
     let mut max_timestamp = Timestamp::NONE;
-    // Offsets that rise within the range, as many as it has, are 0, 1, 2 and so on.
+    // As many rising offsets as the range has are 0, 1, 2 and so on.
     for (index, record) in records.enumerate() {
         let RecordRef { timestamp, key, .. } = record?;
         rules.check_key(index, key)?;

@@ -117,8 +117,8 @@ pub(crate) fn write(output: &mut Vec<u8>, mut value: u64) {
 
 /// Writes an unsigned number into `output` at `at` and returns the position after it.
 ///
-/// `output` has a power of two of bytes, so that its bounds need no check; the
-/// caller sees to it that the number fits.
+/// The length of `output` is a power of two, so that its bounds need no check. The caller ensures
+/// that the number fits.
 #[inline(always)]
 pub(crate) fn put<const N: usize>(output: &mut [u8; N], mut at: usize, mut value: u64) -> usize {
     const { assert!(N.is_power_of_two()) };
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(read_i64(&mut &[0xff; 9][..]), None);
     }
 
-    /// The way for numbers of one or two bytes reads them as the general one does, and no others.
+    /// The short way reads numbers of one or two bytes as the general way does, and no others.
     #[test]
     fn short_numbers_are_read_alike() {
         for value in 0..70_000u64 {

@@ -34,9 +34,9 @@ pub(crate) fn can_begin_batch(
             || !is_written(layout::MAGIC_END)))
 }
 
-/// Returns whether a file can be the remains of a segment with this base: it begins with a batch of
-/// ours, whole or not, or with zeros, as if later sectors had been written first. No crash leaves
-/// less of the first sector.
+/// Returns whether a file can be the remains of a segment with this base: it begins with a batch
+/// of ours, whole or not, or with zeros, as if later sectors had been written first. No crash
+/// leaves less of the first sector.
 pub(crate) fn begins_segment(file: &dyn File, base: Offset) -> io::Result<bool> {
     let mut start = [0; layout::MAGIC_END];
     let wanted = file.len()?.min(start.len() as u64) as usize;

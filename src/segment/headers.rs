@@ -1,7 +1,7 @@
 //! Walking the batches of a log file by their headers alone.
 //!
-//! Checks of an index walk this way: they need the offsets and times of batches, not their records.
-//! A header is believed here, so the caller decides what to do about one that is wrong.
+//! Checks of an index walk this way: they need the offsets and times of batches, not their
+//! records. A header is believed here, so the caller decides what to do about one that is wrong.
 
 use crate::error::InvalidBatch;
 use crate::fs::File;

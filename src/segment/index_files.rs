@@ -18,8 +18,8 @@ const MAP_FROM_BYTES: u64 = 65_536;
 /// The problem of an index file that does not exist.
 pub(crate) const MISSING: &str = "it is missing";
 
-/// Returns the index files of a segment whose log has `bytes`, checked against themselves, or which
-/// of them is wrong and why.
+/// Returns the index files of a segment whose log has `bytes`, checked against themselves, or
+/// which of them is wrong and why.
 pub(crate) fn stored_indexes(
     dir: &SegmentDir,
     base: Offset,
@@ -124,8 +124,8 @@ impl SegmentDir {
         self.replace_if_owned(&path_of(Kind::OffsetIndex), &indexes.offsets.bytes_from(0))
     }
 
-    /// Replaces both index files, or removes them if there is no room: then the indexes are rebuilt
-    /// from the log whenever they are needed. Returns whether the files exist.
+    /// Replaces both index files, or removes them if there is no room: then the indexes are
+    /// rebuilt from the log whenever they are needed. Returns whether the files exist.
     pub(crate) fn store_indexes(&self, base: Offset, indexes: &Indexes) -> Result<bool> {
         let is_full = |error: &Error| error.kind() == ErrorKind::StorageFull;
         match self.replace_indexes(base, indexes) {

@@ -107,8 +107,8 @@ impl Segment {
         Ok(Some(self.first_place()))
     }
 
-    /// Returns whether the log leads from the entry before a number to the entry of that number, or
-    /// to the end if there is none: then batches begin at both.
+    /// Returns whether the log leads from the entry before a number to the entry of that number,
+    /// or to the end if there is none: then batches begin at both.
     fn leads_to(
         &self,
         file: &dyn File,
@@ -148,8 +148,8 @@ impl Segment {
         Ok(holds)
     }
 
-    /// Returns the header of the append that an entry names, if the log confirms the entry: batches
-    /// must begin at its position and end with its offset.
+    /// Returns the header of the append that an entry names, if the log confirms the entry:
+    /// batches must begin at its position and end with its offset.
     pub(super) fn check_entry(
         &self,
         file: &dyn File,

@@ -171,8 +171,8 @@ impl Segment {
         Ok(file)
     }
 
-    /// Opens the log file. A replacement has its own name until the files it replaces are gone, and
-    /// the live name afterwards.
+    /// Opens the log file. A replacement has its own name until the files it replaces are gone,
+    /// and the live name afterwards.
     pub(crate) fn open_file(&self) -> Result<Arc<dyn File>> {
         if self.staged.load(Ordering::Acquire) {
             let live = SegmentFile::live(self.base, Kind::Log);

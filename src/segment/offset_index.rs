@@ -86,7 +86,8 @@ impl OffsetIndex {
         (0..self.len()).map_while(|index| self.get(index))
     }
 
-    /// Returns the number of the first entry at or above an offset. The previous entry is below it.
+    /// Returns the number of the first entry at or above an offset. The previous entry is below
+    /// it.
     pub(crate) fn ceiling(&self, offset: Offset) -> usize {
         self.entries.partition_point(|entry| self.decode(entry).offset < offset)
     }

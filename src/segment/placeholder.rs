@@ -2,8 +2,8 @@
 //!
 //! Offsets that are missing at the end of a segment look the same whether compaction removed their
 //! records or a crash lost them. So an operation that leaves offsets out there covers them with an
-//! empty batch, as Kafka's cleaner does at the end of the part it cleaned. Brokers and clients skip
-//! such a batch.
+//! empty batch, as Kafka's cleaner does at the end of the part it cleaned. Brokers and clients
+//! skip such a batch.
 
 use crate::error::Result;
 use crate::record::{BatchBuilder, BatchHeader};

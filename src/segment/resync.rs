@@ -14,8 +14,8 @@ use std::ops::Range;
 const WINDOW_BYTES: u64 = 1 << 20;
 /// The number of zeros at the end of a file that no batch ends with.
 const MARGIN: u64 = 64;
-/// The number of bytes that the search checksums for each byte it looks through, so that bytes made
-/// to look like many long batches cannot make it slow.
+/// The number of bytes that the search checksums for each byte it looks through, so that bytes
+/// made to look like many long batches cannot make it slow.
 const CHECKSUM_BUDGET: u64 = 16;
 
 /// Returns whether a whole message that could belong to this log begins after damage.
@@ -24,8 +24,8 @@ const CHECKSUM_BUDGET: u64 = 16;
 /// hold messages. There it counts only if the bytes before it are a whole batch with a wrong
 /// length, so that the length is the damage.
 ///
-/// When the budget is used up, bytes that merely look like a message count as one: then an error is
-/// raised, and nothing is truncated.
+/// When the budget is used up, bytes that merely look like a message count as one: then an error
+/// is raised, and nothing is truncated.
 pub(crate) fn has_message_after(
     file: &dyn File,
     rest: Range<u64>,

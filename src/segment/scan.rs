@@ -136,8 +136,8 @@ impl BatchStream {
     /// Steps to the next batch below `end`, a position that the file is known to reach.
     ///
     /// The offsets of a batch must lie above those of the previous batch, below those of the next
-    /// batch, and below `limit`. The checksum does not cover the base offset, so nothing else would
-    /// detect a flipped bit there.
+    /// batch, and below `limit`. The checksum does not cover the base offset, so nothing else
+    /// would detect a flipped bit there.
     pub(crate) fn advance(&mut self, end: u64, limit: Offset) -> io::Result<Step> {
         self.skip_current();
         let available = end.saturating_sub(self.position);
@@ -179,7 +179,8 @@ impl BatchStream {
             return Ok(Err(damage));
         }
         // Offsets are missing before this batch. Compaction leaves such gaps, and a flipped bit
-        // looks the same: the next batch decides. Reserved room reads as zeros and decides nothing.
+        // looks the same: the next batch decides. Reserved room reads as zeros and decides
+        // nothing.
         let size = header.size_bytes();
         let with_next_base = size.saturating_add(8);
         if self.position.saturating_add(with_next_base as u64) > end {

@@ -71,8 +71,8 @@ fn locate_skips_entry_not_published_yet() {
     assert!(heard.0.lock().is_empty());
 }
 
-/// Writes a log file of batches, one of them larger than the read buffer. Returns the file, its end,
-/// and the positions of the batches.
+/// Writes a log file of batches, one of them larger than the read buffer. Returns the file, its
+/// end, and the positions of the batches.
 fn long_file(dir: &SegmentDir) -> (Arc<dyn File>, u64, Vec<u64>) {
     let file = dir.create_log(0, WhenFull::Fail).unwrap();
     let (mut end, mut positions) = (0, Vec::new());
@@ -226,7 +226,8 @@ fn index_file_is_mapped_read_or_missing() {
     }
 }
 
-/// A leftover temporary file does not prevent a replacement, and a failure to remove it is reported.
+/// A leftover temporary file does not prevent a replacement, and a failure to remove it is
+/// reported.
 #[test]
 fn replace_succeeds_after_interrupted_replacement() {
     let (fs, heard, dir) = directory();
@@ -251,8 +252,8 @@ fn replace_succeeds_after_interrupted_replacement() {
     assert!(heard.0.lock().is_empty());
 }
 
-/// Work under a lock may do other work under a lock. Each gets its own events, and afterwards events
-/// are delivered at once again.
+/// Work under a lock may do other work under a lock. Each gets its own events, and afterwards
+/// events are delivered at once again.
 #[test]
 fn events_are_held_back_under_nested_locks() {
     let (_, heard, dir) = directory();
@@ -273,8 +274,8 @@ fn events_are_held_back_under_nested_locks() {
     assert_eq!(*heard.0.lock(), outer);
 }
 
-/// The part of a batch that a full disk left is removed, reserved room reads as zeros again, and is
-/// released.
+/// The part of a batch that a full disk left is removed, reserved room reads as zeros again, and
+/// is released.
 #[test]
 fn failed_append_leaves_no_trace() {
     const FRONT: usize = 60;
@@ -350,8 +351,8 @@ fn gap_is_checked_against_next_batch() {
     }
 }
 
-/// A directory is opened to be synced. Without a file descriptor there was no fsync, so the disk is
-/// not suspect.
+/// A directory is opened to be synced. Without a file descriptor there was no fsync, so the disk
+/// is not suspect.
 #[test]
 fn sync_without_descriptor_is_not_a_failed_sync() {
     let (fs, _, dir) = directory();

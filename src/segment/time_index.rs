@@ -103,8 +103,8 @@ impl TimeIndex {
         self.last().map_or(beyond, |last| last.timestamp.max(beyond))
     }
 
-    /// Returns the number of the last entry whose timestamp is below the given one: no record up to
-    /// its offset is as late.
+    /// Returns the number of the last entry whose timestamp is below the given one: no record up
+    /// to its offset is as late.
     pub(crate) fn last_below(&self, timestamp: Timestamp) -> Option<usize> {
         let at = self.entries.partition_point(|entry| self.decode(entry).timestamp < timestamp);
         at.checked_sub(1)

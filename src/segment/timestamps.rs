@@ -76,8 +76,8 @@ impl Segment {
 
     /// Returns whether the log confirms a time entry: no batch between the previous entry and this
     /// one is later than it, and one batch has its time and ends with its offset. The number after
-    /// the last entry stands for the rest of the segment, where no batch may be later than the last
-    /// entry.
+    /// the last entry stands for the rest of the segment, where no batch may be later than the
+    /// last entry.
     fn times_hold(&self, indexes: &Indexes, number: usize, limit: Offset) -> Result<bool> {
         let times = &indexes.times;
         if times.is_checked(number) {

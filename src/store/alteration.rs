@@ -3,7 +3,7 @@
 use crate::error::{Result, TopicError};
 use crate::log::CleanupPolicy;
 use crate::store::settings::TopicConfig;
-use crate::store::topic_properties::{Definition, State};
+use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::topic_name;
 
@@ -33,13 +33,13 @@ impl Store {
     /// - [`TopicError::Internal`] for a policy without compaction on `__consumer_offsets`;
     ///   [`TopicError::Spread`] for a topic that has partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
-        self.inner().change(|| self.alter(topic, config))
+        self.inner().change(|| self.alter_locked(topic, config))
     }
 
-    fn alter(&self, topic: &str, config: TopicConfig) -> Result<()> {
+    fn alter_locked(&self, topic: &str, config: TopicConfig) -> Result<()> {
         let inner = self.inner();
         let found = self.topic(topic)?;
-        found.check_whole("alter it where all of them are")?;
+        found.check_not_spread("alter it where all of them are")?;
         let config = config.partitions(found.partition_count());
         let log = config.apply(&inner.config.log)?;
         if topic_name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
@@ -48,13 +48,13 @@ impl Store {
         }
         // Partitions whose making failed are made at the next opening, whatever is altered
         // meanwhile.
-        let (count, state) = match inner.directory.definition(topic)? {
-            Some(Definition { config, state: State::Creating(id) }) => {
-                (config.partitions, State::Creating(id))
+        let (count, state) = match inner.directory.read_definition(topic)? {
+            Some(TopicDefinition { config, state: TopicState::Creating(id) }) => {
+                (config.partitions, TopicState::Creating(id))
             }
-            _ => (config.partitions, State::Settled),
+            _ => (config.partitions, TopicState::Settled),
         };
-        inner.directory.define(topic, &config.clone().partitions(count), state)?;
+        inner.directory.write_definition(topic, &config.clone().partitions(count), state)?;
         let altered =
             found.partitions().iter().map(|partition| partition.alter(&log)).collect::<Vec<_>>();
         found.set_config(config);

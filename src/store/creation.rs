@@ -4,10 +4,9 @@ use crate::error::{Error, Result, TopicError};
 use crate::group::coordinator::Coordinator;
 use crate::log::{Log, LogConfig};
 use crate::store::directory::MOST_PARTITIONS;
-use crate::store::name;
 use crate::store::settings::TopicConfig;
-use crate::store::topic::{Slot, Topic, TopicShared};
-use crate::store::topic_properties::{Definition, State};
+use crate::store::topic::{PartitionState, Topic, TopicInner, check_topic_name};
+use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::topic_name;
 use crate::uuid::TopicId;
@@ -44,23 +43,23 @@ impl Store {
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         let groups = self.existing_coordinator()?;
-        self.make_topic(name, config, groups.as_deref())
+        self.create_any_topic(name, config, groups.as_deref())
     }
 
-    fn make_topic(
+    fn create_any_topic(
         &self,
         name: &str,
         config: TopicConfig,
         groups: Option<&Coordinator>,
     ) -> Result<Topic> {
-        name::check(name)?;
+        check_topic_name(name)?;
         let inner = self.inner();
         check_partitions(name, config.partitions)?;
         let log = config.apply(&inner.config.log)?;
-        inner.change(|| self.make_now(name, config, &log, groups))
+        inner.change(|| self.create_locked(name, config, &log, groups))
     }
 
-    fn make_now(
+    fn create_locked(
         &self,
         name: &str,
         config: TopicConfig,
@@ -82,31 +81,31 @@ impl Store {
             inner.directory.check_free(name, number, None)?;
         }
         let id = TopicId::random();
-        let logs = self.make_partitions(name, 0, id, &config, log);
+        let logs = self.create_partitions(name, 0, id, &config, log);
         if logs.is_err() {
             // All of its directories are this call's. What cannot be removed now is removed by the
             // next one.
             inner.interrupted.lock().insert(name.to_owned(), config.partitions);
-            inner.directory.define(name, &config, State::Deleting).ok();
+            inner.directory.write_definition(name, &config, TopicState::Deleting).ok();
             self.finish_deletion(name, None).ok();
         }
         let shared_name: Arc<str> = name.into();
-        let slots = logs?.into_iter().map(Slot::Open).collect();
-        let topic = TopicShared::new(Arc::clone(&shared_name), id, slots, config);
+        let states = logs?.into_iter().map(PartitionState::Open).collect();
+        let topic = TopicInner::new(Arc::clone(&shared_name), id, states, config);
         let topic = Arc::new(topic);
         {
             let mut topics = inner.topics.write();
-            inner.births.note(id, 0);
+            inner.creations.record(id, 0);
             topics.insert(shared_name, Arc::clone(&topic));
         }
-        inner.note_change();
+        inner.bump_version();
         let topic = Topic::new(&topic);
-        self.maintain_new(&topic.partitions())?;
+        self.register_with_maintainer(&topic.partitions())?;
         Ok(topic)
     }
 
     /// Makes the partitions of a topic from this one on, whose directories are free.
-    fn make_partitions(
+    fn create_partitions(
         &self,
         name: &str,
         from: u32,
@@ -118,26 +117,26 @@ impl Store {
         // From here on the topic is there, or has grown: what a crash keeps from being made is
         // made at the next opening. The id is durable before the first partition has it, as the
         // partitions are made in any order.
-        inner.directory.make(name, 0)?;
-        inner.directory.define(name, config, State::Creating(Some(id)))?;
+        inner.directory.create_partition(name, 0)?;
+        inner.directory.write_definition(name, config, TopicState::Creating(Some(id)))?;
         let numbers: Vec<u32> = (from..config.partitions).collect();
         let keys: Vec<_> = numbers.iter().map(|n| (name.to_owned(), n.cast_signed())).collect();
         inner.checkpoints.hold_all(&keys);
         let made = inner.in_few_threads(&numbers, |number| {
-            inner.directory.make(name, *number)?;
+            inner.directory.create_partition(name, *number)?;
             self.open_partition(name, *number, id, log).map(|(log, _)| log)
         });
         let logs = made.into_iter().collect::<Result<Vec<Log>>>();
         inner.checkpoints.release(&keys)?;
         let logs = logs?;
-        inner.directory.define(name, config, State::Settled)?;
+        inner.directory.write_definition(name, config, TopicState::Settled)?;
         Ok(logs)
     }
 
     /// A topic that the store keeps for itself, made when it is first needed.
     pub(crate) fn internal_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         match self.topic(name) {
-            Err(Error::Topic(_)) => match self.make_topic(name, config, None) {
+            Err(Error::Topic(_)) => match self.create_any_topic(name, config, None) {
                 Err(Error::Topic(error)) if matches!(*error, TopicError::Exists { .. }) => {
                     self.topic(name)
                 }
@@ -162,17 +161,17 @@ impl Store {
     /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
     ///   has partitions elsewhere.
     pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.inner().change(|| self.grow(topic, partitions))
+        self.inner().change(|| self.add_partitions_locked(topic, partitions))
     }
 
-    fn grow(&self, topic: &str, partitions: u32) -> Result<()> {
+    fn add_partitions_locked(&self, topic: &str, partitions: u32) -> Result<()> {
         let inner = self.inner();
         let found = self.topic(topic)?;
         if topic_name::is_internal(topic) {
             let reason = "groups are found by the number of its partitions, which stays as it is";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
-        found.check_whole("add partitions where all of them are")?;
+        found.check_not_spread("add partitions where all of them are")?;
         let (before, config) = (found.partition_count(), found.config());
         let invalid = |reason| -> Error {
             let topic = topic.to_owned();
@@ -185,26 +184,26 @@ impl Store {
             return Err(invalid("it has as many already"));
         }
         check_partitions(topic, partitions)?;
-        if let Some(Definition { config, state: State::Creating(_) }) =
-            inner.directory.definition(topic)?
+        if let Some(TopicDefinition { config, state: TopicState::Creating(_) }) =
+            inner.directory.read_definition(topic)?
             && config.partitions > partitions
         {
             return Err(invalid("a call that failed has begun to add more; add as many or more"));
         }
-        let id = self.known_id(&found)?;
+        let id = self.resolve_id(&found)?;
         for number in before..partitions {
             inner.directory.check_free(topic, number, Some(id))?;
         }
         let config = config.partitions(partitions);
         let log = config.apply(&inner.config.log)?;
-        let added = self.make_partitions(topic, before, id, &config, &log)?;
+        let added = self.create_partitions(topic, before, id, &config, &log)?;
         {
             let _topics = inner.topics.write();
-            inner.births.note(id, before);
-            found.grow(added.clone(), config);
+            inner.creations.record(id, before);
+            found.add_partitions(added.clone(), config);
         }
-        inner.note_change();
-        self.maintain_new(&added)
+        inner.bump_version();
+        self.register_with_maintainer(&added)
     }
 }
 

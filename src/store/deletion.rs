@@ -4,13 +4,13 @@ use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::group::coordinator::Coordinator;
 use crate::log::Log;
 use crate::store::topic::Topic;
-use crate::store::topic_properties::{Definition, State};
+use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::store::watchers::TopicWatcher;
 use crate::topic_name;
 use std::sync::Arc;
 
-type Told = Vec<Arc<dyn TopicWatcher>>;
+type NotifiedWatchers = Vec<Arc<dyn TopicWatcher>>;
 
 impl Store {
     /// Deletes a topic with all its records, and the offsets that groups have committed for it. A
@@ -43,7 +43,8 @@ impl Store {
     ///   this name, or when the store is opened again.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
         let groups = self.existing_coordinator()?;
-        let (told, deleted) = self.inner().change(|| self.delete(topic, groups.as_deref()))?;
+        let (told, deleted) =
+            self.inner().change(|| self.delete_locked(topic, groups.as_deref()))?;
         // Perhaps the last handles, which take user-supplied code with them: nothing is held any
         // more.
         drop(told);
@@ -51,7 +52,11 @@ impl Store {
     }
 
     /// Deletes a topic. Returns the watchers that were told of it, and the result.
-    fn delete(&self, topic: &str, groups: Option<&Coordinator>) -> Result<(Told, Result<()>)> {
+    fn delete_locked(
+        &self,
+        topic: &str,
+        groups: Option<&Coordinator>,
+    ) -> Result<(NotifiedWatchers, Result<()>)> {
         let inner = self.inner();
         if inner.interrupted.lock().contains_key(topic) {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
@@ -61,26 +66,26 @@ impl Store {
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
         let found = self.topic(topic)?;
-        found.check_whole("delete it where all of them are")?;
+        found.check_not_spread("delete it where all of them are")?;
         let count = self.count_with_begun(&found)?;
-        inner.directory.define(topic, &found.config(), State::Deleting)?;
+        inner.directory.write_definition(topic, &found.config(), TopicState::Deleting)?;
         inner.interrupted.lock().insert(topic.to_owned(), count);
         inner.topics.write().remove(topic);
-        inner.births.forget(found.id());
+        inner.creations.forget(found.id());
         // An error of a close does not matter: the log is deleted.
         let close = |log: &Log| log.close_with_others(CloseReason::TopicDeleted);
         inner.in_few_threads(&found.partitions(), close).clear();
         // Files that stay open keep their space on disk.
         let told = self.watchers().topic_deleted(topic);
         let deleted = self.finish_deletion(topic, groups);
-        inner.note_change();
+        inner.bump_version();
         Ok((told, deleted))
     }
 
     /// How many partitions a topic has, with those that a call which failed has begun to add.
     fn count_with_begun(&self, topic: &Topic) -> Result<u32> {
-        let begun = match self.inner().directory.definition(topic.name()) {
-            Ok(Some(Definition { config, .. })) => config.partitions,
+        let begun = match self.inner().directory.read_definition(topic.name()) {
+            Ok(Some(TopicDefinition { config, .. })) => config.partitions,
             // One that is damaged, or is not there, does not keep the topic from being deleted.
             Ok(None) | Err(Error::Corrupt(_)) => 0,
             Err(error) => return Err(error),
@@ -96,7 +101,7 @@ impl Store {
         let Some(count) = inner.interrupted.lock().get(topic).copied() else { return Ok(()) };
         let forget = || groups.map_or(Ok(()), |groups| groups.forget_topic(topic));
         let forgotten = forget();
-        let deleted = inner.directory.delete(topic, (0..count).rev());
+        let deleted = inner.directory.remove_partitions(topic, (0..count).rev());
         let forgotten = forgotten.or_else(|_| forget());
         let keys: Vec<_> = (0..count).map(|n| (topic.to_owned(), n.cast_signed())).collect();
         let lines = inner.checkpoints.forget(&keys);

@@ -20,13 +20,13 @@ use crate::checkpoint::{CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, PARTITION_METADAT
 use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::{Dir, DirEntry, EntryKind};
-use crate::log::{Checkpoint, DataDir, Log, LogConfig, Place};
+use crate::log::{Checkpoint, DataDir, DirHandle, Log, LogConfig};
 use crate::segment::name::{Name, SegmentFile, is_of_system};
 use crate::store::meta_properties::MetaProperties;
-use crate::store::name::{PartitionDir, is_like_partition};
+use crate::store::partition_dir::{PartitionDir, is_like_partition};
 use crate::store::partition_metadata;
 use crate::store::settings::TopicConfig;
-use crate::store::topic_properties::{Definition, State};
+use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::uuid::{KafkaUuid, TopicId};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,14 +44,14 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
+    pub(crate) fn new(place: &DirHandle, config: &LogConfig) -> Directory {
         let events = EventSink::new(config.listener.clone());
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
         let dir = Dir::new(fs, path, events, true);
         Directory { dir: Arc::new(dir.with_own_reserve()) }
     }
 
-    pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
+    pub(crate) fn partition_path(&self, topic: &str, partition: u32) -> PathBuf {
         self.dir.path.join(PartitionDir::current(topic, partition).to_string())
     }
 
@@ -76,7 +76,7 @@ impl Directory {
     }
 
     /// Fails for a directory that is something else. Nothing was written in it yet.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check_is_store(&self) -> Result<()> {
         let path = &self.dir.path;
         let entries = self.dir.fs.list(path).map_err(|error| Error::list(path, error))?;
         for entry in &entries {
@@ -94,20 +94,20 @@ impl Directory {
             }
         }
         let others = entries.iter().find(|entry| !is_of_system(&entry.name));
-        let Some(other) = others.filter(|_| !entries.iter().any(is_of_data_dir)) else {
+        let Some(other) = others.filter(|_| !entries.iter().any(is_data_dir_file)) else {
             return Ok(());
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
-            let is_of_data_dir = match self.parse(&entry.name)? {
+            let is_data_dir_file = match self.parse(&entry.name)? {
                 // A name alone may be of others.
                 Some(Some(_)) => {
                     let within = self.entries(&path.join(&entry.name))?.unwrap_or_default();
-                    within.iter().any(is_of_log)
+                    within.iter().any(is_log_file)
                 }
                 Some(None) => true,
                 None => false,
             };
-            if is_of_data_dir {
+            if is_data_dir_file {
                 return Ok(());
             }
         }
@@ -116,7 +116,7 @@ impl Directory {
     }
 
     /// Reads the ids of the directory. A new directory gets random ids.
-    pub(crate) fn identify(&self) -> Result<()> {
+    pub(crate) fn ensure_meta_properties(&self) -> Result<()> {
         let path = self.dir.path.join(META_PROPERTIES);
         match self.dir.read_small(&path, SMALL_FILE_BYTES)? {
             Some(bytes) => match MetaProperties::parse(&bytes) {
@@ -132,16 +132,16 @@ impl Directory {
     }
 
     /// Whether the directory of a partition is there.
-    pub(crate) fn is_there(&self, topic: &str, partition: u32) -> Result<bool> {
-        Ok(self.entries(&self.path_of(topic, partition))?.is_some())
+    pub(crate) fn has_partition(&self, topic: &str, partition: u32) -> Result<bool> {
+        Ok(self.entries(&self.partition_path(topic, partition))?.is_some())
     }
 
     /// Fails for a directory without an id of a topic that holds other things and nothing of a
     /// log. Nothing was written in it yet.
     pub(crate) fn check_is_log(&self, topic: &str, partition: u32) -> Result<()> {
-        let path = self.path_of(topic, partition);
+        let path = self.partition_path(topic, partition);
         let entries = self.entries(&path)?.unwrap_or_default();
-        if is_vacant(&entries) || entries.iter().any(is_of_log) {
+        if is_vacant(&entries) || entries.iter().any(is_log_file) {
             return Ok(());
         }
         let reason = "it holds other files and no segment; move it out of the store's directory";
@@ -167,9 +167,9 @@ impl Directory {
         partition: u32,
         id: Option<TopicId>,
     ) -> Result<()> {
-        let path = self.path_of(topic, partition);
+        let path = self.partition_path(topic, partition);
         let entries = self.entries(&path)?.unwrap_or_default();
-        if is_vacant(&entries) || (id.is_some() && self.topic_id(topic, partition)? == id) {
+        if is_vacant(&entries) || (id.is_some() && self.read_topic_id(topic, partition)? == id) {
             return Ok(());
         }
         let reason =
@@ -178,38 +178,43 @@ impl Directory {
     }
 
     /// Returns the stored definition of a topic.
-    pub(crate) fn definition(&self, topic: &str) -> Result<Option<Definition>> {
-        Definition::read(&self.dir, &self.path_of(topic, 0))
+    pub(crate) fn read_definition(&self, topic: &str) -> Result<Option<TopicDefinition>> {
+        TopicDefinition::read(&self.dir, &self.partition_path(topic, 0))
     }
 
     /// Writes down, durably, how a topic is set up.
-    pub(crate) fn define(&self, topic: &str, config: &TopicConfig, state: State) -> Result<()> {
-        Definition { config: config.clone(), state }.write(&self.first(topic))
+    pub(crate) fn write_definition(
+        &self,
+        topic: &str,
+        config: &TopicConfig,
+        state: TopicState,
+    ) -> Result<()> {
+        TopicDefinition { config: config.clone(), state }.write(&self.first_partition(topic))
     }
 
     /// The directory of a topic's first partition.
-    pub(super) fn first(&self, topic: &str) -> Dir {
-        let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
+    pub(super) fn first_partition(&self, topic: &str) -> Dir {
+        let (fs, path) = (Arc::clone(&self.dir.fs), self.partition_path(topic, 0));
         Dir::new(fs, path, self.dir.events.clone(), true).with_reserve(self.dir.reserve().cloned())
     }
 
     /// Makes the directory of a partition, if there is none.
-    pub(crate) fn make(&self, topic: &str, partition: u32) -> Result<PathBuf> {
-        let path = self.path_of(topic, partition);
+    pub(crate) fn create_partition(&self, topic: &str, partition: u32) -> Result<PathBuf> {
+        let path = self.partition_path(topic, partition);
         self.dir.fs.create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
         Ok(path)
     }
 
     /// The id of a topic as a partition of it has it.
-    pub(crate) fn topic_id(&self, topic: &str, partition: u32) -> Result<Option<TopicId>> {
-        let path = self.path_of(topic, partition).join(PARTITION_METADATA);
+    pub(crate) fn read_topic_id(&self, topic: &str, partition: u32) -> Result<Option<TopicId>> {
+        let path = self.partition_path(topic, partition).join(PARTITION_METADATA);
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
         partition_metadata::parse(&bytes).map(Some).map_err(|reason| malformed(path, reason))
     }
 
     /// Gives a partition the id of its topic, durably, before anything is appended.
-    pub(crate) fn set_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
-        let path = self.path_of(topic, partition);
+    pub(crate) fn write_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
+        let path = self.partition_path(topic, partition);
         let dir = Dir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), true);
         dir.replace_if_room(
             &dir.path.join(PARTITION_METADATA),
@@ -226,7 +231,7 @@ impl Directory {
         config: &LogConfig,
         within: &DataDir,
     ) -> Result<(Log, bool)> {
-        Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
+        Log::open_shared(&self.partition_path(topic, partition), config.clone(), within)
     }
 }
 
@@ -243,12 +248,12 @@ pub(super) fn is_temporary(entry: &DirEntry) -> bool {
 }
 
 /// Whether it is a file that only the directory of a log has.
-pub(super) fn is_of_log(entry: &DirEntry) -> bool {
+pub(super) fn is_log_file(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && !matches!(Name::parse(&entry.name), Name::Unknown)
 }
 
 /// Whether it is a file that a store or a broker keeps above its logs.
-fn is_of_data_dir(entry: &DirEntry) -> bool {
+fn is_data_dir_file(entry: &DirEntry) -> bool {
     let names = [META_PROPERTIES, LOCK, CLEAN_SHUTDOWN];
     let mut names = names.into_iter().chain(Checkpoint::ALL.map(Checkpoint::file));
     entry.kind == EntryKind::File && names.any(|name| name == entry.name)

@@ -39,7 +39,8 @@ impl Store {
             .max_message_bytes(MAX_BATCH_BYTES);
         let topic = TopicConfig::default().partitions(config.partitions()).log(log);
         let topic = self.internal_topic(CONSUMER_OFFSETS, topic)?;
-        topic.check_whole("groups are found by how many there are; keep them where all are")?;
+        topic
+            .check_not_spread("groups are found by how many there are; keep them where all are")?;
         let partitions = topic.partition_count();
         let clock = Arc::clone(&inner.config.log.clock);
         let (events, maintainer) = (inner.directory.dir.events.clone(), inner.maintainer.clone());

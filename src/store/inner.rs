@@ -5,13 +5,13 @@ use crate::event::{Event, EventSink};
 use crate::group::coordinator::Coordinator;
 use crate::log::{DataCheckpoints, Log, Maintainer, WriteLock};
 use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
-use crate::store::births::Births;
 use crate::store::config::StoreConfig;
+use crate::store::creation_order::CreationOrder;
 use crate::store::directory::Directory;
 use crate::store::parallel::{in_few_threads, in_parallel};
 use crate::store::producer_ids::ProducerIds;
-use crate::store::topic::{Slot, TopicShared};
-use crate::store::watchers::Watchers;
+use crate::store::topic::{PartitionState, TopicInner};
+use crate::store::watchers::TopicWatchers;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -35,20 +35,20 @@ pub(crate) struct StoreInner {
     lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
     /// Leaf lock: held to look a topic up, never across I/O.
-    pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
+    pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicInner>>>,
     /// Directories that belong to no topic, left alone.
     pub(super) unknown: RwLock<Vec<PathBuf>>,
     /// The topics whose deletion, or failed creation, is still to be finished, with their number
     /// of partitions. Leaf lock; only changed with `changes` held.
     pub(super) interrupted: Mutex<BTreeMap<String, u32>>,
     /// A leaf lock, taken within `topics`.
-    pub(super) births: Births,
+    pub(super) creations: CreationOrder,
     /// Rises with each change of topics or partitions.
     version: AtomicU64,
     /// Raised when `version` rises, with no lock held.
     pub(super) changed: Notify,
     /// They are told of each topic that is deleted.
-    pub(super) watchers: Watchers,
+    pub(super) watchers: TopicWatchers,
     /// Leaf lock. The coordinator of the groups, created for the first consumer of a group.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
@@ -85,10 +85,10 @@ impl StoreInner {
             topics: RwLock::default(),
             unknown: RwLock::default(),
             interrupted: Mutex::default(),
-            births: Births::default(),
+            creations: CreationOrder::default(),
             version: AtomicU64::new(0),
             changed: Notify::default(),
-            watchers: Watchers::default(),
+            watchers: TopicWatchers::default(),
             coordinator: Mutex::default(),
         }
     }
@@ -123,7 +123,7 @@ impl StoreInner {
 
     /// Records that topics or partitions have changed. Waiting consumers are woken when the
     /// [change](StoreInner::change) is done.
-    pub(super) fn note_change(&self) {
+    pub(super) fn bump_version(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -148,7 +148,7 @@ impl StoreInner {
         let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
         *self.lock.lock() = None;
         self.directory.dir.close();
-        self.note_change();
+        self.bump_version();
         ended
     }
 
@@ -184,7 +184,7 @@ impl StoreInner {
         work: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
         let (fs, threads) = (&*self.directory.dir.fs, self.config.recovery_threads);
-        self.with_events(work, |work| in_parallel(fs, threads, items, work))
+        self.deliver_from_threads(work, |work| in_parallel(fs, threads, items, work))
     }
 
     /// Applies `work` to each item, on few threads: for short work.
@@ -194,12 +194,12 @@ impl StoreInner {
         work: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
         let (fs, threads) = (&*self.directory.dir.fs, self.config.recovery_threads);
-        self.with_events(work, |work| in_few_threads(fs, threads, items, work))
+        self.deliver_from_threads(work, |work| in_few_threads(fs, threads, items, work))
     }
 
     /// Runs `work` on several threads. If this thread holds its events and wakers back, it also
     /// gets those of the others.
-    fn with_events<T, R>(
+    fn deliver_from_threads<T, R>(
         &self,
         work: impl Fn(&T) -> R + Sync,
         on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
@@ -222,17 +222,17 @@ impl StoreInner {
     }
 
     pub(super) fn logs(&self) -> Vec<Log> {
-        let topics: Vec<Arc<TopicShared>> = self.topics.read().values().cloned().collect();
+        let topics: Vec<Arc<TopicInner>> = self.topics.read().values().cloned().collect();
         topics.iter().flat_map(|topic| topic.partitions().to_vec()).collect()
     }
 
     /// Returns all partitions that are here, as checkpoints name them.
     pub(super) fn partitions(&self) -> Vec<(String, i32)> {
         let topics = self.topics.read();
-        let of = |(name, topic): (&Arc<str>, &Arc<TopicShared>)| {
-            let here = |slot: &Slot| !matches!(slot, Slot::Elsewhere);
-            let slots = topic.slots();
-            let numbers = (0..).zip(slots.iter()).filter(|(_, slot)| here(slot));
+        let of = |(name, topic): (&Arc<str>, &Arc<TopicInner>)| {
+            let here = |state: &PartitionState| !matches!(state, PartitionState::Elsewhere);
+            let states = topic.partition_states();
+            let numbers = (0..).zip(states.iter()).filter(|(_, state)| here(state));
             numbers.map(|(number, _)| (name.to_string(), number)).collect::<Vec<_>>()
         };
         topics.iter().flat_map(of).collect()

@@ -193,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(
+        fn properties_round_trip(
             properties in btree_map("\\PC{0,6}|[ =:#!\\\\\t\n\r\u{c}a]{0,6}|(?s:.){0,6}", "\\PC{0,6}|[ =:#!\\\\\t\n\r\u{c}a]{0,6}|(?s:.){0,6}", 0..5),
         ) {
             let text = format(pairs(&properties));
@@ -202,7 +202,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>, text in "[\\\\u0dD8 =:#!\r\n\ta]{0,30}") {
+        fn parse_survives_any_bytes(bytes: Vec<u8>, text in "[\\\\u0dD8 =:#!\r\n\ta]{0,30}") {
             parse(&super::text(&bytes)).ok();
             if let Ok(read) = parse(&text) {
                 prop_assert_eq!(parse(&format(pairs(&read))), Ok(read));
@@ -212,7 +212,7 @@ mod tests {
 
     /// What Java reads, by the description of `Properties.load`.
     #[test]
-    fn texts_mean_what_they_mean_to_java() {
+    fn parse_matches_java() {
         for (text, expected) in [
             ("", vec![]),
             ("# c\n  ! c \\\nkey=value", vec![("key", "value")]),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf_8_are_latin_1() {
+    fn non_utf8_bytes_read_as_latin1() {
         assert_eq!(text("a=\u{fc}".as_bytes()), "a=\u{fc}");
         assert_eq!(text(b"a=\xFC"), "a=\u{fc}");
     }

@@ -129,18 +129,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn meta_properties_round_trip_with_unknown_entries(meta in some_meta()) {
+        fn round_trip_keeps_unknown_entries(meta in some_meta()) {
             prop_assert_eq!(MetaProperties::parse(meta.format().as_bytes()), Ok(meta));
         }
 
         #[test]
-        fn meta_properties_parse_survives_any_bytes(bytes: Vec<u8>) {
+        fn parse_survives_any_bytes(bytes: Vec<u8>) {
             MetaProperties::parse(&bytes).ok();
         }
     }
 
     #[test]
-    fn broker_meta_properties_are_read() {
+    fn parse_reads_broker_files() {
         let text = b"#\n#Mon Mar 04 10:00:00 UTC 2024\ncluster.id=MkU3OEVBNTcwNTJENDM2Qk\n\
             directory.id=PlGe2UpcQUCKxVvSrLwYkg\nnode.id=1\nversion=1\n";
         let meta = MetaProperties::parse(text).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn meta_properties_reject_what_kafka_rejects() {
+    fn parse_rejects_what_kafka_rejects() {
         for text in [
             "version=2\nnode.id=1\ncluster.id=c",
             "version=x",

@@ -1,19 +1,63 @@
-//! A store: topics with partitions in one directory, laid out as a broker's.
+//! Topics in one directory, laid out as the data directory of a Kafka broker.
+//!
+//! ```text
+//!   Admin ──▶ Store ──▶ StoreInner ─┬─▶ TopicInner ──▶ Log, Log, Log     one directory each
+//!               ▲         │         ├─▶ Directory                        names, ids, topic.properties
+//!     Topic ────┘         │         ├─▶ DataCheckpoints, ProducerIds     small files of the store
+//!                         │         └─▶ group::Coordinator ──▶ the logs of __consumer_offsets
+//!                         └ one change of topics at a time: alteration, creation, deletion, reopening
+//!
+//!   StoreView ──▶ Directory, read-only logs                              beside the writing process
+//! ```
+//!
+//! Some files *decide*. They take no lock and read no clock:
+//!
+//! | file | decides |
+//! |---|---|
+//! | `partition_dir`, `java_properties`, `meta_properties`, `partition_metadata`, `topic_properties` | which names and small files are valid, and what they mean |
+//! | `settings` | which options of a log correspond to Kafka's settings of a topic |
+//! | `creation_order` | which partitions were created after a consumer began to read their topic |
+//!
+//! The others *do* the work. Those of the acts extend [`Store`]:
+//!
+//! | file | does |
+//! |---|---|
+//! | `topics`, `topic`, `inner` | the handles, the state they share, and the order of its locks |
+//! | `directory`, `survey`, `removal` | the files of a store that belong to no log; which topics are there; removing partitions |
+//! | `opening`, `creation`, `alteration`, `deletion`, `reopening` | the acts: each is one write of `topic.properties`, and after a crash the next opening finishes the rest |
+//! | `parallel`, `producer_ids`, `watchers` | several logs at once; ids for producers; telling clients that a topic is deleted |
+//! | `groups`, `admin`, `view` | the offsets topic; administration; reading a store that another process writes |
+//!
+//! **Opening.** `topics` checks that the directory is a store's, locks it, and reads its ids and
+//! checkpoints. `survey` lists the partitions, and removes those that were being removed. `opening`
+//! compares them with the definitions and with the topics at the last clean shutdown, opens all
+//! logs on several threads, and leaves damaged ones offline. Then it stores what recovery found,
+//! settles topics that were being created, and finishes interrupted deletions.
+//!
+//! **Creation.** With the lock of changes held, `creation` removes what is left of an earlier topic
+//! of that name, and checks that the directories are free. It writes `topic.properties` as
+//! *creating*, with the id: from here on, a crash does not undo the topic. It makes the directories,
+//! opens the logs, writes *settled*, and publishes the topic. Consumers wake after the lock is
+//! released.
+//!
+//! **Deletion.** `deletion` writes *deleting* and unpublishes the topic: from here on, a crash does
+//! not bring it back. It closes the logs, tells the watchers, removes committed offsets durably,
+//! and removes the partitions. Partition 0, which has `topic.properties`, is the last.
 
 pub(crate) mod admin;
 mod alteration;
-pub(crate) mod births;
 pub(crate) mod config;
 pub(crate) mod creation;
+pub(crate) mod creation_order;
 pub(crate) mod deletion;
 pub(crate) mod directory;
 pub(crate) mod groups;
 pub(crate) mod inner;
 pub(crate) mod java_properties;
 pub(crate) mod meta_properties;
-pub(crate) mod name;
 pub(crate) mod opening;
 pub(crate) mod parallel;
+pub(crate) mod partition_dir;
 mod partition_metadata;
 pub(crate) mod producer_ids;
 mod removal;

@@ -79,7 +79,7 @@ mod tests {
     use crate::fs::MemFs;
 
     #[test]
-    fn each_is_done_once_and_in_its_place() {
+    fn results_keep_item_order() {
         for threads in [1, 2, 7] {
             for count in [0, 1, 2, 100] {
                 let items: Vec<usize> = (0..count).collect();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn no_thread_is_started_for_few_items() {
+    fn no_thread_starts_for_few_items() {
         let caller = thread::current().id();
         for count in 0..=FEW {
             let items: Vec<usize> = (0..count).collect();

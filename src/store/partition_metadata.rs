@@ -51,7 +51,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn partition_metadata_parse_survives_any_bytes(
+        fn parse_survives_any_bytes(
             bytes: Vec<u8>,
             text in "(version: -?[0-9]\n)?(topic_id: [A-Za-z0-9_-]{21,23}\n?)?\\PC{0,5}",
         ) {
@@ -62,7 +62,7 @@ mod tests {
         }
 
         #[test]
-        fn partition_metadata_round_trips(bytes: [u8; 16]) {
+        fn topic_id_round_trips(bytes: [u8; 16]) {
             let id = TopicId::from_bytes(bytes);
             let expected = if id.is_zero() { None } else { Some(id) };
             prop_assert_eq!(parse(format(id).as_bytes()).ok(), expected);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn partition_metadata_rejects_malformed_text() {
+    fn parse_rejects_malformed_text() {
         let id = "PlGe2UpcQUCKxVvSrLwYkg";
         for text in [
             "".to_owned(),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn partition_metadata_accepts_later_versions() {
+    fn parse_accepts_later_versions() {
         let id = "PlGe2UpcQUCKxVvSrLwYkg";
         for text in [
             format!("version: 0\ntopic_id: {id}\n"),

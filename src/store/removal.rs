@@ -3,8 +3,8 @@
 use crate::checkpoint::TOPIC_PROPERTIES;
 use crate::error::{Error, Result, is_storage_full};
 use crate::event::Event;
-use crate::store::directory::{Directory, is_of_log};
-use crate::store::name::{PartitionDir, Stage};
+use crate::store::directory::{Directory, is_log_file};
+use crate::store::partition_dir::{DirSuffix, PartitionDir};
 use crate::uuid::KafkaUuid;
 use std::io;
 use std::path::Path;
@@ -12,11 +12,15 @@ use std::path::Path;
 impl Directory {
     /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
     /// One that is not there was never made, or has been removed.
-    pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
+    pub(crate) fn remove_partitions(
+        &self,
+        topic: &str,
+        partitions: impl Iterator<Item = u32>,
+    ) -> Result<()> {
         for partition in partitions {
-            let from = self.path_of(topic, partition);
-            let named =
-                PartitionDir::current(topic, partition).at(Stage::Delete(KafkaUuid::random()));
+            let from = self.partition_path(topic, partition);
+            let named = PartitionDir::current(topic, partition)
+                .with_suffix(DirSuffix::Delete(KafkaUuid::random()));
             let name = named.to_string();
             let to = self.dir.path.join(&name);
             let rename = || match self.dir.fs.rename_dir(&from, &to) {
@@ -36,7 +40,7 @@ impl Directory {
             }
             // No opening may find partition 0 gone and another partition there.
             self.dir.sync()?;
-            self.remove_deleted(&name)?;
+            self.remove_deleted_dir(&name)?;
         }
         Ok(())
     }
@@ -53,13 +57,13 @@ impl Directory {
 
     /// Removes the directory of a deleted log. What will not go is reported, and tried again when
     /// the store is opened.
-    pub(super) fn remove_deleted(&self, name: &str) -> Result<()> {
+    pub(super) fn remove_deleted_dir(&self, name: &str) -> Result<()> {
         let path = self.dir.path.join(name);
         let fs = &self.dir.fs;
         let remove = || -> io::Result<()> {
             let mut entries = fs.list(&path)?;
             // If this is interrupted, a file of the log still tells that the rest is to go.
-            entries.sort_by_key(is_of_log);
+            entries.sort_by_key(is_log_file);
             for entry in entries {
                 fs.remove(&path.join(&entry.name))?;
             }

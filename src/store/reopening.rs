@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::error::{CloseReason, Result, TopicError};
 use crate::log::{Log, LogConfig, OnCorruption};
 use crate::store::settings::TopicConfig;
-use crate::store::topic::{Slot, Topic};
-use crate::store::topic_properties::{Definition, State};
+use crate::store::topic::{PartitionState, Topic};
+use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 
 impl Store {
@@ -63,15 +63,20 @@ impl Store {
         partition: u32,
         on_corruption: OnCorruption,
     ) -> Result<Log> {
-        self.inner().change(|| self.reopen(topic, partition, on_corruption))
+        self.inner().change(|| self.reopen_locked(topic, partition, on_corruption))
     }
 
-    fn reopen(&self, topic: &str, partition: u32, on_corruption: OnCorruption) -> Result<Log> {
+    fn reopen_locked(
+        &self,
+        topic: &str,
+        partition: u32,
+        on_corruption: OnCorruption,
+    ) -> Result<Log> {
         let inner = self.inner();
         let found = self.topic(topic)?;
-        found.check_has(partition)?;
+        found.check_has_partition(partition)?;
         let before = found.partition(partition);
-        if !inner.directory.is_there(topic, partition)? {
+        if !inner.directory.has_partition(topic, partition)? {
             before?;
             let (topic, partitions) = (topic.to_owned(), found.partition_count());
             return Err(TopicError::MissingPartition { topic, partition, partitions }.into());
@@ -88,28 +93,28 @@ impl Store {
         match &opened {
             Ok(log) => {
                 found.set_config(config);
-                found.set_slot(partition, Slot::Open(log.clone()));
+                found.set_partition_state(partition, PartitionState::Open(log.clone()));
             }
             Err(error) if was_open => {
-                let offline = self.set_offline(topic, partition, error);
-                found.set_slot(partition, offline);
+                let offline = self.report_offline(topic, partition, error);
+                found.set_partition_state(partition, offline);
             }
-            Err(error) => found.set_slot(partition, Slot::offline(error)),
+            Err(error) => found.set_partition_state(partition, PartitionState::offline(error)),
         }
-        inner.note_change();
+        inner.bump_version();
         let log = opened?;
-        self.maintain_new(std::slice::from_ref(&log))?;
+        self.register_with_maintainer(std::slice::from_ref(&log))?;
         Ok(log)
     }
 
     /// How its topic is set up, if it can be opened.
     fn config_to_reopen(&self, topic: &Topic, partition: u32) -> Result<TopicConfig> {
         let directory = &self.inner().directory;
-        match directory.definition(topic.name())? {
-            Some(Definition { state: State::Deleting, .. }) => {
+        match directory.read_definition(topic.name())? {
+            Some(TopicDefinition { state: TopicState::Deleting, .. }) => {
                 let reason =
                     "its topic was being deleted: open the store again to finish that".to_owned();
-                let path = directory.path_of(topic.name(), partition);
+                let path = directory.partition_path(topic.name(), partition);
                 Err(TopicError::InvalidDirectory { path, reason }.into())
             }
             Some(definition) => Ok(definition.config.partitions(topic.partition_count())),
@@ -119,14 +124,14 @@ impl Store {
 
     /// Opens the log of a partition that is closed, and makes durable what that found.
     fn open_again(&self, topic: &Topic, partition: u32, config: &LogConfig) -> Result<Log> {
-        let (checkpoints, id) = (&self.inner().checkpoints, self.known_id(topic)?);
+        let (checkpoints, id) = (&self.inner().checkpoints, self.resolve_id(topic)?);
         let keys = [(topic.name().to_owned(), partition.cast_signed())];
         checkpoints.hold_all(&keys);
         let opened = self.open_partition(topic.name(), partition, id, config);
         let released = checkpoints.release(&keys);
-        let (log, from_beside) = opened?;
+        let (log, has_own_checkpoints) = opened?;
         released?;
-        if from_beside {
+        if has_own_checkpoints {
             log.remove_own_checkpoints()?;
         }
         Ok(log)

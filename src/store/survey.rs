@@ -5,10 +5,10 @@ use crate::error::{Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::EntryKind;
 use crate::log::{Checkpoint, DataCheckpoints};
-use crate::store::directory::{Directory, is_of_log, is_temporary, is_vacant};
-use crate::store::name::{PartitionDir, Stage};
+use crate::store::directory::{Directory, is_log_file, is_temporary, is_vacant};
+use crate::store::partition_dir::{DirSuffix, PartitionDir};
 use crate::store::settings::{TopicConfig, broker_topic_config};
-use crate::store::topic_properties::{Definition, State};
+use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::uuid::TopicId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// The content of a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<FoundTopic>,
     /// Directories that have nothing to do with topics.
     pub(crate) unknown: Vec<PathBuf>,
     /// Topics that were being deleted, and the partitions that are left of them.
@@ -26,19 +26,19 @@ pub(crate) struct Survey {
 
 /// A topic that was found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundTopic {
     pub(crate) name: String,
     pub(crate) config: TopicConfig,
-    pub(crate) state: State,
+    pub(crate) state: TopicState,
     /// The partitions whose directories are there.
     pub(crate) partitions: BTreeSet<u32>,
-    /// The partitions that were here and are gone. A partition that is neither here nor gone is
+    /// The partitions that were here and are missing. A partition that is neither here nor missing is
     /// elsewhere.
-    pub(crate) gone: BTreeSet<u32>,
+    pub(crate) missing: BTreeSet<u32>,
     /// Its id, once that was looked for, if it is known.
     pub(crate) id: Option<TopicId>,
     /// Why it is not known how it is set up, or which id it has.
-    pub(crate) broken: Option<Error>,
+    pub(crate) load_error: Option<Error>,
     /// Whether some of its partitions may not be there yet.
     pub(crate) unfinished: bool,
 }
@@ -58,13 +58,13 @@ impl Directory {
                 continue;
             };
             match parsed {
-                Some(PartitionDir { topic, partition, stage: Stage::Current }) => {
+                Some(PartitionDir { topic, partition, suffix: DirSuffix::None }) => {
                     topics.entry(topic).or_default().insert(partition);
                 }
-                Some(PartitionDir { stage: Stage::Delete(_), .. }) => {
+                Some(PartitionDir { suffix: DirSuffix::Delete(_), .. }) => {
                     let within = self.entries(&path.join(&entry.name))?.unwrap_or_default();
-                    if within.iter().all(is_temporary) || within.iter().any(is_of_log) {
-                        self.remove_deleted(&entry.name)?;
+                    if within.iter().all(is_temporary) || within.iter().any(is_log_file) {
+                        self.remove_deleted_dir(&entry.name)?;
                     } else {
                         unknown.push(entry.name);
                     }
@@ -73,41 +73,41 @@ impl Directory {
             }
         }
         let mut survey = Survey::default();
-        unknown.into_iter().for_each(|name| self.leave(&name, &mut survey));
+        unknown.into_iter().for_each(|name| self.report_unknown(&name, &mut survey));
         for (name, partitions) in topics {
-            self.settle(name, partitions, checkpoints, &mut survey)?;
+            self.resolve_topic(name, partitions, checkpoints, &mut survey)?;
         }
         Ok(survey)
     }
 
     /// Leaves a directory alone, and says so.
-    fn leave(&self, name: &str, survey: &mut Survey) {
+    fn report_unknown(&self, name: &str, survey: &mut Survey) {
         let path = self.dir.path.join(name);
         self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
         survey.unknown.push(path);
     }
 
     /// Finds out what became of a topic with directories for these partitions.
-    fn settle(
+    fn resolve_topic(
         &self,
         name: String,
         mut partitions: BTreeSet<u32>,
         checkpoints: &DataCheckpoints,
         survey: &mut Survey,
     ) -> Result<()> {
-        let (defined, broken) = match self.definition(&name) {
+        let (defined, load_error) = match self.read_definition(&name) {
             Ok(defined) => (defined, None),
             Err(error) => (None, Some(error)),
         };
-        if let Some(Definition { state: State::Deleting, .. }) = defined {
+        if let Some(TopicDefinition { state: TopicState::Deleting, .. }) = defined {
             // A process may have ended before that was durable. What comes of it now must not be
             // durable first.
-            self.first(&name).sync()?;
+            self.first_partition(&name).sync()?;
             survey.deleting.push((name, partitions));
             return Ok(());
         }
         // Those that the topic has by its definition, whatever is in their directories.
-        let counted = match (&defined, &broken) {
+        let counted = match (&defined, &load_error) {
             (Some(definition), _) => definition.config.partitions,
             (None, Some(_)) => u32::MAX,
             (None, None) => 0,
@@ -115,30 +115,41 @@ impl Directory {
         for number in partitions.range(counted..).copied().collect::<Vec<_>>() {
             if !self.is_partition(&name, number, defined.is_some(), checkpoints)? {
                 partitions.remove(&number);
-                self.leave(&PartitionDir::current(&name, number).to_string(), survey);
+                self.report_unknown(&PartitionDir::current(&name, number).to_string(), survey);
             }
         }
         let Some(highest) = partitions.last().map(|last| last.saturating_add(1)) else {
             return Ok(());
         };
-        let by_broker =
-            || Definition { config: broker_topic_config(&name, highest), state: State::Settled };
-        let Definition { config, state } = defined.unwrap_or_else(by_broker);
+        let by_broker = || TopicDefinition {
+            config: broker_topic_config(&name, highest),
+            state: TopicState::Settled,
+        };
+        let TopicDefinition { config, state } = defined.unwrap_or_else(by_broker);
         // A broker may have added some since.
         let count = config.partitions.max(highest);
-        let unfinished = matches!(state, State::Creating(_));
-        let mut gone = BTreeSet::new();
+        let unfinished = matches!(state, TopicState::Creating(_));
+        let mut missing = BTreeSet::new();
         if !unfinished {
             // A broker keeps no checkpoint of what it has not.
             let was_here = |number: &u32| {
-                *number < counted || Directory::has_lines(&name, *number, checkpoints)
+                *number < counted || Directory::has_checkpoint(&name, *number, checkpoints)
             };
-            let missing = (0..count).filter(|number| !partitions.contains(number));
-            gone.extend(missing.filter(was_here));
+            let absent = (0..count).filter(|number| !partitions.contains(number));
+            missing.extend(absent.filter(was_here));
         }
         let config = config.partitions(count);
         let id = None;
-        survey.found.push(Found { name, config, state, partitions, gone, id, broken, unfinished });
+        survey.found.push(FoundTopic {
+            name,
+            config,
+            state,
+            partitions,
+            missing,
+            id,
+            load_error,
+            unfinished,
+        });
         Ok(())
     }
 
@@ -155,11 +166,11 @@ impl Directory {
         is_defined: bool,
         checkpoints: &DataCheckpoints,
     ) -> Result<bool> {
-        let is_known = Directory::has_lines(topic, number, checkpoints);
+        let is_known = Directory::has_checkpoint(topic, number, checkpoints);
         if is_known && !is_defined {
             return Ok(true);
         }
-        let entries = self.entries(&self.path_of(topic, number))?.unwrap_or_default();
+        let entries = self.entries(&self.partition_path(topic, number))?.unwrap_or_default();
         if is_vacant(&entries) && !is_known {
             return Ok(false);
         }
@@ -172,19 +183,19 @@ impl Directory {
     }
 
     /// Fails if two topics have one id: the directories of one are copies of those of the other.
-    /// What is missing of the copy is not gone.
+    /// What is missing of the copy is not missing.
     pub(crate) fn check_copies(
         &self,
-        found: &[Found],
+        found: &[FoundTopic],
         checkpoints: &DataCheckpoints,
     ) -> Result<()> {
-        let is_known = |topic: &Found| {
-            topic.partitions.iter().any(|n| Directory::has_lines(&topic.name, *n, checkpoints))
+        let is_known = |topic: &FoundTopic| {
+            topic.partitions.iter().any(|n| Directory::has_checkpoint(&topic.name, *n, checkpoints))
         };
-        let evidence = |topic: &Found| (!is_known(topic), Reverse(topic.partitions.len()));
-        let mut by_evidence: Vec<&Found> = found.iter().collect();
+        let evidence = |topic: &FoundTopic| (!is_known(topic), Reverse(topic.partitions.len()));
+        let mut by_evidence: Vec<&FoundTopic> = found.iter().collect();
         by_evidence.sort_by_key(|topic| evidence(topic));
-        let mut by_id: BTreeMap<[u8; 16], &Found> = BTreeMap::new();
+        let mut by_id: BTreeMap<[u8; 16], &FoundTopic> = BTreeMap::new();
         for topic in by_evidence {
             let Some(id) = topic.id.filter(|id| !id.is_zero()) else { continue };
             if let Some(original) = by_id.insert(id.to_bytes(), topic) {
@@ -195,7 +206,7 @@ impl Directory {
                     "of which it seems to be a copy: move it out"
                 };
                 let reason = format!("it has the id of topic `{}`, {what}", original.name);
-                let path = self.path_of(&topic.name, first);
+                let path = self.partition_path(&topic.name, first);
                 return Err(TopicError::InvalidDirectory { path, reason }.into());
             }
         }
@@ -203,7 +214,7 @@ impl Directory {
     }
 
     /// Whether a checkpoint knows of a partition.
-    fn has_lines(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
+    fn has_checkpoint(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
         let log = (topic.to_owned(), partition.cast_signed());
         Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some())
     }

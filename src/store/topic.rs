@@ -10,17 +10,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+/// Fails if no topic may have this name.
+pub(crate) fn check_topic_name(name: &str) -> Result<(), TopicError> {
+    match topic_name::invalid_reason(name) {
+        None => Ok(()),
+        Some(reason) => Err(TopicError::InvalidName { topic: name.to_owned(), reason }),
+    }
+}
+
 /// A topic: a name for a number of [logs](Log), its partitions.
 ///
 /// Clones are handles to the same topic, and all of them see its changes.
 #[derive(Clone)]
 pub struct Topic {
-    shared: Arc<TopicShared>,
+    shared: Arc<TopicInner>,
 }
 
 /// The state of a partition in its store.
 #[derive(Debug, Clone)]
-pub(crate) enum Slot {
+pub(crate) enum PartitionState {
     Open(Log),
     /// It could not be opened.
     Offline {
@@ -31,32 +39,35 @@ pub(crate) enum Slot {
     Elsewhere,
 }
 
-impl Slot {
-    pub(crate) fn offline(error: &Error) -> Slot {
-        Slot::Offline { kind: error.kind(), reason: error.to_string().into() }
+impl PartitionState {
+    pub(crate) fn offline(error: &Error) -> PartitionState {
+        PartitionState::Offline { kind: error.kind(), reason: error.to_string().into() }
     }
 
     fn log(&self) -> Option<&Log> {
-        if let Slot::Open(log) = self { Some(log) } else { None }
+        if let PartitionState::Open(log) = self { Some(log) } else { None }
     }
 }
 
 /// The partitions of a topic.
 #[derive(Debug, Clone)]
 struct Partitions {
-    all: Arc<[Slot]>,
+    all: Arc<[PartitionState]>,
     /// The open ones among them.
     open: Arc<[Log]>,
 }
 
 impl Partitions {
-    fn new(all: Vec<Slot>) -> Partitions {
-        Partitions { open: all.iter().filter_map(Slot::log).cloned().collect(), all: all.into() }
+    fn new(all: Vec<PartitionState>) -> Partitions {
+        Partitions {
+            open: all.iter().filter_map(PartitionState::log).cloned().collect(),
+            all: all.into(),
+        }
     }
 }
 
 /// The state that all handles of a topic share.
-pub(crate) struct TopicShared {
+pub(crate) struct TopicInner {
     pub(crate) name: Arc<str>,
     /// Leaf locks, held to take or store a value or a pointer.
     id: RwLock<TopicId>,
@@ -64,14 +75,14 @@ pub(crate) struct TopicShared {
     config: RwLock<Arc<TopicConfig>>,
 }
 
-impl TopicShared {
+impl TopicInner {
     pub(crate) fn new(
         name: Arc<str>,
         id: TopicId,
-        partitions: Vec<Slot>,
+        partitions: Vec<PartitionState>,
         config: TopicConfig,
-    ) -> TopicShared {
-        TopicShared {
+    ) -> TopicInner {
+        TopicInner {
             name,
             id: RwLock::new(id),
             partitions: RwLock::new(Partitions::new(partitions)),
@@ -85,7 +96,7 @@ impl TopicShared {
     }
 
     /// Returns all partitions, in the order of their numbers.
-    pub(crate) fn slots(&self) -> Arc<[Slot]> {
+    pub(crate) fn partition_states(&self) -> Arc<[PartitionState]> {
         Arc::clone(&self.partitions.read().all)
     }
 
@@ -95,7 +106,7 @@ impl TopicShared {
 }
 
 impl Topic {
-    pub(crate) fn new(shared: &Arc<TopicShared>) -> Topic {
+    pub(crate) fn new(shared: &Arc<TopicInner>) -> Topic {
         Topic { shared: Arc::clone(shared) }
     }
 
@@ -145,26 +156,26 @@ impl Topic {
     ///   [`Store::reopen_partition`](crate::Store::reopen_partition) tries again.
     /// - [`TopicError::PartitionElsewhere`] if it is on another disk.
     pub fn partition(&self, number: u32) -> Result<Log> {
-        let slots = self.shared.slots();
-        match slots.get(number as usize) {
-            Some(Slot::Open(log)) => Ok(log.clone()),
-            _ => Err(self.unavailable(&slots, number).into()),
+        let states = self.shared.partition_states();
+        match states.get(number as usize) {
+            Some(PartitionState::Open(log)) => Ok(log.clone()),
+            _ => Err(self.unavailable(&states, number).into()),
         }
     }
 
     /// Returns why a partition cannot be used.
-    fn unavailable(&self, slots: &[Slot], partition: u32) -> TopicError {
+    fn unavailable(&self, states: &[PartitionState], partition: u32) -> TopicError {
         let topic = self.name().to_owned();
-        match slots.get(partition as usize) {
-            Some(Slot::Offline { kind, reason }) => {
+        match states.get(partition as usize) {
+            Some(PartitionState::Offline { kind, reason }) => {
                 let (kind, reason) = (*kind, reason.to_string());
                 TopicError::PartitionOffline { topic, partition, kind, reason }
             }
-            Some(Slot::Open(_) | Slot::Elsewhere) => {
+            Some(PartitionState::Open(_) | PartitionState::Elsewhere) => {
                 TopicError::PartitionElsewhere { topic, partition }
             }
             None => {
-                TopicError::UnknownPartition { topic, partition, partitions: slots.len() as u32 }
+                TopicError::UnknownPartition { topic, partition, partitions: states.len() as u32 }
             }
         }
     }
@@ -182,37 +193,40 @@ impl Topic {
     /// [offline](TopicError::PartitionOffline) or [elsewhere](TopicError::PartitionElsewhere).
     #[must_use]
     pub fn unavailable_partitions(&self) -> BTreeMap<u32, TopicError> {
-        let slots = self.shared.slots();
-        let closed = (0..).zip(slots.iter()).filter(|(_, slot)| slot.log().is_none());
-        closed.map(|(number, _)| (number, self.unavailable(&slots, number))).collect()
+        let states = self.shared.partition_states();
+        let closed = (0..).zip(states.iter()).filter(|(_, state)| state.log().is_none());
+        closed.map(|(number, _)| (number, self.unavailable(&states, number))).collect()
     }
 
     /// Returns the partitions that can be used, with their numbers.
-    pub(crate) fn numbered(&self) -> Vec<(u32, Log)> {
-        let slots = self.shared.slots();
-        (0..).zip(slots.iter()).filter_map(|(n, slot)| Some((n, slot.log()?.clone()))).collect()
+    pub(crate) fn numbered_partitions(&self) -> Vec<(u32, Log)> {
+        let states = self.shared.partition_states();
+        (0..).zip(states.iter()).filter_map(|(n, state)| Some((n, state.log()?.clone()))).collect()
     }
 
-    pub(crate) fn slots(&self) -> Arc<[Slot]> {
-        self.shared.slots()
+    pub(crate) fn partition_states(&self) -> Arc<[PartitionState]> {
+        self.shared.partition_states()
     }
 
     /// Fails if the topic has no partition of that number, here or elsewhere.
-    pub(crate) fn check_has(&self, number: u32) -> Result<()> {
-        let slots = self.shared.slots();
-        if (number as usize) < slots.len() {
+    pub(crate) fn check_has_partition(&self, number: u32) -> Result<()> {
+        let states = self.shared.partition_states();
+        if (number as usize) < states.len() {
             return Ok(());
         }
-        Err(self.unavailable(&slots, number).into())
+        Err(self.unavailable(&states, number).into())
     }
 
     /// Returns whether some of its partitions are on other disks.
     pub(crate) fn is_spread(&self) -> bool {
-        self.shared.slots().iter().any(|slot| matches!(slot, Slot::Elsewhere))
+        self.shared
+            .partition_states()
+            .iter()
+            .any(|state| matches!(state, PartitionState::Elsewhere))
     }
 
     /// Fails if some of its partitions are on other disks.
-    pub(crate) fn check_whole(&self, reason: &'static str) -> Result<()> {
+    pub(crate) fn check_not_spread(&self, reason: &'static str) -> Result<()> {
         if self.is_spread() {
             return Err(TopicError::Spread { topic: self.name().to_owned(), reason }.into());
         }
@@ -220,18 +234,19 @@ impl Topic {
     }
 
     /// Adds partitions. The caller holds the lock of changes.
-    pub(crate) fn grow(&self, added: Vec<Log>, config: TopicConfig) {
-        let added = added.into_iter().map(Slot::Open);
-        let all: Vec<Slot> = self.shared.slots().iter().cloned().chain(added).collect();
+    pub(crate) fn add_partitions(&self, added: Vec<Log>, config: TopicConfig) {
+        let added = added.into_iter().map(PartitionState::Open);
+        let all: Vec<PartitionState> =
+            self.shared.partition_states().iter().cloned().chain(added).collect();
         self.set_config(config);
         *self.shared.partitions.write() = Partitions::new(all);
     }
 
     /// Sets the state of a partition. The caller holds the lock of changes.
-    pub(crate) fn set_slot(&self, number: u32, slot: Slot) {
-        let mut all: Vec<Slot> = self.shared.slots().to_vec();
+    pub(crate) fn set_partition_state(&self, number: u32, state: PartitionState) {
+        let mut all: Vec<PartitionState> = self.shared.partition_states().to_vec();
         if let Some(known) = all.get_mut(number as usize) {
-            *known = slot;
+            *known = state;
         }
         *self.shared.partitions.write() = Partitions::new(all);
     }

@@ -31,7 +31,7 @@ const ID: &str = "topic.id";
 
 /// The state of a topic: settled, or being created or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum State {
+pub(crate) enum TopicState {
     #[default]
     Settled,
     /// Partitions are to be made, with this id. Files of earlier versions do not tell it.
@@ -40,30 +40,30 @@ pub(crate) enum State {
     Deleting,
 }
 
-impl State {
+impl TopicState {
     const fn name(self) -> Option<&'static str> {
         match self {
-            State::Settled => None,
-            State::Creating(_) => Some("creating"),
-            State::Deleting => Some("deleting"),
+            TopicState::Settled => None,
+            TopicState::Creating(_) => Some("creating"),
+            TopicState::Deleting => Some("deleting"),
         }
     }
 }
 
 /// A topic, as it is written down.
 #[derive(Debug, Clone)]
-pub(crate) struct Definition {
+pub(crate) struct TopicDefinition {
     pub(crate) config: TopicConfig,
-    pub(crate) state: State,
+    pub(crate) state: TopicState,
 }
 
-impl Definition {
+impl TopicDefinition {
     /// Reads what is written down in the directory of a topic's first partition; `None` where a
     /// broker made the topic.
-    pub(crate) fn read(dir: &Dir, first: &Path) -> Result<Option<Definition>> {
+    pub(crate) fn read(dir: &Dir, first: &Path) -> Result<Option<TopicDefinition>> {
         let path = first.join(TOPIC_PROPERTIES);
         let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
-        Definition::parse(&bytes).map(Some).map_err(|reason| {
+        TopicDefinition::parse(&bytes).map(Some).map_err(|reason| {
             // What it says decides what is deleted: it is not guessed at.
             Error::Corrupt(Box::new(Corruption {
                 path,
@@ -74,7 +74,7 @@ impl Definition {
         })
     }
 
-    fn parse(bytes: &[u8]) -> Result<Definition, &'static str> {
+    fn parse(bytes: &[u8]) -> Result<TopicDefinition, &'static str> {
         let mut entries = java_properties::parse(&java_properties::text(bytes))?;
         let partitions =
             entries.remove(PARTITIONS).ok_or("it does not say how many partitions there are")?;
@@ -82,8 +82,8 @@ impl Definition {
         let id = entries.remove(ID).map(|id| id.parse().map_err(|_| "its `topic.id` is no id"));
         let id = id.transpose()?;
         let state = match entries.remove(STATE).as_deref() {
-            None => State::Settled,
-            name => [State::Creating(id), State::Deleting]
+            None => TopicState::Settled,
+            name => [TopicState::Creating(id), TopicState::Deleting]
                 .into_iter()
                 .find(|state| state.name() == name)
                 .ok_or("its state is none that a topic can be in")?,
@@ -94,15 +94,15 @@ impl Definition {
                 .set(key, value)
                 .map_err(|_| "a setting is unknown, or has a value that it cannot have")?;
         }
-        Ok(Definition { config, state })
+        Ok(TopicDefinition { config, state })
     }
 
     fn format(&self) -> String {
         let partitions = self.config.partitions.to_string();
         let state = self.state.name().map(|name| (STATE, name));
         let id = match self.state {
-            State::Creating(id) => id.map(|id| id.to_string()),
-            State::Settled | State::Deleting => None,
+            TopicState::Creating(id) => id.map(|id| id.to_string()),
+            TopicState::Settled | TopicState::Deleting => None,
         };
         let id = id.as_deref().map(|id| (ID, id));
         let own = [(PARTITIONS, partitions.as_str())].into_iter().chain(state).chain(id);
@@ -115,8 +115,10 @@ impl Definition {
     pub(crate) fn write(&self, dir: &Dir) -> Result<()> {
         let path = dir.path.join(TOPIC_PROPERTIES);
         match self.state {
-            State::Creating(_) => dir.replace_if_room(&path, self.format().as_bytes()),
-            State::Settled | State::Deleting => dir.replace(&path, self.format().as_bytes()),
+            TopicState::Creating(_) => dir.replace_if_room(&path, self.format().as_bytes()),
+            TopicState::Settled | TopicState::Deleting => {
+                dir.replace(&path, self.format().as_bytes())
+            }
         }
     }
 }
@@ -126,19 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_definition_is_read_as_it_was_written() {
-        let creating = [None, Some(TopicId::random())].map(State::Creating);
-        for state in creating.into_iter().chain([State::Settled, State::Deleting]) {
+    fn topic_definition_round_trips() {
+        let creating = [None, Some(TopicId::random())].map(TopicState::Creating);
+        for state in creating.into_iter().chain([TopicState::Settled, TopicState::Deleting]) {
             let config = TopicConfig::default().partitions(8).set("retention.ms", "-1").unwrap();
-            let written = Definition { config, state }.format();
-            let read = Definition::parse(written.as_bytes()).unwrap();
+            let written = TopicDefinition { config, state }.format();
+            let read = TopicDefinition::parse(written.as_bytes()).unwrap();
             assert_eq!((read.config.partitions, read.state), (8, state));
             assert_eq!(read.config.overrides().collect::<Vec<_>>(), [("retention.ms", "-1")]);
         }
     }
 
     #[test]
-    fn what_is_not_understood_is_not_guessed_at() {
+    fn topic_definition_rejects_malformed_text() {
         for text in [
             "",
             "retention.ms=1",
@@ -149,7 +151,7 @@ mod tests {
             "partitions=1\nretention.ms=soon",
             "partitions=1\nretention.millis=1",
         ] {
-            assert!(Definition::parse(text.as_bytes()).is_err(), "{text:?}");
+            assert!(TopicDefinition::parse(text.as_bytes()).is_err(), "{text:?}");
         }
     }
 }

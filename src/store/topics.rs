@@ -5,7 +5,7 @@ use crate::error::{Error, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::MemFs;
 use crate::log::{
-    self, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, WriteLock,
+    self, DataCheckpoints, DirHandle, Log, LogConfig, Maintainer, MaintenanceReport, WriteLock,
 };
 use crate::notify::Notify;
 #[cfg(doc)]
@@ -14,8 +14,8 @@ use crate::store::config::StoreConfig;
 use crate::store::directory::Directory;
 use crate::store::inner::{CloseKind, StoreInner};
 use crate::store::topic::Topic;
-use crate::store::watchers::Watchers;
-use crate::types::{Moment, ProducerId};
+use crate::store::watchers::TopicWatchers;
+use crate::types::{LogicalTime, ProducerId};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -104,13 +104,13 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
         let path = dir.as_ref();
-        Place::check(path)?;
+        DirHandle::check(path)?;
         let place = log::create(&config.log.fs, path)?;
         let directory = Directory::new(&place, &config.log);
-        directory.check()?;
+        directory.check_is_store()?;
         let lock = Arc::new(WriteLock::take(place.guard()?, &directory.dir)?);
         directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
-        directory.identify()?;
+        directory.ensure_meta_properties()?;
         let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir, lock.was_foreign)?);
         let on_clock = |given| Maintainer::with_clock(given, Arc::clone(&config.log.clock));
         let maintainer = config.maintenance.clone().map(on_clock).transpose()?;
@@ -178,7 +178,7 @@ impl Store {
         self.inner.check_open()?;
         let (mut reports, mut failed) = (Vec::new(), None);
         for topic in self.topics() {
-            for (number, log) in topic.numbered() {
+            for (number, log) in topic.numbered_partitions() {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
                     Err(Error::Closed { .. }) if self.inner.is_gone(&log)? => {}
@@ -251,15 +251,15 @@ impl Store {
 
     /// Returns a moment between the creation of the partitions that exist now and of any later
     /// ones.
-    pub(crate) fn moment(&self) -> Moment {
+    pub(crate) fn logical_time(&self) -> LogicalTime {
         let _topics = self.inner.topics.read();
-        self.inner.births.now()
+        self.inner.creations.now()
     }
 
     /// Returns a partition, and when it was created.
-    pub(crate) fn partition(&self, topic: &str, number: u32) -> Result<(Log, Moment)> {
+    pub(crate) fn partition(&self, topic: &str, number: u32) -> Result<(Log, LogicalTime)> {
         let topic = self.topic(topic)?;
-        Ok((topic.partition(number)?, self.inner.births.of(topic.id(), number)))
+        Ok((topic.partition(number)?, self.inner.creations.created_at(topic.id(), number)))
     }
 
     /// Returns where events go.
@@ -291,7 +291,7 @@ impl Store {
     }
 
     /// Returns the watchers that are told of deleted topics.
-    pub(crate) fn watchers(&self) -> &Watchers {
+    pub(crate) fn watchers(&self) -> &TopicWatchers {
         &self.inner.watchers
     }
 

@@ -13,12 +13,12 @@ pub(crate) trait TopicWatcher: Send + Sync {
 
 /// The watchers that live.
 #[derive(Default)]
-pub(crate) struct Watchers {
+pub(crate) struct TopicWatchers {
     /// Leaf lock.
     all: Mutex<Vec<Weak<dyn TopicWatcher>>>,
 }
 
-impl Watchers {
+impl TopicWatchers {
     pub(crate) fn add(&self, watcher: Weak<dyn TopicWatcher>) {
         let mut all = self.all.lock();
         // As long as the list has room, dropped watchers do no harm.

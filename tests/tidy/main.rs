@@ -95,6 +95,38 @@ fn imports_point_down() {
     }
 }
 
+/// The wings of the log, which follow the same rule.
+const WINGS: [&[&str]; 11] = [
+    &["maintainer", "recovery"],
+    &["config"],
+    &["dynamic_config", "files"],
+    &["state"],
+    &["inner"],
+    &["flush", "read"],
+    &["append"],
+    &["change"],
+    &["maintain"],
+    &["open"],
+    &["mod", "admin", "partition"],
+];
+
+#[test]
+fn wings_of_the_log_import_down() {
+    let row_of = |wing: &str| WINGS.iter().position(|wings| wings.contains(&wing)).unwrap();
+    for (file, text) in all() {
+        let Some(inside) = file.strip_prefix("log/") else { continue };
+        let row = row_of(inside.split(['/', '.']).next().unwrap());
+        for line in code(&text) {
+            for named in line.split("crate::log::").skip(1) {
+                let named = named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let is_wing = named.starts_with(|c: char| c.is_lowercase());
+                let named = if is_wing { named } else { "mod" };
+                assert!(row_of(named) <= row, "src/{file} imports {named}: {line}");
+            }
+        }
+    }
+}
+
 #[test]
 fn wings_of_the_log_point_down() {
     for (file, text) in all() {

@@ -124,7 +124,8 @@ impl Consumer {
         }
         let (topic, partition) = ((*name.topic).to_owned(), name.partition);
         let found = self.store.topic(&topic);
-        let Some(found) = found.ok().filter(|found| found.check_has(partition).is_ok()) else {
+        let Some(found) = found.ok().filter(|found| found.check_has_partition(partition).is_ok())
+        else {
             return Some(CommitError::UnknownTopicOrPartition { topic, partition });
         };
         match own {
@@ -176,7 +177,7 @@ impl Consumer {
         };
         let mut names = self.partitions.iter().map(|partition| &partition.name);
         group.coordinator.committed(&group.name, &mut names)?;
-        let interval = group.coordinator.sign_of_life();
+        let interval = group.coordinator.offset_use_interval();
         self.next_offsets_renewal = now.saturating_add(interval.max(Duration::from_millis(1)));
         Ok(())
     }

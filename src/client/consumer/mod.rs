@@ -270,7 +270,7 @@ impl Consumer {
         self.check_open()?;
         self.subscription.check_next(&SubscriptionState::Assigned)?;
         let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
-        let (mut added, now) = (Vec::new(), self.store.moment());
+        let (mut added, now) = (Vec::new(), self.store.logical_time());
         for name in names.iter().filter(|name| self.index(name).is_none()) {
             let log = self.store.partition(&name.topic, name.partition)?;
             added.push(Partition::new(name.clone(), log, Some(now), &self.wakeup));
@@ -372,7 +372,7 @@ impl Consumer {
         self.check_open()?;
         self.group_for("subscribe")?;
         self.subscription.check_next(&subscription)?;
-        self.since.begin(&subscription, self.store.moment());
+        self.since.begin(&subscription, self.store.logical_time());
         self.subscription = subscription;
         self.membership.rejoin = true;
         Ok(())

@@ -6,7 +6,7 @@ use crate::error::{ConsumeError, Error, Result};
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
 use crate::store::topic::Topic;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
@@ -18,9 +18,9 @@ pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) log: Log,
     /// When the log was created.
-    pub(super) created: Moment,
+    pub(super) created: LogicalTime,
     /// The time of the call that assigned it; `None` if the group assigns it and knows the time.
-    pub(super) since: Option<Moment>,
+    pub(super) since: Option<LogicalTime>,
     /// Holds the position; `None` until that is resolved. Records that it has read ahead wait
     /// there for the next poll.
     reader: Option<Reader>,
@@ -47,8 +47,8 @@ pub(super) struct ReadLimits {
 impl Partition {
     pub(super) fn new(
         name: TopicPartition,
-        (log, created): (Log, Moment),
-        since: Option<Moment>,
+        (log, created): (Log, LogicalTime),
+        since: Option<LogicalTime>,
         wakeup: &Arc<ConsumerWakeup>,
     ) -> Partition {
         let one_shot = OneShotWaker::new(wakeup);
@@ -99,7 +99,7 @@ impl Partition {
 
     /// Replaces the log. If the partition was reopened, reading continues at the position; if the
     /// topic was deleted and created again, the position is resolved anew.
-    pub(super) fn replace_log(&mut self, (log, created): (Log, Moment)) {
+    pub(super) fn replace_log(&mut self, (log, created): (Log, LogicalTime)) {
         if log.is_same_partition(&self.log) {
             // If the log has lost its last records, the next read fails beyond the end.
             self.reader = self.position().map(|at| log.reader_at(at));

@@ -76,13 +76,13 @@ impl Consumer {
             return Ok(None);
         };
         let until = deadline.unwrap_or(Duration::MAX);
-        group.coordinator.waits(&group.name, &self.membership.id, Some(until))
+        group.coordinator.set_wake_time(&group.name, &self.membership.id, Some(until))
     }
 
     /// Tells the group that this poll no longer waits.
     pub(super) fn end_wait(&self) {
         if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
-            group.coordinator.waits(&group.name, &self.membership.id, None).ok();
+            group.coordinator.set_wake_time(&group.name, &self.membership.id, None).ok();
         }
     }
 

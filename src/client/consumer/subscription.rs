@@ -4,7 +4,7 @@ use crate::client::consumer::callbacks::guarded;
 use crate::error::{ConsumeError, Result};
 use crate::store::topics::Store;
 use crate::topic_name::is_internal;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -111,14 +111,14 @@ impl SubscriptionState {
 #[derive(Debug, Default)]
 pub(super) struct SubscribedSince {
     /// Topics subscribed to by name.
-    named: BTreeMap<String, Moment>,
+    named: BTreeMap<String, LogicalTime>,
     /// All others.
-    pattern: Moment,
+    pattern: LogicalTime,
 }
 
 impl SubscribedSince {
     /// Stores that a subscription begins. Topics that the previous one named keep their time.
-    pub(super) fn begin(&mut self, subscription: &SubscriptionState, now: Moment) {
+    pub(super) fn begin(&mut self, subscription: &SubscriptionState, now: LogicalTime) {
         let mut before = std::mem::take(&mut self.named);
         self.pattern = now;
         if let SubscriptionState::Topics(topics) = subscription {
@@ -128,7 +128,7 @@ impl SubscribedSince {
     }
 
     /// Returns when the consumer began to read a topic.
-    pub(super) fn get(&self, topic: &str) -> Moment {
+    pub(super) fn get(&self, topic: &str) -> LogicalTime {
         self.named.get(topic).copied().unwrap_or(self.pattern)
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Log;
 use crate::random::SplitMix64;
-use crate::store::topic::{Slot, Topic};
+use crate::store::topic::{PartitionState, Topic};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use arc_swap::ArcSwapOption;
@@ -280,9 +280,11 @@ impl TopicEntry {
         let Some(topic) = topic.filter(|_| !closed.is_empty()) else {
             return self.take_over(open, context);
         };
-        let log = |slot: &Slot| if let Slot::Open(log) = slot { Some(log.clone()) } else { None };
-        let logs: Vec<Option<Log>> = topic.slots().iter().map(log).collect();
-        let usable = topic.numbered().into_iter().map(|(number, _)| number).collect();
+        let log = |slot: &PartitionState| {
+            if let PartitionState::Open(log) = slot { Some(log.clone()) } else { None }
+        };
+        let logs: Vec<Option<Log>> = topic.partition_states().iter().map(log).collect();
+        let usable = topic.numbered_partitions().into_iter().map(|(number, _)| number).collect();
         *self.gaps.lock() = Arc::new(Gaps { usable, closed, is_spread: topic.is_spread() });
         self.exchange(&logs, GAPS, context);
     }

@@ -1,18 +1,19 @@
 //! A file system that injects faults.
 //!
-//! [`FaultFs`] wraps another file system. It counts and traces every call, and applies the rules: a
-//! [`Rule`] selects calls, and a [`Fault`] is what happens to them. Most tests do one of two things:
+//! [`FaultFs`] wraps another file system. It counts and traces every call, and applies the rules:
+//! a [`Rule`] selects calls, and a [`Fault`] is what happens to them. Most tests do one of two
+//! things:
 //!
-//! - *Fail the nth call, for every n*: add `Rule::any(..).nth(n)`, run the scenario, and stop at the
-//!   first `n` whose rule no longer fires.
-//! - *Assert an order*: read the [`trace`](FaultFs::trace), and check that the sync of the file comes
-//!   before the rename, and the sync of the directory after it.
+//! - *Fail the nth call, for every n*: add `Rule::any(..).nth(n)`, run the scenario, and stop at
+//!   the first `n` whose rule no longer fires.
+//! - *Assert an order*: read the [`trace`](FaultFs::trace), and check that the sync of the file
+//!   comes before the rename, and the sync of the directory after it.
 //!
 //! Tests with several threads can let a seed choose the order of the calls:
 //! [`interleave`](FaultFs::interleave) and [`together`](FaultFs::together).
 //!
-//! Over a [`MemFs`](super::MemFs), faults and crashes combine: fail a sync, continue, then check what
-//! a [`crash`](super::MemFs::crash) leaves.
+//! Over a [`MemFs`](super::MemFs), faults and crashes combine: fail a sync, continue, then check
+//! what a [`crash`](super::MemFs::crash) leaves.
 
 mod file;
 mod operation;
@@ -38,11 +39,11 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(u64);
 
-/// A file system that wraps another, and makes calls fail, return short, return wrong bytes or block,
-/// by rule. Clones share it.
+/// A file system that wraps another, and makes calls fail, return short, return wrong bytes or
+/// block, by rule. Clones share it.
 ///
-/// Every matching rule counts a call. All matching hooks ([`Fault::Call`]) run. Of the other matching
-/// faults, only that of the rule added first happens.
+/// Every matching rule counts a call. All matching hooks ([`Fault::Call`]) run. Of the other
+/// matching faults, only that of the rule added first happens.
 ///
 /// ```
 /// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, OpenMode, Operation, Rule, CrashState};
@@ -105,8 +106,8 @@ impl FaultFs {
         FaultFs { inner: Arc::new(inner), faults: Arc::new(Faults { state, turns }) }
     }
 
-    /// Orders calls by a seed: when the crate works on several threads, they make their calls one at
-    /// a time, in an order that the seed chooses.
+    /// Orders calls by a seed: when the crate works on several threads, they make their calls one
+    /// at a time, in an order that the seed chooses.
     ///
     /// A [`Store`](crate::Store) creates, opens, flushes and closes partitions on [several
     /// threads](crate::StoreConfig::recovery_threads). With the same seed, two runs make the same
@@ -133,11 +134,11 @@ impl FaultFs {
         self.faults.turns.begin(seed);
     }
 
-    /// Runs each job on a thread of its own. They make their calls to this file system one at a time,
-    /// in an order that the seed chooses. Returns when all jobs have ended.
+    /// Runs each job on a thread of its own. They make their calls to this file system one at a
+    /// time, in an order that the seed chooses. Returns when all jobs have ended.
     ///
-    /// A job that waits for a lock of another job is left out until it continues. Only such a run may
-    /// differ from another run with the same seed.
+    /// A job that waits for a lock of another job is left out until it continues. Only such a run
+    /// may differ from another run with the same seed.
     ///
     /// # Panics
     ///
@@ -204,8 +205,8 @@ impl FaultFs {
 }
 
 impl Faults {
-    /// Applies the rules to a call, and makes it unless a fault prevents that. `work` gets the effect
-    /// that it has to implement, if any.
+    /// Applies the rules to a call, and makes it unless a fault prevents that. `work` gets the
+    /// effect that it has to implement, if any.
     pub(super) fn pass<T: Answer>(
         &self,
         mut call: Call,

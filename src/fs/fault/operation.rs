@@ -11,7 +11,8 @@ use std::sync::Arc;
 pub enum Operation {
     /// [`Fs::open`](crate::fs::Fs::open) of a file that exists.
     Open,
-    /// [`Fs::open`](crate::fs::Fs::open) with [`OpenMode::CreateNew`](crate::fs::OpenMode::CreateNew).
+    /// [`Fs::open`](crate::fs::Fs::open) with
+    /// [`OpenMode::CreateNew`](crate::fs::OpenMode::CreateNew).
     CreateNew,
     /// [`Fs::list`](crate::fs::Fs::list).
     List,
@@ -66,8 +67,8 @@ pub struct Call {
     /// The number of bytes that a read or a write requests, or the length that another call sets;
     /// 0 otherwise.
     pub len: u64,
-    /// The result: `Ok` with the number of bytes that were read or written (0 for other calls), or the
-    /// kind of error. `Ok(0)` before the call is made.
+    /// The result: `Ok` with the number of bytes that were read or written (0 for other calls), or
+    /// the kind of error. `Ok(0)` before the call is made.
     pub result: Result<u64, io::ErrorKind>,
 }
 

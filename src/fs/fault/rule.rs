@@ -10,23 +10,25 @@ use std::sync::Arc;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The call fails with this kind of error and does nothing. A failed sync makes nothing durable.
+    /// The call fails with this kind of error and does nothing. A failed sync makes nothing
+    /// durable.
     Error(io::ErrorKind),
     /// The call fails with this error number of the operating system and does nothing. On Linux,
     /// `Errno(24)` is "too many open files".
     Errno(i32),
-    /// A read or a write transfers at most this many bytes. With 0, a read sees the end of the file.
+    /// A read or a write transfers at most this many bytes. With 0, a read sees the end of the
+    /// file.
     ShortIo(usize),
-    /// A write writes at most this many bytes and then fails: the bytes are in the file although the
-    /// call failed.
+    /// A write writes at most this many bytes and then fails: the bytes are in the file although
+    /// the call failed.
     PartialWrite {
         /// The number of bytes it writes.
         written: usize,
         /// The error it fails with.
         kind: io::ErrorKind,
     },
-    /// A read or a view returns one wrong bit, chosen by the seed and the number of times the rule has
-    /// fired. The file keeps its bytes.
+    /// A read or a view returns one wrong bit, chosen by the seed and the number of times the rule
+    /// has fired. The file keeps its bytes.
     FlipBit {
         /// The seed that chooses the bit.
         seed: u64,
@@ -34,9 +36,9 @@ pub enum Fault {
     /// A write, or a call without a result, succeeds and does nothing: as on a disk that ignores
     /// fsync, or as a second sync after a failed one.
     IgnoreSilently,
-    /// The call is made when the function returns, so a function that blocks delays the call before it
-    /// has done anything. No lock of the [`FaultFs`](super::FaultFs) is held meanwhile. See
-    /// [`Fault::call`].
+    /// The call is made when the function returns, so a function that blocks delays the call
+    /// before it has done anything. No lock of the [`FaultFs`](super::FaultFs) is held meanwhile.
+    /// See [`Fault::call`].
     Call(FaultHook),
 }
 
@@ -116,11 +118,12 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// Selects the calls that a [`Fault`] happens to. By default, these are all calls of the operation.
+/// Selects the calls that a [`Fault`] happens to. By default, these are all calls of the
+/// operation.
 ///
 /// A rule counts the calls that it matches: by operation, by path, and by the fault (a
-/// [`Fault::ShortIo`] matches only reads and writes). It fires depending on that count: the last of
-/// [`nth`](Rule::nth), [`from_nth`](Rule::from_nth) and [`chance`](Rule::chance) counts.
+/// [`Fault::ShortIo`] matches only reads and writes). It fires depending on that count: the last
+/// of [`nth`](Rule::nth), [`from_nth`](Rule::from_nth) and [`chance`](Rule::chance) counts.
 ///
 /// ```
 /// use annals::fs::{Fault, Operation, Rule};
@@ -171,8 +174,8 @@ impl Rule {
         self
     }
 
-    /// Matches only paths that contain this text. For a rename, either path counts; for an open file,
-    /// the path it was opened with.
+    /// Matches only paths that contain this text. For a rename, either path counts; for an open
+    /// file, the path it was opened with.
     pub fn path(mut self, part: impl Into<String>) -> Rule {
         self.path = Some(part.into());
         self

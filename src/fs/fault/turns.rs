@@ -1,12 +1,12 @@
 //! One call at a time: the calls of several threads, in an order that a seed chooses.
 //!
-//! Each registered thread stops before each call to the file system. When all of them have stopped,
-//! one is chosen and runs to its next call. So two runs with the same seed make the same calls in the
-//! same order, and other seeds make other orders.
+//! Each registered thread stops before each call to the file system. When all of them have
+//! stopped, one is chosen and runs to its next call. So two runs with the same seed make the same
+//! calls in the same order, and other seeds make other orders.
 //!
-//! A thread that waits for a lock of another thread does not reach its next call. If nothing happens
-//! for a while, the choice continues without that thread until it arrives. Such a schedule is valid,
-//! but another run with the same seed may differ.
+//! A thread that waits for a lock of another thread does not reach its next call. If nothing
+//! happens for a while, the choice continues without that thread until it arrives. Such a schedule
+//! is valid, but another run with the same seed may differ.
 
 use crate::random::SplitMix64;
 use crate::sync::{Condvar, Mutex, thread_local};

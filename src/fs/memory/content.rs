@@ -1,9 +1,9 @@
 //! The bytes of one file: the content of the page cache, and the synced content.
 //!
-//! Bytes are kept in shared blocks. A block is copied before a change if a snapshot still needs it.
-//! So a snapshot costs one reference for each file, and an append copies at most one block, however
-//! large the file is. Beside the live blocks, the synced version is kept of each block that changed
-//! since the last sync: applied to the live blocks, these result in the synced file.
+//! Bytes are kept in shared blocks. A block is copied before a change if a snapshot still needs
+//! it. So a snapshot costs one reference for each file, and an append copies at most one block,
+//! however large the file is. Beside the live blocks, the synced version is kept of each block
+//! that changed since the last sync: applied to the live blocks, these result in the synced file.
 
 use super::capacity::{BLOCK, Capacity};
 use super::crash::CrashRng;
@@ -145,8 +145,8 @@ impl Content {
         Content::settled(self.synced_blocks(), self.synced_len, self.synced_reserved)
     }
 
-    /// Returns a file that a power loss may leave: one of the two versions of each block or sector,
-    /// and a length that the file had, or that a write torn between two sectors gives it.
+    /// Returns a file that a power loss may leave: one of the two versions of each block or
+    /// sector, and a length that the file had, or that a write torn between two sectors gives it.
     pub(super) fn survivor(&self, rng: &mut CrashRng) -> Content {
         if self.is_synced() {
             return self.everything();

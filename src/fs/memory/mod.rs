@@ -15,8 +15,8 @@
 //!   synced:   bytes and length                 names of a directory
 //! ```
 //!
-//! The two columns are independent, and most crash bugs come from that: a power loss also loses the
-//! synced bytes of a file whose *name* was never synced.
+//! The two columns are independent, and most crash bugs come from that: a power loss also loses
+//! the synced bytes of a file whose *name* was never synced.
 
 mod capacity;
 mod content;
@@ -63,11 +63,11 @@ pub enum CrashState {
 
 /// A file system in memory. Clones share it.
 ///
-/// It behaves like a POSIX file system: names and bytes are synced separately, a removed file stays
-/// readable through its handles, and a rename replaces a file in one step. Paths start at a root
-/// that always exists, with or without a leading `/`. There are no links.
-/// [`Fs::create_dir`](super::Fs::create_dir) makes the names of new directories durable at once, as
-/// [`DiskFs`](super::DiskFs) does.
+/// It behaves like a POSIX file system: names and bytes are synced separately, a removed file
+/// stays readable through its handles, and a rename replaces a file in one step. Paths start at a
+/// root that always exists, with or without a leading `/`. There are no links.
+/// [`Fs::create_dir`](super::Fs::create_dir) makes the names of new directories durable at once,
+/// as [`DiskFs`](super::DiskFs) does.
 ///
 /// ```
 /// use annals::fs::{File, Fs, MemFs, OpenMode, CrashState};
@@ -148,8 +148,8 @@ impl MemFs {
         MemFs { device: Arc::new(Device { tree, capacity, boot, locked }), held: None }
     }
 
-    /// Makes the device larger or smaller. If it becomes smaller than its content, nothing is lost,
-    /// but nothing new can be written.
+    /// Makes the device larger or smaller. If it becomes smaller than its content, nothing is
+    /// lost, but nothing new can be written.
     pub fn set_capacity(&self, bytes: u64) {
         self.device.capacity.set_capacity(bytes);
     }
@@ -159,8 +159,8 @@ impl MemFs {
     ///
     /// A file counts until its last name is removed and its last handle is closed. The root does
     /// not count. At the limit, [`OpenMode::CreateNew`](super::OpenMode::CreateNew),
-    /// [`Fs::create_dir`](super::Fs::create_dir) and the [lock](super::Fs::lock) of a new file fail
-    /// with `StorageFull`. A limit below the present number removes nothing.
+    /// [`Fs::create_dir`](super::Fs::create_dir) and the [lock](super::Fs::lock) of a new file
+    /// fail with `StorageFull`. A limit below the present number removes nothing.
     ///
     /// ```
     /// use annals::fs::{Fs, MemFs, OpenMode};
@@ -198,8 +198,8 @@ impl MemFs {
     /// Returns a disk that a power loss at this moment could leave. The original is not changed.
     ///
     /// On the new file system everything is synced, no lock is held, no handle is open, and the
-    /// [`boot_id`](super::Fs::boot_id) is the next one. The call costs one reference for each file,
-    /// and time only for unsynced writes, so you can crash after each call.
+    /// [`boot_id`](super::Fs::boot_id) is the next one. The call costs one reference for each
+    /// file, and time only for unsynced writes, so you can crash after each call.
     #[must_use]
     pub fn crash(&self, how: CrashState) -> MemFs {
         let tree = self.device.tree.write();
@@ -257,8 +257,8 @@ impl MemFs {
         MemFs::build(Tree { live, synced, pending }, copies.capacity, self.device.boot)
     }
 
-    /// Returns the files whose bytes and the directories whose names a power loss could change now,
-    /// in order. The list is empty if everything is synced.
+    /// Returns the files whose bytes and the directories whose names a power loss could change
+    /// now, in order. The list is empty if everything is synced.
     #[must_use]
     pub fn unsynced(&self) -> Vec<PathBuf> {
         let tree = self.device.tree.write();

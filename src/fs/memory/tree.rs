@@ -160,8 +160,8 @@ impl Tree {
         id
     }
 
-    /// Commits the changes of a directory. A rename between two directories is one change: a sync of
-    /// either commits it, together with the earlier changes of the other.
+    /// Commits the changes of a directory. A rename between two directories is one change: a sync
+    /// of either commits it, together with the earlier changes of the other.
     pub(super) fn sync(&mut self, dir: DirId) {
         let mut dirs = BTreeSet::from([dir]);
         let mut committed = Vec::new();

@@ -121,28 +121,28 @@ fn java_order(one: &str, other: &str) -> Ordering {
 
 /// A topic to assign.
 #[derive(Debug)]
-struct Topic {
+struct SubscribedTopic {
     name: Arc<str>,
     partitions: u32,
 }
 
-impl Topic {
+impl SubscribedTopic {
     fn partition(&self, partition: u32) -> TopicPartition {
         TopicPartition { topic: Arc::clone(&self.name), partition }
     }
 }
 
 /// Returns the topics that have partitions and subscribers, in order.
-fn topics<'a>(
+fn subscribed_topics<'a>(
     members: impl IntoIterator<Item = &'a Member>,
     partitions: &BTreeMap<String, u32>,
-) -> Vec<Topic> {
+) -> Vec<SubscribedTopic> {
     let subscribed: BTreeSet<&String> =
         members.into_iter().flat_map(|member| &member.topics).collect();
     let known = subscribed.into_iter().filter_map(|name| Some((name, *partitions.get(name)?)));
-    let mut topics: Vec<Topic> = known
+    let mut topics: Vec<SubscribedTopic> = known
         .filter(|(_, partitions)| *partitions > 0)
-        .map(|(name, partitions)| Topic { name: name.as_str().into(), partitions })
+        .map(|(name, partitions)| SubscribedTopic { name: name.as_str().into(), partitions })
         .collect();
     topics.sort_by(|a, b| java_order(&a.name, &b.name));
     topics
@@ -150,7 +150,7 @@ fn topics<'a>(
 
 /// Returns the members in the order of turns: first those with an instance id, by that id, then
 /// the others by their member ids.
-fn in_turn(members: &BTreeMap<String, Member>) -> Vec<(&String, &Member)> {
+fn in_turn_order(members: &BTreeMap<String, Member>) -> Vec<(&String, &Member)> {
     let mut turns: Vec<_> = members.iter().collect();
     turns.sort_by(|(a, one), (b, other)| match (&one.instance_id, &other.instance_id) {
         (Some(one), Some(other)) => java_order(one, other).then_with(|| java_order(a, b)),
@@ -162,7 +162,7 @@ fn in_turn(members: &BTreeMap<String, Member>) -> Vec<(&String, &Member)> {
 }
 
 /// Returns an empty assignment for each member.
-fn empty(members: &BTreeMap<String, Member>) -> Assignments {
+fn empty_assignments(members: &BTreeMap<String, Member>) -> Assignments {
     members.keys().map(|id| (id.clone(), Vec::new())).collect()
 }
 

@@ -8,7 +8,7 @@
 //! n of both: what joins two topics by their keys needs that. In exchange the first members have
 //! more of everything.
 
-use super::{Assignments, Assignor, Member, empty, in_turn, topics};
+use super::{Assignments, Assignor, Member, empty_assignments, in_turn_order, subscribed_topics};
 use std::collections::BTreeMap;
 
 /// Hands out ranges.
@@ -25,9 +25,9 @@ impl Assignor for Range {
         members: &BTreeMap<String, Member>,
         partitions: &BTreeMap<String, u32>,
     ) -> Assignments {
-        let mut assigned = empty(members);
-        let turns = in_turn(members);
-        for topic in topics(members.values(), partitions) {
+        let mut assigned = empty_assignments(members);
+        let turns = in_turn_order(members);
+        for topic in subscribed_topics(members.values(), partitions) {
             let subscribed: Vec<&String> = turns
                 .iter()
                 .filter(|(_, member)| member.topics.contains(&*topic.name))

@@ -7,7 +7,7 @@
 //! A member that does not subscribe to a topic is skipped, and may get few partitions if the
 //! others subscribe to more topics.
 
-use super::{Assignments, Assignor, Member, empty, in_turn, topics};
+use super::{Assignments, Assignor, Member, empty_assignments, in_turn_order, subscribed_topics};
 use std::collections::BTreeMap;
 
 /// Deals out partitions.
@@ -24,10 +24,10 @@ impl Assignor for RoundRobin {
         members: &BTreeMap<String, Member>,
         partitions: &BTreeMap<String, u32>,
     ) -> Assignments {
-        let mut assigned = empty(members);
-        let turns = in_turn(members);
+        let mut assigned = empty_assignments(members);
+        let turns = in_turn_order(members);
         let mut next = turns.iter().cycle();
-        for topic in topics(members.values(), partitions) {
+        for topic in subscribed_topics(members.values(), partitions) {
             for partition in 0..topic.partitions {
                 // One lap is enough, because the topic has a subscriber.
                 let taker = next

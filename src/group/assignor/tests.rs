@@ -69,7 +69,7 @@ fn assign(name: &str, topics: &str, members: &str) -> String {
 }
 
 #[test]
-fn kafkas_results() {
+fn assignments_match_kafka_vectors() {
     let mut seen = BTreeMap::new();
     for line in VECTORS.lines() {
         let mut parts = line.split(" | ");
@@ -82,7 +82,7 @@ fn kafkas_results() {
 }
 
 #[test]
-fn the_examples_of_the_documentation() {
+fn assignments_match_documentation() {
     let topics = "t0=3 t1=3";
     let two = "a +t0 +t1; b +t0 +t1";
     assert_eq!(assign("range", topics, two), "a t0:0 t0:1 t1:0 t1:1; b t0:2 t1:2");
@@ -106,7 +106,7 @@ fn the_examples_of_the_documentation() {
 }
 
 #[test]
-fn members_with_a_name_over_restarts_come_first() {
+fn static_members_are_first_in_turn() {
     let members = "a +t; b/z +t; c/y +t";
     assert_eq!(assign("range", "t=5", members), "a t:4; b t:2 t:3; c t:0 t:1");
     assert_eq!(assign("roundrobin", "t=4", members), "a t:2; b t:1; c t:0 t:3");
@@ -118,7 +118,7 @@ fn members_with_a_name_over_restarts_come_first() {
 }
 
 #[test]
-fn of_nothing_nothing_is_handed_out() {
+fn nothing_is_assigned_without_subscribers() {
     for assignor in all() {
         let name = assignor.name();
         assert!(assignor.assign(&BTreeMap::new(), &BTreeMap::new()).is_empty());
@@ -130,7 +130,7 @@ fn of_nothing_nothing_is_handed_out() {
 }
 
 #[test]
-fn of_two_who_claim_a_partition_the_later_one_is_right() {
+fn later_generation_wins_contested_partition() {
     let topics = "t=2 u=2";
     let later = "a@4 +t +u t:0 t:1; b@5 +t +u t:0 u:0";
     assert_eq!(assign("sticky", topics, later), "a t:1 u:1; b t:0 u:0");
@@ -145,7 +145,7 @@ fn of_two_who_claim_a_partition_the_later_one_is_right() {
 }
 
 #[test]
-fn who_does_not_subscribe_any_more_gets_nothing_back() {
+fn unsubscribed_owner_gets_no_partition() {
     // Kafka gives `u:0` to its owner of before, which has the fewest partitions but left the
     // topic.
     let members = "a@3 +t u:0; b@5 +t +u u:0 u:1 u:2; c@5 +u";
@@ -154,7 +154,7 @@ fn who_does_not_subscribe_any_more_gets_nothing_back() {
 }
 
 #[test]
-fn a_member_is_what_its_subscription_says() {
+fn member_is_read_from_subscription() {
     let owned = vec![partition("t:1")];
     let topics = vec!["t".to_owned(), "s".to_owned(), "t".to_owned()];
     let said = |assignor: &dyn Assignor, generation, last: Option<i32>| {
@@ -298,7 +298,7 @@ fn rightly_owned(groups: &Groups) -> BTreeMap<&String, BTreeSet<TopicPartition>>
 
 proptest! {
     #[test]
-    fn each_partition_goes_to_one_who_asked_for_it(groups in any_groups()) {
+    fn each_partition_goes_to_one_subscriber(groups in any_groups()) {
         for assignor in all() {
             let assigned = assignor.assign(&groups.0, &groups.1);
             let owners = owners(&groups, &assigned);
@@ -316,14 +316,14 @@ proptest! {
     }
 
     #[test]
-    fn ranges_are_fair_for_each_topic(groups in any_groups()) {
+    fn ranges_are_balanced_per_topic(groups in any_groups()) {
         let assigned = Range.assign(&groups.0, &groups.1);
         for (topic, count) in &groups.1 {
             let of_topic = |id| {
                 let all = assigned[id].iter().filter(|at| *at.topic == **topic);
                 all.map(|at| at.partition).collect::<Vec<_>>()
             };
-            let turns = in_turn(&groups.0);
+            let turns = in_turn_order(&groups.0);
             let among: Vec<_> = turns.iter().filter(|(_, m)| m.topics.contains(topic)).collect();
             let ranges: Vec<Vec<u32>> = among.iter().map(|(id, _)| of_topic(*id)).collect();
             if !ranges.is_empty() {
@@ -337,7 +337,7 @@ proptest! {
     }
 
     #[test]
-    fn dealt_out_means_nobody_has_two_more(mut groups in any_groups()) {
+    fn round_robin_balances_equal_subscriptions(mut groups in any_groups()) {
         let topics = groups.0.values().next().unwrap().topics.clone();
         groups.0.values_mut().for_each(|member| member.topics.clone_from(&topics));
         let loads = loads(&RoundRobin.assign(&groups.0, &groups.1));
@@ -347,7 +347,7 @@ proptest! {
     /// What is promised with equal subscriptions: the quotas, and as many partitions stay as the
     /// quotas let.
     #[test]
-    fn with_equal_subscriptions_nothing_moves_but_for_fairness(mut groups in any_groups()) {
+    fn sticky_moves_least_with_equal_subscriptions(mut groups in any_groups()) {
         let topics = groups.0.values().next().unwrap().topics.clone();
         groups.0.values_mut().for_each(|member| member.topics.clone_from(&topics));
         let assigned = Sticky.assign(&groups.0, &groups.1);
@@ -365,7 +365,7 @@ proptest! {
 
     /// What is promised with any subscriptions.
     #[test]
-    fn nobody_has_two_more_than_one_who_could_take_one(groups in any_groups()) {
+    fn sticky_balances_unequal_subscriptions(groups in any_groups()) {
         let assigned = Sticky.assign(&groups.0, &groups.1);
         for (partition, owner) in owners(&groups, &assigned) {
             for (id, member) in &groups.0 {
@@ -377,7 +377,7 @@ proptest! {
 
     /// A fair group is left as it is.
     #[test]
-    fn without_a_change_nothing_moves(groups in any_groups()) {
+    fn nothing_moves_without_change(groups in any_groups()) {
         for assignor in [&Sticky as &dyn Assignor, &CooperativeSticky] {
             let (groups, assigned) = settled(assignor, groups.clone());
             let again = next(&groups, &assigned);
@@ -387,7 +387,7 @@ proptest! {
 
     /// In a cooperative group nobody is given what another still reads.
     #[test]
-    fn what_another_has_is_not_given_away(groups in any_groups()) {
+    fn cooperative_keeps_partitions_of_others(groups in any_groups()) {
         let assigned = CooperativeSticky.assign(&groups.0, &groups.1);
         for (id, owned) in rightly_owned(&groups) {
             for (other, got) in &assigned {
@@ -398,7 +398,7 @@ proptest! {
 
     /// In the end everybody has as much as if it had been in one step.
     #[test]
-    fn two_steps_are_as_fair_as_one(mut groups in any_groups()) {
+    fn two_cooperative_steps_balance_like_one(mut groups in any_groups()) {
         let topics = groups.0.values().next().unwrap().topics.clone();
         groups.0.values_mut().for_each(|member| member.topics.clone_from(&topics));
         let at_once = Sticky.assign(&groups.0, &groups.1);
@@ -412,7 +412,7 @@ proptest! {
 
 /// Many members and partitions, with subscriptions of every kind, take no time to speak of.
 #[test]
-fn large_groups_are_no_trouble() {
+fn large_groups_are_assigned_quickly() {
     let partitions: BTreeMap<_, _> = (0..100).map(|n| (format!("t{n}"), 100)).collect();
     let topics = |n: usize| (0..100).filter(move |t| t % (n % 7 + 1) == 0).map(|t| format!("t{t}"));
     let mut members = BTreeMap::new();

@@ -84,14 +84,14 @@ impl Member {
         self.session_timeout = join.session_timeout;
         self.max_poll_interval = join.max_poll_interval;
         let away = self.presence == Presence::Away;
-        self.come(now);
+        self.attach(now);
         if away || self.polling != Polling::Free {
             self.end_poll(now);
         }
     }
 
     /// It is there, or there again.
-    fn come(&mut self, now: Duration) {
+    fn attach(&mut self, now: Duration) {
         let local = self.max_poll_interval.is_some();
         self.presence = if local { Presence::Here } else { Presence::Remote };
         self.begin_session(now);
@@ -109,7 +109,7 @@ impl Member {
     }
 
     pub(super) fn begin_poll(&mut self, now: Duration) {
-        self.come(now);
+        self.attach(now);
         self.polling = Polling::Free;
     }
 

@@ -86,7 +86,7 @@ pub(crate) struct Group {
     /// The members that have an instance id.
     instances: BTreeMap<String, String>,
     /// How many have joined so far.
-    numbered: u64,
+    joined_count: u64,
 }
 
 impl Group {
@@ -100,7 +100,7 @@ impl Group {
             leader: None,
             members: BTreeMap::new(),
             instances: BTreeMap::new(),
-            numbered: 0,
+            joined_count: 0,
         }
     }
 
@@ -232,7 +232,7 @@ impl Group {
         self.step(now, |group, changes| {
             group.member(caller)?;
             group.remove(caller.member_id, Removal::Left, changes);
-            group.follow_removal(now, changes);
+            group.rebalance_after_removal(now, changes);
             Ok(())
         })
     }
@@ -245,7 +245,7 @@ impl Group {
                 return Err(GroupError::UnknownMemberId { member_id: instance_id.to_owned() });
             };
             group.remove(&id, Removal::Left, changes);
-            group.follow_removal(now, changes);
+            group.rebalance_after_removal(now, changes);
             Ok(())
         })
     }
@@ -313,9 +313,9 @@ impl Group {
         call: impl FnOnce(&mut Group, &mut Changes) -> Result<T, GroupError>,
     ) -> Step<T> {
         let mut changes = Changes::default();
-        self.settle(now, &mut changes);
+        self.advance(now, &mut changes);
         let result = call(self, &mut changes);
-        self.settle(now, &mut changes);
+        self.advance(now, &mut changes);
         changes.next_deadline = self.next_deadline();
         Step { result, changes }
     }

@@ -25,7 +25,7 @@ impl Group {
         if self.protocol_type.as_ref() != Some(&join.protocol_type) {
             return differs("the protocol type is another");
         }
-        let candidates = self.candidates();
+        let candidates = self.common_protocols();
         if !join.protocols.iter().any(|protocol| candidates.contains(protocol.name.as_str())) {
             return differs("there is no such protocol");
         }
@@ -44,20 +44,20 @@ impl Group {
         if self.members.len() >= limit {
             return Err(GroupError::GroupMaxSizeReached { limit });
         }
-        self.check_new(&id)?;
+        self.check_id_is_free(&id)?;
         if self.members.is_empty() {
             self.protocol_type = Some(join.protocol_type.clone());
         }
         if let Some(instance_id) = &join.instance_id {
             self.instances.insert(instance_id.clone(), id.clone());
         }
-        self.numbered = self.numbered.saturating_add(1);
-        let mut member = Member::new(join, self.numbered, now);
+        self.joined_count = self.joined_count.saturating_add(1);
+        let mut member = Member::new(join, self.joined_count, now);
         member.awaits = Awaits::Join;
         self.members.insert(id.clone(), member);
         self.leader.get_or_insert_with(|| id.clone());
         if let Phase::Preparing(preparing) = &mut self.phase {
-            preparing.note();
+            preparing.record_join();
         }
         self.prepare_or_complete(now, changes);
         Ok(id)
@@ -95,7 +95,7 @@ impl Group {
         now: Duration,
         changes: &mut Changes,
     ) -> Result<String, GroupError> {
-        self.check_new(&id)?;
+        self.check_id_is_free(&id)?;
         let Some(mut member) = self.members.remove(old) else {
             return self.add(id, join, now, changes);
         };
@@ -118,7 +118,7 @@ impl Group {
         member.awaits = Awaits::Join;
         let same = member.metadata(&chosen) == before;
         self.members.insert(id.clone(), member);
-        let same = same && self.elect().as_ref() == Some(&chosen);
+        let same = same && self.choose_protocol().as_ref() == Some(&chosen);
         if same && matches!(self.phase, Phase::Stable { .. }) {
             changes.store = true;
             self.answer_join(&id, true, changes);
@@ -129,7 +129,7 @@ impl Group {
         Ok(id)
     }
 
-    fn check_new(&self, id: &str) -> Result<(), GroupError> {
+    fn check_id_is_free(&self, id: &str) -> Result<(), GroupError> {
         let taken = self.members.contains_key(id);
         let refused = || GroupError::InvalidRequest { member_id: id.to_owned() };
         if taken { Err(refused()) } else { Ok(()) }
@@ -147,12 +147,12 @@ impl Group {
             self.instances.remove(instance_id);
         }
         if self.leader.as_deref() == Some(id) {
-            self.leader = self.eldest(|_| true);
+            self.leader = self.oldest_member(|_| true);
         }
     }
 
     /// Goes on after members were taken out.
-    pub(super) fn follow_removal(&mut self, now: Duration, changes: &mut Changes) {
+    pub(super) fn rebalance_after_removal(&mut self, now: Duration, changes: &mut Changes) {
         match self.phase {
             Phase::Completing { .. } | Phase::Stable { .. } => self.prepare(now, changes),
             Phase::Preparing(_) => self.complete_if_joined(now, changes),
@@ -182,9 +182,9 @@ impl Group {
         let limit = self.rebalance_timeout();
         if self.phase == Phase::Empty {
             let delay = self.config.initial_rebalance_delay;
-            self.phase = Phase::Preparing(Preparing::first(now, delay, limit));
+            self.phase = Phase::Preparing(Preparing::for_empty_group(now, delay, limit));
         } else {
-            self.phase = Phase::Preparing(Preparing::again(now, limit));
+            self.phase = Phase::Preparing(Preparing::for_rebalance(now, limit));
             self.complete_if_joined(now, changes);
         }
     }
@@ -192,7 +192,7 @@ impl Group {
     /// A group that was empty waits for its time to be up.
     fn complete_if_joined(&mut self, now: Duration, changes: &mut Changes) {
         let joined = self.members.values().all(|member| member.awaits == Awaits::Join);
-        if joined && matches!(self.phase, Phase::Preparing(Preparing { first: None, .. })) {
+        if joined && matches!(self.phase, Phase::Preparing(Preparing { initial: None, .. })) {
             self.complete(now, changes);
         }
     }
@@ -212,16 +212,16 @@ impl Group {
         let joined = |member: &Member| member.awaits == Awaits::Join;
         let leader = self.leader.as_ref().and_then(|id| self.members.get(id));
         if !leader.is_some_and(joined) {
-            let leader = self.eldest(joined);
+            let leader = self.oldest_member(joined);
             if leader.is_none() && !self.members.is_empty() {
                 let limit = self.rebalance_timeout();
-                self.phase = Phase::Preparing(Preparing::again(now, limit));
+                self.phase = Phase::Preparing(Preparing::for_rebalance(now, limit));
                 return;
             }
             self.leader = leader;
         }
         self.generation = self.generation.saturating_add(1);
-        self.protocol = self.elect();
+        self.protocol = self.choose_protocol();
         if self.members.is_empty() {
             self.phase = Phase::Empty;
             changes.store = true;
@@ -288,7 +288,7 @@ impl Group {
     }
 
     /// Does all that is due.
-    pub(super) fn settle(&mut self, now: Duration, changes: &mut Changes) {
+    pub(super) fn advance(&mut self, now: Duration, changes: &mut Changes) {
         self.expire(now, changes);
         while self.phase.until().is_some_and(|until| until <= now) {
             match self.phase {
@@ -345,7 +345,7 @@ impl Group {
             self.remove(id, why, changes);
         }
         if !ids.is_empty() {
-            self.follow_removal(now, changes);
+            self.rebalance_after_removal(now, changes);
         }
     }
 
@@ -356,13 +356,13 @@ impl Group {
     }
 
     /// The first that joined among some.
-    fn eldest(&self, which: impl Fn(&Member) -> bool) -> Option<String> {
+    fn oldest_member(&self, which: impl Fn(&Member) -> bool) -> Option<String> {
         let some = self.members.iter().filter(|(_, member)| which(member));
         some.min_by_key(|(_, member)| member.number).map(|(id, _)| id.clone())
     }
 
     /// The protocols that all members support.
-    fn candidates(&self) -> BTreeSet<&str> {
+    fn common_protocols(&self) -> BTreeSet<&str> {
         let mut members = self
             .members
             .values()
@@ -373,8 +373,8 @@ impl Group {
 
     /// The protocol that most members prefer among those all support. Of two with as many votes,
     /// the leader prefers one.
-    fn elect(&self) -> Option<String> {
-        let candidates = self.candidates();
+    fn choose_protocol(&self) -> Option<String> {
+        let candidates = self.common_protocols();
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for name in self.members.values().filter_map(|member| member.vote(&candidates)) {
             let count = votes.entry(name).or_default();

@@ -37,7 +37,7 @@ impl Group {
 
     /// What it is doing, as far as its offsets may expire: since when it has been empty, and what
     /// its members read, if that is known.
-    pub(crate) fn used<'a>(
+    pub(crate) fn offset_use<'a>(
         &self,
         since: Option<Timestamp>,
         subscribed: Option<&'a BTreeSet<String>>,
@@ -100,8 +100,8 @@ impl Group {
             rebalance_timeout: duration(stored.rebalance_timeout).unwrap_or(session_timeout),
             max_poll_interval: None,
         };
-        self.numbered = self.numbered.saturating_add(1);
-        let mut member = Member::new(join, self.numbered, now);
+        self.joined_count = self.joined_count.saturating_add(1);
+        let mut member = Member::new(join, self.joined_count, now);
         member.assignment = stored.assignment.clone();
         member.synced = true;
         self.members.insert(id, member);

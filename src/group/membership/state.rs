@@ -30,7 +30,7 @@ pub enum GroupState {
     Dead,
 }
 
-/// A state, and what it waits for.
+/// A state, and what it wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Empty,
@@ -50,21 +50,21 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Preparing {
     pub(super) until: Duration,
-    /// In a group that was empty: it waits for more members, even if all known ones have joined.
-    pub(super) first: Option<First>,
+    /// In a group that was empty: it wait for more members, even if all known ones have joined.
+    pub(super) initial: Option<InitialWait>,
 }
 
-/// The wait of a group that was empty. It begins anew when members came meanwhile, up to a limit.
+/// The wait of a group that was empty. It begins anew when members member_joined meanwhile, up to a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct First {
-    /// How long it waits each time.
+pub(super) struct InitialWait {
+    /// How long it wait each time.
     delay: Duration,
-    /// How long it waits now.
-    waits: Duration,
+    /// How long it wait now.
+    wait: Duration,
     /// What is left of the limit when it has waited.
     left: Duration,
-    /// Whether anybody came since it began to wait.
-    came: bool,
+    /// Whether anybody member_joined since it began to wait.
+    member_joined: bool,
 }
 
 impl Phase {
@@ -90,30 +90,31 @@ impl Phase {
 
 impl Preparing {
     /// In a group that had members: until all have joined.
-    pub(super) fn again(now: Duration, limit: Duration) -> Preparing {
-        Preparing { until: now.saturating_add(limit), first: None }
+    pub(super) fn for_rebalance(now: Duration, limit: Duration) -> Preparing {
+        Preparing { until: now.saturating_add(limit), initial: None }
     }
 
     /// In a group that was empty.
-    pub(super) fn first(now: Duration, delay: Duration, limit: Duration) -> Preparing {
+    pub(super) fn for_empty_group(now: Duration, delay: Duration, limit: Duration) -> Preparing {
         let left = limit.saturating_sub(delay);
-        let first = First { delay, waits: delay, left, came: false };
-        Preparing { until: now.saturating_add(delay), first: Some(first) }
+        let initial = InitialWait { delay, wait: delay, left, member_joined: false };
+        Preparing { until: now.saturating_add(delay), initial: Some(initial) }
     }
 
-    /// A member came.
-    pub(super) fn note(&mut self) {
-        if let Some(first) = &mut self.first {
-            first.came = true;
+    /// A member member_joined.
+    pub(super) fn record_join(&mut self) {
+        if let Some(initial) = &mut self.initial {
+            initial.member_joined = true;
         }
     }
 
     /// What to wait for when the time is up; `None` if there is nothing more.
     pub(super) fn extended(self, now: Duration) -> Option<Preparing> {
-        let first = self.first.filter(|first| first.came && !first.left.is_zero())?;
-        let waits = first.delay.min(first.left);
-        let left = first.left.saturating_sub(first.waits);
-        let first = First { waits, left, came: false, ..first };
-        Some(Preparing { until: now.saturating_add(waits), first: Some(first) })
+        let initial =
+            self.initial.filter(|initial| initial.member_joined && !initial.left.is_zero())?;
+        let wait = initial.delay.min(initial.left);
+        let left = initial.left.saturating_sub(initial.wait);
+        let initial = InitialWait { wait, left, member_joined: false, ..initial };
+        Some(Preparing { until: now.saturating_add(wait), initial: Some(initial) })
     }
 }

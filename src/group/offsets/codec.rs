@@ -31,7 +31,7 @@
 //! writes any.
 
 use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
-use crate::group::wire::{Malformed, Reader, TooLong, Writer};
+use crate::group::wire::{FieldReader, FieldTooLong, FieldWriter, MalformedField};
 use crate::types::Timestamp;
 use bytes::Bytes;
 
@@ -59,11 +59,11 @@ impl OffsetsRecord {
     pub(crate) fn decode(
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-    ) -> Result<OffsetsRecord, Malformed> {
+    ) -> Result<OffsetsRecord, MalformedField> {
         let Some(key) = key else {
-            return Err(Malformed { position: 0, reason: "it has no key" });
+            return Err(MalformedField { position: 0, reason: "it has no key" });
         };
-        let mut input = Reader::new(key);
+        let mut input = FieldReader::new(key);
         let version = input.i16()?;
         if OFFSET_KEYS.contains(&version) {
             let group = input.string()?.to_owned();
@@ -87,7 +87,7 @@ impl OffsetsRecord {
     /// # Errors
     ///
     /// A text or a byte field is longer than can be stored.
-    pub(crate) fn encode(&self) -> Result<Option<Stored>, TooLong> {
+    pub(crate) fn encode(&self) -> Result<Option<Stored>, FieldTooLong> {
         Ok(match self {
             OffsetsRecord::Offset { key, value } => {
                 let value = value.as_ref().map(CommittedOffset::encode).transpose()?;
@@ -104,8 +104,8 @@ impl OffsetsRecord {
 
 impl OffsetKey {
     /// The key of its record, as it is written.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, TooLong> {
-        let mut output = Writer::default();
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, FieldTooLong> {
+        let mut output = FieldWriter::default();
         output.i16(*OFFSET_KEYS.end());
         output.string(&self.group)?;
         output.string(&self.topic)?;
@@ -115,15 +115,15 @@ impl OffsetKey {
 }
 
 /// The key of a group's record.
-pub(crate) fn group_key(group: &str) -> Result<Vec<u8>, TooLong> {
-    let mut output = Writer::default();
+pub(crate) fn group_key(group: &str) -> Result<Vec<u8>, FieldTooLong> {
+    let mut output = FieldWriter::default();
     output.i16(GROUP_KEY);
     output.string(group)?;
     Ok(output.finish())
 }
 
 /// The version of a value, which says how to read on.
-fn version(input: &mut Reader<'_>) -> Result<i16, Malformed> {
+fn version(input: &mut FieldReader<'_>) -> Result<i16, MalformedField> {
     let unknown = input.malformed("its version is not one of 0 to 4");
     let version = input.i16()?;
     if !(0..=FLEXIBLE).contains(&version) {
@@ -134,8 +134,8 @@ fn version(input: &mut Reader<'_>) -> Result<i16, Malformed> {
 }
 
 impl CommittedOffset {
-    fn decode(bytes: &[u8]) -> Result<CommittedOffset, Malformed> {
-        let mut input = Reader::new(bytes);
+    fn decode(bytes: &[u8]) -> Result<CommittedOffset, MalformedField> {
+        let mut input = FieldReader::new(bytes);
         let version = version(&mut input)?;
         let offset = input.i64()?;
         let leader_epoch = if version >= 3 { input.i32()? } else { -1 };
@@ -147,13 +147,13 @@ impl CommittedOffset {
         Ok(CommittedOffset { offset, leader_epoch, metadata, commit_timestamp, expire_timestamp })
     }
 
-    fn encode(&self) -> Result<Vec<u8>, TooLong> {
+    fn encode(&self) -> Result<Vec<u8>, FieldTooLong> {
         self.encode_as(if self.expire_timestamp.is_some() { WITH_EXPIRY } else { DEFAULT })
     }
 
     /// Encodes it in this version, without the fields that the version does not have.
-    pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, TooLong> {
-        let mut output = Writer::default();
+    pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, FieldTooLong> {
+        let mut output = FieldWriter::default();
         output.i16(version);
         output.set_flexible(version >= FLEXIBLE);
         output.i64(self.offset);
@@ -171,29 +171,27 @@ impl CommittedOffset {
 }
 
 impl GroupMetadata {
-    fn decode(bytes: &[u8]) -> Result<GroupMetadata, Malformed> {
-        let mut input = Reader::new(bytes);
+    fn decode(bytes: &[u8]) -> Result<GroupMetadata, MalformedField> {
+        let mut input = FieldReader::new(bytes);
         let version = version(&mut input)?;
         let protocol_type = input.string()?.to_owned();
         let generation = input.i32()?;
         let protocol = input.nullable_string()?.map(str::to_owned);
         let leader = input.nullable_string()?.map(str::to_owned);
         let state_since = if version >= 2 { some_time(input.i64()?) } else { None };
-        let count = input.elements(LEAST_MEMBER)?;
-        let members = (0..count).map(|_| MemberMetadata::decode(&mut input, version));
-        let members = members.collect::<Result<_, _>>()?;
+        let members = input.array(LEAST_MEMBER, |input| MemberMetadata::decode(input, version))?;
         input.end_struct()?;
         input.end()?;
         Ok(GroupMetadata { protocol_type, generation, protocol, leader, state_since, members })
     }
 
-    fn encode(&self) -> Result<Vec<u8>, TooLong> {
+    fn encode(&self) -> Result<Vec<u8>, FieldTooLong> {
         self.encode_as(DEFAULT)
     }
 
     /// Encodes it in this version, without the fields that the version does not have.
-    pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, TooLong> {
-        let mut output = Writer::default();
+    pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, FieldTooLong> {
+        let mut output = FieldWriter::default();
         output.i16(version);
         output.set_flexible(version >= FLEXIBLE);
         output.string(&self.protocol_type)?;
@@ -213,7 +211,7 @@ impl GroupMetadata {
 }
 
 impl MemberMetadata {
-    fn decode(input: &mut Reader<'_>, version: i16) -> Result<MemberMetadata, Malformed> {
+    fn decode(input: &mut FieldReader<'_>, version: i16) -> Result<MemberMetadata, MalformedField> {
         let member_id = input.string()?.to_owned();
         let instance_id = if version >= 3 { input.nullable_string()? } else { None };
         let client_id = input.string()?.to_owned();
@@ -235,7 +233,7 @@ impl MemberMetadata {
         })
     }
 
-    fn encode(&self, output: &mut Writer, version: i16) -> Result<(), TooLong> {
+    fn encode(&self, output: &mut FieldWriter, version: i16) -> Result<(), FieldTooLong> {
         output.string(&self.member_id)?;
         if version >= 3 {
             output.nullable_string(self.instance_id.as_deref())?;

@@ -16,12 +16,15 @@
 //! [`codec`] turns records into bytes and back. [`OffsetTable`] is what they come to.
 
 pub(crate) mod codec;
+mod group_use;
+mod offset_map;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use table::{GroupUse, OffsetTable};
+pub(crate) use group_use::GroupUse;
+pub(crate) use table::OffsetTable;
 
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 use bytes::Bytes;
@@ -57,7 +60,7 @@ impl OffsetAndMetadata {
 
 /// The partition of a group or a transactional id in the topic that keeps them. `None` if that has
 /// no partitions.
-pub(crate) fn partition_of(id: &str, partitions: u32) -> Option<u32> {
+pub(crate) fn partition_for(id: &str, partitions: u32) -> Option<u32> {
     // The one hash whose absolute value is not an `i32` counts as 0.
     java_hash(id).checked_abs().unwrap_or(0).unsigned_abs().checked_rem(partitions)
 }

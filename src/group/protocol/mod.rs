@@ -23,6 +23,7 @@
 //!  cooperative-sticky   generation 4
 //! ```
 
+use crate::group::wire::{FieldReader, FieldWriter, MalformedField};
 use crate::types::TopicPartition;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,18 +70,16 @@ pub(crate) struct Assignment {
     pub(crate) user_data: Option<Vec<u8>>,
 }
 
-/// The position of what is wrong with a message, and what that is.
-pub(crate) type Malformed = (usize, &'static str);
-
 impl Subscription {
     /// Reads one. What a version has not, is as in the default.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Subscription, Malformed> {
-        let mut input = Input::new(bytes);
-        let version = input.version()?;
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Subscription, MalformedField> {
+        let mut input = FieldReader::new(bytes);
+        let version = read_version(&mut input)?;
         let topics = input.array(STRING_BYTES, |input| input.string().map(str::to_owned))?;
-        let mut read = Subscription { topics, user_data: input.bytes()?, ..Default::default() };
+        let user_data = input.nullable_bytes()?.map(<[u8]>::to_vec);
+        let mut read = Subscription { topics, user_data, ..Default::default() };
         if version >= 1 {
-            read.owned = input.partitions()?;
+            read.owned = read_partitions(&mut input)?;
         }
         if version >= 2 {
             read.generation = input.i32()?.max(NO_GENERATION);
@@ -99,38 +98,38 @@ impl Subscription {
     /// counted.
     pub(crate) fn encode(&self, version: i16) -> Option<Vec<u8>> {
         let version = version.clamp(0, LAST_VERSION);
-        let mut output = version.to_be_bytes().to_vec();
+        let mut output = FieldWriter::default();
+        output.i16(version);
         let mut topics: Vec<&String> = self.topics.iter().collect();
         topics.sort();
-        output.extend(count(topics.len())?);
+        output.elements(topics.len()).ok()?;
         for topic in topics {
-            put_string(&mut output, topic)?;
+            output.string(topic).ok()?;
         }
-        put_bytes(&mut output, self.user_data.as_deref())?;
+        output.nullable_bytes(self.user_data.as_deref()).ok()?;
         if version >= 1 {
             let mut owned: Vec<&TopicPartition> = self.owned.iter().collect();
             owned.sort();
-            put_partitions(&mut output, &owned)?;
+            write_partitions(&mut output, &owned)?;
         }
         if version >= 2 {
-            output.extend(self.generation.to_be_bytes());
+            output.i32(self.generation);
         }
         if version >= 3 {
-            match &self.rack {
-                Some(rack) => put_string(&mut output, rack)?,
-                None => output.extend((-1i16).to_be_bytes()),
-            }
+            output.nullable_string(self.rack.as_deref()).ok()?;
         }
-        Some(output)
+        Some(output.finish())
     }
 }
 
 impl Assignment {
     /// Reads one.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Assignment, Malformed> {
-        let mut input = Input::new(bytes);
-        input.version()?;
-        Ok(Assignment { partitions: input.partitions()?, user_data: input.bytes()? })
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Assignment, MalformedField> {
+        let mut input = FieldReader::new(bytes);
+        read_version(&mut input)?;
+        let partitions = read_partitions(&mut input)?;
+        let user_data = input.nullable_bytes()?.map(<[u8]>::to_vec);
+        Ok(Assignment { partitions, user_data })
     }
 
     /// The message of that version, or of the last one. Topics come in the order in which they are
@@ -139,27 +138,28 @@ impl Assignment {
     /// `None` if a name is longer than 32767 bytes, or there is more of something than can be
     /// counted.
     pub(crate) fn encode(&self, version: i16) -> Option<Vec<u8>> {
-        let mut output = version.clamp(0, LAST_VERSION).to_be_bytes().to_vec();
-        put_partitions(&mut output, &self.partitions.iter().collect::<Vec<_>>())?;
-        put_bytes(&mut output, self.user_data.as_deref())?;
-        Some(output)
+        let mut output = FieldWriter::default();
+        output.i16(version.clamp(0, LAST_VERSION));
+        write_partitions(&mut output, &self.partitions.iter().collect::<Vec<_>>())?;
+        output.nullable_bytes(self.user_data.as_deref()).ok()?;
+        Some(output.finish())
     }
 }
 
 /// The user data of the sticky assignor: what a member got last, and in which generation.
 pub(crate) fn sticky_user_data(last: &[TopicPartition], generation: i32) -> Option<Vec<u8>> {
-    let mut output = Vec::new();
-    put_partitions(&mut output, &last.iter().collect::<Vec<_>>())?;
-    output.extend(generation.to_be_bytes());
-    Some(output)
+    let mut output = FieldWriter::default();
+    write_partitions(&mut output, &last.iter().collect::<Vec<_>>())?;
+    output.i32(generation);
+    Some(output.finish())
 }
 
 /// Reads the user data of the sticky assignor. As in Kafka, a member whose data cannot be read
 /// counts as one without partitions.
 pub(crate) fn read_sticky_user_data(bytes: &[u8]) -> (Vec<TopicPartition>, i32) {
-    let mut input = Input::new(bytes);
-    let Ok(last) = input.partitions() else { return (Vec::new(), NO_GENERATION) };
-    (last, input.i32().map_or(NO_GENERATION, |generation| generation.max(NO_GENERATION)))
+    let mut input = FieldReader::new(bytes);
+    let Ok(last) = read_partitions(&mut input) else { return (Vec::new(), NO_GENERATION) };
+    (last, read_generation(&mut input))
 }
 
 /// The user data of the cooperative sticky assignor: the generation of the last assignment.
@@ -169,7 +169,7 @@ pub(crate) fn cooperative_user_data(generation: i32) -> Vec<u8> {
 
 /// Reads the user data of the cooperative sticky assignor.
 pub(crate) fn read_cooperative_user_data(bytes: &[u8]) -> i32 {
-    Input::new(bytes).i32().map_or(NO_GENERATION, |generation| generation.max(NO_GENERATION))
+    read_generation(&mut FieldReader::new(bytes))
 }
 
 /// The least bytes of a string, of a topic with its partitions, and of a partition.
@@ -177,139 +177,44 @@ const STRING_BYTES: usize = 2;
 const TOPIC_BYTES: usize = 6;
 const PARTITION_BYTES: usize = 4;
 
-/// Bytes to read from, of which nothing is believed.
-struct Input<'a> {
-    whole: usize,
-    rest: &'a [u8],
+fn read_version(input: &mut FieldReader<'_>) -> Result<i16, MalformedField> {
+    let negative = input.malformed("its version is negative");
+    Some(input.i16()?).filter(|version| *version >= 0).ok_or(negative)
 }
 
-impl<'a> Input<'a> {
-    fn new(bytes: &'a [u8]) -> Input<'a> {
-        Input { whole: bytes.len(), rest: bytes }
-    }
-
-    fn wrong(&self, what: &'static str) -> Malformed {
-        (self.whole.saturating_sub(self.rest.len()), what)
-    }
-
-    fn number<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let ended = self.wrong("it ends within a number");
-        let (number, rest) = self.rest.split_first_chunk().ok_or(ended)?;
-        self.rest = rest;
-        Ok(*number)
-    }
-
-    fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (slice, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(slice)
-    }
-
-    fn version(&mut self) -> Result<i16, Malformed> {
-        let at_start = self.wrong("its version is negative");
-        Some(self.i16()?).filter(|version| *version >= 0).ok_or(at_start)
-    }
-
-    fn i16(&mut self) -> Result<i16, Malformed> {
-        self.number().map(i16::from_be_bytes)
-    }
-
-    fn i32(&mut self) -> Result<i32, Malformed> {
-        self.number().map(i32::from_be_bytes)
-    }
-
-    /// So many elements, of which each takes at least `least` bytes.
-    fn array<T>(
-        &mut self,
-        least: usize,
-        mut element: impl FnMut(&mut Input<'a>) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, Malformed> {
-        let more = self.wrong("it counts more than it has");
-        let count = usize::try_from(self.i32()?).map_err(|_| more)?;
-        if count > self.rest.len().checked_div(least).unwrap_or(0) {
-            return Err(more);
-        }
-        (0..count).map(|_| element(self)).collect()
-    }
-
-    fn nullable_string(&mut self) -> Result<Option<&'a str>, Malformed> {
-        let (longer, not_text) =
-            (self.wrong("a name is longer than the message"), self.wrong("a name is not UTF-8"));
-        let length = self.i16()?;
-        if length == -1 {
-            return Ok(None);
-        }
-        let length = usize::try_from(length).map_err(|_| longer)?;
-        let text = self.slice(length).ok_or(longer)?;
-        str::from_utf8(text).map(Some).map_err(|_| not_text)
-    }
-
-    fn string(&mut self) -> Result<&'a str, Malformed> {
-        let missing = self.wrong("a name is missing");
-        self.nullable_string()?.ok_or(missing)
-    }
-
-    fn bytes(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
-        let longer = self.wrong("its user data is longer than the message");
-        let length = self.i32()?;
-        if length == -1 {
-            return Ok(None);
-        }
-        let length = usize::try_from(length).map_err(|_| longer)?;
-        let data = self.slice(length).ok_or(longer)?;
-        Ok(Some(data.to_vec()))
-    }
-
-    fn partitions(&mut self) -> Result<Vec<TopicPartition>, Malformed> {
-        let topics = self.array(TOPIC_BYTES, |input| {
-            let topic: Arc<str> = input.string()?.into();
-            input.array(PARTITION_BYTES, |input| {
-                let negative = input.wrong("a partition is negative");
-                let partition = u32::try_from(input.i32()?).map_err(|_| negative)?;
-                Ok(TopicPartition { topic: Arc::clone(&topic), partition })
-            })
-        })?;
-        Ok(topics.into_iter().flatten().collect())
-    }
+fn read_generation(input: &mut FieldReader<'_>) -> i32 {
+    input.i32().map_or(NO_GENERATION, |generation| generation.max(NO_GENERATION))
 }
 
-fn count(of: usize) -> Option<[u8; 4]> {
-    i32::try_from(of).ok().map(i32::to_be_bytes)
+fn read_partitions(input: &mut FieldReader<'_>) -> Result<Vec<TopicPartition>, MalformedField> {
+    let topics = input.array(TOPIC_BYTES, |input| {
+        let topic: Arc<str> = input.string()?.into();
+        input.array(PARTITION_BYTES, |input| {
+            let negative = input.malformed("a partition is negative");
+            let partition = u32::try_from(input.i32()?).map_err(|_| negative)?;
+            Ok(TopicPartition { topic: Arc::clone(&topic), partition })
+        })
+    })?;
+    Ok(topics.into_iter().flatten().collect())
 }
 
-fn put_string(output: &mut Vec<u8>, text: &str) -> Option<()> {
-    output.extend(i16::try_from(text.len()).ok()?.to_be_bytes());
-    output.extend(text.as_bytes());
-    Some(())
-}
-
-fn put_bytes(output: &mut Vec<u8>, data: Option<&[u8]>) -> Option<()> {
-    match data {
-        Some(data) => {
-            output.extend(count(data.len())?);
-            output.extend(data);
-        }
-        None => output.extend((-1i32).to_be_bytes()),
-    }
-    Some(())
-}
-
-fn put_partitions(output: &mut Vec<u8>, partitions: &[&TopicPartition]) -> Option<()> {
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+/// Writes partitions by topic, in the order in which topics are first named.
+fn write_partitions(output: &mut FieldWriter, partitions: &[&TopicPartition]) -> Option<()> {
+    let mut indexes: BTreeMap<&str, usize> = BTreeMap::new();
     let mut topics: Vec<(&str, Vec<u32>)> = Vec::new();
     for TopicPartition { topic, partition } in partitions.iter().copied() {
-        let place = *places.entry(topic).or_insert(topics.len());
-        match topics.get_mut(place) {
-            Some((_, of_topic)) => of_topic.push(*partition),
+        let index = *indexes.entry(topic).or_insert(topics.len());
+        match topics.get_mut(index) {
+            Some((_, numbers)) => numbers.push(*partition),
             None => topics.push((topic, vec![*partition])),
         }
     }
-    output.extend(count(topics.len())?);
-    for (topic, partitions) in topics {
-        put_string(output, topic)?;
-        output.extend(count(partitions.len())?);
-        for partition in partitions {
-            output.extend(i32::try_from(partition).ok()?.to_be_bytes());
+    output.elements(topics.len()).ok()?;
+    for (topic, numbers) in topics {
+        output.string(topic).ok()?;
+        output.elements(numbers.len()).ok()?;
+        for number in numbers {
+            output.i32(i32::try_from(number).ok()?);
         }
     }
     Some(())

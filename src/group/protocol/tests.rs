@@ -13,7 +13,7 @@ fn at(topic: &str, partition: u32) -> TopicPartition {
 
 /// As Kafka 4.1.1 writes it, in each version.
 #[test]
-fn subscriptions_are_kafkas() {
+fn subscription_bytes_match_kafka() {
     let names = "00000002 0001 61 0006 6f7264657273";
     let data = "00000002 0102";
     let owned = "00000002 0001 61 00000001 00000000
@@ -57,7 +57,7 @@ fn subscriptions_are_kafkas() {
 }
 
 #[test]
-fn assignments_are_kafkas() {
+fn assignment_bytes_match_kafka() {
     let partitions = vec![at("orders", 3), at("a", 0), at("orders", 1)];
     let full = Assignment { partitions, user_data: Some(vec![9]) };
     let grouped = vec![at("orders", 3), at("orders", 1), at("a", 0)];
@@ -74,7 +74,7 @@ fn assignments_are_kafkas() {
 }
 
 #[test]
-fn user_data_is_kafkas() {
+fn user_data_bytes_match_kafka() {
     let last = [at("orders", 3), at("orders", 1)];
     let bytes = hex("00000001 0006 6f7264657273 00000002 00000003 00000001 00000007");
     assert_eq!(sticky_user_data(&last, 7), Some(bytes.clone()));
@@ -92,7 +92,7 @@ fn user_data_is_kafkas() {
 }
 
 #[test]
-fn a_later_version_is_read_as_the_last_one() {
+fn later_version_reads_as_last() {
     let bytes = hex("7fff 00000000 ffffffff 00000000 00000009 0001 72 0badcafe");
     let read = Subscription::decode(&bytes).unwrap();
     assert_eq!((read.generation, read.rack.as_deref()), (9, Some("r")));
@@ -105,40 +105,46 @@ fn a_later_version_is_read_as_the_last_one() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
-    for (bytes, place, what) in [
-        ("", 0, "it ends within a number"),
+fn decode_error_names_position() {
+    for (bytes, position, reason) in [
+        ("", 0, "it ends within a field that begins here"),
         ("ffff 00000000", 0, "its version is negative"),
-        ("0000 000000", 2, "it ends within a number"),
-        ("0000 ffffffff", 2, "it counts more than it has"),
-        ("0000 7fffffff 0000 0000", 2, "it counts more than it has"),
-        ("0000 00000001 0003 6161", 6, "a name is longer than the message"),
-        ("0000 00000001 fffe 6161", 6, "a name is longer than the message"),
-        ("0000 00000001 ffff", 6, "a name is missing"),
-        ("0000 00000001 0002 c328", 6, "a name is not UTF-8"),
-        ("0000 00000000 00000003 0101", 6, "its user data is longer than the message"),
-        ("0000 00000000 fffffffe", 6, "its user data is longer than the message"),
-        ("0001 00000000 ffffffff 00000002 0000 00000000", 10, "it counts more than it has"),
+        ("0000 000000", 2, "it ends within a field that begins here"),
+        ("0000 ffffffff", 6, "bytes or an array that must be there are null"),
+        ("0000 7fffffff 0000 0000", 6, "there is no room for as many elements as it counts"),
+        ("0000 00000001 0003 6161", 8, "it ends within a field that begins here"),
+        ("0000 00000001 fffe 6161", 8, "a length is below -1"),
+        ("0000 00000001 ffff", 8, "a text that must be there is null"),
+        ("0000 00000001 0002 c328", 10, "the text that ends here is not UTF-8"),
+        ("0000 00000000 00000003 0101", 10, "it ends within a field that begins here"),
+        ("0000 00000000 fffffffe", 10, "a length is below -1"),
+        (
+            "0001 00000000 ffffffff 00000002 0000 00000000",
+            14,
+            "there is no room for as many elements as it counts",
+        ),
         (
             "0001 00000000 ffffffff 00000001 0000 00000002 00000000",
-            16,
-            "it counts more than it has",
+            20,
+            "there is no room for as many elements as it counts",
         ),
         ("0001 00000000 ffffffff 00000001 0000 00000001 80000000", 20, "a partition is negative"),
-        ("0002 00000000 ffffffff 00000000 0000", 14, "it ends within a number"),
+        ("0002 00000000 ffffffff 00000000 0000", 14, "it ends within a field that begins here"),
         (
             "0003 00000000 ffffffff 00000000 00000000 0005 61",
-            18,
-            "a name is longer than the message",
+            20,
+            "it ends within a field that begins here",
         ),
     ] {
-        assert_eq!(Subscription::decode(&hex(bytes)), Err((place, what)), "{bytes}");
+        let error = Err(MalformedField { position, reason });
+        assert_eq!(Subscription::decode(&hex(bytes)), error, "{bytes}");
     }
-    assert_eq!(Assignment::decode(&hex("8000 00000000")), Err((0, "its version is negative")));
+    let error = Err(MalformedField { position: 0, reason: "its version is negative" });
+    assert_eq!(Assignment::decode(&hex("8000 00000000")), error);
 }
 
 #[test]
-fn what_does_not_fit_is_not_written() {
+fn encode_fails_when_field_too_long() {
     let long = "x".repeat(1 << 15);
     let topics = vec![long.clone()];
     assert_eq!(Subscription { topics, ..Default::default() }.encode(3), None);
@@ -162,7 +168,7 @@ fn data() -> impl Strategy<Value = Option<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn messages_round_trip(
         topics in prop::collection::vec("\\PC{0,5}", 0..5),
         (user_data, mut owned) in (data(), partitions()),
         generation in -1..i32::MAX,
@@ -192,7 +198,7 @@ proptest! {
 
     /// Any bytes are read or refused, and what is read of them is not more than they are.
     #[test]
-    fn any_bytes_do_no_harm(
+    fn decode_survives_any_bytes(
         version in 0u8..5,
         bytes in prop::collection::vec(prop::sample::select(vec![0u8, 0, 0, 0, 1, 2, 3, 0x61, 0x7f, 0xff]), 0..60),
     ) {

@@ -9,6 +9,7 @@ pub(crate) mod txn_index;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::fs::WhenFull;
+use crate::log::config::FOREVER;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
@@ -21,7 +22,6 @@ use crate::segment::active::AppendFailure;
 use crate::sync::MutexGuard;
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
 use std::cell::Cell;
-use std::time::Duration;
 
 /// Removes the append time of another log, as Kafka does: this log's append time, or the
 /// producer's timestamps, take its place.
@@ -345,8 +345,7 @@ impl LogInner {
 
     #[inline(always)]
     pub(crate) fn flush_is_due(&self, writer: &mut Writer) -> bool {
-        if self.dynamic.flush_messages() == u64::MAX && self.dynamic.flush_interval() >= FLUSH_NEVER
-        {
+        if self.dynamic.flush_messages() == u64::MAX && self.dynamic.flush_interval() >= FOREVER {
             return false;
         }
         self.flush_is_due_now(writer)
@@ -364,5 +363,3 @@ impl LogInner {
         due
     }
 }
-
-pub(crate) const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);

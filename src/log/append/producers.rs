@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_due_every_64_mib() {
+    fn snapshot_is_due_every_64_mib() {
         let tracked = ProducerTracker::nothing(0);
         assert!(!tracked.is_due((64 << 20) - 1) && tracked.is_due(64 << 20));
         let tracked = tracked.at(100);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_kill_the_producers_are_read_from_the_one_in_between_on() {
+    fn replay_begins_at_middle_snapshot_after_kill() {
         let fs = log_with_one_in_between();
         assert_eq!(ids(&open(&fs.kill())), [1, 2, 3]);
         // It knows another producer, and not the producers before it.
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn one_in_between_that_is_damaged_or_gone_is_not_needed() {
+    fn replay_works_without_damaged_snapshot() {
         let expected = open(&log_with_one_in_between()).producers().unwrap();
         for harmed in [&[4][..], &[1, 4]] {
             for cut in [None, Some(0), Some(9), Some(55)] {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_is_not_written() {
+    fn snapshot_leaves_out_expired_producers() {
         let fs = MemFs::new();
         let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
         send(&log, 1, 0);

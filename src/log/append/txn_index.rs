@@ -20,7 +20,7 @@ const ENTRY_BYTES: usize = 34;
 
 const VERSION: i16 = 0;
 
-/// Where in an entry the offset of the marker is.
+/// The position of the marker's offset in an entry.
 const LAST_OFFSET_AT: usize = 18;
 
 /// The largest index that is read: of two million transactions.

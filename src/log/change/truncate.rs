@@ -89,9 +89,9 @@ impl LogInner {
         drop(sync);
 
         let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();
-        let cut_files = self.cut_files(segment, cut, cover.as_ref(), removed);
+        let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
         *writer = next;
-        let done = cut_files.and_then(|is_covered| {
+        let done = truncate_files.and_then(|is_covered| {
             // The recovery point may lie in this segment, and then it covers its indexes too.
             if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
                 writer.stored_offset_entries = writer.indexes.offsets.len();
@@ -151,7 +151,7 @@ impl LogInner {
     /// Removes the segments above the cut, the last first, each step durable before the next, so
     /// that a crash at any point leaves a log without a hole. Then truncates the file. Returns
     /// whether it ends with the batch that covers the truncated offsets.
-    fn cut_files(
+    fn truncate_files(
         &self,
         segment: &Segment,
         cut: u64,

@@ -5,7 +5,6 @@ use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::fs::{Dir, OpenMode};
 use crate::types::Offset;
-use std::hash::Hash;
 use std::io;
 use std::path::PathBuf;
 

@@ -380,7 +380,7 @@ mod tests {
     /// A broker's file has a line for each of its logs. The file of a renamed log has another name
     /// in it.
     #[test]
-    fn the_line_of_this_log_counts_and_lines_of_one_other_log_alone() {
+    fn lines_count_for_this_or_one_renamed_log() {
         let line = |topic: &str, partition, offset| OffsetCheckpointEntry {
             topic: topic.to_owned(),
             partition,

@@ -1,4 +1,4 @@
-//! The checkpoints of all logs of a data directory: a line each in Kafka's files.
+//! The checkpoints of all logs of a data directory: one line for each log in Kafka's files.
 //!
 //! Reads are answered from memory. A value that is set is in the file before the call returns.
 //! Calls that arrive while the file is written share the next write. The values of logs that are
@@ -597,7 +597,7 @@ mod tests {
 
     /// Topics come and go for as long as a store is open, which may be for years.
     #[test]
-    fn nothing_is_kept_of_deleted_topics() {
+    fn forget_leaves_nothing_of_deleted_topics() {
         let dir = Dir::new(Arc::new(MemFs::new()), "/".into(), EventSink::default(), true);
         let checkpoints = DataCheckpoints::open(&Arc::new(dir), false).unwrap();
         checkpoints.commit([]).unwrap();

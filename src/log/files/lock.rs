@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// A directory, and how it is reached: held, if the file system can do that.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct DirHandle {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) path: PathBuf,
     /// The directory that it lies in, if it lies in one.
@@ -29,7 +29,7 @@ pub(crate) struct Place {
     pub(crate) is_held: bool,
 }
 
-impl Place {
+impl DirHandle {
     /// Fails for an empty path, which names no directory: most likely a variable that was not set.
     pub(crate) fn check(path: &Path) -> Result<()> {
         if !path.as_os_str().is_empty() {
@@ -40,21 +40,21 @@ impl Place {
     }
 
     /// Holds an existing directory.
-    pub(crate) fn hold(fs: &Arc<dyn Fs>, path: &Path) -> io::Result<Place> {
+    pub(crate) fn hold(fs: &Arc<dyn Fs>, path: &Path) -> io::Result<DirHandle> {
         let to_owned = path.to_owned();
         if let Some(HeldDir { fs, above, name, is_mount }) = fs.hold_dir(path)? {
-            return Ok(Place { fs, path: to_owned, above, name, is_mount, is_held: true });
+            return Ok(DirHandle { fs, path: to_owned, above, name, is_mount, is_held: true });
         }
-        Ok(Place::at(fs, path))
+        Ok(DirHandle::at(fs, path))
     }
 
     /// Returns a directory that is reached by its path.
-    pub(crate) fn at(fs: &Arc<dyn Fs>, path: &Path) -> Place {
+    pub(crate) fn at(fs: &Arc<dyn Fs>, path: &Path) -> DirHandle {
         // The paths `.`, `..` and the root tell neither the name nor the directory above.
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let above = path.parent().filter(|_| name.is_some()).map(Path::to_owned);
         let (is_mount, is_held) = (false, false);
-        Place { fs: Arc::clone(fs), path: path.to_owned(), above, name, is_mount, is_held }
+        DirHandle { fs: Arc::clone(fs), path: path.to_owned(), above, name, is_mount, is_held }
     }
 
     /// Locks the directory itself, if it is held.

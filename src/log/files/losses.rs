@@ -1,4 +1,4 @@
-//! What a log has lost: segments that are missing, or end before they should.
+//! Losses of a log: segments that are missing, or end before they should.
 
 use crate::checkpoint::CleanShutdown;
 use crate::error::{Corruption, CorruptionKind, Error, Result};

@@ -40,7 +40,7 @@ use std::sync::Arc;
 pub(crate) struct Strays {
     /// Their bases and lengths, in order.
     pub(crate) files: Vec<(Offset, u64)>,
-    /// Where the log ends without them.
+    /// The end of the log without them.
     pub(crate) end: Offset,
     /// Whether they are all empty, or zeros: what a loss of power leaves of unsynced segments.
     pub(crate) are_blank: bool,
@@ -159,7 +159,7 @@ impl Strays {
     }
 }
 
-/// What is known of a log apart from its batches.
+/// The knowledge of a log apart from its batches.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// Offsets up to here were assigned.

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_syncs_wakes_those_who_await_it() {
+    fn flush_wakes_tasks_that_await_it() {
         let log = one_record();
         // No thread of its own comes before the other.
         log.inner.flushes.syncer.set_running(true);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn who_awaits_no_more_is_forgotten() {
+    fn dropped_future_is_forgotten() {
         let log = one_record();
         let (mut future, woken) = (log.flush_async(), Arc::new(Woken::default()));
         let held = log.inner.flushes.pause_syncs();

@@ -15,7 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::OPEN;
-use crate::log::append::FLUSH_NEVER;
+use crate::log::config::FOREVER;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::LogInner;
 use crate::log::state::sync::SyncState;
@@ -26,8 +26,7 @@ use crate::types::Offset;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The bytes and names that are not durable yet. The number of bytes that are read and written
-/// again at a time.
+/// The number of bytes that are read and written again at a time.
 const REWRITE_BYTES: usize = 1 << 20;
 
 /// The guard of the thread that leads an fsync. However the fsync ends, the drop lets the next
@@ -68,7 +67,7 @@ impl LogInner {
     /// due; `None` if it never is.
     pub(crate) fn flush_by_age(&self) -> Result<Option<Duration>> {
         let interval = self.dynamic.flush_interval();
-        if interval >= FLUSH_NEVER || self.state.check_writable().is_err() {
+        if interval >= FOREVER || self.state.check_writable().is_err() {
             return Ok(None);
         }
         // `Clock` is user-supplied: it is read with no lock held.
@@ -280,7 +279,7 @@ mod tests {
 
     /// A leader does not begin before the expected threads have arrived.
     #[test]
-    fn one_sync_serves_who_comes_while_its_leader_waits() {
+    fn flush_joins_waiting_leader() {
         let fs = FaultFs::new(MemFs::new());
         let log = open(&fs);
         expect_two(&log, HOUR, HOUR);
@@ -300,7 +299,7 @@ mod tests {
 
     /// However slow the last fsync was, the wait is short.
     #[test]
-    fn a_leader_to_whom_nobody_comes_begins_alone() {
+    fn flush_leads_alone_when_no_thread_joins() {
         let fs = FaultFs::new(MemFs::new());
         let log = open(&fs);
         expect_two(&log, HOUR, SyncBatcher::default().longest_wait);

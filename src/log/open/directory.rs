@@ -15,7 +15,7 @@ use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
 use crate::log::files::listing::{Listing, segment_dir};
-use crate::log::files::lock::{Ownership, Place, WriteLock, has_stopped_since};
+use crate::log::files::lock::{DirHandle, Ownership, WriteLock, has_stopped_since};
 use crate::log::inner::LogInner;
 use crate::log::open::Opener;
 use crate::log::state::partition::PartitionOf;
@@ -40,7 +40,7 @@ pub(crate) struct DataDir {
 /// Opens a log for reading and writing, creating it if there is none.
 pub(crate) fn open(path: &Path, config: LogConfig) -> Result<LogInner> {
     config.validate()?;
-    Place::check(path)?;
+    DirHandle::check(path)?;
     let place = hold_or_create(&config.fs, path)?;
     let dir = segment_dir(&place.fs, path, &config, true);
     let Some((above, key)) = data_dir_above(&place)? else {
@@ -60,8 +60,8 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<LogInner> {
 }
 
 /// Holds the directory of a log. Creates it if there is none, where that is allowed.
-fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
-    let found = Place::hold(fs, path).and_then(|place| {
+fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<DirHandle> {
+    let found = DirHandle::hold(fs, path).and_then(|place| {
         if !place.is_held {
             // No call has looked at it yet.
             fs.list(path)?;
@@ -86,8 +86,8 @@ fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
 }
 
 /// Creates a directory, if there is none, and holds it.
-pub(crate) fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
-    let held = fs.create_dir(path).and_then(|()| Place::hold(fs, path));
+pub(crate) fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<DirHandle> {
+    let held = fs.create_dir(path).and_then(|()| DirHandle::hold(fs, path));
     held.map_err(|error| not_created(path, error))
 }
 
@@ -125,7 +125,7 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
 
 /// Fails for a symbolic link with the name of a partition in a data directory. A log at its target
 /// would be open with a lock and checkpoints that the owner of the data directory does not see.
-fn check_no_link(place: &Place, fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
+fn check_no_link(place: &DirHandle, fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let Some(name) = name.filter(|name| key_of(name).is_some()) else { return Ok(()) };
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
@@ -148,17 +148,17 @@ fn check_no_link(place: &Place, fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
 }
 
 /// Returns the nearest existing directory above a path, and whether the path lies directly in it.
-fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>> {
+fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(DirHandle, bool)>> {
     for (distance, above) in path.ancestors().skip(1).enumerate() {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        match Place::hold(fs, above) {
+        match DirHandle::hold(fs, above) {
             Ok(place) => return Ok(Some((place, distance == 0))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // If it is a file, the call that follows fails.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
             // Directories can be created in a directory that may not be listed.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Ok(Some((Place::at(fs, above), distance == 0)));
+                return Ok(Some((DirHandle::at(fs, above), distance == 0)));
             }
             Err(error) => return Err(Error::io("open", above, error)),
         }
@@ -212,7 +212,7 @@ fn no_such_partition(
 }
 
 /// Opens a log outside a data directory.
-fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<LogInner> {
+fn open_plain(place: &DirHandle, dir: SegmentDir, config: LogConfig) -> Result<LogInner> {
     // If this is no log at all, that is the error, and nothing is written.
     let guard = place.guard();
     let listing = Listing::read(&dir)?;
@@ -258,8 +258,8 @@ fn or_closed(log: LogInner, opened: Result<()>) -> Result<LogInner> {
 /// Opens one log of a data directory, and with it the directory. The other logs stay closed.
 ///
 /// If the power was lost, the lock file keeps saying so, because the other logs are not recovered.
-fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<LogInner> {
-    let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
+fn open_alone(place: &DirHandle, above: PathBuf, config: LogConfig) -> Result<LogInner> {
+    let within = DirHandle::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
     let events = EventSink::new(config.listener.clone());
     let dir = Dir::new(Arc::clone(&within.fs), above, events, true);
     let dir = Arc::new(dir.with_own_reserve());
@@ -294,11 +294,11 @@ pub(crate) fn open_shared(
     within: &DataDir,
 ) -> Result<(LogInner, bool)> {
     config.validate()?;
-    let place = Place::hold(&within.fs, path).map_err(|e| Error::io("open", path, e))?;
+    let place = DirHandle::hold(&within.fs, path).map_err(|e| Error::io("open", path, e))?;
     open_within(&place, config, within)
 }
 
-fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(LogInner, bool)> {
+fn open_within(place: &DirHandle, config: LogConfig, within: &DataDir) -> Result<(LogInner, bool)> {
     let dir = segment_dir(&place.fs, &place.path, &config, true);
     let dir = Arc::new(dir.with_reserve(within.checkpoints.reserve()));
     let Some(key) = place.name.as_deref().and_then(key_of) else {
@@ -331,7 +331,7 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Lo
 }
 
 /// Returns the data directory that a log lies in, and the name of the log there.
-pub(crate) fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
+pub(crate) fn data_dir_above(place: &DirHandle) -> Result<Option<(PathBuf, Key)>> {
     let key = place.name.as_deref().and_then(key_of);
     let Some((above, key)) = place.above.clone().zip(key) else { return Ok(None) };
     Ok(is_data_dir(&*place.fs, &above)?.then_some((above, key)))

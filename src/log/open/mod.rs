@@ -223,7 +223,7 @@ impl Opener {
             let path = damage.path;
             self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
             self.sync_dir()?;
-            self.note_cut(path, 0, *bytes, strays.end);
+            self.record_truncation(path, 0, *bytes, strays.end);
         }
         Ok(())
     }
@@ -253,8 +253,7 @@ impl Opener {
     /// Continues the log at its start if all remaining records lie below: a truncation that
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
-        let now = self.config.clock.monotonic();
-        let writer = begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?;
+        let writer = self.begin_segment(start)?;
         self.sync_segment(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
@@ -359,6 +358,12 @@ impl Opener {
         let mut writer = Writer::new(segment, indexes, log, found.cadence, first, begun, roll_age);
         (writer.stored_offset_entries, writer.stored_time_entries) = stored;
         Ok(writer)
+    }
+
+    /// Begins an empty segment. On a full disk it takes the reserve.
+    pub(crate) fn begin_segment(&self, base: Offset) -> Result<Writer> {
+        let now = self.config.clock.monotonic();
+        begin_segment(&self.dir, &self.config, base, now, WhenFull::UseReserve)
     }
 
     /// Makes the content of a file durable before opening relies on it.

@@ -22,7 +22,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a crash may have left, which recovery truncates. Everything else is damage.
+/// The conditions under which a crash explains a bad tail, which recovery truncates. Everything
+/// else is damage.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CrashContext {
     /// Everything below was flushed, so no crash touches it.

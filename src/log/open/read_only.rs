@@ -5,7 +5,7 @@ use crate::fs::Dir;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::{Listing, segment_dir};
-use crate::log::files::lock::Place;
+use crate::log::files::lock::DirHandle;
 use crate::log::files::losses::lost_since_close;
 use crate::log::inner::{LogInner, LogParts};
 use crate::log::open::directory::data_dir_above;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Opens a log for reading only, whether or not another process has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner> {
     config.validate()?;
-    Place::check(path)?;
+    DirHandle::check(path)?;
     let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
     Listing::read(&dir)?;
     let checkpoints = checkpoints_to_read(&dir)?;
@@ -56,7 +56,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner>
 
 /// Returns the checkpoints of a read-only log.
 pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> {
-    let place = Place::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
+    let place = DirHandle::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
     let above = data_dir_above(&place)?.map(|(above, key)| {
         let (fs, events) = (Arc::clone(&place.fs), dir.events.clone());
         (Arc::new(Dir::new(fs, above, events, false)), key)

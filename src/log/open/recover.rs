@@ -37,9 +37,7 @@
 
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::fs::WhenFull;
 use crate::log::append::replay::ProducerReplay;
-use crate::log::append::roll::begin_segment;
 use crate::log::config::OnCorruption;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
@@ -133,12 +131,9 @@ impl Opener {
                 self.cover(*base, &mut found, next)?;
             }
             let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
-            self.cut(*base, &found, if whole { &[] } else { later })?;
+            self.truncate_segment(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
-                found.cadence.finish(&found.indexes);
-                self.dir.store_indexes(*base, &found.indexes)?;
-                sealed.push(self.sealed(*base, found.valid_bytes));
-                self.sync_segment(*base)?;
+                sealed.push(self.seal(*base, &found)?);
                 continue;
             }
             last = Some((*base, found));
@@ -147,19 +142,8 @@ impl Opener {
         let (writer, end) = match last {
             Some((base, mut found)) if found.end < recovery_point && self.keeps_gaps() => {
                 self.cover(base, &mut found, Some(recovery_point))?;
-                found.cadence.finish(&found.indexes);
-                self.dir.store_indexes(base, &found.indexes)?;
-                self.sync_segment(base)?;
-                sealed.push(self.sealed(base, found.valid_bytes));
-                let now = self.config.clock.monotonic();
-                let writer = begin_segment(
-                    &self.dir,
-                    &self.config,
-                    recovery_point,
-                    now,
-                    WhenFull::UseReserve,
-                )?;
-                (writer, recovery_point)
+                sealed.push(self.seal(base, &found)?);
+                (self.begin_segment(recovery_point)?, recovery_point)
             }
             // The recovery point was wrong. Begin again from a lower one.
             Some((_, found)) if first_read(&logs, found.end) < first => {
@@ -178,7 +162,15 @@ impl Opener {
         Ok((writer, sealed, end))
     }
 
-    pub(crate) fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
+    /// Completes and syncs a recovered segment that is not the last.
+    fn seal(&self, base: Offset, found: &Recovered) -> Result<Arc<Segment>> {
+        found.cadence.finish(&found.indexes);
+        self.dir.store_indexes(base, &found.indexes)?;
+        self.sync_segment(base)?;
+        Ok(self.sealed(base, found.valid_bytes))
+    }
+
+    fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
         let dense_from = if self.may_have_holes || self.keeps_gaps() { Offset::MAX } else { 0 };
         ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
     }
@@ -210,8 +202,7 @@ impl Opener {
                 reason: CorruptionKind::MissingData { expected: recovery_point, found: start },
             })));
         }
-        let now = self.config.clock.monotonic();
-        Ok((begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?, start))
+        Ok((self.begin_segment(start)?, start))
     }
 
     /// Returns whether lost offsets stay without a record.
@@ -360,7 +351,7 @@ impl Opener {
         let is_explained = self.lost_power && start > 0 && self.point.synced <= start;
         if is_explained && !self.keeps_gaps() {
             let bytes = self.remove_segments(&listing.logs().collect::<Vec<_>>())?;
-            self.note_cut(path, 0, bytes, start);
+            self.record_truncation(path, 0, bytes, start);
             return Ok(true);
         }
         let reason = CorruptionKind::OffsetsMissing { from: start, to: first };
@@ -389,7 +380,12 @@ impl Opener {
     }
 
     /// Truncates a segment to its valid part, and removes the segments after it.
-    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
+    fn truncate_segment(
+        &mut self,
+        base: Offset,
+        found: &Recovered,
+        later: &[(Offset, u64)],
+    ) -> Result<()> {
         let dropped = match found.tail {
             SegmentTail::Clean | SegmentTail::Zeros => 0,
             SegmentTail::Torn(_) | SegmentTail::Damaged(_) => {
@@ -403,12 +399,18 @@ impl Opener {
             file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
         }
         if dropped > 0 {
-            self.note_cut(path, found.valid_bytes, dropped, found.end);
+            self.record_truncation(path, found.valid_bytes, dropped, found.end);
         }
         Ok(())
     }
 
-    pub(crate) fn note_cut(&mut self, path: PathBuf, position: u64, bytes: u64, end: Offset) {
+    pub(crate) fn record_truncation(
+        &mut self,
+        path: PathBuf,
+        position: u64,
+        bytes: u64,
+        end: Offset,
+    ) {
         self.recovery.truncated_bytes = self.recovery.truncated_bytes.saturating_add(bytes);
         self.recovery.truncated_at = Some((path.clone(), position));
         self.dir.events.emit(&Event::TailTruncated { path, position, bytes, end });

@@ -30,7 +30,7 @@ pub(crate) struct Cursor {
     revision: u64,
     /// The segment being read. `None` before the first read, after a revision, and once the log is
     /// closed.
-    at: Option<Place>,
+    at: Option<SegmentPlace>,
     /// The next offset to be read.
     next: Offset,
     /// The number of bytes to read at a time.
@@ -40,7 +40,7 @@ pub(crate) struct Cursor {
     trail: Trail,
 }
 
-/// What a cursor has read of a log that another process may truncate.
+/// The last batches that a cursor has read of a log that another process may truncate.
 #[derive(Debug, Default)]
 struct Trail {
     /// How many truncations had been noticed when `found` was read.
@@ -63,7 +63,7 @@ impl Trail {
 }
 
 #[derive(Debug)]
-struct Place {
+struct SegmentPlace {
     segment: Arc<Segment>,
     /// The base of the next segment, which no change but a revision moves. `None` in the last.
     next_base: Option<Offset>,
@@ -308,7 +308,7 @@ impl Cursor {
                 let stream = BatchStream::new(segment.file()?, located.position, located.lowest)
                     .with_buffer(std::mem::take(&mut self.spare), self.read_ahead);
                 let next_base = list.base_after(index);
-                self.at = Some(Place { segment: Arc::clone(segment), next_base, stream });
+                self.at = Some(SegmentPlace { segment: Arc::clone(segment), next_base, stream });
                 return Ok(true);
             }
             index = index.saturating_add(1);
@@ -389,7 +389,7 @@ enum Stepped {
     End,
 }
 
-impl Place {
+impl SegmentPlace {
     /// Returns the limit of the segment's offsets.
     fn limit(&self, log: &LogInner) -> Offset {
         self.next_base.unwrap_or_else(|| log.state.end())

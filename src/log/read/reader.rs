@@ -51,9 +51,9 @@ pub struct Reader {
     /// The records of a batch that is being given out one by one.
     pending: Option<StoredRecords>,
     pending_end: Offset,
-    /// What is wrong with the record after those that were given out, or with the whole batch, and
-    /// in which revision of the log. It is not passed over for it, nor looked up again, whatever
-    /// its header or an index says of its offsets.
+    /// The problem with the next record or with its whole batch, and the revision of the log that
+    /// has it. The record is neither skipped nor looked up again, whatever its header or an index
+    /// says of its offsets.
     failed: Option<(InvalidBatch, u64)>,
 }
 
@@ -62,7 +62,8 @@ impl Reader {
         Ok(Reader::at(log, log.resolve(start)?))
     }
 
-    /// Returns a reader at an offset of which the first read says whether the log has it.
+    /// Returns a reader at an offset that need not be in the log: if it is not, the first read
+    /// fails.
     pub(crate) fn at(log: &Arc<LogInner>, offset: Offset) -> Reader {
         let scratch = DecodeBuffer::new(log.config.max_decompressed_bytes);
         let cursor = Cursor::new(Arc::clone(log), offset);

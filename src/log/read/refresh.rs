@@ -87,17 +87,17 @@ impl LogInner {
         };
         let same =
             logs.len() == list.segments.len() && logs.iter().zip(&list.segments).all(is_same);
-        let was_cut = logs.iter().any(|(file, len)| file.base == active && *len < position);
-        if same && !was_cut && is_unchanged {
+        let was_truncated = logs.iter().any(|(file, len)| file.base == active && *len < position);
+        if same && !was_truncated && is_unchanged {
             return start_of(&self.flushes.checkpoints, &list, follower.end);
         }
         // Take the batches that were appended before the next segment was begun.
         follower.take_new_batches()?;
-        self.follow_anew(follower, was_cut)
+        self.follow_anew(follower, was_truncated)
     }
 
     /// Reads the directory again, and tells readers if anything that they may have read is gone.
-    fn follow_anew(&self, follower: &mut Follower, was_cut: bool) -> Result<Offset> {
+    fn follow_anew(&self, follower: &mut Follower, was_truncated: bool) -> Result<Offset> {
         let before = follower.end;
         let (mut next, list) = survey(
             &self.dir,
@@ -127,7 +127,7 @@ impl LogInner {
         {
             next.truncations = next.truncations.saturating_add(1);
         }
-        let revised = was_cut
+        let revised = was_truncated
             || lost.is_some()
             || next.end < before
             || !known.segments.iter().filter(|known| known.base >= first).all(is_there);

@@ -81,8 +81,8 @@ pub struct SegmentStats {
     pub offset_index_entries: usize,
     /// The number of entries in its time index.
     pub time_index_entries: usize,
-    /// What is wrong with it, if its indexes or its largest timestamp cannot be told for damage;
-    /// these are 0 and [`Timestamp::NONE`] then. `None` does not say that it is sound:
+    /// The damage that hides its indexes or its largest timestamp, if there is any; these are 0
+    /// and [`Timestamp::NONE`] then. `None` does not mean that it is sound:
     /// [`verify`](crate::Log::verify) reads all of it.
     pub damage: Option<Corruption>,
 }

@@ -1,4 +1,4 @@
-//! Which partition of a store's topic a log is.
+//! The partition of a store's topic that a log is.
 
 /// A partition of a topic, as its store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What is not durable yet, and the fsync that is running.
+//! The bytes and names that are not durable yet, and the fsync that is running.
 
 use crate::error::Result;
 use crate::log::files::checkpoint::Checkpoint;

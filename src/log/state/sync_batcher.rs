@@ -126,7 +126,7 @@ mod tests {
     const TOOK: Duration = Duration::from_micros(100);
 
     #[test]
-    fn one_thread_never_waits() {
+    fn leader_never_waits_when_alone() {
         let mut batcher = SyncBatcher::default();
         for n in 1..10 {
             batcher.join(n, false, &mut None);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn those_released_are_expected_with_those_who_wait() {
+    fn leader_expects_released_and_waiting_threads() {
         let mut batcher = SyncBatcher::default();
         let (mut first, mut second) = (None, None);
         batcher.join(1, false, &mut first);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_in_vain_is_done_less_and_less() {
+    fn leader_waits_rarely_after_vain_waits() {
         let mut batcher = SyncBatcher::default();
         let mut waited = 0;
         batcher.join(0, false, &mut None);

@@ -13,16 +13,16 @@ use bytes::Bytes;
 impl BatchBuilder {
     /// Compresses the records if compression is set, writes the header, and returns the batch.
     ///
-    /// The bytes are mutable, so that the batch can be stamped. You can call this again, also after
-    /// pushing more records.
+    /// The bytes are mutable, so that the batch can be stamped. You can call this again, also
+    /// after pushing more records.
     ///
     /// # Errors
     ///
     /// - [`Error::Unsupported`] if the codec's cargo feature is off.
     /// - [`Error::InvalidConfig`] if the codec has no such level.
     /// - [`Error::InvalidBatch`] if no reader would accept the batch: with `Offsets`, with
-    ///   `RuleViolation` if it has no records and no offsets were set for it, or the delete horizon
-    ///   was set after its first record, and with `Compression` if the compressor fails.
+    ///   `RuleViolation` if it has no records and no offsets were set for it, or the delete
+    ///   horizon was set after its first record, and with `Compression` if the compressor fails.
     /// - [`Error::InvalidRecord`] with `TooLarge` if the compressed batch exceeds 2 GiB.
     pub fn finish(&mut self) -> Result<&mut [u8], Error> {
         self.finish_with_header().map(|(batch, _)| batch)
@@ -61,8 +61,8 @@ impl BatchBuilder {
         Ok(RecordBatch::parse_unverified(Bytes::from(bytes))?)
     }
 
-    /// Finishes the batch, returns its bytes alone, which can still be stamped, and begins the next
-    /// one.
+    /// Finishes the batch, returns its bytes alone, which can still be stamped, and begins the
+    /// next one.
     ///
     /// # Errors
     ///

@@ -20,9 +20,9 @@ use encode::{RecordParts, bytes_size, write_bytes};
 
 /// Encodes records into a batch, one batch after the other.
 ///
-/// Records are written directly into the buffer of the batch, whose first 61 bytes are kept free for
-/// the header. [`clear`](Self::clear) begins the next batch: it drops the records and the values
-/// that belong to one batch, and keeps settings and memory.
+/// Records are written directly into the buffer of the batch, whose first 61 bytes are kept free
+/// for the header. [`clear`](Self::clear) begins the next batch: it drops the records and the
+/// values that belong to one batch, and keeps settings and memory.
 ///
 /// A record that is rejected leaves the builder unchanged.
 ///
@@ -178,7 +178,8 @@ impl BatchBuilder {
     }
 
     /// Sets the time from which tombstones of the batch may be removed. Set it before the first
-    /// record, because timestamps are stored as differences to it. [`clear`](Self::clear) resets it.
+    /// record, because timestamps are stored as differences to it. [`clear`](Self::clear) resets
+    /// it.
     pub fn delete_horizon(&mut self, horizon: impl Into<Option<Timestamp>>) -> &mut BatchBuilder {
         self.batch.delete_horizon = horizon.into();
         self
@@ -206,8 +207,8 @@ impl BatchBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidRecord`] with `TooLarge` if the record or the batch would exceed 2 GiB, or the
-    /// batch has no offset left.
+    /// [`Error::InvalidRecord`] with `TooLarge` if the record or the batch would exceed 2 GiB, or
+    /// the batch has no offset left.
     // Without `always`, an append of small records takes a tenth longer.
     #[inline(always)]
     pub fn push(
@@ -264,8 +265,8 @@ impl BatchBuilder {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and [`Error::InvalidBatch`] with `Record` if the delta is not above
-    /// that of the previous record.
+    /// As [`push`](Self::push), and [`Error::InvalidBatch`] with `Record` if the delta is not
+    /// above that of the previous record.
     pub fn push_at_delta<'h, I>(
         &mut self,
         offset_delta: i32,
@@ -350,8 +351,8 @@ impl BatchBuilder {
         self.batch.fixed_max_timestamp.unwrap_or(pushed)
     }
 
-    /// Validates the records by the rules of an append. They are decoded only if keys are required,
-    /// or if a timestamp breaks a rule.
+    /// Validates the records by the rules of an append. They are decoded only if keys are
+    /// required, or if a timestamp breaks a rule.
     #[inline(always)]
     pub(crate) fn check_records(&self, rules: &AppendRules) -> Result<(), Error> {
         if self

@@ -1,14 +1,13 @@
-//! Where decompressed bytes go: a buffer with a limit that is used again and again.
+//! The output of decompression: a reusable buffer with a limit.
 
 use crate::error::InvalidBatch;
 
-/// A larger buffer than this is given back once batches are small again.
+/// A buffer larger than this is released when smaller batches follow.
 const RETAINED_BYTES: usize = 4 << 20;
 
 /// Decompressed bytes, and room for more up to a limit.
 ///
-/// All of `bytes` is initialised, so that room which an earlier batch has used
-/// costs nothing to hand out again.
+/// All of `bytes` is initialised, so memory that an earlier batch has used is reused without cost.
 #[derive(Debug)]
 pub(crate) struct Expanded {
     bytes: Vec<u8>,
@@ -17,12 +16,12 @@ pub(crate) struct Expanded {
 }
 
 impl Expanded {
-    /// An empty one that takes `limit` bytes and no more.
+    /// Creates an empty buffer for at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Expanded {
         Expanded { bytes: Vec::new(), filled: 0, limit }
     }
 
-    /// The most bytes it takes.
+    /// Returns the limit.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
@@ -32,13 +31,13 @@ impl Expanded {
         self.bytes.get(..self.filled).unwrap_or_default()
     }
 
-    /// Bytes of memory it holds.
+    /// Returns the bytes of memory it holds.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Forgets what was written, and gives memory back that only an unusual batch has needed.
+    /// Clears the buffer, and releases memory that only an unusual batch has needed.
     pub(crate) fn clear(&mut self) {
         if self.bytes.len() > RETAINED_BYTES && self.filled <= RETAINED_BYTES {
             self.bytes.truncate(RETAINED_BYTES);
@@ -50,19 +49,19 @@ impl Expanded {
 
 #[allow(dead_code, reason = "unused in a build without codecs")]
 impl Expanded {
-    /// How many bytes it still takes.
+    /// Returns the number of bytes left up to the limit.
     pub(crate) fn left(&self) -> usize {
         self.limit.saturating_sub(self.filled)
     }
 
-    /// Room for `wanted` more bytes, or as many as the limit leaves.
+    /// Returns room for `wanted` more bytes, or for as many as the limit leaves.
     ///
-    /// The caller has made sure that its input can fill as much.
+    /// The caller has checked that its input can fill this room.
     pub(crate) fn room(&mut self, wanted: usize) -> &mut [u8] {
         let wanted = wanted.min(self.left());
         let end = self.filled.saturating_add(wanted);
         if self.bytes.len() < end {
-            // A codec that asks piece by piece must not make every piece a copy of the whole.
+            // A codec that requests small pieces must not copy the whole buffer for each.
             let target = end.max(self.bytes.len().saturating_mul(2)).min(self.limit);
             let target = if self.filled == 0 { end } else { target };
             self.bytes.reserve_exact(target.saturating_sub(self.bytes.len()));
@@ -76,7 +75,7 @@ impl Expanded {
         self.filled = self.filled.saturating_add(written).min(self.bytes.len());
     }
 
-    /// The error of input that expands past the limit.
+    /// Returns the error of input that exceeds the limit when decompressed.
     #[cold]
     pub(crate) fn too_far(&self) -> InvalidBatch {
         InvalidBatch::DecompressedTooLarge { limit: self.limit as u64 }

@@ -1,7 +1,8 @@
-//! Gzip: members of RFC 1952, each around a deflate stream. One is written; any number is read.
+//! Gzip: members of RFC 1952, each around a deflate stream. One member is written, and any number
+//! is read.
 //!
-//! A member's header and trailer are read and written here, so that the state
-//! of the deflate stream, some tens of KiB, can be kept between batches.
+//! The header and the trailer of a member are read and written here, so that the state of the
+//! deflate stream, tens of KiB, can be kept between batches.
 
 use super::expanded::Expanded;
 use super::malformed;
@@ -15,14 +16,14 @@ const FLAG_HEADER_CHECKSUM: u8 = 0x02;
 const FLAG_EXTRA: u8 = 0x04;
 const FLAG_NAME: u8 = 0x08;
 const FLAG_COMMENT: u8 = 0x10;
-/// The header written: no flags, no time, no hint, unknown system.
+/// The header that is written: no flags, no time, no hint, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// How much room is handed to the stream at first.
+/// The room that the stream gets at first.
 const FIRST_STEP: usize = 8 << 10;
-/// The level that -1 stands for.
+/// The level that -1 means.
 const DEFAULT_LEVEL: u32 = 6;
 
-/// The stream and the level it was made for; made when first used.
+/// The stream and its level, created when first used.
 #[derive(Default)]
 pub(super) struct Encoder {
     stream: Option<(i32, Compress)>,
@@ -66,7 +67,7 @@ impl Encoder {
     }
 }
 
-/// The state of the stream; made when first used.
+/// The state of the stream, created when first used.
 #[derive(Default)]
 pub(super) struct Decoder {
     stream: Option<Decompress>,
@@ -80,7 +81,7 @@ impl Decoder {
     ) -> Result<(), InvalidBatch> {
         loop {
             self.expand_member(&mut input, output)?;
-            // As Kafka and gzip itself do: what follows and is no member, such as padding, is
+            // As in Kafka and gzip itself, bytes after the last member, such as padding, are
             // ignored.
             if !input.starts_with(&MAGIC) {
                 return Ok(());
@@ -88,7 +89,7 @@ impl Decoder {
         }
     }
 
-    /// Expands the member at the front of `input`, and takes it off.
+    /// Decompresses the member at the front of `input`, and takes it off.
     fn expand_member(
         &mut self,
         input: &mut &[u8],
@@ -113,8 +114,8 @@ impl Decoder {
     }
 }
 
-/// Expands the deflate stream at the front of `input`, takes it off, and returns the CRC-32 of the
-/// content.
+/// Decompresses the deflate stream at the front of `input`, takes it off, and returns the CRC-32
+/// of the content.
 fn inflate(
     stream: &mut Decompress,
     input: &mut &[u8],
@@ -193,8 +194,8 @@ mod tests {
         assert_eq!(output.filled(), b"content");
     }
 
-    /// The stream may end only after the content has: it works in pieces of 32 KiB, and one that
-    /// was flushed ends with blocks that have no content.
+    /// The stream may end after its content does: it works in pieces of 32 KiB, and a flushed
+    /// stream ends with blocks without content.
     #[test]
     fn content_may_end_before_its_stream() {
         for size in [1, 3000, (32 << 10) - 1, 32 << 10, 64 << 10, (64 << 10) + 1] {
@@ -212,7 +213,7 @@ mod tests {
         }
     }
 
-    /// The limit holds for all members together, empty ones among them.
+    /// The limit applies to all members together, including empty ones.
     #[test]
     fn all_members_are_expanded() {
         let parts = [&b"one"[..], b"", b"two", &[7; 100_000], b"", b"three"];

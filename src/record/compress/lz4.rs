@@ -1,9 +1,9 @@
 //! LZ4 frames.
 //!
-//! A frame is a magic number, a descriptor (flags, block size, perhaps the content size, one byte
-//! of checksum), blocks with a 32-bit length each, an end mark, and perhaps a checksum of the
-//! content. Kafka writes one frame of the plainest kind. All that the format allows is read:
-//! several frames, skippable ones, and blocks that refer to those before them.
+//! A frame is a magic number, a descriptor (flags, block size, an optional content size, one byte
+//! of checksum), blocks with a 32-bit length each, an end mark, and an optional checksum of the
+//! content. Kafka writes one frame of the simplest kind. Everything that the format allows is
+//! read: several frames, skippable frames, and blocks that refer to earlier blocks.
 
 use super::expanded::Expanded;
 use super::malformed;
@@ -14,7 +14,7 @@ use crate::types::Codec;
 use lz4_flex::block::{self, CompressTable};
 
 const MAGIC: u32 = 0x184d_2204;
-/// Skippable frames have this magic number, but for the last four bits.
+/// The magic number of skippable frames, except for the last four bits.
 const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 const FLAGS_VERSION_MASK: u8 = 0xc0;
 const FLAGS_VERSION: u8 = 0x40;
@@ -24,17 +24,17 @@ const FLAG_CONTENT_SIZE: u8 = 0x08;
 const FLAG_CONTENT_CHECKSUM: u8 = 0x04;
 const FLAG_RESERVED: u8 = 0x02;
 const FLAG_DICTIONARY: u8 = 0x01;
-/// The descriptor written: no checksums, no content size, blocks of 64 KiB.
+/// The descriptor that is written: no checksums, no content size, blocks of 64 KiB.
 const DESCRIPTOR: [u8; 2] = [FLAGS_VERSION | FLAG_INDEPENDENT, 0x40];
 const BLOCK_BYTES: usize = 64 << 10;
-/// How far back a block can refer.
+/// The maximum distance that a block can refer back.
 const WINDOW_BYTES: usize = 64 << 10;
-/// Set in the length of a block that is stored as it is.
+/// The flag in the length of an uncompressed block.
 const STORED: u32 = 0x8000_0000;
 /// The largest expansion of one byte: each byte of a match length adds 255.
 const MAX_EXPANSION: usize = 255;
 
-/// The hash table of the compressor, kept between batches; made when first used.
+/// The hash table of the compressor, created when first used and kept between batches.
 #[derive(Default)]
 pub(super) struct Encoder {
     table: Option<CompressTable>,
@@ -78,13 +78,13 @@ struct Frame {
     content_checksum: bool,
 }
 
-/// Expands the frames that `input` is.
+/// Decompresses the frames of `input`.
 pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
     loop {
         if !skip_frame(&mut input)? {
             expand_frame(&mut input, output)?;
         }
-        // As Kafka does: what follows and is no frame is ignored.
+        // As in Kafka, bytes after the last frame are ignored.
         let magic = input.first_chunk().map(|magic| u32::from_le_bytes(*magic));
         if !magic.is_some_and(|magic| magic == MAGIC || is_skippable(magic)) {
             return Ok(());
@@ -96,7 +96,7 @@ fn is_skippable(magic: u32) -> bool {
     magic & !0xf == SKIPPABLE_MAGIC
 }
 
-/// Takes a skippable frame off the front of `input`. False if there is another.
+/// Takes a skippable frame off the front of `input`. Returns false if there is none.
 fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
     let cut_off = || malformed(Codec::Lz4, "the frame ends early");
     let mut rest = *input;
@@ -110,7 +110,7 @@ fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
     Ok(true)
 }
 
-/// Expands the frame at the front of `input`, and takes it off.
+/// Decompresses the frame at the front of `input`, and takes it off.
 fn expand_frame(input: &mut &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
     let bad = |what| malformed(Codec::Lz4, what);
     let cut_off = || bad("the frame ends early");
@@ -142,7 +142,7 @@ fn expand_frame(input: &mut &[u8], output: &mut Expanded) -> Result<(), InvalidB
         read_block(data, word & STORED != 0, frame.max_block, &window, output)?;
     }
     if frame.content_checksum {
-        // Kafka skips it, as it does the size, and the batch's own checksum has covered the bytes.
+        // Kafka skips it, as it does the size, and the checksum of the batch covers the bytes.
         let _: [u8; 4] = take(input).ok_or_else(cut_off)?;
     }
     Ok(())
@@ -223,7 +223,7 @@ fn read_block(
     }
 }
 
-/// The second byte of the hash of the descriptor, which is all of it that is stored.
+/// Returns the second byte of the hash of the descriptor, which is the only byte that is stored.
 fn descriptor_checksum(descriptor: &[u8]) -> u8 {
     let [_, second, _, _] = xxh32(descriptor).to_le_bytes();
     second
@@ -233,7 +233,7 @@ fn descriptor_checksum(descriptor: &[u8]) -> u8 {
 mod tests {
     use super::*;
 
-    /// A frame with this descriptor, checksum included, and these bytes after it.
+    /// Returns a frame with this descriptor, its checksum, and these bytes after it.
     fn frame(descriptor: &[u8], rest: &[u8]) -> Vec<u8> {
         let mut frame = MAGIC.to_le_bytes().to_vec();
         frame.extend_from_slice(descriptor);
@@ -251,7 +251,7 @@ mod tests {
         }
     }
 
-    /// One stored block of three bytes, then the end mark.
+    /// One uncompressed block of three bytes, then the end mark.
     const ABC: &[u8] = &[3, 0, 0, 0x80, b'a', b'b', b'c', 0, 0, 0, 0];
 
     #[test]
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn checksums_of_blocks_are_held_to() {
-        // The size of the content must be there, and is not compared.
+        // The content size must exist, and is not compared.
         let sized = |size| frame(&[0x68, 0x40, size, 0, 0, 0, 0, 0, 0, 0], ABC);
         assert_eq!(expand(&sized(3)).unwrap(), b"abc");
         assert_eq!(expand(&sized(4)).unwrap(), b"abc");
@@ -290,7 +290,7 @@ mod tests {
         let what = "a block does not match its checksum";
         assert_eq!(expand(&frame(&[0x70, 0x40], &block)).unwrap_err(), what);
 
-        // The checksum of the content must be there, and is not compared.
+        // The checksum of the content must exist, and is not compared.
         let content = [ABC, &[1, 2, 3, 4]].concat();
         assert_eq!(expand(&frame(&[0x64, 0x40], &content)).unwrap(), b"abc");
         let cut = &content[..content.len() - 1];
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(expand(&frame(&[0x60, 0x50], &compressed)).unwrap().len(), 65_537);
     }
 
-    /// Blocks that refer to those before them, as many encoders make them unless told otherwise.
+    /// Blocks that refer to earlier ones, the default of many encoders.
     #[test]
     fn linked_blocks_are_expanded() {
         use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};

@@ -1,16 +1,14 @@
 //! Compressing and decompressing the records section of a batch.
 //!
-//! A codec sees the records as one run of bytes. Every codec has a module of its
-//! own with an `Encoder`, a `Decoder`, or both; a build without a codec's cargo feature
-//! has neither, and answers that the codec is unavailable.
+//! A codec sees the records as one sequence of bytes. Every codec has its own module with an
+//! `Encoder`, a `Decoder`, or both. A build without the cargo feature of a codec has neither, and
+//! fails with an error for an unavailable codec.
 //!
-//! Compressed bytes come from strangers. Decoders therefore write into an
-//! [`Expanded`](expanded::Expanded), which grows by what the input can really expand to
-//! and never past its limit. No length that the input claims is believed before
-//! it has been compared with what the codec can make of so many bytes:
-//! a byte of snappy yields at most 22, of LZ4 255, of gzip 1032, and a block of
-//! zstd, which takes at least 3 bytes, 128 KiB. So 1 KiB of anything stays
-//! below 44 MiB whatever the limit is.
+//! Compressed bytes are not trusted. So decoders write into an [`Expanded`](expanded::Expanded),
+//! which grows only by the size that the input can really have, and never beyond its limit. A
+//! length that the input claims is first compared with the maximum of the codec: a byte of snappy
+//! yields at most 22 bytes, of LZ4 255, of gzip 1032, and a block of zstd, of at least 3 bytes,
+//! 128 KiB. So 1 KiB of any input stays below 44 MiB, whatever the limit is.
 #![allow(clippy::little_endian_bytes, reason = "gzip, LZ4 and zstd are little-endian formats")]
 
 pub(crate) mod expanded;
@@ -42,7 +40,7 @@ use std::fmt;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
-    /// The records are stored as they are.
+    /// The records are not compressed.
     #[default]
     None,
     /// One gzip member.
@@ -123,7 +121,7 @@ impl From<Codec> for Compression {
     }
 }
 
-/// The encoders a builder has used, kept for its next batch.
+/// The encoders that a builder has used, kept for its next batch.
 #[derive(Default)]
 pub(crate) struct Compressor {
     #[cfg(feature = "gzip")]
@@ -168,7 +166,7 @@ impl Compressor {
     }
 }
 
-/// The decoders a reader has used, kept for its next batch.
+/// The decoders that a reader has used, kept for its next batch.
 #[derive(Default)]
 pub(crate) struct Decompressor {
     #[cfg(feature = "gzip")]
@@ -178,7 +176,7 @@ pub(crate) struct Decompressor {
 }
 
 impl Decompressor {
-    /// Expands all of `input` into `output`, which is empty.
+    /// Decompresses all of `input` into `output`, which is empty.
     pub(crate) fn decompress(
         &mut self,
         codec: Codec,
@@ -202,7 +200,7 @@ impl Decompressor {
     }
 }
 
-/// The error of compressed data that `codec` can make nothing of.
+/// Returns the error of compressed data that `codec` cannot decode.
 #[allow(dead_code, reason = "unused in a build without codecs")]
 #[cold]
 pub(crate) fn malformed(codec: Codec, what: &'static str) -> InvalidBatch {
@@ -262,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Encoders are kept between batches, and nothing of one batch is left in the next.
+    /// Encoders are kept between batches, and no content of one batch leaks into the next.
     #[test]
     fn what_was_packed_before_makes_no_difference() {
         let mut kept = Compressor::default();
@@ -293,12 +291,12 @@ mod tests {
             let mut packed = Vec::new();
             Compressor::default().compress(codec.into(), &plain, &mut packed).unwrap();
             for end in 1..packed.len() {
-                // Between two blocks, and before the first, snappy's framing has no end mark to
-                // miss.
+                // Between two blocks, and before the first, the framing of snappy has no end mark
+                // that could be missing.
                 if codec == Codec::Snappy && (16..20).contains(&end) {
                     continue;
                 }
-                // Not even where all of the content has come out.
+                // Not even where the content is complete.
                 for limit in [1 << 20, plain.len()] {
                     let cut = expand(codec, &packed[..end], limit);
                     assert!(
@@ -307,7 +305,7 @@ mod tests {
                     );
                 }
             }
-            // Kafka ignores what is behind the end and is no more of the same, but for zstd.
+            // Kafka ignores other bytes after the end, except for zstd.
             packed.push(0);
             let longer = expand(codec, &packed, 1 << 20);
             assert_eq!(longer.is_ok(), codec != Codec::Zstd, "{codec} {longer:?}");

@@ -1,9 +1,8 @@
-//! Snappy, as Java's snappy library frames it.
+//! Snappy, with the framing of Java's snappy library.
 //!
-//! The frame: eight bytes of magic, a version, the least version that can read it, then blocks
-//! that each have a 32-bit length before them. Another frame can follow. Some clients leave the
-//! frame out and write one block; the first byte tells the two apart, since the magic is no
-//! sensible beginning of a block.
+//! A frame is eight bytes of magic, a version, the lowest version that can read it, and blocks
+//! with a 32-bit length each. Another frame can follow. Some clients leave the frame out and write
+//! one block. The first byte distinguishes them, because no block begins like the magic.
 
 use super::expanded::Expanded;
 use super::malformed;
@@ -13,14 +12,14 @@ use crate::types::Codec;
 use snap::raw;
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-/// The version written. Readers do not look at it, as Java's library does not.
+/// The version that is written. Readers ignore it, as Java's library does.
 const VERSION: i32 = 1;
-/// How much input goes into one block.
+/// The input of one block.
 const BLOCK_BYTES: usize = 32 << 10;
 /// The largest expansion of one byte: the densest element is three bytes for 64.
 const MAX_EXPANSION: usize = 22;
 
-/// The compressor's hash tables; made when first used.
+/// The compressor's hash tables, created when first used.
 #[derive(Default)]
 pub(super) struct Encoder {
     raw: Option<Box<raw::Encoder>>,
@@ -48,7 +47,7 @@ impl Encoder {
     }
 }
 
-/// Expands the frame or the bare block that `input` is.
+/// Decompresses the frame or the bare block in `input`.
 pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
     if !input.starts_with(&MAGIC) {
         return decompress_block(input, output);
@@ -59,7 +58,7 @@ pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), 
             input = frame;
             let _versions: [u8; 8] = take(&mut input).ok_or_else(cut_off)?;
         }
-        // As in Java's library, less than a length is the end.
+        // As in Java's library, fewer bytes than a length are the end.
         let Some(length) = take(&mut input) else { return Ok(()) };
         let length = i32::from_be_bytes(length);
         let length = usize::try_from(length)

@@ -6,7 +6,7 @@ const PRIME_3: u32 = 0xc2b2_ae3d;
 const PRIME_4: u32 = 0x27d4_eb2f;
 const PRIME_5: u32 = 0x1656_67b1;
 
-/// The hash of `bytes`.
+/// Returns the hash of `bytes`.
 pub(super) fn xxh32(bytes: &[u8]) -> u32 {
     let (stripes, mut tail) = bytes.as_chunks::<16>();
     let mut hash = if stripes.is_empty() { PRIME_5 } else { hash_stripes(stripes) };

@@ -1,10 +1,10 @@
-//! Zstandard: frames of RFC 8878, skippable ones among them. One is written; any number is read.
+//! Zstandard: frames of RFC 8878, including skippable ones. One frame is written, and any number
+//! is read.
 //!
-//! Frames are decoded in one go, straight into their place, not as a stream. A
-//! stream needs a window of the frame's choosing, up to 128 MiB, before the
-//! first byte comes out; in one go the output is the window. What it takes is
-//! knowing beforehand how much room to make, and a walk over the block headers
-//! tells: no block yields more than 128 KiB, and most yield as much.
+//! A frame is decoded in one call directly into the output, not as a stream. A stream needs a
+//! window that the frame chooses, up to 128 MiB, before its first byte. In one call, the output is
+//! the window. That requires knowing the size of the output beforehand, which a walk over the
+//! block headers bounds: no block yields more than 128 KiB, and most yield that much.
 
 use super::expanded::Expanded;
 use super::malformed;
@@ -14,20 +14,19 @@ use crate::types::Codec;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
 const MAGIC: u32 = 0xfd2f_b528;
-/// Skippable frames have this magic number, but for the last four bits.
+/// The magic number of skippable frames, except for the last four bits.
 const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
-/// No block expands to more than this.
+/// The maximum decompressed size of a block.
 const MAX_BLOCK_BYTES: u64 = 128 << 10;
-/// The room made at first, if the frame does not say how large its content is.
+/// The first size of the output, if the frame does not have its content size.
 const FIRST_ROOM: usize = 256 << 10;
-/// How much larger than its input the content of a frame is taken to be before that has turned
-/// out.
+/// The assumed ratio of the content of a frame to its input, for the first attempt.
 const USUAL_EXPANSION: usize = 16;
-/// The code by which the library says that the room was too small: -70, as all its codes are
+/// The error code of the library for an output that is too small: -70, because all its codes are
 /// negated.
 const ROOM_TOO_SMALL: usize = 0usize.wrapping_sub(70);
 
-/// The compression context; made when first used.
+/// The compression context, created when first used.
 #[derive(Default)]
 pub(super) struct Encoder {
     context: Option<CCtx<'static>>,
@@ -55,7 +54,7 @@ impl Encoder {
     }
 }
 
-/// The decompression context; made when first used.
+/// The decompression context, created when first used.
 #[derive(Default)]
 pub(super) struct Decoder {
     context: Option<DCtx<'static>>,
@@ -68,7 +67,7 @@ impl Decoder {
         output: &mut Expanded,
     ) -> Result<(), InvalidBatch> {
         let mut rest = input;
-        // There is a frame, if only a skippable one.
+        // There is at least one frame, perhaps a skippable one.
         loop {
             let frame = rest;
             if !skip_frame(&mut rest)? {
@@ -117,7 +116,7 @@ impl Decoder {
     }
 }
 
-/// Takes a skippable frame off the front of `input`. False if there is another.
+/// Takes a skippable frame off the front of `input`. Returns false if there is none.
 fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
     let cut_off = || malformed(Codec::Zstd, "the frame ends early");
     let mut rest = *input;
@@ -131,11 +130,11 @@ fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
     Ok(true)
 }
 
-/// How large the content of a frame can be.
+/// The possible sizes of the content of a frame.
 struct Frame {
     /// The content size from the header.
     content_size: Option<u64>,
-    /// The largest size to which the blocks can expand.
+    /// The maximum decompressed size of the blocks.
     bound: u64,
 }
 
@@ -163,7 +162,7 @@ impl Frame {
         let content_size = match descriptor >> 6 {
             0 if !single_segment => None,
             0 => take(input).map(|[byte]| u64::from(byte)),
-            // Two bytes begin where one byte leaves off.
+            // The two-byte range begins where the one-byte range ends.
             1 => take(input).map(|two| u64::from(u16::from_le_bytes(two)).saturating_add(256)),
             2 => take(input).map(|four| u64::from(u32::from_le_bytes(four))),
             _ => take(input).map(u64::from_le_bytes),
@@ -176,8 +175,8 @@ impl Frame {
     }
 }
 
-/// Takes the blocks of a frame off `input` and returns what they can expand to; `None` if they end
-/// early.
+/// Takes the blocks of a frame off `input`, and returns their maximum decompressed size; `None` if
+/// they end early.
 fn walk_blocks(input: &mut &[u8]) -> Option<u64> {
     let mut bound = 0u64;
     loop {
@@ -217,7 +216,7 @@ mod tests {
         }
     }
 
-    /// A streaming compressor writes a frame before it knows the size of its content.
+    /// A streaming compressor writes the header of a frame before it knows the content size.
     #[test]
     fn content_of_unknown_size_is_expanded_whatever_its_size() {
         for size in [1, FIRST_ROOM - 1, FIRST_ROOM, FIRST_ROOM + 1, FIRST_ROOM * 40] {
@@ -236,7 +235,7 @@ mod tests {
         }
     }
 
-    /// Blocks that are stored as they are, or one byte many times, say how much they hold.
+    /// Uncompressed blocks, and blocks of one repeated byte, contain their size.
     #[test]
     fn small_content_of_unknown_size_takes_no_more_memory_than_it_has() {
         let mut frame = MAGIC.to_le_bytes().to_vec();
@@ -253,11 +252,11 @@ mod tests {
         assert_eq!((output.filled().len(), output.capacity()), (1007, 1007));
     }
 
-    /// A frame that holds more than it says is malformed, wherever the limit is.
+    /// A frame with more content than its header says is malformed, whatever the limit is.
     #[test]
     fn content_beyond_its_stated_size_is_malformed() {
         let mut frame = MAGIC.to_le_bytes().to_vec();
-        // It says 7 bytes, and its only block holds 8.
+        // Its header says 7 bytes, and its only block holds 8.
         frame.extend([0x20, 7, (8 << 3) | 1, 0, 0]);
         frame.extend(b"contents");
         for limit in [7, 8, 1000] {
@@ -266,7 +265,7 @@ mod tests {
         }
     }
 
-    /// The limit holds for all frames together.
+    /// The limit applies to all frames together.
     #[test]
     fn all_frames_are_expanded_and_skippable_ones_are_not() {
         let mut packed = Vec::new();

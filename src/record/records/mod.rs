@@ -14,8 +14,8 @@ use std::iter::FusedIterator;
 /// An iterator over the records of a batch, in the order of their offsets.
 ///
 /// It checks everything on the way: that there are as many records as the header says and no bytes
-/// after them, that the fields of each record fill its length exactly, and that offsets rise within
-/// the range of the batch. The first problem is the last item.
+/// after them, that the fields of each record fill its length exactly, and that offsets rise
+/// within the range of the batch. The first problem is the last item.
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     rest: &'a [u8],
@@ -184,8 +184,9 @@ impl<'a> Records<'a> {
         over.then_some(InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
     }
 
-    /// Decodes a record of the usual kind: a value, no headers, and lengths and deltas of one or two
-    /// bytes each. For any other record, and for a malformed one, returns `None` and does nothing.
+    /// Decodes a record of the usual kind: a value, no headers, and lengths and deltas of one or
+    /// two bytes each. For any other record, and for a malformed one, returns `None` and does
+    /// nothing.
     ///
     /// All numbers lie within the first bytes, whose presence is checked once instead of for each
     /// number.

@@ -83,7 +83,7 @@ impl Admin {
     ///   [`Error::Io`](crate::Error::Io).
     /// - [`Error::StoreClosed`](crate::Error::StoreClosed).
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
-        let mut described = self.coordinator_of(group)?.describe(group)?;
+        let mut described = self.coordinator_for(group)?.describe(group)?;
         for (at, offset) in &mut described.offsets {
             let log = self.store.topic(&at.topic).and_then(|topic| topic.partition(at.partition));
             let ends = log.ok().map(|log| log.offsets());
@@ -107,9 +107,9 @@ impl Admin {
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
         self.store.inner().check_open()?;
-        let ids = self.ids_of(offsets.keys())?;
+        let ids = self.topic_ids(offsets.keys())?;
         let coordinator = self.store.coordinator()?;
-        coordinator.alter(group, &offsets, &|| self.check_same(&ids))
+        coordinator.alter(group, &offsets, &|| self.check_same_topics(&ids))
     }
 
     /// Deletes the committed offsets of a group for some partitions.
@@ -123,7 +123,7 @@ impl Admin {
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<()> {
         let partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
-        self.coordinator_of(group)?.delete_offsets(group, &partitions)
+        self.coordinator_for(group)?.delete_offsets(group, &partitions)
     }
 
     /// Resets the committed offsets of a group that has no members, in these partitions. Without
@@ -147,20 +147,25 @@ impl Admin {
         if partitions.is_empty() {
             partitions = self.describe_group(group)?.offsets.into_keys().collect();
         }
-        let ids = self.ids_of(partitions.iter())?;
+        let ids = self.topic_ids(partitions.iter())?;
         let committed = coordinator.committed(group, &mut partitions.iter())?;
         let mut reset = BTreeMap::new();
         for at in partitions {
             let committed = committed.get(&at).map(|committed| committed.offset);
-            let offset = self.place(&at, to, committed)?;
+            let offset = self.resolve_offset(&at, to, committed)?;
             reset.insert(at, offset);
         }
         let offsets = reset.iter().map(|(at, offset)| (at.clone(), (*offset).into()));
-        coordinator.alter(group, &offsets.collect(), &|| self.check_same(&ids))?;
+        coordinator.alter(group, &offsets.collect(), &|| self.check_same_topics(&ids))?;
         Ok(reset)
     }
 
-    fn place(&self, at: &TopicPartition, to: ResetTo, committed: Option<Offset>) -> Result<Offset> {
+    fn resolve_offset(
+        &self,
+        at: &TopicPartition,
+        to: ResetTo,
+        committed: Option<Offset>,
+    ) -> Result<Offset> {
         let log = self.store.topic(&at.topic)?.partition(at.partition)?;
         let ends = log.offsets();
         let found = match to {
@@ -187,7 +192,7 @@ impl Admin {
     /// # Errors
     /// [`GroupError::NonEmptyGroup`] while it has members; [`GroupError::UnknownGroup`].
     pub fn delete_group(&self, group: &str) -> Result<()> {
-        self.coordinator_of(group)?.delete(group)
+        self.coordinator_for(group)?.delete(group)
     }
 
     /// Removes members from a group; without any member, removes all. Members of this process join
@@ -242,21 +247,21 @@ impl Admin {
     }
 
     /// The topics of partitions that must be there.
-    fn ids_of<'a>(
+    fn topic_ids<'a>(
         &self,
         partitions: impl Iterator<Item = &'a TopicPartition>,
     ) -> Result<BTreeMap<Arc<str>, TopicId>> {
         let mut ids = BTreeMap::new();
         for at in partitions {
             let topic = self.store.topic(&at.topic)?;
-            topic.check_has(at.partition)?;
+            topic.check_has_partition(at.partition)?;
             ids.insert(Arc::clone(&at.topic), topic.id());
         }
         Ok(ids)
     }
 
     /// Fails if a topic is not there any more, though another of its name may be.
-    fn check_same(&self, ids: &BTreeMap<Arc<str>, TopicId>) -> Result<()> {
+    fn check_same_topics(&self, ids: &BTreeMap<Arc<str>, TopicId>) -> Result<()> {
         for (name, id) in ids {
             if self.store.topic(name)?.id() != *id {
                 return Err(TopicError::Unknown { topic: name.to_string() }.into());
@@ -270,7 +275,7 @@ impl Admin {
         self.store.topic(CONSUMER_OFFSETS).is_ok()
     }
 
-    fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {
+    fn coordinator_for(&self, group: &str) -> Result<Arc<Coordinator>> {
         self.store.inner().check_open()?;
         if !self.has_groups() {
             return Err(unknown(group));

@@ -103,7 +103,7 @@ impl Admin {
             name: topic.name().to_owned(),
             id: topic.id(),
             internal: topic.is_internal(),
-            partitions: topic.numbered().iter().map(describe).collect::<Result<_>>()?,
+            partitions: topic.numbered_partitions().iter().map(describe).collect::<Result<_>>()?,
             unavailable: topic.unavailable_partitions(),
             configs: topic.config().entries_over(self.store.log_defaults()),
         })

@@ -82,7 +82,7 @@ fn lags_contradict(config: &TopicConfig) -> bool {
 }
 
 #[test]
-fn the_defaults_are_kafkas() {
+fn defaults_match_kafka() {
     let entries = TopicConfig::default().entries();
     let defaults: Vec<_> = entries.iter().map(|e| (e.key, e.default.as_str())).collect();
     assert_eq!(defaults, DEFAULTS);
@@ -96,7 +96,7 @@ fn the_defaults_are_kafkas() {
 
 proptest! {
     #[test]
-    fn every_setting_becomes_an_option_and_back(config in settings()) {
+    fn settings_round_trip_through_log_options(config in settings()) {
         if lags_contradict(&config) {
             let error = config.validate().unwrap_err().to_string();
             prop_assert!(error.starts_with("`min.compaction.lag.ms` cannot be `"), "{}", error);
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(key in "\\PC{0,40}|[a-z.]{0,40}", value in "\\PC{0,20}|-?[0-9]{0,20}", which in 0..KEYS.len()) {
+    fn set_survives_any_text(key in "\\PC{0,40}|[a-z.]{0,40}", value in "\\PC{0,20}|-?[0-9]{0,20}", which in 0..KEYS.len()) {
         TopicConfig::default().set(&key, &value).ok();
         if let Ok(config) = TopicConfig::default().set(KEYS[which].name, &value) {
             config.validate().ok();
@@ -132,7 +132,7 @@ proptest! {
 }
 
 #[test]
-fn bad_values_are_refused_and_named() {
+fn set_rejects_invalid_value() {
     let long = "9223372036854775808";
     for (key, values) in [
         ("segment.bytes", vec!["0", "61", "2147483648", "1e9", "1 GiB", ""]),
@@ -184,7 +184,7 @@ fn bad_values_are_refused_and_named() {
 }
 
 #[test]
-fn an_unknown_key_is_answered_with_the_nearest() {
+fn unknown_key_error_suggests_nearest() {
     for (key, near) in [
         ("retention.mss", Some("retention.ms")),
         ("retention_bytes", Some("retention.bytes")),
@@ -204,7 +204,7 @@ fn an_unknown_key_is_answered_with_the_nearest() {
 }
 
 #[test]
-fn methods_set_what_the_keys_set() {
+fn methods_match_keys() {
     let second = Duration::from_secs(1);
     let by_method = TopicConfig::default()
         .retention_age(second)
@@ -259,7 +259,7 @@ fn methods_set_what_the_keys_set() {
 
 #[cfg(all(feature = "gzip", feature = "zstd"))]
 #[test]
-fn a_codec_and_its_level_are_settings_of_their_own() {
+fn codec_and_level_are_separate_settings() {
     let zstd = |level| Some(Compression::Zstd { level });
     let config = TopicConfig::default().set("compression.zstd.level", "9").unwrap();
     assert_eq!(config.log_config().unwrap().compression, None);
@@ -275,7 +275,7 @@ fn a_codec_and_its_level_are_settings_of_their_own() {
 }
 
 #[test]
-fn a_topic_that_only_compacts_has_no_limits_of_retention() {
+fn retention_is_unlimited_when_only_compacting() {
     let config = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact).retention_bytes(9);
     let log = config.log_config().unwrap();
     assert_eq!((log.retention_age, log.retention_bytes), (NO_LIMIT, u64::MAX));
@@ -285,7 +285,7 @@ fn a_topic_that_only_compacts_has_no_limits_of_retention() {
 }
 
 #[test]
-fn a_log_that_keeps_everything_makes_a_topic_that_does() {
+fn topic_keeps_everything_like_its_log() {
     let config = TopicConfig::default().log(LogConfig::default());
     let any_time = ("message.timestamp.after.max.ms", "9223372036854775807");
     assert_eq!(config.overrides().collect::<Vec<_>>(), [any_time, ("retention.ms", "-1")]);
@@ -295,7 +295,7 @@ fn a_log_that_keeps_everything_makes_a_topic_that_does() {
 }
 
 #[test]
-fn what_a_store_sets_holds_where_the_topic_sets_nothing() {
+fn store_default_applies_when_topic_unset() {
     let defaults = LogConfig::default().segment_bytes(1000).retention_bytes(5);
     let config = TopicConfig::default().set("segment.bytes", "2000").unwrap();
     let log = config.apply(&defaults).unwrap();
@@ -314,7 +314,7 @@ fn what_a_store_sets_holds_where_the_topic_sets_nothing() {
 }
 
 #[test]
-fn a_setting_that_means_nothing_here_is_carried() {
+fn setting_without_effect_is_stored() {
     let config = TopicConfig::default().set("min.insync.replicas", "2").unwrap();
     assert_eq!(config.get("min.insync.replicas"), Some("2"));
     let entries = config.entries();

@@ -5,7 +5,7 @@ use crate::group::description::{
     GroupDescription, GroupListing, GroupOffset, ListedGroups, members,
 };
 use crate::group::membership::GroupState;
-use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetTable, partition_of};
+use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetTable, partition_for};
 use crate::group::shard::Shard;
 use crate::store::view::StoreView;
 use crate::topic_name::CONSUMER_OFFSETS;
@@ -43,7 +43,7 @@ impl StoreView {
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
         let count = self.count(CONSUMER_OFFSETS)?;
-        let number = partition_of(group, count).ok_or_else(unknown)?;
+        let number = partition_for(group, count).ok_or_else(unknown)?;
         let table = self.table(number)?;
         if !table.group_names().contains(group) {
             return Err(unknown().into());

@@ -5,13 +5,14 @@ pub(crate) mod groups;
 use crate::error::{Error, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::{Dir, EntryKind};
-use crate::log::{Log, LogConfig, Place, WriteLock};
+use crate::log::{DirHandle, Log, LogConfig, WriteLock};
 use crate::store::admin::{PartitionDescription, TopicDescription};
 use crate::store::config::StoreConfig;
 use crate::store::directory::Directory;
-use crate::store::name::{self, PartitionDir, Stage};
+use crate::store::partition_dir::{DirSuffix, PartitionDir};
 use crate::store::settings::{TopicConfig, broker_topic_config};
-use crate::store::topic_properties::{Definition, State};
+use crate::store::topic::check_topic_name;
+use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::topic_name;
 use crate::uuid::TopicId;
@@ -50,7 +51,7 @@ pub struct StoreView {
 }
 
 /// The known state of a topic.
-struct Known {
+struct KnownTopic {
     config: TopicConfig,
     here: BTreeSet<u32>,
 }
@@ -68,12 +69,12 @@ impl Store {
     /// - [`Error::InvalidConfig`], [`Error::Io`].
     pub fn open_read_only(dir: impl AsRef<Path>, config: StoreConfig) -> Result<StoreView> {
         config.validate()?;
-        Place::check(dir.as_ref())?;
+        DirHandle::check(dir.as_ref())?;
         let (fs, path) = (Arc::clone(&config.log.fs), dir.as_ref().to_path_buf());
         let events = EventSink::new(config.log.listener.clone());
         let dir = Arc::new(Dir::new(fs, path, events, false));
         let directory = Directory { dir };
-        directory.check()?;
+        directory.check_is_store()?;
         Ok(StoreView { directory, log: config.log })
     }
 }
@@ -91,21 +92,21 @@ impl StoreView {
     ///
     /// [`Error::DirectoryNotFound`], [`Error::Io`].
     pub fn topics(&self) -> Result<Vec<String>> {
-        let found = self.found()?.into_keys();
+        let found = self.list_partitions()?.into_keys();
         let is_there = |name: &String| {
-            let defined = self.directory.definition(name);
-            !matches!(defined, Ok(Some(Definition { state: State::Deleting, .. })))
+            let defined = self.directory.read_definition(name);
+            !matches!(defined, Ok(Some(TopicDefinition { state: TopicState::Deleting, .. })))
         };
         Ok(found.filter(is_there).collect())
     }
 
     /// Returns the partitions whose directories are there.
-    fn found(&self) -> Result<BTreeMap<String, BTreeSet<u32>>> {
+    fn list_partitions(&self) -> Result<BTreeMap<String, BTreeSet<u32>>> {
         let path = self.path();
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         for entry in self.directory.dir.fs.list(path).map_err(|e| Error::list(path, e))? {
             if entry.kind == EntryKind::Directory
-                && let Ok(Some(PartitionDir { topic, partition, stage: Stage::Current })) =
+                && let Ok(Some(PartitionDir { topic, partition, suffix: DirSuffix::None })) =
                     PartitionDir::parse(&entry.name)
             {
                 topics.entry(topic).or_default().insert(partition);
@@ -114,20 +115,22 @@ impl StoreView {
         Ok(topics)
     }
 
-    fn known(&self, topic: &str) -> Result<Known> {
-        name::check(topic)?;
+    fn look_up(&self, topic: &str) -> Result<KnownTopic> {
+        check_topic_name(topic)?;
         let unknown = || TopicError::Unknown { topic: topic.to_owned() };
-        let here = self.found()?.remove(topic).ok_or_else(unknown)?;
+        let here = self.list_partitions()?.remove(topic).ok_or_else(unknown)?;
         let highest = here.last().map_or(0, |last| last.saturating_add(1));
-        let config = match self.directory.definition(topic)? {
-            Some(Definition { state: State::Deleting, .. }) => return Err(unknown().into()),
+        let config = match self.directory.read_definition(topic)? {
+            Some(TopicDefinition { state: TopicState::Deleting, .. }) => {
+                return Err(unknown().into());
+            }
             Some(definition) => {
                 let count = definition.config.partitions.max(highest);
                 definition.config.partitions(count)
             }
             None => broker_topic_config(topic, highest),
         };
-        Ok(Known { config, here })
+        Ok(KnownTopic { config, here })
     }
 
     /// Opens a partition for reading. The log follows the process that writes it.
@@ -138,7 +141,7 @@ impl StoreView {
     /// - [`TopicError::PartitionElsewhere`] if its directory is not there.
     /// - As [`Log::open_read_only`].
     pub fn partition(&self, topic: &str, number: u32) -> Result<Log> {
-        let Known { config, here } = self.known(topic)?;
+        let KnownTopic { config, here } = self.look_up(topic)?;
         self.open(topic, number, &config, &here)
     }
 
@@ -157,7 +160,7 @@ impl StoreView {
         if !here.contains(&partition) {
             return Err(TopicError::PartitionElsewhere { topic: topic_name, partition }.into());
         }
-        let path = self.directory.path_of(topic, partition);
+        let path = self.directory.partition_path(topic, partition);
         Log::open_read_only(path, config.apply(&self.log)?)
     }
 
@@ -169,8 +172,9 @@ impl StoreView {
     /// [`Error::Io`]. A partition that cannot be read is in
     /// [`unavailable`](TopicDescription::unavailable).
     pub fn describe_topic(&self, topic: &str) -> Result<TopicDescription> {
-        let Known { config, here } = self.known(topic)?;
-        let ids = here.iter().filter_map(|number| self.directory.topic_id(topic, *number).ok()?);
+        let KnownTopic { config, here } = self.look_up(topic)?;
+        let ids =
+            here.iter().filter_map(|number| self.directory.read_topic_id(topic, *number).ok()?);
         let id = ids.into_iter().next().unwrap_or(TopicId::from_bytes([0; 16]));
         let (mut partitions, mut unavailable) = (Vec::new(), BTreeMap::new());
         for partition in 0..config.partitions {
@@ -209,7 +213,7 @@ impl StoreView {
     /// [`TopicError::Unknown`]; [`Error::Corrupt`] if the settings of the topic cannot be read;
     /// [`Error::Io`].
     pub fn partition_count(&self, topic: &str) -> Result<u32> {
-        Ok(self.known(topic)?.config.partitions)
+        Ok(self.look_up(topic)?.config.partitions)
     }
 
     /// Returns whether a process has the directory open for writing, or that cannot be found out.

@@ -12,32 +12,32 @@ use super::indexed::{IndexedGroup, MemberAssignment, PartitionIndex};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
-    let mut deal = Deal::new(group);
+    let mut quotas = QuotaAssignment::new(group);
     for (member, owned) in group.claims.valid.iter().enumerate() {
-        deal.keep(member, owned);
+        quotas.keep(member, owned);
     }
-    for place in group.places() {
-        if deal.kept.contains(&place) {
+    for index in group.all_partitions() {
+        if quotas.kept.contains(&index) {
             continue;
         }
-        let Some(member) = deal.next() else { continue };
-        let moves = group.claims.contested.contains(&place)
-            || deal.let_go.get(&place).is_some_and(|from| *from != member);
-        if let Some(share) = deal.shares.get_mut(member) {
-            share.places.push(place);
+        let Some(member) = quotas.next_member() else { continue };
+        let moves = group.claims.contested.contains(&index)
+            || quotas.surplus.get(&index).is_some_and(|from| *from != member);
+        if let Some(assignment) = quotas.assignments.get_mut(member) {
+            assignment.partitions.push(index);
             if moves {
-                share.moving.insert(place);
+                assignment.moving.insert(index);
             }
         }
     }
-    deal.shares
+    quotas.assignments
 }
 
-struct Deal {
-    shares: Vec<MemberAssignment>,
+struct QuotaAssignment {
+    assignments: Vec<MemberAssignment>,
     kept: BTreeSet<PartitionIndex>,
     /// The partitions above the quota of their member.
-    let_go: BTreeMap<PartitionIndex, usize>,
+    surplus: BTreeMap<PartitionIndex, usize>,
     small: usize,
     /// How many more may have one more than the small quota.
     large_left: usize,
@@ -47,14 +47,14 @@ struct Deal {
     at_small: VecDeque<usize>,
 }
 
-impl Deal {
-    fn new(group: &IndexedGroup<'_>) -> Deal {
+impl QuotaAssignment {
+    fn new(group: &IndexedGroup<'_>) -> QuotaAssignment {
         let members = group.members.len();
-        let total = group.places().count();
-        Deal {
-            shares: vec![MemberAssignment::default(); members],
+        let total = group.all_partitions().count();
+        QuotaAssignment {
+            assignments: vec![MemberAssignment::default(); members],
             kept: BTreeSet::new(),
-            let_go: BTreeMap::new(),
+            surplus: BTreeMap::new(),
             small: total.checked_div(members).unwrap_or(0),
             large_left: total.checked_rem(members).unwrap_or(0),
             below: VecDeque::new(),
@@ -76,17 +76,17 @@ impl Deal {
             self.at_small.push_back(member);
             self.small
         };
-        for place in owned.split_off(quota.min(owned.len())) {
-            self.let_go.insert(place, member);
+        for index in owned.split_off(quota.min(owned.len())) {
+            self.surplus.insert(index, member);
         }
         self.kept.extend(&owned);
-        if let Some(share) = self.shares.get_mut(member) {
-            share.places = owned;
+        if let Some(assignment) = self.assignments.get_mut(member) {
+            assignment.partitions = owned;
         }
     }
 
     /// Returns the member that gets the next partition.
-    fn next(&mut self) -> Option<usize> {
+    fn next_member(&mut self) -> Option<usize> {
         let Some((member, missing)) = self.below.pop_front() else {
             return self.at_small.pop_front();
         };

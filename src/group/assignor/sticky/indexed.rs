@@ -1,26 +1,26 @@
 //! A group whose members, topics and partitions are named by their index.
 
-use crate::group::assignor::{Assignments, Member, Topic, java_order, topics};
+use crate::group::assignor::{Assignments, Member, SubscribedTopic, java_order, subscribed_topics};
 use crate::types::TopicPartition;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A partition: the place of its topic among all, and its number.
+/// A partition: the index of its topic among all, and its number.
 pub(super) type PartitionIndex = (usize, u32);
 
 /// The partitions of a member.
 #[derive(Debug, Default, Clone)]
 pub(super) struct MemberAssignment {
-    pub(super) places: Vec<PartitionIndex>,
+    pub(super) partitions: Vec<PartitionIndex>,
     /// The partitions that another member must give up first.
     pub(super) moving: BTreeSet<PartitionIndex>,
 }
 
-/// A group with its members and topics in order, and named by their places in it.
+/// A group with its members and topics in order, and named by their partitions in it.
 pub(super) struct IndexedGroup<'a> {
     pub(super) ids: Vec<&'a String>,
     pub(super) members: Vec<&'a Member>,
-    pub(super) topics: Vec<Topic>,
+    pub(super) topics: Vec<SubscribedTopic>,
     pub(super) claims: Claims,
 }
 
@@ -42,7 +42,7 @@ impl<'a> IndexedGroup<'a> {
         let mut sorted: Vec<_> = members.iter().collect();
         sorted.sort_by(|(a, _), (b, _)| java_order(a, b));
         let (ids, members): (Vec<&String>, Vec<&Member>) = sorted.into_iter().unzip();
-        let topics = topics(members.iter().copied(), partitions);
+        let topics = subscribed_topics(members.iter().copied(), partitions);
         let claims = Claims::new(&members, &topics);
         IndexedGroup { ids, members, topics, claims }
     }
@@ -54,39 +54,42 @@ impl<'a> IndexedGroup<'a> {
     }
 
     /// All partitions, in order.
-    pub(super) fn places(&self) -> impl Iterator<Item = PartitionIndex> {
+    pub(super) fn all_partitions(&self) -> impl Iterator<Item = PartitionIndex> {
         let topics = self.topics.iter().enumerate();
         topics.flat_map(|(at, topic)| (0..topic.partitions).map(move |partition| (at, partition)))
     }
 
-    pub(super) fn named(&self, shares: impl Iterator<Item = Vec<PartitionIndex>>) -> Assignments {
+    pub(super) fn named(
+        &self,
+        assignments: impl Iterator<Item = Vec<PartitionIndex>>,
+    ) -> Assignments {
         let name = |(topic, partition): &PartitionIndex| {
             self.topics.get(*topic).map(|topic| topic.partition(*partition))
         };
-        let lists = shares.map(|places| places.iter().filter_map(name).collect());
+        let lists = assignments.map(|partitions| partitions.iter().filter_map(name).collect());
         self.ids.iter().map(|id| (*id).clone()).zip(lists).collect()
     }
 }
 
 impl Claims {
-    fn new(members: &[&Member], topics: &[Topic]) -> Claims {
+    fn new(members: &[&Member], topics: &[SubscribedTopic]) -> Claims {
         let at: BTreeMap<&str, (usize, u32)> = topics
             .iter()
             .enumerate()
             .map(|(at, topic)| (&*topic.name, (at, topic.partitions)))
             .collect();
-        let place = |owned: &TopicPartition| {
+        let index = |owned: &TopicPartition| {
             let (topic, partitions) = *at.get(&*owned.topic)?;
             (owned.partition < partitions).then_some((topic, owned.partition))
         };
         let all: Vec<BTreeSet<PartitionIndex>> =
-            members.iter().map(|member| member.owned.iter().filter_map(place).collect()).collect();
+            members.iter().map(|member| member.owned.iter().filter_map(index).collect()).collect();
 
         // The member that claims it for the last generation; none if several do.
         let mut owners: BTreeMap<PartitionIndex, (i32, Option<usize>)> = BTreeMap::new();
         for ((by, member), claimed) in members.iter().enumerate().zip(&all) {
-            for place in claimed {
-                match owners.entry(*place) {
+            for index in claimed {
+                match owners.entry(*index) {
                     Entry::Vacant(entry) => {
                         entry.insert((member.generation, Some(by)));
                     }
@@ -103,10 +106,10 @@ impl Claims {
         }
         let mut valid = vec![BTreeSet::new(); members.len()];
         let mut contested = BTreeSet::new();
-        for (place, (_, owner)) in owners {
+        for (index, (_, owner)) in owners {
             match owner {
-                Some(owner) => valid.get_mut(owner).map(|valid| valid.insert(place)),
-                None => Some(contested.insert(place)),
+                Some(owner) => valid.get_mut(owner).map(|valid| valid.insert(index)),
+                None => Some(contested.insert(index)),
             };
         }
         Claims { all, valid, contested }

@@ -1,7 +1,7 @@
 //! Sticky assignment: partitions stay with their member, as far as that is fair.
 //!
 //! With equal subscriptions each member gets the same number of partitions, or one more. So a
-//! partition moves only when its member has left, or has more than its share:
+//! partition moves only when its member has left, or has more than its assignment:
 //!
 //! ```text
 //!  before       A: 0 1 2 3      B: 4 5 6         7 partitions
@@ -28,7 +28,7 @@
 //! third step follows.
 //!
 //! The results are Kafka's, with three exceptions:
-//! - In Kafka, the order of a hash map decides which of several members keeps the larger share,
+//! - In Kafka, the order of a hash map decides which of several members keeps the larger assignment,
 //!   and which of several moves is undone. Here it is the first in order.
 //! - Kafka may give a partition back to an older owner that left its topic, or fail because of it.
 //!   Here it goes to a subscriber.
@@ -76,7 +76,7 @@ impl Assignor for Sticky {
         partitions: &BTreeMap<String, u32>,
     ) -> Assignments {
         let group = IndexedGroup::new(members, partitions);
-        group.named(assign(&group).into_iter().map(|share| share.places))
+        group.named(assign(&group).into_iter().map(|assignment| assignment.partitions))
     }
 }
 
@@ -109,10 +109,10 @@ impl Assignor for CooperativeSticky {
         partitions: &BTreeMap<String, u32>,
     ) -> Assignments {
         let group = IndexedGroup::new(members, partitions);
-        group.named(assign(&group).into_iter().map(|share| {
-            let mut places = share.places;
-            places.retain(|place| !share.moving.contains(place));
-            places
+        group.named(assign(&group).into_iter().map(|assignment| {
+            let mut partitions = assignment.partitions;
+            partitions.retain(|index| !assignment.moving.contains(index));
+            partitions
         }))
     }
 }

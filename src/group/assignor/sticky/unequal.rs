@@ -18,25 +18,25 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
-    let mut balance = Balance::new(group);
-    let all = balance.places_by_choice(group);
+    let mut balance = BalancedAssignment::new(group);
+    let all = balance.partitions_by_choice(group);
     let free: Vec<PartitionIndex> =
-        all.iter().copied().filter(|place| !balance.owners.contains_key(place)).collect();
-    for place in &free {
-        if let Some(member) = balance.least_loaded(*place) {
-            balance.put(*place, member);
+        all.iter().copied().filter(|index| !balance.owners.contains_key(index)).collect();
+    for index in &free {
+        if let Some(member) = balance.least_loaded(*index) {
+            balance.move_to(*index, member);
         }
     }
     // Where the new ones can even it out, the others stay. That is not tried when some must move
     // anyway.
-    if !balance.lost {
+    if !balance.has_lost_partitions {
         balance.even_out(&free);
     }
     balance.even_out(&all);
-    balance.shares(group)
+    balance.assignments(group)
 }
 
-struct Balance {
+struct BalancedAssignment {
     held: Vec<BTreeSet<PartitionIndex>>,
     owners: BTreeMap<PartitionIndex, usize>,
     /// The members, by how much they have.
@@ -44,14 +44,14 @@ struct Balance {
     /// The subscribers of each topic.
     subscribers: Vec<BTreeSet<usize>>,
     /// Whether a member has lost what it does not subscribe to any more.
-    lost: bool,
+    has_lost_partitions: bool,
     /// The previous owner of a partition, with its generation.
-    before: BTreeMap<PartitionIndex, (i32, usize)>,
+    previous_owners: BTreeMap<PartitionIndex, (i32, usize)>,
     moves: Moves,
 }
 
-impl Balance {
-    fn new(group: &IndexedGroup<'_>) -> Balance {
+impl BalancedAssignment {
+    fn new(group: &IndexedGroup<'_>) -> BalancedAssignment {
         let subscribers: Vec<BTreeSet<usize>> = group
             .topics
             .iter()
@@ -61,40 +61,41 @@ impl Balance {
                 subscribed.map(|(at, _)| at).collect()
             })
             .collect();
-        let mut balance = Balance {
+        let mut balance = BalancedAssignment {
             held: vec![BTreeSet::new(); group.members.len()],
             owners: BTreeMap::new(),
             by_load: (0..group.members.len()).map(|member| (0, member)).collect(),
             subscribers,
-            lost: false,
-            before: BTreeMap::new(),
+            has_lost_partitions: false,
+            previous_owners: BTreeMap::new(),
             moves: Moves::default(),
         };
         for (member, owned) in group.claims.valid.iter().enumerate() {
-            for place in owned {
-                if balance.subscribes(member, *place) {
-                    balance.put(*place, member);
+            for index in owned {
+                if balance.subscribes(member, *index) {
+                    balance.move_to(*index, member);
                 } else {
-                    balance.lost = true;
+                    balance.has_lost_partitions = true;
                 }
             }
         }
-        balance.remember(group);
+        balance.record_previous_owners(group);
         balance
     }
 
     /// Records the members that claim partitions for an older generation than the last.
-    fn remember(&mut self, group: &IndexedGroup<'_>) {
+    fn record_previous_owners(&mut self, group: &IndexedGroup<'_>) {
         let last = group.members.iter().map(|member| member.generation).max();
         for ((at, member), claimed) in group.members.iter().enumerate().zip(&group.claims.all) {
             let generation = member.generation;
             if Some(generation) == last {
                 continue;
             }
-            for place in claimed {
-                let later = self.before.get(place).is_some_and(|(known, _)| *known >= generation);
-                if !later && self.subscribes(at, *place) {
-                    self.before.insert(*place, (generation, at));
+            for index in claimed {
+                let later =
+                    self.previous_owners.get(index).is_some_and(|(known, _)| *known >= generation);
+                if !later && self.subscribes(at, *index) {
+                    self.previous_owners.insert(*index, (generation, at));
                 }
             }
         }
@@ -109,15 +110,15 @@ impl Balance {
     }
 
     /// Gives a partition to a member, and takes it from its present owner.
-    fn put(&mut self, place: PartitionIndex, to: usize) {
-        let from = self.owners.insert(place, to);
+    fn move_to(&mut self, index: PartitionIndex, to: usize) {
+        let from = self.owners.insert(index, to);
         for (member, gets) in from.map(|from| (from, false)).into_iter().chain([(to, true)]) {
             self.by_load.remove(&(self.load(member), member));
             if let Some(held) = self.held.get_mut(member) {
                 if gets {
-                    held.insert(place)
+                    held.insert(index)
                 } else {
-                    held.remove(&place)
+                    held.remove(&index)
                 };
             }
             self.by_load.insert((self.load(member), member));
@@ -125,27 +126,27 @@ impl Balance {
     }
 
     /// All partitions, those with the fewest subscribers first.
-    fn places_by_choice(&self, group: &IndexedGroup<'_>) -> Vec<PartitionIndex> {
-        let mut places: Vec<PartitionIndex> = group.places().collect();
-        places.sort_by_key(|(topic, _)| self.subscribers.get(*topic).map_or(0, BTreeSet::len));
-        places
+    fn partitions_by_choice(&self, group: &IndexedGroup<'_>) -> Vec<PartitionIndex> {
+        let mut partitions: Vec<PartitionIndex> = group.all_partitions().collect();
+        partitions.sort_by_key(|(topic, _)| self.subscribers.get(*topic).map_or(0, BTreeSet::len));
+        partitions
     }
 
     /// Returns the member with the fewest partitions among those that can have this one.
-    fn least_loaded(&self, place: PartitionIndex) -> Option<usize> {
+    fn least_loaded(&self, index: PartitionIndex) -> Option<usize> {
         let mut members = self.by_load.iter().map(|(_, member)| *member);
-        members.find(|member| self.subscribes(*member, place))
+        members.find(|member| self.subscribes(*member, index))
     }
 
     /// Moves those partitions, until none of them can move to where it would be fairer.
-    fn even_out(&mut self, places: &[PartitionIndex]) {
+    fn even_out(&mut self, partitions: &[PartitionIndex]) {
         loop {
             let mut moved = false;
-            for place in places {
+            for index in partitions {
                 if self.spread() < 2 {
                     return;
                 }
-                moved |= self.move_to_fewer(*place);
+                moved |= self.move_to_fewer(*index);
             }
             if !moved {
                 return;
@@ -162,22 +163,22 @@ impl Balance {
 
     /// Moves a partition to its previous owner, or else to the member with the fewest, if that is
     /// fairer.
-    fn move_to_fewer(&mut self, place: PartitionIndex) -> bool {
-        let Some(from) = self.owners.get(&place).copied() else { return false };
-        let before = self.before.get(&place).map(|(_, member)| *member);
+    fn move_to_fewer(&mut self, index: PartitionIndex) -> bool {
+        let Some(from) = self.owners.get(&index).copied() else { return false };
+        let before = self.previous_owners.get(&index).map(|(_, member)| *member);
         let to = before
             .filter(|to| self.is_fairer(from, *to))
-            .or_else(|| self.least_loaded(place).filter(|to| self.is_fairer(from, *to)));
+            .or_else(|| self.least_loaded(index).filter(|to| self.is_fairer(from, *to)));
         let Some(to) = to else { return false };
-        let (mut place, mut from) = (place, from);
-        if let Some(back) = self.moves.back(place, from, to)
+        let (mut index, mut from) = (index, from);
+        if let Some(back) = self.moves.back(index, from, to)
             && let Some(holder) = self.owners.get(&back).copied()
             && self.is_fairer(holder, to)
         {
-            (place, from) = (back, holder);
+            (index, from) = (back, holder);
         }
-        self.moves.note(place, from, to);
-        self.put(place, to);
+        self.moves.record(index, from, to);
+        self.move_to(index, to);
         true
     }
 
@@ -187,59 +188,59 @@ impl Balance {
     }
 
     /// Returns the partitions of each member, and which of them another member claims.
-    fn shares(self, group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
+    fn assignments(self, group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
         let claims = &group.claims;
         let mut claimed_by: BTreeMap<PartitionIndex, Vec<usize>> = BTreeMap::new();
         for (member, claimed) in claims.all.iter().enumerate() {
-            for place in claimed {
-                claimed_by.entry(*place).or_default().push(member);
+            for index in claimed {
+                claimed_by.entry(*index).or_default().push(member);
             }
         }
-        let with_another = |place: &PartitionIndex, member| {
-            claimed_by.get(place).is_some_and(|by| by.iter().any(|other| *other != member))
+        let with_another = |index: &PartitionIndex, member| {
+            claimed_by.get(index).is_some_and(|by| by.iter().any(|other| *other != member))
         };
-        let shares = self.held.into_iter().zip(&claims.valid).enumerate();
-        let share = |(member, (held, valid)): (
+        let assignments = self.held.into_iter().zip(&claims.valid).enumerate();
+        let assignment = |(member, (held, valid)): (
             usize,
             (BTreeSet<PartitionIndex>, &BTreeSet<PartitionIndex>),
         )| {
             let new = held.difference(valid);
-            let moving = new.filter(|place| with_another(place, member)).copied().collect();
-            MemberAssignment { moving, places: held.into_iter().collect() }
+            let moving = new.filter(|index| with_another(index, member)).copied().collect();
+            MemberAssignment { moving, partitions: held.into_iter().collect() }
         };
-        shares.map(share).collect()
+        assignments.map(assignment).collect()
     }
 }
 
 /// From where to where partitions went.
 #[derive(Default)]
 struct Moves {
-    of: BTreeMap<PartitionIndex, (usize, usize)>,
+    last_move: BTreeMap<PartitionIndex, (usize, usize)>,
     /// By topic, source and target member.
     between: BTreeMap<(usize, usize, usize), BTreeSet<PartitionIndex>>,
 }
 
 impl Moves {
     /// A partition of the same topic that went the other way.
-    fn back(&self, place: PartitionIndex, from: usize, to: usize) -> Option<PartitionIndex> {
-        let first_from = self.of.get(&place).map_or(from, |(first, _)| *first);
-        self.between.get(&(place.0, to, first_from))?.first().copied()
+    fn back(&self, index: PartitionIndex, from: usize, to: usize) -> Option<PartitionIndex> {
+        let first_from = self.last_move.get(&index).map_or(from, |(first, _)| *first);
+        self.between.get(&(index.0, to, first_from))?.first().copied()
     }
 
-    fn note(&mut self, place: PartitionIndex, from: usize, to: usize) {
+    fn record(&mut self, index: PartitionIndex, from: usize, to: usize) {
         let mut first_from = from;
-        if let Some((first, last)) = self.of.remove(&place) {
+        if let Some((first, last)) = self.last_move.remove(&index) {
             first_from = first;
-            if let Entry::Occupied(mut between) = self.between.entry((place.0, first, last)) {
-                between.get_mut().remove(&place);
+            if let Entry::Occupied(mut between) = self.between.entry((index.0, first, last)) {
+                between.get_mut().remove(&index);
                 if between.get().is_empty() {
                     between.remove();
                 }
             }
         }
         if first_from != to {
-            self.of.insert(place, (first_from, to));
-            self.between.entry((place.0, first_from, to)).or_default().insert(place);
+            self.last_move.insert(index, (first_from, to));
+            self.between.entry((index.0, first_from, to)).or_default().insert(index);
         }
     }
 }

@@ -357,7 +357,7 @@ fn run(seed: u64) -> Seen {
 
 /// `GROUP_SEED` runs one seed alone.
 #[test]
-fn whatever_clients_do() {
+fn invariants_hold_for_random_clients() {
     if let Ok(seed) = std::env::var("GROUP_SEED") {
         println!("{:?}", run(seed.parse().unwrap()));
         return;

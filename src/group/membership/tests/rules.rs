@@ -76,7 +76,7 @@ fn stable_at(group: &Group) -> Duration {
 }
 
 #[test]
-fn a_new_group_waits_for_more_and_for_longer_when_some_came() {
+fn initial_delay_extends_when_members_join() {
     let mut group = group();
     assert_eq!(group.next_deadline(), None);
     let step = group.join(new("b"), secs(0));
@@ -92,7 +92,7 @@ fn a_new_group_waits_for_more_and_for_longer_when_some_came() {
 }
 
 #[test]
-fn the_wait_of_a_new_group_has_a_limit() {
+fn initial_delay_ends_at_rebalance_timeout() {
     let mut group = group();
     for second in 0..40 {
         let join = Join { rebalance_timeout: secs(10), ..new(&format!("m{second:02}")) };
@@ -107,7 +107,7 @@ fn the_wait_of_a_new_group_has_a_limit() {
 }
 
 #[test]
-fn without_a_delay_the_first_to_join_is_answered_at_once() {
+fn first_join_completes_without_initial_delay() {
     let config = GroupConfig { initial_rebalance_delay: secs(0), ..GroupConfig::default() };
     let mut group = Group::new(config);
     let step = group.join(new("a"), secs(5));
@@ -118,7 +118,7 @@ fn without_a_delay_the_first_to_join_is_answered_at_once() {
 }
 
 #[test]
-fn the_leader_hands_in_what_all_get() {
+fn leader_sync_assigns_all_members() {
     let mut group = group();
     for id in ["a", "b", "c"] {
         assert!(group.join(new(id), secs(0)).result.is_ok());
@@ -145,7 +145,7 @@ fn the_leader_hands_in_what_all_get() {
 }
 
 #[test]
-fn most_votes_decide_among_what_all_support() {
+fn protocol_with_most_votes_is_chosen() {
     let choose = |all: &[&[&str]]| {
         let mut group = group();
         for (number, names) in all.iter().enumerate() {
@@ -166,7 +166,7 @@ fn most_votes_decide_among_what_all_support() {
 }
 
 #[test]
-fn who_cannot_take_part_is_told_why() {
+fn join_is_rejected_with_reason() {
     let config = GroupConfig { max_members: 2, ..GroupConfig::default() };
     let mut group = Group::new(config);
     let mut try_join = |join: Join| group.join(join, secs(0)).result;
@@ -195,7 +195,7 @@ fn who_cannot_take_part_is_told_why() {
 }
 
 #[test]
-fn who_comes_makes_all_join_again_and_who_does_not_is_out() {
+fn late_rejoiner_is_removed_after_timeout() {
     let mut group = stable(&[new("a"), new("b")]);
     let now = stable_at(&group);
     assert!(group.join(new("c"), now).changes.answers.is_empty());
@@ -220,7 +220,7 @@ fn who_comes_makes_all_join_again_and_who_does_not_is_out() {
 }
 
 #[test]
-fn who_does_not_sync_is_out_and_others_are_sent_to_join_again() {
+fn missing_leader_sync_restarts_rebalance() {
     let mut group = stable(&[new("a"), new("b")]);
     let now = stable_at(&group);
     assert!(group.join(new("c"), now).result.is_ok());
@@ -243,7 +243,7 @@ fn who_does_not_sync_is_out_and_others_are_sent_to_join_again() {
 }
 
 #[test]
-fn who_does_not_sync_in_a_stable_group_is_out_too() {
+fn missing_sync_removes_member_when_stable() {
     let mut group = stable(&[new("a")]);
     let now = stable_at(&group);
     assert!(group.join(new("b"), now).result.is_ok());
@@ -261,7 +261,7 @@ fn who_does_not_sync_in_a_stable_group_is_out_too() {
 }
 
 #[test]
-fn silence_ends_a_session_and_the_last_one_empties_the_group() {
+fn sessions_expire_without_heartbeats() {
     let mut group = stable(&[new("a"), new("b")]);
     let now = stable_at(&group);
     assert_eq!(group.heartbeat(by("b"), 1, now + secs(9)).result, Ok(()));
@@ -280,7 +280,7 @@ fn silence_ends_a_session_and_the_last_one_empties_the_group() {
 }
 
 #[test]
-fn who_leaves_while_it_waits_is_answered() {
+fn leave_answers_waiting_member() {
     let mut group = stable(&[new("a"), new("b")]);
     let now = stable_at(&group);
     assert!(group.join(again("b"), now).changes.answers.len() == 1, "nothing has changed");
@@ -301,7 +301,7 @@ fn caller<'a>(member_id: &'a str, instance_id: &'a str) -> Caller<'a> {
 }
 
 #[test]
-fn a_static_member_comes_back_to_its_share() {
+fn static_member_keeps_assignment_after_restart() {
     let mut group = stable(&[named("a1", "A"), named("b1", "B")]);
     let now = stable_at(&group);
     for (old, back, instance, leads) in [("b1", "b2", "B", false), ("a1", "a2", "A", true)] {
@@ -325,7 +325,7 @@ fn a_static_member_comes_back_to_its_share() {
 }
 
 #[test]
-fn a_static_member_that_says_other_things_makes_all_join_again() {
+fn static_member_rebalances_when_metadata_changes() {
     let mut group = stable(&[named("a1", "A"), named("b1", "B")]);
     let now = stable_at(&group);
     let other = Join { protocols: protocols(&[("range", "more")]), ..named("b2", "B") };
@@ -346,7 +346,7 @@ fn a_static_member_that_says_other_things_makes_all_join_again() {
 }
 
 #[test]
-fn static_members_that_do_not_join_in_time_stay_until_their_session_ends() {
+fn static_members_stay_until_session_ends() {
     let long = |join: Join| Join { session_timeout: secs(100), ..join };
     let mut group = stable(&[long(named("a1", "A")), long(named("b1", "B")), long(new("c"))]);
     let now = group.next_deadline().unwrap() - secs(100);
@@ -363,7 +363,7 @@ fn static_members_that_do_not_join_in_time_stay_until_their_session_ends() {
 }
 
 #[test]
-fn time_goes_on_even_if_members_are_not_waited_for() {
+fn time_advances_with_zero_rebalance_timeout() {
     let hasty = |id, instance| Join { rebalance_timeout: secs(0), ..named(id, instance) };
     let mut group = stable(&[hasty("a1", "A"), hasty("b1", "B")]);
     let now = stable_at(&group);
@@ -383,7 +383,7 @@ fn local(join: Join) -> Join {
 }
 
 #[test]
-fn a_member_of_this_process_is_there_as_long_as_it_polls() {
+fn local_member_stays_while_polling() {
     let mut group = stable(&[local(new("a")), local(named("b1", "B"))]);
     let start = group.next_deadline().unwrap() - secs(300);
     let at = |seconds| secs(seconds);
@@ -417,7 +417,7 @@ fn a_member_of_this_process_is_there_as_long_as_it_polls() {
 }
 
 #[test]
-fn a_static_member_may_go_and_come_back_within_its_session() {
+fn detached_static_member_returns_within_session() {
     let mut group = stable(&[local(named("a1", "A"))]);
     assert_eq!(group.detach(caller("a1", "A"), secs(100)).result, Ok(()));
     assert_eq!(group.next_deadline(), Some(secs(110)));
@@ -430,7 +430,7 @@ fn a_static_member_may_go_and_come_back_within_its_session() {
 }
 
 #[test]
-fn commits_are_checked() {
+fn commit_checks_membership_and_generation() {
     let mut empty = group();
     let member = |caller, generation| Committer::Member { caller, generation };
     let check = |group: &mut Group, committer, now| {
@@ -462,7 +462,7 @@ fn commits_are_checked() {
 }
 
 #[test]
-fn a_stored_group_goes_on_where_it_was() {
+fn stored_group_is_restored() {
     let mut group = stable(&[named("a1", "A"), new("b")]);
     let stored = group.metadata(Timestamp::from_millis(77));
     let mut restored = Group::restore(GroupConfig::default(), &stored, secs(100));
@@ -488,23 +488,23 @@ fn a_stored_group_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_a_group_does_decides_which_offsets_may_expire() {
+fn offset_use_follows_group_state() {
     let subscribed = BTreeSet::from(["t".to_owned()]);
     let (since, subscribed) = (Some(Timestamp::from_millis(7)), Some(&subscribed));
-    assert_eq!(group().used(since, subscribed), GroupUse::Simple);
+    assert_eq!(group().offset_use(since, subscribed), GroupUse::Simple);
     let mut group = stable(&[new("a")]);
     let now = stable_at(&group);
     let stable = GroupUse::Stable { subscribed: subscribed.unwrap() };
-    assert_eq!(group.used(since, subscribed), stable);
-    assert_eq!(group.used(since, None), GroupUse::Busy);
+    assert_eq!(group.offset_use(since, subscribed), stable);
+    assert_eq!(group.offset_use(since, None), GroupUse::Busy);
     assert_eq!(joined(group.rebalance(now)), []);
-    assert_eq!(group.used(since, subscribed), GroupUse::Busy);
+    assert_eq!(group.offset_use(since, subscribed), GroupUse::Busy);
     assert!(group.leave(by("a"), now).result.is_ok());
-    assert_eq!(group.used(since, subscribed), GroupUse::Empty { since });
+    assert_eq!(group.offset_use(since, subscribed), GroupUse::Empty { since });
 }
 
 #[test]
-fn errors_say_what_to_do() {
+fn group_errors_name_way_out() {
     let all = [
         GroupError::CoordinatorNotAvailable,
         unknown("m-1"),

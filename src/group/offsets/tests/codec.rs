@@ -1,5 +1,5 @@
 use super::*;
-use crate::group::wire::TooLong;
+use crate::group::wire::FieldTooLong;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ const FLEXIBLE: &str = "0004 000000000000002a 00000007 02 6d 0000018bcfe56800 00
 const EMPTY_GROUP: &str = "0003 0000 00000000 ffff ffff 0000018bcfe56800 00000000";
 
 #[test]
-fn the_bytes_are_those_of_the_vectors() {
+fn record_bytes_match_vectors() {
     let value = committed();
     let record = OffsetsRecord::Offset { key: orders_3(), value: Some(value.clone()) };
     assert_eq!(record.encode(), Ok(Some((hex(KEY), Some(hex(VALUE))))));
@@ -51,7 +51,7 @@ fn the_bytes_are_those_of_the_vectors() {
 }
 
 #[test]
-fn tombstones_and_keys_of_other_kinds() {
+fn tombstones_and_unknown_keys_round_trip() {
     let record = OffsetsRecord::Offset { key: orders_3(), value: None };
     assert_eq!(record.encode(), Ok(Some((hex(KEY), None))));
     assert_eq!(OffsetsRecord::decode(Some(&hex(KEY)), None), Ok(record.clone()));
@@ -69,7 +69,7 @@ fn tombstones_and_keys_of_other_kinds() {
 }
 
 #[test]
-fn hostile_bytes_are_refused_with_a_reason_and_a_place() {
+fn decode_error_names_position() {
     let refused = |key: &str, value: &str| {
         let value = Some(hex(value)).filter(|value| !value.is_empty());
         OffsetsRecord::decode(Some(&hex(key)), value.as_deref()).unwrap_err().to_string()
@@ -103,7 +103,7 @@ fn hostile_bytes_are_refused_with_a_reason_and_a_place() {
 }
 
 #[test]
-fn a_tag_that_is_not_known_is_skipped() {
+fn unknown_tags_are_skipped() {
     let mut value = hex(FLEXIBLE);
     value.pop();
     value.extend(hex("02 00 10 000102030405060708090a0b0c0d0e0f 05 00"));
@@ -112,7 +112,7 @@ fn a_tag_that_is_not_known_is_skipped() {
 }
 
 #[test]
-fn what_does_not_fit_is_not_written() {
+fn encode_fails_when_field_too_long() {
     let longest = CommittedOffset { metadata: "m".repeat(32_767), ..committed() };
     let too_long = CommittedOffset { metadata: "m".repeat(32_768), ..committed() };
     for version in 0..=4 {
@@ -121,7 +121,7 @@ fn what_does_not_fit_is_not_written() {
         let OffsetsRecord::Offset { value: Some(value), .. } = record else { panic!("{record:?}") };
         assert_eq!(value.metadata, longest.metadata);
         let limit = 32_767;
-        assert_eq!(too_long.encode_as(version), Err(TooLong { length: 32_768, limit }));
+        assert_eq!(too_long.encode_as(version), Err(FieldTooLong { length: 32_768, limit }));
     }
     assert!(OffsetKey { group: "g".repeat(32_768), ..orders_3() }.encode().is_err());
 }
@@ -228,7 +228,7 @@ fn group_in(version: i16, group: &GroupMetadata) -> GroupMetadata {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(record in record()) {
+    fn records_round_trip(record in record()) {
         let (key, value) = record.encode().unwrap().unwrap();
         let mut expected = record;
         if let OffsetsRecord::Offset { value: Some(value), .. } = &mut expected
@@ -240,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn every_version_keeps_what_it_has_room_for(
+    fn versions_round_trip_their_fields(
         version in 0_i16..=4,
         offset in offset(),
         group in group(),
@@ -259,7 +259,7 @@ proptest! {
     }
 
     #[test]
-    fn every_end_but_the_last_is_refused(record in record(), version in 0_i16..=4) {
+    fn decode_rejects_truncated_bytes(record in record(), version in 0_i16..=4) {
         let (key, value) = match record {
             OffsetsRecord::Offset { key, value } => {
                 (key.encode().unwrap(), value.map(|value| value.encode_as(version).unwrap()))
@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_is_refused_or_read_as_something_that_can_be_written(
+    fn damaged_record_fails_or_reencodes(
         record in record(),
         version in 0_i16..=4,
         flips in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),

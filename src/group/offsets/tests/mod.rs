@@ -16,8 +16,8 @@ fn group_partition_follows_java_hash() {
     {
         assert_eq!(java_hash(text), hash, "{text}");
     }
-    assert_eq!(partition_of("my-group", 50), Some(12));
-    assert_eq!(partition_of("txn-1", 50), Some(10));
-    assert_eq!(partition_of("polygenelubricants", 50), Some(0));
-    assert_eq!(partition_of("", 0), None);
+    assert_eq!(partition_for("my-group", 50), Some(12));
+    assert_eq!(partition_for("txn-1", 50), Some(10));
+    assert_eq!(partition_for("polygenelubricants", 50), Some(0));
+    assert_eq!(partition_for("", 0), None);
 }

@@ -31,7 +31,7 @@ fn found(table: &OffsetTable) -> Option<i64> {
 }
 
 #[test]
-fn offsets_in_a_transaction_wait_for_its_end() {
+fn transactional_offsets_wait_for_marker() {
     let mut table = OffsetTable::default();
     table.apply(4, None, commit(10));
     table.apply(5, Some(7), commit(20));
@@ -53,7 +53,7 @@ fn offsets_in_a_transaction_wait_for_its_end() {
 }
 
 #[test]
-fn a_tombstone_removes_what_is_pending_too() {
+fn tombstone_removes_pending_offset() {
     let mut table = OffsetTable::default();
     table.apply(0, Some(7), commit(20));
     table.apply(1, None, OffsetsRecord::Offset { key: key("g", "t", 0), value: None });
@@ -62,7 +62,7 @@ fn a_tombstone_removes_what_is_pending_too() {
 }
 
 #[test]
-fn groups_are_found_by_whatever_there_is_of_them() {
+fn group_names_include_every_source() {
     let mut table = OffsetTable::default();
     let metadata = GroupMetadata { generation: 3, ..GroupMetadata::default() };
     let group = OffsetsRecord::Group { group: "a".into(), value: Some(metadata.clone()) };
@@ -108,7 +108,7 @@ fn expire(table: &OffsetTable, used: GroupUse<'_>, after: i64) -> (Vec<String>, 
 }
 
 #[test]
-fn offsets_expire_by_what_their_group_does() {
+fn expiry_follows_group_use() {
     let table = two_topics();
     let topics = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let (week, both) = (7 * DAY, ["old", "young"]);
@@ -137,11 +137,11 @@ fn offsets_expire_by_what_their_group_does() {
 /// A consumer that reads and never commits keeps the offset, and after a restart at least half of
 /// the retention is left.
 #[test]
-fn use_keeps_an_offset_and_is_stored_after_half_of_the_retention() {
+fn used_offset_renews_after_half_retention() {
     let mut table = two_topics();
     let (week, simple) = (7 * DAY, GroupUse::Simple);
-    table.note_use("g", "old", 0, at(T0 + 3 * DAY));
-    table.note_use("g", "unknown", 0, at(T0 + 3 * DAY));
+    table.record_use("g", "old", 0, at(T0 + 3 * DAY));
+    table.record_use("g", "unknown", 0, at(T0 + 3 * DAY));
     assert_eq!(expire(&table, simple, week + DAY), (vec!["young".to_owned()], false));
     assert_eq!(expire(&table, simple, week + 3 * DAY - 1), (vec!["young".to_owned()], false));
     assert_eq!(expire(&table, simple, week + 3 * DAY).0.len(), 2);
@@ -159,7 +159,7 @@ fn use_keeps_an_offset_and_is_stored_after_half_of_the_retention() {
 }
 
 #[test]
-fn a_time_of_its_own_and_a_transaction_come_first() {
+fn own_expiry_and_transaction_take_precedence() {
     let mut table = two_topics();
     let expires = CommittedOffset { expire_timestamp: Some(at(T0 + 5)), ..value(1) };
     let record = OffsetsRecord::Offset { key: key("g", "own", 0), value: Some(expires) };
@@ -184,14 +184,14 @@ fn a_time_of_its_own_and_a_transaction_come_first() {
 }
 
 #[test]
-fn what_is_stored_tells_how_a_group_is_used() {
+fn group_use_follows_stored_metadata() {
     let empty = GroupMetadata { state_since: Some(at(7)), ..GroupMetadata::default() };
-    assert_eq!(GroupUse::stored(None), GroupUse::Simple);
-    assert_eq!(GroupUse::stored(Some(&empty)), GroupUse::Simple);
+    assert_eq!(GroupUse::from_metadata(None), GroupUse::Simple);
+    assert_eq!(GroupUse::from_metadata(Some(&empty)), GroupUse::Simple);
     let mut group = GroupMetadata { protocol_type: "consumer".into(), ..empty };
-    assert_eq!(GroupUse::stored(Some(&group)), GroupUse::Empty { since: Some(at(7)) });
+    assert_eq!(GroupUse::from_metadata(Some(&group)), GroupUse::Empty { since: Some(at(7)) });
     group.members.push(MemberMetadata::default());
-    assert_eq!(GroupUse::stored(Some(&group)), GroupUse::Busy);
+    assert_eq!(GroupUse::from_metadata(Some(&group)), GroupUse::Busy);
 }
 
 #[derive(Debug, Clone)]
@@ -236,7 +236,7 @@ fn last(events: &[Event], of: i32) -> Option<i64> {
 
 proptest! {
     #[test]
-    fn the_last_one_that_counts_holds(events in vec(event(), 0..60)) {
+    fn last_decided_commit_wins(events in vec(event(), 0..60)) {
         let mut table = OffsetTable::default();
         let mut open: BTreeMap<ProducerId, BTreeSet<i32>> = BTreeMap::new();
         for (n, event) in events.iter().enumerate() {

@@ -1,30 +1,25 @@
-//! The batches of a log file, sound or not.
+//! Scanning the batches of a log file, sound or damaged.
 
 use super::base_offset;
 use super::window::Window;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::Fs;
-use crate::record::{BatchHeader, RecordBatch};
+use crate::record::{BatchHeader, Checksum, RecordBatch, layout};
 use crate::segment::first_bytes::is_zero;
 use crate::segment::resync::next_batch_after;
 use crate::types::Offset;
-use crc_fast::{CrcAlgorithm, Digest};
 use std::io;
 use std::path::Path;
 
-/// What is checksummed begins here, behind the checksum itself.
-const CHECKED_FROM: u64 = 21;
-/// How much is checksummed at a time.
+/// The bytes that are checksummed at a time.
 const STEP_BYTES: usize = 64 << 10;
-/// Base offset and length: what the length does not count.
-const PREFIX_BYTES: u64 = 12;
 
-/// A piece of a log file: a batch, or bytes that are not one.
+/// An item of a scan: a batch, or bytes that are not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanItem {
     /// A batch with a readable header.
     Batch(ScannedBatch),
-    /// Bytes that are no batch.
+    /// Bytes that are not a batch.
     Damaged(DamagedRange),
 }
 
@@ -36,42 +31,40 @@ pub struct ScannedBatch {
     pub position: u64,
     /// Its header.
     pub header: BatchHeader,
-    /// Whether its checksum matches its bytes; always so when [`BatchScanner::headers_only`] was asked
-    /// for.
+    /// Whether its checksum matches its bytes. Always `Ok` with [`BatchScanner::headers_only`].
     pub checksum: Result<(), InvalidBatch>,
 }
 
-/// Bytes that are no batch.
+/// Bytes of a log file that are not a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedRange {
     /// Their position in the file.
     pub position: u64,
-    /// Their number: up to the next possible beginning of a batch, or to the end of the file.
+    /// Their number, up to the next possible start of a batch or to the end of the file.
     pub bytes: u64,
-    /// Why they are no batch.
+    /// The reason why they are not a batch.
     pub reason: InvalidBatch,
     /// Whether the scan continues after them: a batch follows, or their length is plausible.
     pub resyncs: bool,
 }
 
-/// The batches of a log file in the order of their positions.
+/// A scan of the batches of a log file, in the order of their positions.
 ///
-/// A damaged batch does not end the scan: it continues where the stored length leads, if that is
-/// plausible, and otherwise at the next bytes that are a sound batch with higher offsets, if there
-/// are any.
+/// A damaged batch does not end the scan. It continues where the stored length leads, if that is
+/// plausible, and otherwise at the next sound batch with higher offsets, if there is one.
 #[derive(Debug)]
 pub struct BatchScanner {
     window: Window,
     position: u64,
-    /// The offsets of what follows are not below this.
+    /// The lowest possible offset of the following batches.
     lowest: Offset,
     headers_only: bool,
     done: bool,
 }
 
 impl BatchScanner {
-    /// Opens the batches of a file, up to its present end.
+    /// Starts a scan of a file, up to its current end.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -81,32 +74,31 @@ impl BatchScanner {
         Ok(BatchScanner { window, position: 0, lowest, headers_only: false, done: false })
     }
 
-    /// Reads no more than the headers: checksums are not verified.
+    /// Reads only the headers, and verifies no checksums.
     #[must_use]
     pub fn headers_only(mut self) -> BatchScanner {
         self.headers_only = true;
         self
     }
 
-    /// Begins at a position instead of at the beginning.
+    /// Begins at a position instead of the start of the file.
     #[must_use]
     pub fn starting_at(mut self, position: u64) -> BatchScanner {
         self.position = position;
         self
     }
 
-    /// Returns the length the file had when it was opened.
+    /// Returns the length that the file had when it was opened.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
         self.window.len()
     }
 
-    /// Returns a batch that was found, whole, if it takes no more than `limit` bytes. Its checksum
-    /// is not verified here.
+    /// Reads a scanned batch of at most `limit` bytes. Its checksum is not verified.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BatchTooLarge`] over the limit; [`Error::InvalidBatch`] when the
-    /// file has changed since.
+    /// [`Error::Io`]; [`Error::BatchTooLarge`] over the limit; [`Error::InvalidBatch`] if the file
+    /// has changed since.
     pub fn read(&self, found: &ScannedBatch, limit: u64) -> Result<RecordBatch> {
         let bytes = found.header.size_bytes() as u64;
         if bytes > limit {
@@ -162,19 +154,20 @@ impl BatchScanner {
         Ok(Some(ScanItem::Batch(ScannedBatch { position, header, checksum })))
     }
 
-    /// How far away the next batch is from the damaged one at the position.
+    /// Returns the distance from the damaged batch at the position to the next batch.
     ///
-    /// Its length is believed where it leads to the end of the file or to something that looks
-    /// like a batch: damage in several batches in a row is then told one by one.
+    /// The length of the damaged batch is believed if it leads to the end of the file or to bytes
+    /// that look like a batch. So damage in several consecutive batches is reported for each of
+    /// them.
     fn distance_to_next(&self, length: Option<u64>) -> Result<Option<u64>> {
         let (file, end) = (self.window.file(), self.window.len());
         let look = || -> io::Result<Option<u64>> {
             if let Some(length) = length {
-                let behind = self.position.saturating_add(length);
-                let left = end.saturating_sub(behind);
+                let next = self.position.saturating_add(length);
+                let left = end.saturating_sub(next);
                 let mut header = [0; BatchHeader::SIZE];
                 if left >= BatchHeader::SIZE as u64 {
-                    file.read_exact_at(&mut header, behind)?;
+                    file.read_exact_at(&mut header, next)?;
                 }
                 if left == 0 || plausible_length(&header).is_some_and(|length| length <= left) {
                     return Ok(Some(length));
@@ -196,24 +189,24 @@ impl BatchScanner {
         }
     }
 
-    /// Verifies the checksum of the batch at the position, in steps: a batch can be larger than
-    /// the buffer.
+    /// Verifies the checksum of the batch at the position, in steps, because a batch can be larger
+    /// than the buffer.
     fn checksum(&mut self, header: &BatchHeader) -> Result<Result<(), InvalidBatch>> {
-        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-        let mut at = self.position.saturating_add(CHECKED_FROM);
-        let mut left = (header.size_bytes() as u64).saturating_sub(CHECKED_FROM);
+        let covered_from = layout::ATTRIBUTES_AT as u64;
+        let mut checksum = Checksum::castagnoli();
+        let mut at = self.position.saturating_add(covered_from);
+        let mut left = (header.size_bytes() as u64).saturating_sub(covered_from);
         while left > 0 {
             let wanted = usize::try_from(left).unwrap_or(STEP_BYTES).min(STEP_BYTES);
             let bytes = self.window.forward(at, wanted)?;
             if bytes.is_empty() {
                 break;
             }
-            digest.update(bytes);
+            checksum.update(bytes);
             at = at.saturating_add(bytes.len() as u64);
             left = left.saturating_sub(bytes.len() as u64);
         }
-        let computed = u32::try_from(digest.finalize()).unwrap_or_default();
-        let stored = header.crc;
+        let (stored, computed) = (header.crc, checksum.value());
         Ok(if computed == stored {
             Ok(())
         } else {
@@ -222,11 +215,13 @@ impl BatchScanner {
     }
 }
 
-/// The size of what may be a damaged batch of format v2.
+/// Returns the size of a possibly damaged batch of format v2.
 fn plausible_length(bytes: &[u8]) -> Option<u64> {
-    let length = i32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
-    let length = u64::try_from(length).ok()?.checked_add(PREFIX_BYTES)?;
-    (bytes.get(16) == Some(&2) && length >= BatchHeader::SIZE as u64).then_some(length)
+    let field = bytes.get(layout::BATCH_LENGTH_AT..layout::LEADER_EPOCH_AT)?;
+    let length = i32::from_be_bytes(field.try_into().ok()?);
+    let length = u64::try_from(length).ok()?.checked_add(layout::LENGTH_PREFIX_SIZE as u64)?;
+    let is_v2 = bytes.get(layout::MAGIC_AT) == Some(&layout::MAGIC_V2.cast_unsigned());
+    (is_v2 && length >= BatchHeader::SIZE as u64).then_some(length)
 }
 
 impl Iterator for BatchScanner {

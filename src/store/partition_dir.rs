@@ -11,7 +11,6 @@
 //! A broker does not start if its data directory has a directory of any other name, so a store
 //! creates none.
 
-use crate::error::TopicError;
 use crate::topic_name::{CLUSTER_METADATA, invalid_reason};
 use crate::uuid::KafkaUuid;
 use std::fmt;
@@ -21,22 +20,10 @@ const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
 /// The longest name of a directory that is made from another.
 const MAX_DIR_CHARS: usize = 255;
 
-/// Whether a topic may have this name.
-///
-/// # Errors
-///
-/// [`TopicError::InvalidName`] says what is wrong with it.
-pub(crate) fn check(name: &str) -> Result<(), TopicError> {
-    match invalid_reason(name) {
-        None => Ok(()),
-        Some(reason) => Err(TopicError::InvalidName { topic: name.to_owned(), reason }),
-    }
-}
-
 /// Whether a directory of that name would be taken for a partition's by its end: a `-` and digits,
 /// perhaps with an id and what is to become of it. All others are something else.
 pub(crate) fn is_like_partition(name: &str) -> bool {
-    let staged = Stage::SUFFIXES.iter().find_map(|(suffix, _)| {
+    let staged = DirSuffix::SUFFIXES.iter().find_map(|(suffix, _)| {
         let (base, id) = name.strip_suffix(suffix)?.rsplit_once('.')?;
         (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(base)
     });
@@ -47,19 +34,19 @@ pub(crate) fn is_like_partition(name: &str) -> bool {
 /// The directory of a partition, as its name tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionDir {
-    /// The topic. Behind a stage other than `Current` it can be cut short.
+    /// The topic. Behind a suffix other than `Current` it can be cut short.
     pub(crate) topic: String,
     /// The number of the partition.
     pub(crate) partition: u32,
-    /// The stage of the directory.
-    pub(crate) stage: Stage,
+    /// The suffix of the directory.
+    pub(crate) suffix: DirSuffix,
 }
 
-/// The stage of a partition's directory.
+/// The suffix of a partition's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum DirSuffix {
     /// It is in use.
-    Current,
+    None,
     /// It is deleted: to be removed, and not to be read.
     Delete(KafkaUuid),
     /// Its broker does not own it any more: to be left alone.
@@ -68,19 +55,22 @@ pub(crate) enum Stage {
     Future(KafkaUuid),
 }
 
-type Staged = fn(KafkaUuid) -> Stage;
+type FromId = fn(KafkaUuid) -> DirSuffix;
 
-impl Stage {
-    const SUFFIXES: [(&str, Staged); 3] =
-        [("-delete", Stage::Delete), ("-stray", Stage::Stray), ("-future", Stage::Future)];
+impl DirSuffix {
+    const SUFFIXES: [(&str, FromId); 3] = [
+        ("-delete", DirSuffix::Delete),
+        ("-stray", DirSuffix::Stray),
+        ("-future", DirSuffix::Future),
+    ];
 
     /// How its names end.
-    fn suffix(self) -> String {
+    fn text(self) -> String {
         match self {
-            Stage::Current => String::new(),
-            Stage::Delete(id) => format!(".{}-delete", id.hex()),
-            Stage::Stray(id) => format!(".{}-stray", id.hex()),
-            Stage::Future(id) => format!(".{}-future", id.hex()),
+            DirSuffix::None => String::new(),
+            DirSuffix::Delete(id) => format!(".{}-delete", id.hex()),
+            DirSuffix::Stray(id) => format!(".{}-stray", id.hex()),
+            DirSuffix::Future(id) => format!(".{}-future", id.hex()),
         }
     }
 }
@@ -88,7 +78,7 @@ impl Stage {
 impl PartitionDir {
     /// A partition's directory in use.
     pub(crate) fn current(topic: &str, partition: u32) -> PartitionDir {
-        PartitionDir { topic: topic.to_owned(), partition, stage: Stage::Current }
+        PartitionDir { topic: topic.to_owned(), partition, suffix: DirSuffix::None }
     }
 
     /// What the name of a directory in a data directory says; `None` for a broker's own, which are
@@ -103,18 +93,18 @@ impl PartitionDir {
         if metadata || name == REMOTE_INDEX_CACHE {
             return Ok(None);
         }
-        let staged = Stage::SUFFIXES
+        let staged = DirSuffix::SUFFIXES
             .iter()
-            .find_map(|(suffix, stage)| Some((name.strip_suffix(suffix)?, stage)));
-        let (base, stage) = match staged {
-            None => (name, Stage::Current),
-            Some((rest, stage)) => {
+            .find_map(|(text, suffix)| Some((name.strip_suffix(text)?, suffix)));
+        let (base, suffix) = match staged {
+            None => (name, DirSuffix::None),
+            Some((rest, suffix)) => {
                 let (base, id) = rest.rsplit_once('.').ok_or(
                     "it ends like a directory that is set aside, but has no `.` and id before that",
                 )?;
                 let id = KafkaUuid::from_hex(id)
                     .ok_or("what stands between its last `.` and its end is no id of 32 digits")?;
-                (base, stage(id))
+                (base, suffix(id))
             }
         };
         let (topic, partition) =
@@ -126,12 +116,12 @@ impl PartitionDir {
             });
         }
         let partition = number(partition)?;
-        Ok(Some(PartitionDir { topic: topic.to_owned(), partition, stage }))
+        Ok(Some(PartitionDir { topic: topic.to_owned(), partition, suffix }))
     }
 
-    /// Returns the name of the directory at another stage.
-    pub(crate) fn at(self, stage: Stage) -> PartitionDir {
-        PartitionDir { stage, ..self }
+    /// Returns the name of the directory at another suffix.
+    pub(crate) fn with_suffix(self, suffix: DirSuffix) -> PartitionDir {
+        PartitionDir { suffix, ..self }
     }
 }
 
@@ -155,10 +145,10 @@ fn number(text: &str) -> Result<u32, &'static str> {
 /// 255 characters; a `-future` is not cut, as Kafka does not.
 impl fmt::Display for PartitionDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = format!("-{}{}", self.partition, self.stage.suffix());
-        let room = match self.stage {
-            Stage::Delete(_) | Stage::Stray(_) => MAX_DIR_CHARS.saturating_sub(rest.len()),
-            Stage::Current | Stage::Future(_) => self.topic.len(),
+        let rest = format!("-{}{}", self.partition, self.suffix.text());
+        let room = match self.suffix {
+            DirSuffix::Delete(_) | DirSuffix::Stray(_) => MAX_DIR_CHARS.saturating_sub(rest.len()),
+            DirSuffix::None | DirSuffix::Future(_) => self.topic.len(),
         };
         let topic = self.topic.get(..room).unwrap_or(&self.topic);
         write!(f, "{topic}{rest}")
@@ -170,54 +160,55 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn a_stage() -> impl Strategy<Value = Stage> {
-        (0..4_usize, any::<[u8; 16]>()).prop_map(|(stage, id)| {
+    fn a_stage() -> impl Strategy<Value = DirSuffix> {
+        (0..4_usize, any::<[u8; 16]>()).prop_map(|(suffix, id)| {
             let id = KafkaUuid::from_bytes(id);
-            [Stage::Current, Stage::Delete(id), Stage::Stray(id), Stage::Future(id)][stage]
+            [DirSuffix::None, DirSuffix::Delete(id), DirSuffix::Stray(id), DirSuffix::Future(id)]
+                [suffix]
         })
     }
 
     fn a_topic() -> impl Strategy<Value = String> {
         let names = "[a-zA-Z0-9._-]{1,249}|[a-z.-]{1,8}|[a-z]{1,4}(-delete|-stray|-future|-0)";
-        names.prop_filter("a name", |name| check(name).is_ok())
+        names.prop_filter("a name", |name| invalid_reason(name).is_none())
     }
 
     proptest! {
         #[test]
-        fn a_directory_is_what_its_name_says(
-            topic in a_topic(), partition in prop_oneof![0..20_u32, 0..=i32::MAX as u32], stage in a_stage(),
+        fn partition_dir_round_trips(
+            topic in a_topic(), partition in prop_oneof![0..20_u32, 0..=i32::MAX as u32], suffix in a_stage(),
         ) {
-            let dir = PartitionDir { topic: topic.clone(), partition, stage };
+            let dir = PartitionDir { topic: topic.clone(), partition, suffix };
             let name = dir.to_string();
             let read = PartitionDir::parse(&name).unwrap().unwrap();
-            prop_assert_eq!((read.partition, read.stage), (partition, stage));
-            let cut = matches!(stage, Stage::Delete(_) | Stage::Stray(_)) && name.len() == 255;
+            prop_assert_eq!((read.partition, read.suffix), (partition, suffix));
+            let cut = matches!(suffix, DirSuffix::Delete(_) | DirSuffix::Stray(_)) && name.len() == 255;
             prop_assert!(read.topic == topic || cut && topic.starts_with(&read.topic), "{}", name);
             prop_assert_eq!(read.to_string(), name);
         }
 
         #[test]
-        fn a_name_that_is_taken_is_the_one_that_is_written(name in "\\PC{0,20}|[a-z.0+-]{1,12}|[a-z-]{1,4}-[0-9+]{1,12}|[a-z.-]{0,5}-[0-9]\\.[0-9a-fA-F]{31,33}-(delete|stray|future)") {
+        fn parsed_name_is_written_identically(name in "\\PC{0,20}|[a-z.0+-]{1,12}|[a-z-]{1,4}-[0-9+]{1,12}|[a-z.-]{0,5}-[0-9]\\.[0-9a-fA-F]{31,33}-(delete|stray|future)") {
             if let Ok(Some(dir)) = PartitionDir::parse(&name) {
                 prop_assert_eq!(dir.to_string(), name);
-                prop_assert!(check(&dir.topic).is_ok());
+                prop_assert!(invalid_reason(&dir.topic).is_none());
             }
         }
     }
 
     #[test]
-    fn the_longest_names_are_cut_for_the_stages_that_kafka_cuts() {
+    fn longest_names_are_truncated_as_in_kafka() {
         let id = KafkaUuid::from_bytes([0xAB; 16]);
         let dir = PartitionDir::current(&"t".repeat(249), 12_345);
         assert_eq!(dir.to_string().len(), 255);
         let expected = format!("{}-12345.{}-delete", "t".repeat(209), "ab".repeat(16));
-        assert_eq!(dir.clone().at(Stage::Delete(id)).to_string(), expected);
-        assert_eq!(dir.clone().at(Stage::Stray(id)).to_string().len(), 255);
-        assert_eq!(dir.at(Stage::Future(id)).to_string().len(), 255 + 1 + 32 + 7);
+        assert_eq!(dir.clone().with_suffix(DirSuffix::Delete(id)).to_string(), expected);
+        assert_eq!(dir.clone().with_suffix(DirSuffix::Stray(id)).to_string().len(), 255);
+        assert_eq!(dir.with_suffix(DirSuffix::Future(id)).to_string().len(), 255 + 1 + 32 + 7);
     }
 
     #[test]
-    fn all_other_directories_are_refused() {
+    fn parse_rejects_other_directory_names() {
         let id = "0123456789abcdef0123456789abcdef";
         for name in [
             "",
