@@ -1,50 +1,30 @@
-//! Topics, and their producers and consumers in one process.
+//! The clients: producers and consumers of a store, in its process.
 //!
 //! ```text
-//!                 Producer ── typed                          typed ── Consumer            the public handles
-//!                    │ batches, in order                               │ polls
-//!        partitioner │                                        Bell     │     assignor
-//!                    ▼                                                 ▼
-//!  Admin ──▶  Store ─▶ Topic ─▶ Log, Log, Log                   Coordinator ─▶ Shard      one lock for the groups of
-//!               │        │        ▲                                    │                  one partition
-//!               │        │        └──── __consumer_offsets-n ◀─────────┤ appends
-//!               │        └ settings                                    ├─▶ Group          its members: no I/O, no clock
-//!               ▼                                                      └─▶ OffsetTable    its committed offsets
-//!          Directory, ProducerIds                                                         the small files
+//!  K, V ─▶ typed ─▶ Producer ── batches ──▶ Log ── records ──▶ Consumer ─▶ typed ─▶ K, V
+//!        serialize     │ partitioner         ▲                    │       serialize
+//!                      ▼                     │                    ├─▶ group: join, heartbeat
+//!                    Store ──▶ Topic ────────┘                    └─▶ __consumer_offsets: commit
 //! ```
 //!
-//! There are two kinds of modules. The modules that *decide* read no file, take no lock and read
-//! no clock: time is an argument, and the work to be done is a return value.
+//! This room is what a Kafka client library is, without the network. It uses `store` and `group`,
+//! and nothing uses it; `Store::producer` and `Store::consumer` are added here.
 //!
-//! | module | decides |
-//! |---|---|
-//! | `name`, `properties`, `metadata`, `definition` | which names and small files are valid, and what they mean |
-//! | `settings` | which options of a log correspond to Kafka's settings of a topic |
-//! | `births` | which partitions were created after a consumer began to read their topic |
-//! | [`partitioner`] | to which partition a record goes |
-//! | `assignor`, `protocol` | which member gets which partition, and the messages between members |
-//! | `group` | the next state of a group when members join, leave, hang, or commit |
-//! | `offsets` | the meaning of the records of `__consumer_offsets`, and the offsets that result |
-//! | [`serialize`] | the bytes of a key or a value |
+//! A send: [`producer`] passes the record through its interceptors, chooses a partition
+//! ([`partitioner`]), and encodes the record into the open batch of that partition. A batch that
+//! is full, has lingered, or is waited for gets a sequence number and is appended to the
+//! partition's log, by the thread that sends or waits, or by the producer's own. The append wakes
+//! consumers that wait there. Then handles and callbacks get the result.
 //!
-//! The other modules *do* the work, with the files, the locks and the clock:
+//! A poll: [`consumer`] takes the steps with its group, commits if that is due, and reads each of
+//! its partitions with a reader of its own, which moves the position. Without records it waits
+//! once for its logs, the store and the group. A commit appends the position to the group's
+//! partition of `__consumer_offsets`. The lock of that partition is the only one that is held
+//! while records are written. [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store)
+//! has the order of all locks.
 //!
-//! | module | does |
-//! |---|---|
-//! | [`store`], [`handle`], [`opening`], [`reopening`], [`creation`], [`deletion`] | open, create, alter and delete topics; each change is one write of `topic.properties`, and after a crash the next opening finishes the rest |
-//! | [`directory`], [`producer_ids`] | the files of a store that do not belong to a log |
-//! | [`producer`] | collects records, writes batches, retries |
-//! | [`consumer`] | reads on the thread that polls; joins groups |
-//! | `coordinator` | applies the steps of groups, and stores each before it takes effect |
-//! | [`typed`] | typed keys and values for both |
-//! | [`admin`], [`view`] | describe and change all of it, in the process that has the store open; read it from another process |
-//!
-//! The path of a record: a producer puts it into the open batch of a partition. The batch gets a
-//! sequence number and is appended to the partition's log, which rings the bells of consumers that
-//! wait there. A consumer's poll reads the record with a reader of its own and moves the position.
-//! A commit appends the position to the group's partition of `__consumer_offsets`, whose lock is
-//! the only one that is held while records are written. The order of all locks is in
-//! [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store).
+//! [`typed`] wraps both for keys and values of Rust types, whose bytes [`serialize`] defines.
+//! `partitioner` and `serialize` read no file, take no lock and read no clock.
 
 mod consumer;
 mod partitioner;

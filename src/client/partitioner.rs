@@ -215,7 +215,7 @@ mod tests {
 
     /// Each record is a batch then.
     #[test]
-    fn sticky_partition_changes_when_batch_bytes_zero() {
+    fn sticky_changes_when_batch_bytes_zero() {
         let (mut sticky, mut random) = (sticky(0), SplitMix64(7));
         for _ in 0..20 {
             assert_eq!(sticky.choose(&[], 7), Some(random.below(7) as u32));
@@ -265,7 +265,7 @@ mod tests {
     proptest! {
         /// A partition gets at least one batch, and less than two and a record.
         #[test]
-        fn sticky_partition_gets_one_to_two_batches(
+        fn partition_gets_one_or_two_batches(
             batch in 1u64..500,
             records in prop::collection::vec((0u64..200, any::<bool>()), 1..200),
         ) {

@@ -138,7 +138,7 @@ mod json {
         let mut context = SerializeContext::new("t", RecordPart::Value, &mut headers);
         let pairs = Json(BTreeMap::from([((1, 2), 3)]));
         let refused = pairs.serialize(&mut context).unwrap_err();
-        assert!(refused.to_string().starts_with("it has no JSON: "), "{refused}");
+        assert!(refused.to_string().starts_with("it cannot be written as JSON: "), "{refused}");
 
         let context = DeserializeContext::new("t", RecordPart::Value, &[]);
         for text in ["", "{", "7 8", "\"seven\"", &"[".repeat(100_000)] {

@@ -11,25 +11,30 @@ use std::fmt;
 /// A user-supplied listener for the partitions that the group assigns to a consumer, or revokes.
 ///
 /// It is called inside a poll, on the thread that polls; for revoked partitions also inside
-/// [`unsubscribe`](crate::Consumer::unsubscribe) and [`close`](crate::Consumer::close). No lock is held. Through
-/// [`RebalanceContext`] it can commit, and seek.
+/// [`unsubscribe`](crate::Consumer::unsubscribe) and [`close`](crate::Consumer::close). No lock is
+/// held. Through [`RebalanceContext`] it can commit, and seek.
 ///
 /// | | before the group assigns anew | afterwards |
 /// |---|---|---|
 /// | eager | revoked: all partitions | assigned: all partitions that it has now |
 /// | cooperative | | revoked: the partitions that move, if any; then assigned: the new ones |
-/// | the group had removed the member | lost: all partitions; other members may already read them | assigned |
+/// | removed from the group | lost: all partitions; other members may already read them | assigned |
 ///
 /// If the listener panics, the poll fails with [`ConsumeError::CallbackPanicked`], and the
 /// consumer continues as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
 ///
 /// ```
-/// use annals::{ConsumerConfig, RebalanceContext, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use annals::{ConsumerConfig, RebalanceContext, RebalanceListener};
+/// use annals::{Store, StoreConfig, TopicConfig, TopicPartition};
 /// use std::time::Duration;
 ///
 /// struct FromTheStart;
 /// impl RebalanceListener for FromTheStart {
-///     fn on_partitions_assigned(&mut self, consumer: &mut RebalanceContext<'_>, partitions: &[TopicPartition]) {
+///     fn on_partitions_assigned(
+///         &mut self,
+///         consumer: &mut RebalanceContext<'_>,
+///         partitions: &[TopicPartition],
+///     ) {
 ///         for partition in partitions {
 ///             consumer.seek(partition, 0).expect("the log begins there");
 ///         }

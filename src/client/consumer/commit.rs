@@ -20,7 +20,9 @@ impl Consumer {
     /// Kafka: `commitSync`.
     ///
     /// ```
-    /// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+    /// use annals::{
+    ///     AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition,
+    /// };
     /// use std::time::Duration;
     ///
     /// let store = Store::in_memory(StoreConfig::default())?;

@@ -287,7 +287,7 @@ impl ConsumerConfig {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        let refuse =
+        let invalid =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         let longest = i16::MAX as usize;
         let names = [
@@ -296,16 +296,16 @@ impl ConsumerConfig {
         ];
         for (option, what, name) in names {
             if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > longest) {
-                return refuse(option, &format!("{what} must have 1 to 32767 bytes"));
+                return invalid(option, &format!("{what} must have 1 to 32767 bytes"));
             }
         }
         if self.instance_id.is_some() && self.group_id.is_none() {
             let reason =
                 "only a member of a group has one: begin with `ConsumerConfig::new(group)`";
-            return refuse("instance_id", reason);
+            return invalid("instance_id", reason);
         }
         if self.client_id.len() > 32_000 {
-            return refuse("client_id", "it must have at most 32000 bytes");
+            return invalid("client_id", "it must have at most 32000 bytes");
         }
         for (option, limit) in [
             ("max_poll_records", self.max_poll_records),
@@ -313,17 +313,17 @@ impl ConsumerConfig {
             ("max_partition_fetch_bytes", self.max_partition_fetch_bytes),
         ] {
             if limit == 0 {
-                return refuse(option, "it must be at least 1");
+                return invalid(option, "it must be at least 1");
             }
         }
         if self.max_poll_interval < Duration::from_millis(1) {
-            return refuse("max_poll_interval", "it must be at least a millisecond");
+            return invalid("max_poll_interval", "it must be at least a millisecond");
         }
         let mut names: Vec<&str> = self.assignors.iter().map(|assignor| assignor.name()).collect();
         names.sort_unstable();
         let repeated = names.windows(2).any(|pair| pair.first() == pair.last());
         if names.is_empty() || repeated {
-            return refuse("assignors", "there must be at least one, and each only once");
+            return invalid("assignors", "there must be at least one, and each only once");
         }
         Ok(())
     }

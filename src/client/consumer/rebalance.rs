@@ -1,8 +1,8 @@
 //! The steps of a consumer with its group: joining, leading, syncing, applying the assignment.
 //!
-//! A step that fails leaves the state as it was, so the next poll retries it. No step waits. A poll
-//! takes all steps that are possible, reads the records that it may read meanwhile, and waits for
-//! everything at once.
+//! A step that fails leaves the state as it was, so the next poll retries it. No step waits. A
+//! poll takes all steps that are possible, reads the records that it may read meanwhile, and waits
+//! for everything at once.
 
 use crate::client::consumer::callbacks::{
     RebalanceActions, RebalanceContext, RebalanceEvent, guarded,
@@ -238,7 +238,8 @@ impl Consumer {
     /// Returns the metadata of this member for each assignor.
     fn protocols(&self, topics: &BTreeSet<String>) -> Result<Vec<Protocol>> {
         let owned = self.assignment();
-        // The generation is that in which it got the partitions it owns. Without any there is none.
+        // The generation is that in which it got the partitions it owns. Without any there is
+        // none.
         let generation = if owned.is_empty() { NO_GENERATION } else { self.membership.generation };
         let last = self.membership.last_assignment.as_ref();
         let last = last.map(|(partitions, generation)| (partitions.as_slice(), *generation));

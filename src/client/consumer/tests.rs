@@ -1,6 +1,7 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::{StoreConfig, TopicConfig};
+use crate::types::Timestamp;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -27,7 +28,7 @@ fn wakes(waits: &mut Consumer, deadline: Option<Duration>, act: impl FnOnce()) -
 }
 
 #[test]
-fn waiting_member_wakes_when_rebalance_or_deadline_new() {
+fn waiting_member_wakes_when_group_changes() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
     let store = store(&clock);
     let short = ConsumerConfig::new("g").max_poll_interval(Duration::from_secs(10));

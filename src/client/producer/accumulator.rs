@@ -1,32 +1,26 @@
-//! The batches that wait to be written to one partition.
+//! Collecting records into batches: the queue of one partition.
 //!
 //! ```text
-//!  send ──► open batch ──full, lingered, or waited for──► closed batches ──one drainer──► Log
+//!  send ──► open batch ──full, lingered, or waited for──► closed batches ──one thread──► Log
 //! ```
 
+use crate::client::producer::batch::{Batch, check_record, max_batch_bytes, size_of};
 use crate::client::producer::callbacks::{Callback, CallbackQueue, Pending};
 use crate::client::producer::context::ProducerContext;
-use crate::client::producer::outcome::{Expedite, Outcome, Part, SendResult};
+use crate::client::producer::outcome::{Expedite, Outcome, SendResult};
 use crate::client::producer::record::RecordSlices;
 use crate::client::producer::sequence::SequenceState;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::log::Log;
-use crate::record::BatchBuilder;
 use crate::sync::Mutex;
-use crate::types::{Timestamp, TimestampType};
+use crate::types::Timestamp;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// The most that a record takes beside its key, value and headers.
-pub(super) const RECORD_OVERHEAD_BYTES: u64 = 36;
-/// The overhead of a record in a batch of its own.
-const OVERHEAD_BYTES: u64 = 61 + RECORD_OVERHEAD_BYTES;
-/// The overhead of a header of a record.
-const HEADER_OVERHEAD_BYTES: u64 = 10;
-/// Up to this linger the time at which a batch was begun will do for its records: asking a clock
-/// takes longer than encoding a small record.
-const NEAR_ENOUGH: Duration = Duration::from_millis(10);
+/// Up to this linger time, records without a timestamp get the time at which their batch was
+/// created: reading a clock takes longer than encoding a small record.
+const SHARED_TIME_LINGER: Duration = Duration::from_millis(10);
 
 /// The producer that a queue belongs to, as far as a queue needs it.
 pub(super) trait QueueOwner: Send + Sync {
@@ -35,7 +29,7 @@ pub(super) trait QueueOwner: Send + Sync {
     /// Starts the producer's thread, unless it runs.
     fn start_sender_thread(&self) -> Result<()>;
 
-    /// Adds a queue to the list of those that are not empty. The caller holds its state.
+    /// Adds a queue to the list of queues that are not empty. The caller holds its state.
     fn list(&self, queue: &Arc<PartitionQueue>) -> Result<()>;
 
     /// Writes the batches of a queue that are due, unless another thread is writing them.
@@ -59,95 +53,46 @@ pub(super) struct QueueState {
     pub(super) log: Option<Log>,
     pub(super) open: Option<Batch>,
     pub(super) closed: VecDeque<Batch>,
-    /// Whether a thread is writing. Its batches are in neither of the above.
+    /// Whether a thread is writing. Its batches are neither open nor closed.
     pub(super) draining: bool,
     /// The batches that are being written.
     pub(super) in_flight: Vec<Arc<Outcome>>,
     /// Whether a thread or task waits for the open batch.
     pub(super) expedited: bool,
-    /// Set while batches fail that are tried again.
-    pub(super) failing: Option<Failing>,
+    /// Set while the first batch has failed and waits for its retry.
+    pub(super) retry: Option<Retry>,
     pub(super) sequence: SequenceState,
-    /// Whether the producer has it in its list of queues that have something.
+    /// Whether the queue is in the producer's list of queues that are not empty.
     pub(super) listed: bool,
 }
 
-/// Why the first batch could not be written, and when it is tried again.
+/// The next retry of the first batch, and the error that it failed with.
 #[derive(Clone)]
-pub(super) struct Failing {
+pub(super) struct Retry {
     pub(super) cause: Arc<Error>,
-    pub(super) retry_at: Duration,
+    pub(super) at: Duration,
     pub(super) backoff: Duration,
-}
-
-pub(super) struct Batch {
-    pub(super) builder: BatchBuilder,
-    pub(super) outcome: Arc<Outcome>,
-    pub(super) log: Log,
-    pub(super) begun: Duration,
-    pub(super) begun_at: Timestamp,
-    /// The room it takes in the buffer.
-    pub(super) reserved: u64,
-    /// Set if it was split off a larger one.
-    pub(super) part: Option<Part>,
-    pub(super) limit: usize,
-    pub(super) pending: Vec<Pending>,
 }
 
 /// The result of adding a record.
 pub(super) enum Added<C> {
     Accepted {
         claim: C,
-        /// Its place in the batch.
+        /// The index of the record in its batch.
         index: u32,
-        /// Its own, or the one it has got.
+        /// Its own timestamp, or the one that it was given.
         timestamp: Timestamp,
-        /// The growth of its batch.
+        /// The bytes by which its batch has grown.
         bytes: u64,
-        /// Whether its batch takes no more.
+        /// Whether its batch is complete.
         complete: bool,
-        /// Whether there is a batch to write now.
+        /// Whether a batch is to be written now.
         drain: bool,
-        /// When the batch has lingered enough, if it was begun with this record.
+        /// The end of the linger time, if the record is the first of its batch.
         due: Option<Duration>,
     },
-    /// There is not as much room in the buffer.
+    /// The buffer has no room for this many bytes.
     NoRoom(u64),
-}
-
-/// The most that a record takes as a batch of its own.
-#[inline]
-pub(super) fn size_of(record: &RecordSlices<'_>) -> u64 {
-    let length = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() as u64);
-    let size =
-        OVERHEAD_BYTES.saturating_add(length(record.key)).saturating_add(length(record.value));
-    record.headers.iter().fold(size, |size, header| {
-        size.saturating_add(HEADER_OVERHEAD_BYTES)
-            .saturating_add(header.name.as_bytes().len() as u64)
-            .saturating_add(length(header.value.as_deref()))
-    })
-}
-
-impl Batch {
-    fn fits(&self, bytes: u64) -> bool {
-        // The header of the batch is in already.
-        let bytes = bytes.saturating_sub(61) as usize;
-        self.builder.size_bytes().saturating_add(bytes) <= self.limit
-    }
-
-    /// The name of the topic it goes to.
-    pub(super) fn topic(&self) -> Arc<str> {
-        Arc::clone(self.outcome.topic())
-    }
-
-    /// Returns whether the delivery timeout is over.
-    pub(super) fn is_expired(&self, context: &ProducerContext, now: Duration) -> bool {
-        now.saturating_sub(self.begun) >= context.config.delivery_timeout
-    }
-
-    fn is_full(&self) -> bool {
-        self.builder.size_bytes() >= self.limit
-    }
 }
 
 impl QueueState {
@@ -170,21 +115,21 @@ impl QueueState {
     /// Returns whether failed batches wait for their retry, and none is past its delivery
     /// timeout.
     pub(super) fn is_too_early(&self, context: &ProducerContext) -> bool {
-        let Some(failing) = &self.failing else { return false };
+        let Some(retry) = &self.retry else { return false };
         let now = context.clock().monotonic();
         let expired = self.closed.front().is_some_and(|first| first.is_expired(context, now));
-        now < failing.retry_at && !expired
+        now < retry.at && !expired
     }
 
-    /// When something is to be done.
+    /// Returns when there is work: a retry, a delivery timeout, or the end of a linger time.
     pub(super) fn due(&self, linger: Duration, timeout: Duration) -> Option<Duration> {
-        if let Some(failing) = &self.failing {
+        if let Some(retry) = &self.retry {
             let first = self.closed.front().or(self.open.as_ref())?;
-            return Some(failing.retry_at.min(first.begun.saturating_add(timeout)));
+            return Some(retry.at.min(first.created.saturating_add(timeout)));
         }
-        // The thread that drains also writes batches that need not linger.
+        // Without linger time, the thread that is writing also takes the open batch.
         let open = self.open.as_ref().filter(|_| !(self.draining && linger.is_zero()));
-        open.map(|open| open.begun.saturating_add(linger))
+        open.map(|open| open.created.saturating_add(linger))
     }
 }
 
@@ -207,7 +152,7 @@ impl PartitionQueue {
                 draining: false,
                 in_flight: Vec::new(),
                 expedited: false,
-                failing: None,
+                retry: None,
                 sequence,
                 listed: false,
             }),
@@ -215,8 +160,8 @@ impl PartitionQueue {
         }
     }
 
-    /// Sets the log that records go to from now on. What was gathered for another stays with
-    /// that, and must take along no more.
+    /// Sets the log for the next records. Batches with records for the previous log stay with it:
+    /// the open one is closed, so that no record for the new log joins it.
     pub(super) fn set_log(&self, log: Option<&Log>, context: &ProducerContext) {
         let mut state = self.state.lock();
         let is_same = match (&state.log, log) {
@@ -231,14 +176,14 @@ impl PartitionQueue {
             state.close_open();
             context.sender_thread.schedule(Duration::ZERO);
         }
-        let before = std::mem::replace(&mut state.log, log.cloned());
+        let previous = std::mem::replace(&mut state.log, log.cloned());
         drop(state);
-        // Perhaps the last handle to the log, whose files are closed then: not with a lock held.
-        drop(before);
+        // This may be the last handle to the log, and closes its files: hold no lock.
+        drop(previous);
     }
 
     #[cold]
-    fn gone(&self) -> Error {
+    fn unknown_topic(&self) -> Error {
         TopicError::Unknown { topic: self.topic.to_string() }.into()
     }
 
@@ -247,7 +192,7 @@ impl PartitionQueue {
         let mut state = self.state.lock();
         let is_open = state.open.as_ref().is_some_and(|open| std::ptr::eq(&*open.outcome, outcome));
         if is_open && state.draining {
-            // The thread that drains writes it, too, with the records that join it until then.
+            // The thread that is writing takes it next, with the records that join it until then.
             state.expedited = true;
         } else if is_open {
             state.close_open();
@@ -255,7 +200,7 @@ impl PartitionQueue {
         !state.closed.is_empty()
     }
 
-    /// Encodes a record into the open batch. The callback is taken only if the record is.
+    /// Encodes a record into the open batch. Takes the callback only if it accepts the record.
     #[inline]
     pub(super) fn add<R: SendResult>(
         self: &Arc<Self>,
@@ -269,23 +214,23 @@ impl PartitionQueue {
         if context.is_closed() {
             return Err(ProduceError::Closed.into());
         }
-        let Some(log) = &state.log else { return Err(self.gone()) };
-        check(record, size, log, context)?;
+        let Some(log) = &state.log else { return Err(self.unknown_topic()) };
+        check_record(record, size, log, context)?;
         if state.open.as_ref().is_some_and(|open| !open.fits(size)) {
             state.close_open();
         }
         let mut due = None;
         if state.open.is_none() {
-            let Some(begun) = self.begin(state, context, size)? else {
+            let Some(created) = self.open_batch(state, context, size)? else {
                 return Ok(Added::NoRoom(context.reservation(size)));
             };
-            due = Some(begun.saturating_add(context.config.linger));
+            due = Some(created.saturating_add(context.config.linger));
         }
         let Some(open) = &mut state.open else { return Err(ProduceError::Closed.into()) };
         let timestamp = match record.timestamp {
             Some(timestamp) => timestamp,
-            None if context.config.linger <= NEAR_ENOUGH && state.failing.is_none() => {
-                open.begun_at
+            None if context.config.linger <= SHARED_TIME_LINGER && state.retry.is_none() => {
+                open.created_at
             }
             None => context.clock().now(),
         };
@@ -323,9 +268,10 @@ impl PartitionQueue {
         Arc::new(Outcome::new(queue, &self.topic, self.partition, context.acks_none()))
     }
 
-    /// Begins a batch for a record of this size. `None` if there is no room.
+    /// Opens a batch for a record of this size, and returns the time; `None` if the buffer has no
+    /// room.
     #[cold]
-    fn begin(
+    fn open_batch(
         self: &Arc<Self>,
         state: &mut QueueState,
         context: &ProducerContext,
@@ -335,8 +281,8 @@ impl PartitionQueue {
         if !context.config.linger.is_zero() && !context.sender_thread.is_started() {
             owner()?.start_sender_thread()?;
         }
-        let Some(log) = &state.log else { return Err(self.gone()) };
-        let (log, limit) = (log.clone(), limit(log, context));
+        let Some(log) = &state.log else { return Err(self.unknown_topic()) };
+        let (log, limit) = (log.clone(), max_batch_bytes(log, context));
         let reserved = context.reservation(size);
         if !context.buffer.reserve(reserved) {
             return Ok(None);
@@ -348,19 +294,19 @@ impl PartitionQueue {
             }
             state.listed = true;
         }
-        let begun = context.clock().monotonic();
+        let created = context.clock().monotonic();
         state.open = Some(Batch {
             builder: context.spare_builder(),
             outcome: self.new_outcome(context),
             log,
-            begun,
-            begun_at: context.clock().now(),
+            created,
+            created_at: context.clock().now(),
             reserved,
             part: None,
             limit,
             pending: Vec::new(),
         });
-        Ok(Some(begun))
+        Ok(Some(created))
     }
 }
 
@@ -384,8 +330,8 @@ impl Expedite for PartitionQueue {
     }
 }
 
-/// The queue goes with the last thread that could write from it. From then on nothing of this
-/// producer can be resent, so its log need not remember it.
+/// The last thread that could write from the queue drops it. From then on no batch of this
+/// producer can be resent, so its log need not remember the producer.
 impl Drop for PartitionQueue {
     fn drop(&mut self) {
         let state = self.state.lock();
@@ -393,46 +339,4 @@ impl Drop for PartitionQueue {
             state.sequence.forget_in(log);
         }
     }
-}
-
-/// The most bytes of a batch before compression: so much that the log takes it, however it is
-/// compressed.
-pub(super) fn limit(log: &Log, context: &ProducerContext) -> usize {
-    let live = &log.dynamic_config();
-    let largest = live.max_message_bytes().min(live.segment_bytes());
-    // What does not compress grows a little.
-    let largest = largest.saturating_sub(largest / 64).saturating_sub(128);
-    context.config.batch_bytes.min(usize::try_from(largest).unwrap_or(usize::MAX))
-}
-
-/// Whether the log would take the record. What it would refuse must not spoil a batch with others.
-#[inline]
-fn check(record: &RecordSlices<'_>, size: u64, log: &Log, context: &ProducerContext) -> Result<()> {
-    let rules = &log.dynamic_config().rules(Timestamp::NONE);
-    rules.check_key(0, record.key)?;
-    if let Some(timestamp) = record.timestamp
-        && rules.timestamp_type == TimestampType::CreateTime
-    {
-        check_time(rules, timestamp, context)?;
-    }
-    let limit = context.config.max_request_bytes;
-    if size > limit {
-        let option = "max_request_bytes";
-        return Err(ProduceError::RecordTooLarge { bytes: size, limit, option }.into());
-    }
-    let limit = context.config.buffer_bytes;
-    if size > limit {
-        let option = "buffer_bytes";
-        return Err(ProduceError::RecordTooLarge { bytes: size, limit, option }.into());
-    }
-    Ok(())
-}
-
-fn check_time(
-    rules: &crate::record::AppendRules,
-    timestamp: Timestamp,
-    context: &ProducerContext,
-) -> Result<()> {
-    let rules = crate::record::AppendRules { now: context.clock().now(), ..*rules };
-    rules.check_time(0, timestamp)
 }

@@ -1,14 +1,14 @@
-//! How much may wait to be written.
+//! The limit of the bytes that wait to be written.
 
 use crate::notify::Notify;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts the bytes that wait, up to a limit.
+/// The number of bytes that wait to be written, and its limit.
 #[derive(Debug)]
 pub(super) struct Buffer {
     limit: u64,
     used: AtomicU64,
-    /// Raised when there is more room.
+    /// Notified when bytes are released.
     freed: Notify,
 }
 
@@ -29,7 +29,7 @@ impl Buffer {
         self.used.load(Ordering::Acquire).saturating_add(bytes) <= self.limit
     }
 
-    /// Takes room, if there is as much.
+    /// Reserves bytes; returns false if there is no room for them.
     pub(super) fn reserve(&self, bytes: u64) -> bool {
         let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()

@@ -1,7 +1,7 @@
-//! The thread that calls callbacks for threads that must not.
+//! The thread that calls callbacks in place of threads that must not.
 //!
-//! A callback may block as long as it likes. The producer's thread, which writes what lingers and
-//! retries what failed, therefore calls none; and a thread that is in a callback calls no other,
+//! A callback may block for any time. Therefore the producer's thread, which writes lingering
+//! batches and retries failed ones, calls none. A thread that is in a callback calls no other one,
 //! so that callbacks that send do not nest.
 
 use crate::client::producer::accumulator::PartitionQueue;
@@ -11,6 +11,7 @@ use crate::sync::{Condvar, Mutex, thread};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// The queues with callbacks to call, and the thread that calls them.
 #[derive(Default)]
 pub(super) struct CallbackThread {
     /// Leaf lock.
@@ -24,7 +25,7 @@ struct State {
     /// Queues with callbacks that are due.
     due: VecDeque<Arc<PartitionQueue>>,
     thread: Option<thread::JoinHandle<()>>,
-    /// Whether the thread takes what is handed to it.
+    /// Whether the thread takes queues that are handed over.
     running: bool,
     stopped: bool,
 }

@@ -1,8 +1,9 @@
-//! Calling back: in the order of the records of a partition, one at a time, with no lock held.
+//! Interceptors and callbacks: called in the order of the records of a partition, one at a time,
+//! with no lock held.
 //!
-//! The thread that has written a batch leaves its callbacks here. It calls them once nothing is
-//! left for it to write, unless another thread is calling earlier ones, which then takes these
-//! along. A callback may therefore wait for any record: no thread that runs a callback is one
+//! The thread that has written a batch adds its callbacks to the queue here. It calls them once
+//! nothing is left for it to write. If another thread is calling earlier ones, that thread calls
+//! these, too. A callback may therefore wait for any record: no thread that runs a callback is one
 //! that others wait for to write.
 
 use crate::callback;
@@ -24,25 +25,28 @@ use std::time::Duration;
 /// A user-supplied callback for the result of a record.
 pub(super) type Callback = Box<dyn FnOnce(Result<&RecordMetadata, &Error>) + Send>;
 
-/// A record whose result an interceptor or a callback is to get.
+/// A record whose result an interceptor or a callback gets.
 pub(super) struct Pending {
     pub(super) index: u32,
     pub(super) timestamp: Timestamp,
     pub(super) callback: Option<Callback>,
 }
 
+/// The callbacks of a batch that are to be called.
 struct Due {
     outcome: Arc<Outcome>,
-    /// `None` if the record counts as sent although nothing is known of it yet.
+    /// `None` with [`Acks::None`](crate::Acks::None), where a record counts as sent before its
+    /// result is known.
     result: Option<Result<Appended, ProduceError>>,
     pending: Vec<Pending>,
 }
 
+/// The callbacks of a partition that are to be called, in order.
 #[derive(Default)]
 pub(super) struct CallbackQueue {
     /// Leaf lock.
     state: Mutex<CallbackQueueState>,
-    /// Raised when there is nothing more to call.
+    /// Notified when all callbacks were called.
     idle: Notify,
 }
 
@@ -64,7 +68,7 @@ impl CallbackQueue {
         self.state.lock().due.push_back(Due { outcome, result, pending });
     }
 
-    /// Returns whether there are callbacks to call that no thread is about to call.
+    /// Returns whether callbacks wait and no thread is calling.
     pub(super) fn is_due(&self) -> bool {
         let state = self.state.lock();
         !state.calling && !state.due.is_empty()
@@ -76,7 +80,7 @@ impl CallbackQueue {
         !state.calling && state.due.is_empty()
     }
 
-    /// Calls all that are due, unless another thread is at it.
+    /// Calls all callbacks that are due, unless another thread is calling.
     pub(super) fn call_all(&self, context: &ProducerContext) {
         let mut state = self.state.lock();
         if state.calling || state.due.is_empty() {
@@ -93,10 +97,10 @@ impl CallbackQueue {
         self.idle.notify();
     }
 
-    /// Waits until all callbacks were called. A callback waits for none: it may be the one that
-    /// the others wait for.
-    pub(super) fn wait(&self, left: Option<Duration>, context: &ProducerContext) -> bool {
-        thread_marks::is_calling() || self.idle.wait(left, context.clock(), || self.is_idle())
+    /// Waits until all callbacks were called; returns false if the time is up. In a callback,
+    /// waits for none: it may be the one that the others wait for.
+    pub(super) fn wait(&self, timeout: Option<Duration>, context: &ProducerContext) -> bool {
+        thread_marks::is_calling() || self.idle.wait(timeout, context.clock(), || self.is_idle())
     }
 }
 
@@ -132,15 +136,15 @@ fn acknowledge(
     }
 }
 
-/// Hands a record through the interceptors.
+/// Passes a record through the interceptors. The result of one that panics is ignored.
 #[cold]
 pub(super) fn intercept(context: &ProducerContext, mut record: ProducerRecord) -> ProducerRecord {
     for interceptor in &context.config.interceptors {
-        let given = record.clone();
+        let copy = record.clone();
         let interceptor: &dyn ProducerInterceptor = &**interceptor;
         let topic = Arc::clone(&record.topic);
         let changed =
-            guard(context, &topic, "on_send of an interceptor", || interceptor.on_send(given));
+            guard(context, &topic, "on_send of an interceptor", || interceptor.on_send(copy));
         record = changed.unwrap_or(record);
     }
     record

@@ -29,7 +29,7 @@ pub enum Acks {
 /// The choice of a partition for a record that names none.
 ///
 /// ```
-/// use annals::{PartitionerChoice, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
+/// use annals::{PartitionerChoice, ProducerConfig, Store, StoreConfig, TopicConfig};
 ///
 /// let store = Store::in_memory(StoreConfig::default())?;
 /// store.create_topic("orders", TopicConfig::default().partitions(3))?;
@@ -38,7 +38,7 @@ pub enum Acks {
 /// };
 /// let config = ProducerConfig::default().partitioner(PartitionerChoice::custom(by_size));
 /// let producer = store.producer(config)?;
-/// let sent = producer.send(ProducerRecord::new("orders", Record::from("12345")))?.wait()?;
+/// let sent = producer.send(("orders", "12345"))?.wait()?;
 /// assert_eq!(sent.partition, 2);
 /// # Ok::<(), annals::Error>(())
 /// ```
@@ -85,8 +85,8 @@ impl fmt::Debug for PartitionerChoice {
 /// let store = Store::in_memory(StoreConfig::default())?;
 /// let config = ProducerConfig::default().acks(Acks::Flushed).linger(Duration::ZERO);
 /// let producer = store.producer(config)?;
-/// let refused = store.producer(ProducerConfig::default().buffer_bytes(1)).unwrap_err();
-/// assert!(refused.to_string().starts_with("option `buffer_bytes`"));
+/// let error = store.producer(ProducerConfig::default().buffer_bytes(1)).unwrap_err();
+/// assert!(error.to_string().starts_with("option `buffer_bytes`"));
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Clone)]
@@ -271,22 +271,22 @@ impl ProducerConfig {
     ///
     /// [`Error::InvalidConfig`]; [`Error::Unsupported`] for a codec that is not in this build.
     pub fn validate(&self) -> Result<()> {
-        let refuse =
+        let invalid =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if self.batch_bytes as u64 > self.buffer_bytes || self.buffer_bytes == 0 {
-            return refuse("buffer_bytes", "must be at least `batch_bytes`, and at least 1");
+            return invalid("buffer_bytes", "must be at least `batch_bytes`, and at least 1");
         }
         if !(1..=MAX_REQUEST_BYTES).contains(&self.max_request_bytes) {
-            return refuse("max_request_bytes", "must be from 1 to 1 GiB");
+            return invalid("max_request_bytes", "must be from 1 to 1 GiB");
         }
         if self.batch_bytes as u64 > MAX_REQUEST_BYTES {
-            return refuse("batch_bytes", "must be at most 1 GiB");
+            return invalid("batch_bytes", "must be at most 1 GiB");
         }
         if self.delivery_timeout < self.linger {
-            return refuse("delivery_timeout", "must be at least `linger`");
+            return invalid("delivery_timeout", "must be at least `linger`");
         }
         if self.retry_backoff > self.retry_backoff_max {
-            return refuse("retry_backoff", "must be at most `retry_backoff_max`");
+            return invalid("retry_backoff", "must be at most `retry_backoff_max`");
         }
         self.compression.check()
     }

@@ -1,5 +1,4 @@
-//! A producer without its handles: the queues and topics of a producer, and the acts on all of
-//! them.
+//! The queues and topics of a producer, and what it does with all of them: send, poll, flush, end.
 
 use crate::client::producer::accumulator::{Added, PartitionQueue, QueueOwner};
 use crate::client::producer::callback_thread::CallbackThread;
@@ -9,7 +8,8 @@ use crate::client::producer::context::ProducerContext;
 use crate::client::producer::outcome::{Outcome, SendResult};
 use crate::client::producer::record::{ProducerRecord, RecordSlices};
 use crate::client::producer::thread_marks;
-use crate::client::producer::topic_cache::{TopicCache, TopicEntry};
+use crate::client::producer::topic_cache::TopicCache;
+use crate::client::producer::topic_entry::TopicEntry;
 use crate::error::{ProduceError, Result};
 use crate::notify::Notify;
 use crate::store::topics::Store;
@@ -24,7 +24,7 @@ use std::time::Duration;
 /// list of queues. All others are leaves. None is held while a log is written to, or
 /// user-supplied code is called.
 pub(super) struct ProducerInner {
-    /// Itself, for the threads that it starts.
+    /// A handle to itself, for the threads that it starts.
     pub(super) this: Weak<ProducerInner>,
     pub(super) context: ProducerContext,
     pub(super) topics: TopicCache,
@@ -37,7 +37,7 @@ pub(super) struct ProducerInner {
 
 impl TopicWatcher for ProducerInner {
     fn topic_deleted(&self, topic: &str) {
-        self.topics.forget(topic, &self.context);
+        self.topics.remove(topic, &self.context);
         self.unlist();
     }
 }
@@ -144,7 +144,7 @@ impl ProducerInner {
         if context.buffer.freed().wait(Some(left), context.clock(), has_room) {
             return Ok(());
         }
-        let cause = queue.state.lock().failing.as_ref().map(|failing| Arc::clone(&failing.cause));
+        let cause = queue.state.lock().retry.as_ref().map(|retry| Arc::clone(&retry.cause));
         let (waited, buffer_bytes) = (context.config.max_block, context.config.buffer_bytes);
         Err(ProduceError::BufferFull { waited, buffer_bytes, cause }.into())
     }
@@ -169,8 +169,8 @@ impl ProducerInner {
             let now = context.clock().monotonic();
             let mut state = queue.state.lock();
             let lingered =
-                |begun: Duration| state.failing.is_none() && begun.saturating_add(linger) <= now;
-            if state.expedited || state.open.as_ref().is_some_and(|open| lingered(open.begun)) {
+                |created: Duration| state.retry.is_none() && created.saturating_add(linger) <= now;
+            if state.expedited || state.open.as_ref().is_some_and(|open| lingered(open.created)) {
                 state.close_open();
             }
             drop(state);
@@ -234,7 +234,7 @@ impl ProducerInner {
     }
 
     /// Rejects records from now on. Returns false if the producer was closed before.
-    pub(super) fn shut(&self) -> bool {
+    pub(super) fn close(&self) -> bool {
         let _listed = self.listed.lock();
         self.context.set_closed()
     }

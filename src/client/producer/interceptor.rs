@@ -6,8 +6,8 @@ use crate::error::Error;
 /// A user-supplied observer of each record before it is sent, and of its result.
 /// Kafka: `ProducerInterceptor`.
 ///
-/// Interceptors are called in the order they were added, with no lock held. One that panics is
-/// left out of that call, and the panic is reported as
+/// Interceptors are called in the order they were added, with no lock held. If one panics, its
+/// result is ignored, and the panic is reported as
 /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
 ///
 /// ```
@@ -37,9 +37,9 @@ pub trait ProducerInterceptor: Send + Sync {
     }
 
     /// Called when a record is written, or has failed for good, before its own callback; in the
-    /// order of the records of a partition. It is not called for records that `send` refused.
+    /// order of the records of a partition. It is not called for records that `send` rejected.
     fn on_acknowledgement(&self, metadata: &RecordMetadata, error: Option<&Error>) {
-        // Most only look at what is sent.
+        // Most interceptors only see what is sent.
         let _ = (metadata, error);
     }
 }

@@ -1,21 +1,38 @@
 //! Writing to topics: a producer collects records into batches, and writes the batches in order.
 //!
 //! ```text
-//!  send ─► interceptors ─► partition? ─► its open batch ─► closed batches ─► Log::append ─► handles, callbacks
-//!          on_send          named,        full, lingered,    one thread at a
-//!                           key, sticky   or waited for      time, in order
+//!  send ─► interceptors ─► partition ─► open batch ─► closed batches ─► Log ─► handles, callbacks
+//!          on_send         named, key,  full,         one thread at
+//!                          or sticky    lingered, or  a time, in
+//!                                       waited for    order
 //! ```
 //!
+//! # How a send runs
+//!
+//! 1. `callbacks` passes the record through the interceptors.
+//! 2. `topic_cache` finds the topic by its name, and `topic_entry` chooses the partition.
+//! 3. `accumulator` encodes the record into the open batch, under the lock of the partition's
+//!    queue. A full batch is closed. A new batch takes its bytes from `buffer`; if there is no
+//!    room, the sender writes batches itself, and waits.
+//! 4. `sender` takes all closed batches of a queue. One thread at a time writes to a partition.
+//! 5. `writer` numbers the batches (`sequence`) and appends them with no lock held. Batches that
+//!    are to be retried go back to the front, and `split` splits one that is too large.
+//! 6. The result goes to the `outcome` of the batch, which its `send_handle`s share, then to the
+//!    callbacks, in order.
+//!
 //! There is no network, so the threads of the caller write: a thread that fills a batch, waits for
-//! one, or finds the buffer full. The producer's own thread writes the rest: batches that have
-//! lingered, and retries. It is started for the first of either. A thread that has written calls
-//! the callbacks once nothing is left to write. The producer's own thread leaves them to another
-//! ([callbacks]), so that no callback keeps it from writing.
+//! one, or finds the buffer full. The producer's own thread (`sender_thread`) writes the rest:
+//! batches that have lingered, and retries. It is started for the first of either. A thread that
+//! has written calls the callbacks once nothing is left to write. The producer's own thread leaves
+//! them to another one (`callback_thread`), so that no callback keeps it from writing.
 //!
 //! Records of a partition are written in the order in which they were sent, even if some are
-//! retried: later ones wait. Each batch is numbered ([numbering]), so none is stored twice.
+//! retried: later ones wait. Each batch is numbered, so none is stored twice.
+//!
+//! `context` is what all of these share below the queues; `inner` holds it with queues and topics.
 
 mod accumulator;
+mod batch;
 mod buffer;
 mod callback_thread;
 mod callbacks;
@@ -32,6 +49,7 @@ mod sequence;
 mod split;
 mod thread_marks;
 mod topic_cache;
+mod topic_entry;
 mod topic_producer;
 mod writer;
 
@@ -62,11 +80,11 @@ use std::time::Duration;
 /// | `Written` | the log has it | a process crash |
 /// | `Flushed` | the disk has it | loss of power |
 ///
-/// The producer retries a batch if that can help. A full disk stops the records of a partition;
-/// once there is room, the producer writes them, in order and each once. A batch that is not
-/// written within [`delivery_timeout`](ProducerConfig::delivery_timeout) fails, and the next ones
-/// take its place. Records for a closed or poisoned partition fail at once, and other partitions
-/// go on.
+/// The producer retries a batch if that can help. While the disk is full, the records of a
+/// partition wait; once there is room, the producer writes them, in order and each once. A batch
+/// that is not written within [`delivery_timeout`](ProducerConfig::delivery_timeout) fails, and
+/// the next one is tried. Records for a closed or poisoned partition fail at once, without
+/// delaying other partitions.
 ///
 /// If you drop the last handle without [`close`](Producer::close), the drop tries to write the
 /// remaining records once: it waits for a thread that is writing, then writes the rest itself,
@@ -80,7 +98,8 @@ use std::time::Duration;
 /// let topic = store.create_topic("orders", TopicConfig::default().partitions(3))?;
 /// let producer = store.producer(ProducerConfig::default())?;
 /// for n in 0..100 {
-///     producer.send(ProducerRecord::new("orders", Record::new("paid").key(format!("order-{n}"))))?;
+///     let paid = Record::new("paid").key(format!("order-{n}"));
+///     producer.send(ProducerRecord::new("orders", paid))?;
 /// }
 /// producer.flush()?;
 /// let stored: u64 = topic.partitions().iter().map(|log| log.offsets().end).sum();
@@ -93,14 +112,14 @@ pub struct Producer {
     handle: Arc<Handle>,
 }
 
-/// Ends the producer with its last handle. Its own thread has none.
+/// Ends the producer when the last handle is dropped. The producer's own threads have none.
 struct Handle {
     inner: Arc<ProducerInner>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.inner.shut() {
+        if self.inner.close() {
             self.inner.end(true);
         }
     }
@@ -203,9 +222,9 @@ impl Producer {
     /// records, and not for callbacks, which might wait for this one.
     ///
     /// A callback that panics is reported as
-    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). If `send_with_callback` returns an
-    /// error, the callback is not called. The [handle](SendHandle) may be done before the callback
-    /// is called; [`flush`](Self::flush) waits for callbacks, too.
+    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). If `send_with_callback`
+    /// returns an error, the callback is not called. The [handle](SendHandle) may be done before
+    /// the callback is called; [`flush`](Self::flush) waits for callbacks, too.
     ///
     /// ```
     /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
@@ -235,13 +254,13 @@ impl Producer {
     }
 
     /// Writes everything that was sent before this call. Blocks until every record is sent or has
-    /// failed, and the callbacks were called. In a [callback](Self::send_with_callback) it waits for no
-    /// callbacks.
+    /// failed, and the callbacks were called. In a [callback](Self::send_with_callback) it waits
+    /// for no callbacks.
     ///
     /// # Errors
     ///
     /// [`Error::Produce`] with the first failure of a batch that it waited for. It waits for all
-    /// of them all the same.
+    /// of them even so.
     pub fn flush(&self) -> Result<()> {
         self.handle.inner.flush(None).map(|_| ())
     }
@@ -304,7 +323,7 @@ impl Producer {
     /// `timeout`.
     ///
     /// A batch that another thread is writing by then cannot be given up: its handles tell whether
-    /// it was written. CallbackThread that have not been called by then are called later.
+    /// it was written. Callbacks that have not been called by then are called later.
     ///
     /// # Errors
     ///
@@ -316,7 +335,7 @@ impl Producer {
 
     fn close_until(self, timeout: Option<Duration>) -> Result<()> {
         let inner = &self.handle.inner;
-        if !inner.shut() {
+        if !inner.close() {
             return Err(ProduceError::Closed.into());
         }
         let flushed = inner.flush(timeout);

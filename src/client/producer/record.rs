@@ -15,8 +15,10 @@ use std::sync::Arc;
 /// let by_key = ProducerRecord::new("orders", Record::new("paid").key("order-7"));
 /// let by_number = ProducerRecord::new("orders", "paid").partition(2);
 /// let short: ProducerRecord = ("orders", "paid").into();
-/// let timed = ProducerRecord::new("orders", Record::from("paid").timestamp(Timestamp::from_millis(9)));
-/// # assert_eq!((by_key.partition, by_number.partition, &*short.topic), (None, Some(2), "orders"));
+/// let paid = Record::from("paid").timestamp(Timestamp::from_millis(9));
+/// let timed = ProducerRecord::new("orders", paid);
+/// # assert_eq!((by_key.partition, by_number.partition), (None, Some(2)));
+/// # assert_eq!(&*short.topic, "orders");
 /// # assert!(timed.record.timestamp.is_some());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +90,8 @@ pub struct RecordMetadata {
     pub topic: Arc<str>,
     /// The partition.
     pub partition: u32,
-    /// The offset. `None` if the record failed, and with
-    /// [`Acks::None`](crate::Acks::None), where no result is awaited.
+    /// The offset. `None` if the record failed, and with [`Acks::None`](crate::Acks::None), where
+    /// the producer does not wait for the result.
     pub offset: Option<Offset>,
     /// The timestamp: the record's own, or the append time if the topic uses append times.
     pub timestamp: Timestamp,

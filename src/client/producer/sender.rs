@@ -9,8 +9,8 @@ use crate::error::{ProduceError, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many times a thread takes new batches along before it leaves them to the producer's
-/// thread: it has work of its own.
+/// The number of times that a thread takes batches before it leaves the next ones to the
+/// producer's thread: it has work of its own.
 const ROUNDS: usize = 4;
 
 impl QueueOwner for ProducerInner {
@@ -43,8 +43,8 @@ impl QueueOwner for ProducerInner {
     /// Writes the batches that are closed, expedited, or not to linger at all, unless another
     /// thread is writing or it is too early to retry.
     fn drain(&self, queue: &Arc<PartitionQueue>) {
-        // Not before the last look: a record that another thread left to this one would wait for
-        // a callback.
+        // Call back only after the last look: a record that another thread left to this one would
+        // wait for a callback.
         if self.drain_without_callbacks(queue) {
             self.call_back(queue);
         }
@@ -52,8 +52,7 @@ impl QueueOwner for ProducerInner {
 }
 
 impl ProducerInner {
-    /// Does what `drain` does, but leaves callbacks to the caller. Returns whether it wrote
-    /// anything.
+    /// Drains a queue, but leaves the callbacks to the caller. Returns whether it wrote batches.
     pub(super) fn drain_without_callbacks(&self, queue: &Arc<PartitionQueue>) -> bool {
         let mut rounds = 0usize;
         while let Some(work) = self.take(queue, false) {
@@ -68,8 +67,8 @@ impl ProducerInner {
         rounds > 0
     }
 
-    /// Tries once more to write what is there, without waiting for the time to retry. Waits for a
-    /// thread that is writing now, and takes along the batches that it leaves behind.
+    /// Tries once more to write all batches, without waiting for the time of a retry. Waits for a
+    /// thread that is writing now, and tries the batches that this thread could not write.
     pub(super) fn drain_last(&self, queue: &Arc<PartitionQueue>) {
         loop {
             self.wait_for_writer(queue);
@@ -89,6 +88,8 @@ impl ProducerInner {
         self.drained.wait(None, self.context.clock(), || !queue.state.lock().draining);
     }
 
+    /// Takes the batches to write; `None` if there are none, another thread is writing, or it is
+    /// too early to retry and `even_early` is not set.
     fn take(&self, queue: &Arc<PartitionQueue>, even_early: bool) -> Option<Work> {
         let mut state = queue.state.lock();
         if state.draining || (!even_early && state.is_too_early(&self.context)) {
@@ -112,19 +113,19 @@ impl ProducerInner {
     /// Puts the batches that could not be written back to the front, and lets the next thread
     /// write.
     fn put_back(&self, queue: &Arc<PartitionQueue>, mut work: Work) {
-        let retry_at = if work.batches.is_empty() { None } else { work.failing.as_ref() };
-        let retry_at = retry_at.map(|failing| failing.retry_at);
+        let retry_at = if work.batches.is_empty() { None } else { work.retry.as_ref() };
+        let retry_at = retry_at.map(|retry| retry.at);
         let mut state = queue.state.lock();
         state.sequence = work.sequence;
-        state.failing = retry_at.and(work.failing);
+        state.retry = retry_at.and(work.retry);
         work.batches.append(&mut state.closed);
         state.closed = work.batches;
         state.in_flight.clear();
         state.draining = false;
         drop(state);
         self.drained.notify();
-        // Check this after the batches are back in place: a thread that gives up looks for them
-        // later.
+        // Check this after the batches are back in place: a thread that aborts the producer sets
+        // the flag first, and looks for batches afterwards.
         if self.context.is_aborted() {
             self.abort(queue);
         } else if let Some(retry_at) = retry_at
@@ -139,7 +140,7 @@ impl ProducerInner {
         let mut state = queue.state.lock();
         state.close_open();
         let aborted = std::mem::take(&mut state.closed);
-        state.failing = None;
+        state.retry = None;
         drop(state);
         let any = !aborted.is_empty();
         for batch in aborted {

@@ -1,10 +1,11 @@
-//! The numbers by which a partition's log tells a batch that is new from one it has.
+//! Producer epochs and sequence numbers, by which a partition's log tells a new batch from one
+//! that it has.
 //!
-//! Numbers are given to a batch when it is written, and count as used once it was. A batch that
-//! fails and is known not to have been written leaves its numbers to the next, so there is no gap.
-//! One of which that is not known takes the epoch with it: in the next epoch numbers begin at 0,
-//! and cannot be taken for those of a batch that was given up. A log that failed takes no more, so
-//! that matters once its partition was reopened.
+//! A batch gets its numbers when it is written, and they count as used once it was. If a batch
+//! fails and is known not to have been written, the next one gets its numbers, so there is no gap.
+//! If that is not known, the next batch begins at 0 in the next epoch, and cannot be taken for the
+//! one that was given up. A log that has failed accepts no more batches, so the next epoch begins
+//! only once the partition was reopened.
 
 use crate::error::Result;
 use crate::log::Log;
@@ -12,17 +13,18 @@ use crate::record::BatchBuilder;
 use crate::store::topics::Store;
 use crate::types::{NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence};
 
+/// The next epoch and sequence number of a producer in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SequenceState {
     id: ProducerId,
     epoch: ProducerEpoch,
     next: Sequence,
-    /// Whether a batch with these numbers was given up, and may be in the log.
+    /// Whether a batch that was given up may be in the log with these numbers.
     uncertain: bool,
 }
 
 impl SequenceState {
-    /// Batches without numbers.
+    /// For batches without numbers.
     pub(super) const NONE: SequenceState =
         SequenceState { id: NO_PRODUCER_ID, epoch: -1, next: -1, uncertain: false };
 
@@ -38,7 +40,7 @@ impl SequenceState {
         builder.producer(self.id, self.epoch, self.next);
     }
 
-    /// Takes the numbers of so many records as used. 0 follows the largest.
+    /// Marks the numbers of this many records as used. 0 follows the largest number.
     pub(super) fn advance(&mut self, records: usize) {
         if self.is_enabled() {
             let next = (self.next as usize).saturating_add(records) & i32::MAX as usize;
@@ -46,14 +48,13 @@ impl SequenceState {
         }
     }
 
-    /// Takes note of a batch that was given up: it may have been written if its log takes no more
-    /// since.
+    /// Records that a batch was given up. It may have been written if its log has failed.
     pub(super) fn mark_uncertain_if_failed(&mut self, log: &Log) {
         self.uncertain |= !log.is_writable();
     }
 
     /// Begins the next epoch if a batch that was given up may be in the log under the next
-    /// numbers. One that takes no more is spared: the epochs of an id are few.
+    /// numbers. Does nothing while the log accepts no batches: an id has few epochs.
     pub(super) fn bump_epoch_if_uncertain(&mut self, log: &Log, store: &Store) -> Result<()> {
         if self.uncertain && log.is_writable() {
             self.bump_epoch(store)?;
@@ -61,14 +62,14 @@ impl SequenceState {
         Ok(())
     }
 
-    /// Lets a log forget the producer.
+    /// Makes a log forget the producer.
     pub(super) fn forget_in(self, log: &Log) {
         if self.is_enabled() {
             log.forget_producer(self.id);
         }
     }
 
-    /// Begins at 0, in the next epoch.
+    /// Begins at 0 in the next epoch, or with the next producer id after the last epoch.
     pub(super) fn bump_epoch(&mut self, store: &Store) -> Result<()> {
         if self.is_enabled() {
             *self = match self.epoch.checked_add(1) {
@@ -86,7 +87,7 @@ mod tests {
     use crate::StoreConfig;
 
     #[test]
-    fn zero_follows_the_largest_number() {
+    fn sequence_wraps_to_zero_after_largest() {
         let mut numbers = SequenceState { next: i32::MAX - 2, ..SequenceState::new(7) };
         numbers.advance(2);
         assert_eq!(numbers.next, i32::MAX);
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_last_epoch_comes_another_id() {
+    fn new_id_follows_last_epoch() {
         let store = Store::in_memory(StoreConfig::default()).unwrap();
         let mut numbers =
             SequenceState { epoch: i16::MAX - 1, next: 9, ..SequenceState::new(1000) };

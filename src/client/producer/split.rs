@@ -1,17 +1,17 @@
-//! Splitting a batch that its log finds too large, because the limit was lowered while the batch
-//! waited. Kafka: KIP-126.
+//! Splitting a batch that its log rejects as too large, because the limit was lowered while the
+//! batch waited. Kafka: KIP-126.
 //!
-//! The parts share the outcome of the batch, as handles of its records point there. It is known
-//! once it is known of all parts.
+//! The parts share the outcome of the batch, because the handles of its records point there. It is
+//! known once the results of all parts are.
 
-use crate::client::producer::accumulator::{Batch, RECORD_OVERHEAD_BYTES};
+use crate::client::producer::batch::{Batch, RECORD_OVERHEAD_BYTES};
 use crate::client::producer::callbacks::Pending;
 use crate::client::producer::outcome::Part;
 use crate::error::Result;
 use crate::record::{BatchBuilder, RecordRef};
 use std::sync::Arc;
 
-/// The most that a record takes in any batch.
+/// Returns the largest size of a record in any batch.
 fn size_of(record: &RecordRef<'_>) -> usize {
     let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
     let content = length(record.key).saturating_add(length(record.value));
@@ -20,8 +20,9 @@ fn size_of(record: &RecordRef<'_>) -> usize {
 }
 
 impl Batch {
-    /// Splits the batch into at least two, in order, each of up to this size unless it has a
-    /// single record. Each record keeps its timestamp. Returns a batch of one record as it is.
+    /// Splits the batch into at least two, in order. Each is at most `limit` bytes large unless it
+    /// has a single record. Records keep their timestamps. A batch of one record is returned as it
+    /// is.
     pub(super) fn split(
         mut self,
         limit: usize,
@@ -38,7 +39,7 @@ impl Batch {
         limit: usize,
         spare: &mut impl FnMut() -> BatchBuilder,
     ) -> Result<Vec<BatchBuilder>> {
-        // A batch that seems small enough is halved: what refused it knows better.
+        // The log has rejected the batch even if it seems small enough: halve it then.
         let fits = self.builder.size_bytes() <= limit;
         let most = if fits { self.builder.len().div_ceil(2) } else { usize::MAX };
         let mut parts = vec![spare()];
@@ -82,7 +83,7 @@ impl Batch {
             });
             (before, first) = (end, first.saturating_add(records));
         }
-        // The room is free when all of them are done.
+        // The bytes in the buffer are released with the last part.
         if let Some(last) = parts.last_mut() {
             last.reserved = self.reserved;
         }

@@ -1,5 +1,4 @@
-//! What cannot be reached from outside: panics between writing and being told, topics that grow
-//! and are made again.
+//! Tests of private state: panics after a write, topics that grow and are created again.
 
 use super::*;
 use crate::client::producer::record::RecordSlices;
@@ -13,7 +12,7 @@ use crate::store::{Topic, TopicConfig};
 use crate::sync::atomic::AtomicU64;
 use crate::types::StartAt;
 
-/// Panics at the first so many segments that are begun: that is after the append that began one.
+/// Panics at the first `left` new segments, each after the append that has begun it.
 #[derive(Debug, Default)]
 struct Panicking {
     left: AtomicU64,
@@ -26,11 +25,11 @@ impl Listener for Panicking {
         let rolled = matches!(event, Event::SegmentRolled { .. });
         let take = |left: u64| left.checked_sub(1);
         let armed = || self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
-        assert!(!(rolled && armed()), "as it was told");
+        assert!(!(rolled && armed()), "told to panic");
     }
 }
 
-fn scene(left: u64) -> (Arc<Panicking>, Store, Topic) {
+fn store_with_panics(left: u64) -> (Arc<Panicking>, Store, Topic) {
     let listener = Arc::new(Panicking { left: AtomicU64::new(left), ..Panicking::default() });
     let config =
         StoreConfig::default().fs(MemFs::new()).maintenance(None).listener(listener.clone());
@@ -50,8 +49,8 @@ fn to(partition: u32, value: impl Into<String>) -> ProducerRecord {
 }
 
 #[test]
-fn a_batch_that_was_written_before_its_append_panicked_is_there_once() {
-    let (_, store, topic) = scene(3);
+fn batch_is_stored_once_when_append_panics() {
+    let (_, store, topic) = store_with_panics(3);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let log = topic.partition(0).unwrap();
     for n in 0..40u64 {
@@ -60,8 +59,8 @@ fn a_batch_that_was_written_before_its_append_panicked_is_there_once() {
     }
     assert_eq!(values(&log), (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
     assert_eq!(log.producers().unwrap()[0].producer_epoch, 0);
-    // Without numbers it is not tried again, as it may be there.
-    let (_, store, topic) = scene(1);
+    // Without numbers it is not retried, as it may be stored.
+    let (_, store, topic) = store_with_panics(1);
     let producer = store.producer(ProducerConfig::default().idempotence(false)).unwrap();
     let sent = (0..20).map(|n| producer.send(to(0, n.to_string())).unwrap().wait());
     assert_eq!(sent.filter(Result::is_err).count(), 1);
@@ -70,12 +69,12 @@ fn a_batch_that_was_written_before_its_append_panicked_is_there_once() {
 }
 
 #[test]
-fn numbers_go_round_in_the_log_too() {
-    let (_, store, topic) = scene(0);
+fn sequence_wraps_to_zero_in_log() {
+    let (_, store, topic) = store_with_panics(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     producer.send(to(0, "first")).unwrap();
     let inner = &producer.handle.inner;
-    let entry = inner.topics.hold(&"orders".into(), &inner.context).unwrap();
+    let entry = inner.topics.get_or_insert(&"orders".into(), &inner.context).unwrap();
     let choice =
         entry.choose(Some(0), &RecordSlices::from(&Record::default()), &inner.context).unwrap();
     let mut sequence = SequenceState::new(77);
@@ -92,12 +91,12 @@ fn numbers_go_round_in_the_log_too() {
 }
 
 #[test]
-fn records_that_nobody_waits_for_are_reported_when_lost() {
-    let (listener, store, topic) = scene(0);
+fn lost_records_reported_with_acks_none() {
+    let (listener, store, topic) = store_with_panics(0);
     let config = ProducerConfig::default().acks(Acks::None).linger(Duration::from_secs(60));
     let producer = store.producer(config).unwrap();
     topic.partition(0).unwrap().close().unwrap();
-    producer.send_with_callback(to(0, "x"), |_| panic!("as it was told")).unwrap();
+    producer.send_with_callback(to(0, "x"), |_| panic!("told to panic")).unwrap();
     assert!(producer.flush().is_err());
     let seen = listener.seen.lock().clone();
     assert!(seen.iter().any(|event| matches!(event, Event::CallbackPanicked { .. })));
@@ -105,11 +104,11 @@ fn records_that_nobody_waits_for_are_reported_when_lost() {
 }
 
 #[test]
-fn partitions_are_added_and_exchanged() {
-    let (_, store, _) = scene(0);
+fn queues_follow_partitions_of_topic() {
+    let (_, store, _) = store_with_panics(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let inner = &producer.handle.inner;
-    let entry = inner.topics.hold(&"orders".into(), &inner.context).unwrap();
+    let entry = inner.topics.get_or_insert(&"orders".into(), &inner.context).unwrap();
     entry.look_up(&inner.context).unwrap();
     let open = |name: &str| Log::open(name, LogConfig::default().fs(MemFs::new())).unwrap();
     let logs: Vec<Log> = (0..5).map(|n| open(&format!("o-{n}"))).collect();
@@ -119,7 +118,7 @@ fn partitions_are_added_and_exchanged() {
         choice.map(|choice| Arc::as_ptr(choice.queue))
     };
     for count in [2, 5, 3] {
-        entry.take_over(&logs[..count], &inner.context);
+        entry.set_logs(&logs[..count], &inner.context);
         for partition in 0..count {
             producer.send(to(partition as u32, "x")).unwrap().wait().unwrap();
         }
@@ -127,20 +126,19 @@ fn partitions_are_added_and_exchanged() {
     }
     let ends: Vec<u64> = logs.iter().map(|log| log.offsets().end).collect();
     assert_eq!(ends, [3, 3, 2, 1, 1]);
-    // One that was made again is another, with the same queue.
+    // The log of a topic that was created again gets the same queue.
     let (before, again) = (queue_of(0).unwrap(), open("again-0"));
-    entry.take_over(std::slice::from_ref(&again), &inner.context);
+    entry.set_logs(std::slice::from_ref(&again), &inner.context);
     producer.send(to(0, "x")).unwrap().wait().unwrap();
     assert_eq!((again.offsets().end, queue_of(0).unwrap()), (1, before));
     assert!(queue_of(1).is_err());
 }
 
-/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic
-/// is bound to keeps its entry, so that all records of the next topic of that name are in one
-/// queue.
+/// A deleted topic leaves neither an entry nor a queue. If a `TopicProducer` is bound to it, its
+/// entry stays, so that all records for the next topic of that name are in one queue.
 #[test]
 fn deleted_topics_leave_no_entry() {
-    let (_, store, _) = scene(0);
+    let (_, store, _) = store_with_panics(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let inner = &producer.handle.inner;
     let bound = producer.topic("orders").unwrap();
@@ -167,8 +165,8 @@ fn deleted_topics_leave_no_entry() {
 }
 
 #[test]
-fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
-    let (_, store, _) = scene(0);
+fn dropped_producer_ends_thread_and_queues() {
+    let (_, store, _) = store_with_panics(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let handle = producer.send(to(0, "x")).unwrap();
     let inner = Arc::downgrade(&producer.handle.inner);
@@ -177,11 +175,11 @@ fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
     assert_eq!(handle.wait().unwrap().offset, Some(0));
 }
 
-/// A sender that has found a topic when that is deleted and created again does not go on with what
-/// it found: the records of two entries of one topic would not be in one order.
+/// A sender that has found a topic when it is deleted and created again does not use the entry
+/// that it has found: the records of two entries of one topic would not be in one order.
 #[test]
-fn topic_is_looked_for_anew_when_retired() {
-    let (_, store, _) = scene(0);
+fn retired_topic_is_looked_up_again() {
+    let (_, store, _) = store_with_panics(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let inner = &producer.handle.inner;
     let name = "orders".into();

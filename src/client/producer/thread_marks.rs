@@ -1,4 +1,4 @@
-//! The work that a thread is doing, so that it never waits for itself.
+//! Marks of what the current thread is doing, so that it never waits for itself.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ crate::sync::thread_local! {
     static WRITER_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Restores what was so before, also after a panic.
+/// Restores a mark, also after a panic.
 struct Restore(fn(bool), bool);
 
 impl Drop for Restore {
@@ -17,16 +17,15 @@ impl Drop for Restore {
     }
 }
 
-/// Runs user-supplied code that is told of a record. The mark holds for all producers: two
-/// callbacks that wait for the callbacks of each other's producer would wait for ever.
+/// Marks the thread while it runs a callback. The mark is for all producers: two callbacks that
+/// wait for the callbacks of each other's producer would wait forever.
 pub(super) fn while_calling_back<T>(call: impl FnOnce() -> T) -> T {
     let _restore = Restore(|was| CALLING.with(|mark| mark.set(was)), is_calling());
     CALLING.with(|mark| mark.set(true));
     call()
 }
 
-/// Writes what was taken from a queue. Listeners and wakers, which are user-supplied, run
-/// meanwhile.
+/// Marks the thread while it writes batches. User-supplied listeners and wakers run meanwhile.
 pub(super) fn while_writing<T>(write: impl FnOnce() -> T) -> T {
     let _restore = Restore(|was| WRITING.with(|mark| mark.set(was)), is_writing());
     WRITING.with(|mark| mark.set(true));
@@ -48,8 +47,8 @@ pub(super) fn is_writing() -> bool {
     WRITING.with(Cell::get)
 }
 
-/// Returns whether callbacks are better called by another thread: one that blocks would keep this
-/// one from writing, or callbacks that send would nest without end.
+/// Returns whether another thread must call callbacks: one that blocks would keep this thread from
+/// writing, or callbacks that send would nest without end.
 pub(super) fn must_hand_over_callbacks() -> bool {
     is_calling() || WRITER_THREAD.with(Cell::get)
 }

@@ -1,11 +1,11 @@
-//! Sending to one topic.
+//! Sending to one topic without looking it up by name.
 
 use crate::client::producer::Producer;
 use crate::client::producer::callbacks::Callback;
 use crate::client::producer::outcome::SendResult;
 use crate::client::producer::record::{ProducerRecord, RecordMetadata, RecordSlices};
 use crate::client::producer::send_handle::SendHandle;
-use crate::client::producer::topic_cache::TopicEntry;
+use crate::client::producer::topic_entry::TopicEntry;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::record::Record;
 use std::fmt;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 ///
 /// It is a handle to the same producer. Its records are in order with those that you send to the
 /// topic through the producer, and [`flush`](Producer::flush) and [`close`](Producer::close) are
-/// the producer's. It notices as [`Producer::send`] does that the topic grows, is deleted or is
+/// the producer's. Like [`Producer::send`], it notices that the topic grows, is deleted or is
 /// created again. For small records it is faster than `send`, because no name is copied, hashed
 /// and compared; with interceptors it is not.
 ///
@@ -56,7 +56,7 @@ impl Producer {
         if inner.context.is_closed() {
             return Err(ProduceError::Closed.into());
         }
-        let topic = inner.topics.hold(&name.into(), &inner.context)?;
+        let topic = inner.topics.get_or_insert(&name.into(), &inner.context)?;
         topic.look_up(&inner.context)?;
         Ok(TopicProducer { producer: self.clone(), topic })
     }
@@ -82,7 +82,7 @@ impl TopicProducer {
     /// As [`Producer::send`].
     #[inline]
     pub fn send(&self, record: impl Into<Record>) -> Result<SendHandle> {
-        self.add(None, &RecordSlices::from(&record.into()), None)
+        self.send_slices(None, &RecordSlices::from(&record.into()), None)
     }
 
     /// Sends a record to a partition.
@@ -103,7 +103,7 @@ impl TopicProducer {
     /// As [`Producer::send`].
     #[inline]
     pub fn send_to(&self, partition: u32, record: impl Into<Record>) -> Result<SendHandle> {
-        self.add(Some(partition), &RecordSlices::from(&record.into()), None)
+        self.send_slices(Some(partition), &RecordSlices::from(&record.into()), None)
     }
 
     /// Sends a key and a value without headers. They are copied straight into the batch; nothing
@@ -132,7 +132,7 @@ impl TopicProducer {
     #[inline]
     pub fn send_bytes(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<SendHandle> {
         let record = RecordSlices { key, value, headers: &[], timestamp: None };
-        self.add(None, &record, None)
+        self.send_slices(None, &record, None)
     }
 
     /// Sends a record without a handle for its result, as [`Producer::send_and_forget`] does.
@@ -142,10 +142,11 @@ impl TopicProducer {
     /// As [`Producer::send`].
     #[inline]
     pub fn send_and_forget(&self, record: impl Into<Record>) -> Result<()> {
-        self.add(None, &RecordSlices::from(&record.into()), None)
+        self.send_slices(None, &RecordSlices::from(&record.into()), None)
     }
 
-    /// Sends a record, and calls `callback` with its result, as [`Producer::send_with_callback`] does.
+    /// Sends a record, and calls `callback` with its result, as
+    /// [`Producer::send_with_callback`] does.
     ///
     /// # Errors
     ///
@@ -155,11 +156,11 @@ impl TopicProducer {
         record: impl Into<Record>,
         callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,
     ) -> Result<SendHandle> {
-        self.add(None, &RecordSlices::from(&record.into()), Some(Box::new(callback)))
+        self.send_slices(None, &RecordSlices::from(&record.into()), Some(Box::new(callback)))
     }
 
     #[inline]
-    fn add<R: SendResult>(
+    fn send_slices<R: SendResult>(
         &self,
         partition: Option<u32>,
         record: &RecordSlices<'_>,
@@ -167,13 +168,13 @@ impl TopicProducer {
     ) -> Result<R> {
         let inner = &self.producer.handle.inner;
         if inner.context.has_interceptors() {
-            // One may send it elsewhere.
+            // An interceptor may change the topic.
             let topic = Arc::clone(self.topic.name());
             let record = ProducerRecord { topic, partition, record: record.to_record() };
             return inner.send(record, callback);
         }
         let sent = inner.send_to(&self.topic, partition, record, &mut callback)?;
-        // An entry that is held is not retired.
+        // An entry is not retired while a handle holds it.
         sent.ok_or_else(|| TopicError::Unknown { topic: self.name().to_owned() }.into())
     }
 }

@@ -1,5 +1,5 @@
-//! Writing the batches that a thread has taken from a queue: numbers them, appends each, syncs if
-//! the acks ask for it, and sets their results.
+//! Writing batches to a log: numbers them, appends each, syncs if [`Acks`] asks for it, and sets
+//! their results.
 //!
 //! ```text
 //!  written                 done; its numbers are used
@@ -10,7 +10,8 @@
 //! ```
 
 use crate::callback;
-use crate::client::producer::accumulator::{self, Batch, Failing, PartitionQueue, QueueState};
+use crate::client::producer::accumulator::{PartitionQueue, QueueState, Retry};
+use crate::client::producer::batch::{Batch, max_batch_bytes};
 use crate::client::producer::config::Acks;
 use crate::client::producer::context::ProducerContext;
 use crate::client::producer::sequence::SequenceState;
@@ -27,14 +28,14 @@ use std::sync::Arc;
 pub(super) struct Work {
     pub(super) batches: VecDeque<Batch>,
     pub(super) sequence: SequenceState,
-    pub(super) failing: Option<Failing>,
+    pub(super) retry: Option<Retry>,
 }
 
 /// The reason why a write failed.
 enum Failure {
-    Retry(Failing),
+    Retry(Retry),
     Final(ProduceError),
-    /// The limit was lowered after the records were gathered. Nothing was written.
+    /// The limit was lowered after the batch was created. Nothing was written.
     TooLarge(ProduceError),
 }
 
@@ -46,12 +47,12 @@ impl Work {
         }
         let batches = std::mem::take(&mut state.closed);
         state.in_flight.extend(batches.iter().map(|batch| Arc::clone(&batch.outcome)));
-        Some(Work { batches, sequence: state.sequence, failing: state.failing.clone() })
+        Some(Work { batches, sequence: state.sequence, retry: state.retry.clone() })
     }
 }
 
-/// Whether a log says this before it looks whether it has the batch.
-fn is_about_the_call(error: &Error) -> bool {
+/// Returns whether a log fails with this error before it checks whether it has the batch.
+fn is_before_duplicate_check(error: &Error) -> bool {
     matches!(error, Error::BatchTooLarge { .. } | Error::Closed { .. })
 }
 
@@ -62,6 +63,7 @@ pub(super) struct BatchWriter<'a> {
 }
 
 impl BatchWriter<'_> {
+    /// Writes all batches, or leaves those that must wait for a retry.
     pub(super) fn write_all(&self, work: &mut Work) {
         let mut unflushed = Vec::new();
         while let Some(mut batch) = work.batches.pop_front() {
@@ -75,7 +77,7 @@ impl BatchWriter<'_> {
                     self.complete(batch, Err(error));
                 }
                 Err(Failure::TooLarge(error)) => {
-                    let limit = accumulator::limit(&batch.log, self.context);
+                    let limit = max_batch_bytes(&batch.log, self.context);
                     let mut parts = batch.split(limit, || self.context.spare_builder());
                     if parts.len() > 1 {
                         parts.into_iter().rev().for_each(|part| work.batches.push_front(part));
@@ -84,9 +86,9 @@ impl BatchWriter<'_> {
                         self.complete(batch, Err(error));
                     }
                 }
-                Err(Failure::Retry(failing)) => {
+                Err(Failure::Retry(retry)) => {
                     work.batches.push_front(batch);
-                    work.failing = Some(failing);
+                    work.retry = Some(retry);
                     break;
                 }
             }
@@ -100,10 +102,10 @@ impl BatchWriter<'_> {
             let timeout = self.context.config.delivery_timeout;
             Failure::Final(ProduceError::DeliveryTimeout { topic, partition, timeout, cause })
         };
-        if let Some(failing) = &work.failing {
+        if let Some(retry) = &work.retry {
             if batch.is_expired(self.context, self.context.clock().monotonic()) {
                 work.sequence.mark_uncertain_if_failed(&batch.log);
-                return Err(timed_out(Arc::clone(&failing.cause)));
+                return Err(timed_out(Arc::clone(&retry.cause)));
             }
             self.context.counters.retries.fetch_add(1, Ordering::Relaxed);
         }
@@ -113,19 +115,19 @@ impl BatchWriter<'_> {
         };
         let error = match appended {
             Ok(appended) => {
-                work.failing = None;
+                work.retry = None;
                 return Ok(appended);
             }
             Err(error) => error,
         };
         let is_reopened = matches!(error, Error::Closed { reason: CloseReason::Reopened, .. });
-        let can_be_tried_again = error.is_retryable() || is_reopened;
+        let is_retryable = error.is_retryable() || is_reopened;
         let too_large = matches!(error, Error::BatchTooLarge { .. });
         let cause = Arc::new(error);
         if too_large {
             return Err(Failure::TooLarge(ProduceError::Batch(cause)));
         }
-        if !can_be_tried_again {
+        if !is_retryable {
             work.sequence.mark_uncertain_if_failed(&batch.log);
             return Err(Failure::Final(ProduceError::Batch(cause)));
         }
@@ -134,15 +136,15 @@ impl BatchWriter<'_> {
             work.sequence.mark_uncertain_if_failed(&batch.log);
             return Err(timed_out(cause));
         }
-        let twice = work.failing.as_ref().map(|failing| failing.backoff.saturating_mul(2));
+        let twice = work.retry.as_ref().map(|retry| retry.backoff.saturating_mul(2));
         let backoff = twice
             .unwrap_or(self.context.config.retry_backoff)
             .min(self.context.config.retry_backoff_max);
-        Err(Failure::Retry(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
+        Err(Failure::Retry(Retry { cause, at: now.saturating_add(backoff), backoff }))
     }
 
-    /// Appends a batch whose log is closed to the one that the partition has now, or says why it
-    /// cannot: the store may be closed, or the topic deleted, and perhaps created again since.
+    /// Appends a batch whose log is closed to the log that the partition has now. Fails if the
+    /// store is closed, or if the topic was deleted, even if it was created again since.
     fn append_to_current_log(
         &self,
         batch: &mut Batch,
@@ -174,17 +176,17 @@ impl BatchWriter<'_> {
                     sequence.advance(records);
                     return Ok(appended);
                 }
-                // The log was cut behind our back, or has forgotten what it knew.
+                // The log was truncated, or has forgotten the producer.
                 Ok(Err(Error::Producer(ProducerStateError::OutOfOrder { .. }))) if !again => {
                     sequence.bump_epoch(&self.context.store)?;
                 }
-                // The log looks at the size before the numbers, and a closed one at neither:
-                // whether the batch is there stays unknown.
-                Ok(Err(error)) if !(in_doubt && is_about_the_call(&error)) => {
+                // The log checks the size before the numbers, and a closed log checks neither:
+                // whether the batch was written stays unknown.
+                Ok(Err(error)) if !(in_doubt && is_before_duplicate_check(&error)) => {
                     return Err(error);
                 }
-                // A listener panicked, before or after the batch was written: by its numbers the
-                // log can tell.
+                // A listener panicked, before or after the batch was written. If it was written,
+                // the log knows its numbers.
                 Err(_) if sequence.is_enabled() && !again => in_doubt = true,
                 Ok(Err(_)) | Err(_) => {
                     sequence.bump_epoch(&self.context.store)?;
@@ -196,9 +198,9 @@ impl BatchWriter<'_> {
         }
     }
 
-    /// Makes durable what was appended, with one sync, and says so.
+    /// Makes appended batches durable with one sync, and completes them.
     fn flush_written(&self, unflushed: &mut Vec<(Batch, Appended)>) {
-        // The last first: that leaves nothing to do for those before.
+        // The last batch first: its flush covers the earlier ones.
         let Some((batch, appended)) = unflushed.last() else { return };
         let all = self.flush_one(batch, appended);
         for (batch, appended) in unflushed.drain(..) {
@@ -209,20 +211,20 @@ impl BatchWriter<'_> {
 
     fn flush_one(&self, batch: &Batch, appended: &Appended) -> Result<(), ProduceError> {
         let flush = || batch.log.flush_through(appended.last);
-        // After the panic of a listener it is looked at once more.
+        // If a listener panics, flush once more to learn the result.
         let flushed = callback::call(flush).or_else(|_| callback::call(flush));
         let flushed = flushed.unwrap_or_else(|_| {
             let error = io::Error::other("a listener panicked meanwhile");
             Err(Error::io("flush", Path::new(&*batch.topic()), error))
         });
         match flushed {
-            // Closing it has made all of it durable, if that succeeded.
+            // A close that succeeds has made the log durable.
             Err(Error::Closed { .. }) if batch.log.durable_end() > appended.last => Ok(()),
             flushed => flushed.map(drop).map_err(|error| ProduceError::Batch(Arc::new(error))),
         }
     }
 
-    /// Says what became of a batch, and gives back what it took.
+    /// Sets the result of a batch, and releases its builder and its bytes in the buffer.
     pub(super) fn complete(&self, batch: Batch, result: Result<Appended, ProduceError>) {
         let counters = &self.context.counters;
         let records = batch.builder.len() as u64;

@@ -1,4 +1,4 @@
-//! How the usual types are written and read: as Kafka's own serializers do.
+//! Serialization of the usual types, as Kafka's own serializers do it.
 
 use super::{Deserialize, DeserializeContext, Serialize, SerializeContext};
 use crate::error::{DeserializeError, SerializeError};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 type Written = Result<Option<Bytes>, SerializeError>;
 
-fn given<'a>(
+fn non_null<'a>(
     bytes: Option<&'a Bytes>,
     expected: &'static str,
 ) -> Result<&'a Bytes, DeserializeError> {
@@ -18,7 +18,7 @@ fn array<const N: usize>(
     bytes: Option<&Bytes>,
     expected: &'static str,
 ) -> Result<[u8; N], DeserializeError> {
-    let bytes = given(bytes, expected)?;
+    let bytes = non_null(bytes, expected)?;
     let found = bytes.len();
     bytes.as_ref().try_into().map_err(|_| DeserializeError::Length { expected, bytes: N, found })
 }
@@ -40,7 +40,7 @@ impl Deserialize for Bytes {
         bytes: Option<&Bytes>,
         _: &DeserializeContext<'_>,
     ) -> Result<Bytes, DeserializeError> {
-        given(bytes, "bytes").cloned()
+        non_null(bytes, "bytes").cloned()
     }
 }
 
@@ -61,7 +61,7 @@ impl Deserialize for Vec<u8> {
         bytes: Option<&Bytes>,
         _: &DeserializeContext<'_>,
     ) -> Result<Vec<u8>, DeserializeError> {
-        given(bytes, "bytes").map(|bytes| bytes.to_vec())
+        non_null(bytes, "bytes").map(|bytes| bytes.to_vec())
     }
 }
 
@@ -97,7 +97,7 @@ impl Deserialize for String {
         bytes: Option<&Bytes>,
         _: &DeserializeContext<'_>,
     ) -> Result<String, DeserializeError> {
-        let bytes = given(bytes, "a string")?;
+        let bytes = non_null(bytes, "a string")?;
         let text = str::from_utf8(bytes);
         text.map(str::to_owned).map_err(|error| DeserializeError::invalid("a string", bytes, error))
     }
@@ -221,33 +221,36 @@ mod tests {
         T::deserialize(bytes.as_ref(), &context)
     }
 
-    fn goes_round<T: Serialize + Deserialize + PartialEq + Debug>(value: T) {
+    fn reads_back<T: Serialize + Deserialize + PartialEq + Debug>(value: T) {
         assert_eq!(read(written(&value)), Ok(value));
     }
 
     proptest! {
         #[test]
-        fn every_value_reads_back(
-            bytes: Vec<u8>, text in "\\PC{0,9}", numbers: (i16, i32, i64), on: bool, id: [u8; 16], maybe: Option<i32>,
+        fn written_values_read_back(
+            bytes: Vec<u8>, text in "\\PC{0,9}", numbers: (i16, i32, i64), on: bool, id: [u8; 16],
+            maybe: Option<i32>,
             floats in (proptest::num::f32::NORMAL, proptest::num::f64::NORMAL),
         ) {
-            goes_round(Bytes::from(bytes.clone()));
-            goes_round(bytes);
-            goes_round(id);
-            goes_round(text);
-            goes_round(numbers.0);
-            goes_round(numbers.1);
-            goes_round(numbers.2);
-            goes_round(floats.0);
-            goes_round(floats.1);
-            goes_round(on);
-            goes_round(KafkaUuid::from_bytes(id));
-            goes_round(maybe);
-            goes_round(());
+            reads_back(Bytes::from(bytes.clone()));
+            reads_back(bytes);
+            reads_back(id);
+            reads_back(text);
+            reads_back(numbers.0);
+            reads_back(numbers.1);
+            reads_back(numbers.2);
+            reads_back(floats.0);
+            reads_back(floats.1);
+            reads_back(on);
+            reads_back(KafkaUuid::from_bytes(id));
+            reads_back(maybe);
+            reads_back(());
         }
 
         #[test]
-        fn what_is_read_is_what_would_be_written(bytes in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40))) {
+        fn read_values_write_back_same_bytes(
+            bytes in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+        ) {
             let bytes = bytes.map(Bytes::from);
             fn same<T: Serialize + Deserialize>(bytes: &Option<Bytes>) {
                 if let Ok(value) = read::<T>(bytes.clone()) {
@@ -263,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_kafkas() {
+    fn bytes_agree_with_kafka() {
         let bytes = |bytes: &'static [u8]| Some(Bytes::from_static(bytes));
         assert_eq!(written(&-2_i16), bytes(&[0xFF, 0xFE]));
         assert_eq!(written(&258_i32), bytes(&[0, 0, 1, 2]));
@@ -279,35 +282,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_says_what_was_expected_and_what_was_found() {
-        fn refused<T: Deserialize + Debug>(bytes: Option<&'static [u8]>) -> String {
+    fn error_names_expected_and_found() {
+        fn error<T: Deserialize + Debug>(bytes: Option<&'static [u8]>) -> String {
             read::<T>(bytes.map(Bytes::from_static)).unwrap_err().to_string()
         }
         let five = Some(&b"12345"[..]);
-        assert_eq!(refused::<i32>(five), "expected an i32, which is 4 bytes, found 5 bytes");
-        assert_eq!(refused::<f64>(five), "expected an f64, which is 8 bytes, found 5 bytes");
+        assert_eq!(error::<i32>(five), "expected an i32, which is 4 bytes, found 5 bytes");
+        assert_eq!(error::<f64>(five), "expected an f64, which is 8 bytes, found 5 bytes");
+        assert_eq!(error::<Option<i16>>(five), "expected an i16, which is 2 bytes, found 5 bytes");
         assert_eq!(
-            refused::<Option<i16>>(five),
-            "expected an i16, which is 2 bytes, found 5 bytes"
-        );
-        assert_eq!(
-            refused::<String>(None),
+            error::<String>(None),
             "expected a string, found null; where that may be, take an `Option`"
         );
-        assert_eq!(refused::<()>(five), "expected null, found 5 bytes");
+        assert_eq!(error::<()>(five), "expected null, found 5 bytes");
         assert_eq!(
-            refused::<bool>(Some(&[2])),
+            error::<bool>(Some(&[2])),
             "expected a bool, found 1 bytes that are not: it is neither 0 nor 1"
         );
-        assert!(refused::<String>(Some(&[0xFF])).starts_with("expected a string, found 1 bytes"));
+        assert!(error::<String>(Some(&[0xFF])).starts_with("expected a string, found 1 bytes"));
         for text in [
             &b"30313233x3435-3637-3839-616263646566"[..],
             b"30313233-3435-3637-3839-61626364656g",
             b"30313233-3435-3637-3839-6162636465\xC3\xBC",
         ] {
             assert!(
-                refused::<KafkaUuid>(Some(text))
-                    .starts_with("expected the text of a uuid, found 36")
+                error::<KafkaUuid>(Some(text)).starts_with("expected the text of a uuid, found 36")
             );
         }
     }

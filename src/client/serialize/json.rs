@@ -5,8 +5,8 @@ use crate::error::{DeserializeError, SerializeError};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-/// A value that is written as JSON. Null bytes are no JSON: where a record may be a tombstone,
-/// take `Option<Json<T>>`, whose `None` is null bytes and no text `null`.
+/// A value that is written as JSON. Null bytes are not JSON: if a record may be a tombstone, use
+/// `Option<Json<T>>`, whose `None` is null bytes and not the text `null`.
 ///
 /// ```
 /// use annals::{Deserialize, DeserializeContext, Json, RecordPart, Serialize, SerializeContext};
@@ -16,13 +16,17 @@ use serde::de::DeserializeOwned;
 ///
 /// let order = Json(Order { id: 7, paid: false });
 /// let mut headers = Vec::new();
-/// let bytes = order.serialize(&mut SerializeContext::new("orders", RecordPart::Value, &mut headers))?;
+/// let mut context = SerializeContext::new("orders", RecordPart::Value, &mut headers);
+/// let bytes = order.serialize(&mut context)?;
 /// assert_eq!(bytes.as_deref(), Some(&br#"{"id":7,"paid":false}"#[..]));
 ///
 /// let context = DeserializeContext::new("orders", RecordPart::Value, &headers);
 /// assert_eq!(Json::deserialize(bytes.as_ref(), &context)?, order);
-/// let refused = Json::<Order>::deserialize(Some(&"{}".into()), &context).unwrap_err();
-/// assert_eq!(refused.to_string(), "expected JSON, found 2 bytes that are not: missing field `id` at line 1 column 2");
+/// let error = Json::<Order>::deserialize(Some(&"{}".into()), &context).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "expected JSON, found 2 bytes that are not: missing field `id` at line 1 column 2"
+/// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -30,9 +34,9 @@ pub struct Json<T>(pub T);
 
 impl<T: serde::Serialize> Serialize for Json<T> {
     fn serialize(&self, _: &mut SerializeContext<'_>) -> Result<Option<Bytes>, SerializeError> {
-        serde_json::to_vec(&self.0)
-            .map(|bytes| Some(bytes.into()))
-            .map_err(|error| SerializeError::new(format_args!("it has no JSON: {error}")))
+        serde_json::to_vec(&self.0).map(|bytes| Some(bytes.into())).map_err(|error| {
+            SerializeError::new(format_args!("it cannot be written as JSON: {error}"))
+        })
     }
 }
 

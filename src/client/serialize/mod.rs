@@ -7,12 +7,12 @@
 //! |---|---|
 //! | `Bytes`, `Vec<u8>`, `[u8]`, `[u8; N]` | as they are |
 //! | `String`, `str` | UTF-8 |
-//! | `i16`, `i32`, `i64` | 2, 4, 8, the highest first |
-//! | `f32`, `f64` | 4, 8, of IEEE 754, the highest first |
+//! | `i16`, `i32`, `i64` | 2, 4, 8, big-endian |
+//! | `f32`, `f64` | 4, 8, IEEE 754, big-endian |
 //! | `bool` | 1: 0 or 1 |
 //! | [`KafkaUuid`](crate::KafkaUuid) | its 36 characters with dashes |
 //! | `()` | none: null |
-//! | `Option<T>` | null, or those of `T` |
+//! | `Option<T>` | null, or the bytes of `T` |
 //! | `Json<T>` | JSON; with the cargo feature `serde` |
 //!
 //! Kafka returns `null` for null whatever the type; here, use an `Option`. Text that is not UTF-8
@@ -32,7 +32,8 @@ use bytes::Bytes;
 /// A type of keys or values that can be sent. Kafka: `Serializer`.
 ///
 /// ```
-/// use annals::{DeserializeContext, DeserializeError, Deserialize, RecordPart, Serialize, SerializeContext, SerializeError};
+/// use annals::{Deserialize, DeserializeContext, DeserializeError};
+/// use annals::{RecordPart, Serialize, SerializeContext, SerializeError};
 /// use bytes::Bytes;
 ///
 /// /// Cents, as two columns of text.
@@ -40,7 +41,10 @@ use bytes::Bytes;
 /// struct Price { cents: u32, currency: String }
 ///
 /// impl Serialize for Price {
-///     fn serialize(&self, to: &mut SerializeContext<'_>) -> Result<Option<Bytes>, SerializeError> {
+///     fn serialize(
+///         &self,
+///         to: &mut SerializeContext<'_>,
+///     ) -> Result<Option<Bytes>, SerializeError> {
 ///         if self.currency.contains(' ') {
 ///             return Err(SerializeError::new("a currency is one word"));
 ///         }
@@ -50,24 +54,32 @@ use bytes::Bytes;
 /// }
 ///
 /// impl Deserialize for Price {
-///     fn deserialize(bytes: Option<&Bytes>, from: &DeserializeContext<'_>) -> Result<Price, DeserializeError> {
+///     fn deserialize(
+///         bytes: Option<&Bytes>,
+///         from: &DeserializeContext<'_>,
+///     ) -> Result<Price, DeserializeError> {
 ///         let text = String::deserialize(bytes, from)?;
-///         let parts = text.split_once(' ').and_then(|(c, currency)| Some((c.parse().ok()?, currency.into())));
-///         let (cents, currency) =
-///             parts.ok_or_else(|| DeserializeError::invalid("a price", text.as_bytes(), "no number and word"))?;
-///         Ok(Price { cents, currency })
+///         let invalid =
+///             || DeserializeError::invalid("a price", text.as_bytes(), "no number and word");
+///         let (cents, currency) = text.split_once(' ').ok_or_else(invalid)?;
+///         let cents = cents.parse().map_err(|_| invalid())?;
+///         Ok(Price { cents, currency: currency.into() })
 ///     }
 /// }
 ///
 /// let mut headers = Vec::new();
 /// let price = Price { cents: 250, currency: "EUR".into() };
-/// let bytes = price.serialize(&mut SerializeContext::new("prices", RecordPart::Value, &mut headers))?;
+/// let mut context = SerializeContext::new("prices", RecordPart::Value, &mut headers);
+/// let bytes = price.serialize(&mut context)?;
 /// assert_eq!(bytes.as_deref(), Some(&b"250 EUR"[..]));
 ///
 /// let context = DeserializeContext::new("prices", RecordPart::Value, &headers);
 /// assert_eq!(Price::deserialize(bytes.as_ref(), &context), Ok(price));
-/// let refused = Price::deserialize(Some(&Bytes::from("free")), &context).unwrap_err();
-/// assert_eq!(refused.to_string(), "expected a price, found 4 bytes that are not: no number and word");
+/// let error = Price::deserialize(Some(&Bytes::from("free")), &context).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "expected a price, found 4 bytes that are not: no number and word"
+/// );
 /// # Ok::<(), annals::SerializeError>(())
 /// ```
 pub trait Serialize {
@@ -75,7 +87,7 @@ pub trait Serialize {
     ///
     /// # Errors
     ///
-    /// Why it cannot be serialized. The record is not sent then.
+    /// The reason why the value cannot be serialized. The record is not sent then.
     fn serialize(&self, to: &mut SerializeContext<'_>) -> Result<Option<Bytes>, SerializeError>;
 }
 
@@ -88,7 +100,7 @@ pub trait Deserialize: Sized {
     ///
     /// # Errors
     ///
-    /// Why the bytes are not a value of this type: what was expected, and what was found.
+    /// The reason why the bytes are not a value of this type: what was expected and found.
     fn deserialize(
         bytes: Option<&Bytes>,
         from: &DeserializeContext<'_>,

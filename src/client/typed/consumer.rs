@@ -1,4 +1,4 @@
-//! Reading values.
+//! Consuming typed keys and values.
 
 use crate::client::consumer::{Consumer, ConsumerRecord};
 use crate::client::serialize::{Deserialize, DeserializeContext};
@@ -28,7 +28,8 @@ use std::time::Duration;
 /// log.append(annals::Record::new(12_i32.to_be_bytes().to_vec()).key("apple"))?;
 /// log.append(annals::Record::new("hundreds").key("plum"))?;
 ///
-/// let mut consumer: TypedConsumer<String, i32> = store.consumer(ConsumerConfig::default())?.typed();
+/// let consumer = store.consumer(ConsumerConfig::default())?;
+/// let mut consumer: TypedConsumer<String, i32> = consumer.typed();
 /// let stock = TopicPartition::new("stock", 0);
 /// consumer.consumer_mut().assign([stock.clone()])?;
 /// consumer.consumer_mut().seek(&stock, 0)?;
@@ -96,14 +97,14 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
                 Err(poison) => poison,
             };
             match self.on_poison.handle(&poison) {
-                Ok(shown) => {
+                Ok(returned) => {
                     self.poison_count = self.poison_count.saturating_add(1);
-                    if shown {
+                    if returned {
                         records.push(Err(poison));
                     }
                 }
                 Err(error) => {
-                    self.take_back(&poison, rest);
+                    self.seek_back_to(&poison, rest);
                     if records.is_empty() {
                         return Err(error);
                     }
@@ -115,7 +116,7 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
     }
 
     /// Moves back to these records: the next poll returns them again.
-    fn take_back(&mut self, first: &PoisonRecord, rest: impl Iterator<Item = ConsumerRecord>) {
+    fn seek_back_to(&mut self, first: &PoisonRecord, rest: impl Iterator<Item = ConsumerRecord>) {
         let mut positions = BTreeMap::new();
         let first = (Arc::clone(&first.topic), first.partition, first.record.offset);
         let rest = rest.map(|record| (record.topic, record.partition, record.record.offset));
@@ -123,8 +124,8 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
             positions.entry(TopicPartition::new(topic, partition)).or_insert(offset);
         }
         for (partition, offset) in positions {
-            // It was polled from just now, so it is assigned, unless an interceptor made the
-            // record up.
+            // The partition was polled just now, so it is assigned, unless an interceptor has made
+            // up the record.
             self.consumer.seek(&partition, offset).ok();
         }
     }
@@ -199,15 +200,15 @@ pub struct TypedRecord<K, V> {
     pub topic: Arc<str>,
     /// The partition.
     pub partition: u32,
-    /// Its offset.
+    /// The offset.
     pub offset: Offset,
-    /// Its time.
+    /// The timestamp.
     pub timestamp: Timestamp,
-    /// Its key.
+    /// The key.
     pub key: K,
-    /// Its value.
+    /// The value.
     pub value: V,
-    /// Its headers, in order.
+    /// The headers, in order.
     pub headers: Vec<Header>,
 }
 

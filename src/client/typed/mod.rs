@@ -2,14 +2,13 @@
 //!
 //! ```text
 //!  K, V ── Serialize ──► Producer ──► topic ──► Consumer ── Deserialize ──► K, V
-//!                                                               │ it is none
+//!                                                               │ fails
 //!                                                               ▼
-//!                                               PoisonRecord: shown, skipped, or sent to a topic of dead letters
+//!        PoisonRecord: returned, skipped, or sent to a topic of dead letters
 //! ```
 //!
-//! In Kafka's consumer a record that cannot be deserialized fails the poll, and the next, and all
-//! that follow, until the application seeks past it. Here every record is returned once, whatever
-//! its content.
+//! In Kafka's consumer, a record that cannot be deserialized fails the poll, and every later one,
+//! until the application seeks past it. Here every record is returned once, whatever its content.
 
 mod consumer;
 mod poison;

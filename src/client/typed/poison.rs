@@ -11,7 +11,10 @@ use std::sync::Arc;
 /// It is an error that names the record and the problem, and it contains the record as it is
 /// stored. `?` converts it into an [`Error::Serialization`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}", record.offset)]
+#[error(
+    "the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}",
+    record.offset
+)]
 #[non_exhaustive]
 pub struct PoisonRecord {
     /// The topic.
@@ -60,7 +63,9 @@ impl OnPoison {
     /// Sends poison to this topic, which must exist.
     ///
     /// ```
-    /// use annals::{ConsumerConfig, OnPoison, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+    /// use annals::{
+    ///     ConsumerConfig, OnPoison, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition,
+    /// };
     /// use std::time::Duration;
     ///
     /// let store = Store::in_memory(StoreConfig::default())?;
@@ -87,7 +92,7 @@ impl OnPoison {
     /// | header | |
     /// |---|---|
     /// | `__connect.errors.topic`, `.partition`, `.offset` | the place of the record |
-    /// | `__connect.errors.stage` | `KEY_CONVERTER` or `VALUE_CONVERTER`: the part that cannot be deserialized |
+    /// | `__connect.errors.stage` | the part: `KEY_CONVERTER` or `VALUE_CONVERTER` |
     /// | `__connect.errors.exception.message` | the problem |
     ///
     /// If a dead letter cannot be sent, the poll fails, and the next poll meets the record again:
@@ -137,9 +142,9 @@ fn dead_letter(poison: &PoisonRecord) -> Record {
 pub(super) fn guarded<T>(
     read: impl FnOnce() -> Result<T, DeserializeError>,
 ) -> Result<T, DeserializeError> {
-    // Nothing of ours is borrowed for change while it runs.
+    // The code borrows nothing of ours mutably, so a panic leaves no half-made change behind.
     callback::call(read).unwrap_or_else(|panicked| {
-        let reason = panicked.message().unwrap_or("it did not say why").to_owned();
+        let reason = panicked.message().unwrap_or("no message").to_owned();
         Err(DeserializeError::Panicked { reason })
     })
 }

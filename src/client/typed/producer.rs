@@ -1,4 +1,4 @@
-//! Sending values.
+//! Sending typed keys and values.
 
 use crate::client::producer::{Producer, ProducerRecord, SendHandle};
 use crate::client::serialize::{Serialize, SerializeContext};
@@ -15,17 +15,20 @@ use std::sync::Arc;
 /// Clones, and typed producers from the same producer, share it.
 ///
 /// ```
-/// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig, TypedProducer, TypedProducerRecord};
+/// use annals::{
+///     ProducerConfig, Store, StoreConfig, TopicConfig, TypedProducer, TypedProducerRecord,
+/// };
 ///
 /// let store = Store::in_memory(StoreConfig::default())?;
 /// let topic = store.create_topic("stock", TopicConfig::default())?;
 /// let producer: TypedProducer<str, i32> = store.producer(ProducerConfig::default())?.typed();
 ///
 /// producer.send(("stock", "apple", &12))?;
-/// let record = TypedProducerRecord::new("stock", "pear", &7).partition(0).header("shop", "north");
-/// producer.send(record)?.wait()?;
+/// let pears = TypedProducerRecord::new("stock", "pear", &7);
+/// producer.send(pears.partition(0).header("shop", "north"))?.wait()?;
 /// let stored = topic.partition(0)?.get(1)?.unwrap();
-/// assert_eq!((stored.key_str(), stored.value.as_deref()), (Some("pear"), Some(&[0, 0, 0, 7][..])));
+/// assert_eq!(stored.key_str(), Some("pear"));
+/// assert_eq!(stored.value.as_deref(), Some(&[0, 0, 0, 7][..]));
 /// # Ok::<(), annals::Error>(())
 /// ```
 pub struct TypedProducer<K: ?Sized, V: ?Sized> {
