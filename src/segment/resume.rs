@@ -7,7 +7,7 @@ use crate::segment::headers::{HeaderWalk, Walked, read_header};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Recovered, ScanRules, SegmentTail};
+use crate::segment::recovered::{Recovered, ScanRules, SegmentTail};
 use crate::segment::resync::is_batch;
 use crate::segment::time_index::{TimeEntry, TimeIndex};
 use crate::types::{Offset, Timestamp};
@@ -35,14 +35,7 @@ pub(super) fn resume(
     if last.is_some_and(|last| last.offset >= trusted) {
         return Ok(None);
     }
-    // The final time entry was added when the segment was closed. It may not have been synced
-    // although all records were, and the walk adds it again.
-    let is_final = |time: TimeEntry| last.is_none_or(|last| time.offset > last.offset);
-    if indexes.times.last().is_some_and(is_final) {
-        let mut times = TimeIndex::empty(base);
-        let kept = indexes.times.iter().take_while(|time| !is_final(*time));
-        kept.for_each(|time| times.push(time.timestamp, time.offset));
-        times.mark_unverified();
+    if let Some(times) = without_final_entry(&indexes, base) {
         indexes.times = times;
     }
     let upto = last.map_or(0, |last| last.position);
@@ -85,6 +78,22 @@ pub(super) fn resume(
         cadence,
         tail: SegmentTail::Clean,
     }))
+}
+
+/// Returns the time entries without the final one, which was added when the segment was closed.
+/// It may not have been synced although all records were, and the walk adds it again. Returns
+/// `None` if there is no final entry.
+fn without_final_entry(indexes: &Indexes, base: Offset) -> Option<TimeIndex> {
+    let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
+    let is_final = |time: TimeEntry| last.is_none_or(|last| time.offset > last.offset);
+    if !indexes.times.last().is_some_and(is_final) {
+        return None;
+    }
+    let mut times = TimeIndex::empty(base);
+    let kept = indexes.times.iter().take_while(|time| !is_final(*time));
+    kept.for_each(|time| times.push(time.timestamp, time.offset));
+    times.mark_unverified();
+    Some(times)
 }
 
 /// Returns whether no batch below a position is later than the last time entry. A shortened time
