@@ -29,8 +29,8 @@ crate::sync::thread_local! {
     static HELD_BACK: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
 }
 
-/// What was held back before. However the work ends, that is in place again, and what was held
-/// back since is woken.
+/// Restores the wakers that were held back before, and wakes those added since, however the work
+/// ends.
 struct Outer(Option<Vec<Waker>>);
 
 impl Drop for Outer {

@@ -79,8 +79,7 @@ impl KafkaUuid {
         self.0 == 0
     }
 
-    /// Whether Kafka keeps it for a meaning of its own: the first hundred ids cannot be those of
-    /// directories.
+    /// Returns whether Kafka reserves the id: the first hundred ids cannot identify directories.
     pub(crate) const fn is_reserved(self) -> bool {
         self.0 < 100
     }

@@ -138,7 +138,7 @@ fn group_is_reset_only_with_execute() {
     run(dir.path(), &["groups", "d", "describe", "g"]).refused(2, "no group `g`");
     run(dir.path(), &["groups", "d", "delete", "g", "--execute"]).refused(2, "no group `g`");
     let shift = ["groups", "d", "reset", "g", "--topic", "orders", "--shift", "1"];
-    run(dir.path(), &shift).refused(2, "nothing is committed for partition 0 of `orders`");
+    run(dir.path(), &shift).refused(2, "no offset is committed for partition 0 of `orders`");
     // A new group can be reset to any position.
     assert_eq!(reset(&["--to", "3", "--execute"]).lines()[0]["before"], Value::Null);
     let read = run(dir.path(), &["consume", "d", "orders", "--group", "g", "--max", "1"]).ok();

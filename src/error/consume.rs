@@ -1,4 +1,4 @@
-//! Why a consumer could not go on.
+//! The errors of consumers.
 
 use crate::error::{Error, ErrorKind, GroupError};
 use crate::types::Offset;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub enum ConsumeError {
     /// The partition is not assigned to this consumer. Kafka: `IllegalStateException`.
     #[error(
-        "partition {partition} of `{topic}` is not assigned to this consumer: subscribe, or assign it"
+        "partition {partition} of `{topic}` is not assigned to this consumer; call `subscribe` or `assign` first"
     )]
     NotAssigned {
         /// The topic.
@@ -21,7 +21,7 @@ pub enum ConsumeError {
     /// The partition has no committed offset, and `auto_offset_reset` is none.
     /// Kafka: `NoOffsetForPartitionException`.
     #[error(
-        "nothing is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none: seek to where it should begin"
+        "no offset is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none; call `seek` to set the position"
     )]
     NoOffsetForPartition {
         /// The topic.
@@ -31,11 +31,13 @@ pub enum ConsumeError {
     },
     /// The consumer neither subscribes nor has partitions assigned.
     /// Kafka: `IllegalStateException`.
-    #[error("the consumer reads nothing yet: subscribe to topics, or assign partitions, first")]
+    #[error("the consumer has nothing to read; call `subscribe` or `assign` first")]
     NotSubscribed,
     /// Topics by name, topics by pattern and assigned partitions exclude each other.
     /// Kafka: `IllegalStateException`.
-    #[error("the consumer reads {has} already, and cannot read {wanted} too: unsubscribe first")]
+    #[error(
+        "the consumer already reads {has}, and cannot read {wanted} too; call `unsubscribe` first"
+    )]
     MixedSubscription {
         /// The present kind of subscription.
         has: &'static str,
@@ -44,22 +46,22 @@ pub enum ConsumeError {
     },
     /// The consumer has no group. Kafka: `InvalidGroupIdException`.
     #[error(
-        "the consumer has no group, so it cannot {what}: create its options with `ConsumerConfig::new(group)`"
+        "the consumer has no group, so it cannot {what}; create its options with `ConsumerConfig::new(group)`"
     )]
     NoGroupId {
         /// The operation that needs a group.
         what: &'static str,
     },
     /// Offsets were not committed. Kafka: `CommitFailedException`.
-    #[error("group `{group}` did not take the offsets: {reason}")]
+    #[error("group `{group}` rejected the commit: {reason}")]
     CommitFailed {
         /// The group.
         group: String,
         /// The reason.
         reason: CommitError,
     },
-    /// A partition cannot be read at the consumer's position, which does not change: seek past the
-    /// damage, pause the partition, or restore the file.
+    /// A partition cannot be read at the consumer's position. The position does not change: seek
+    /// past the damage, pause the partition, or restore the file.
     #[error("partition {partition} of `{topic}` cannot be read at offset {offset}: {source}")]
     Partition {
         /// The topic.
@@ -71,9 +73,10 @@ pub enum ConsumeError {
         /// The error of the read.
         source: Arc<Error>,
     },
-    /// User-supplied code that the consumer called has panicked. The consumer goes on: poll again.
+    /// User-supplied code that the consumer called has panicked. The consumer continues: poll
+    /// again.
     #[error(
-        "{callback} has panicked: {message}; the consumer goes on as if it had returned: poll again"
+        "{callback} panicked: {message}; the consumer continues as if it had returned, so poll again"
     )]
     CallbackPanicked {
         /// The kind of callback.
@@ -82,7 +85,7 @@ pub enum ConsumeError {
         message: String,
     },
     /// The consumer was closed. Kafka: `IllegalStateException`.
-    #[error("the consumer is closed: create a new one with `Store::consumer`")]
+    #[error("the consumer is closed; create a new one with `Store::consumer`")]
     Closed,
 }
 
@@ -90,8 +93,7 @@ pub enum ConsumeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The group rejected the commit: partitions have been assigned anew, or another consumer has
-    /// taken over.
+    /// The group rejected the commit: it has rebalanced, or another consumer has taken over.
     #[error("{0}")]
     Group(GroupError),
     /// The consumer is a member of the group, and another member has the partition.
@@ -123,16 +125,16 @@ pub enum CommitError {
         /// The partition.
         partition: u32,
     },
-    /// The metadata of an offset are too long. Kafka: `OffsetMetadataTooLarge`.
-    #[error("its metadata has {bytes} bytes, and {limit} is the most there may be; shorten it")]
+    /// The metadata of an offset is too long. Kafka: `OffsetMetadataTooLarge`.
+    #[error("the metadata of an offset has {bytes} bytes, but the limit is {limit}; shorten it")]
     MetadataTooLarge {
         /// The length in bytes.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// Offsets above this cannot be in a log.
-    #[error("there is no offset {offset}; commit the offset of the next record to read")]
+    /// The offset is above all offsets that a log can have.
+    #[error("no log can have an offset {offset}; commit the offset of the next record to read")]
     InvalidOffset {
         /// The offset.
         offset: Offset,

@@ -115,7 +115,7 @@ pub enum CorruptionKind {
     Malformed(&'static str),
 }
 
-/// The way out for damage in a file: only a log file cannot be rebuilt.
+/// The remedy for damage in a file: only a log file cannot be rebuilt.
 pub(super) struct Advice<'a>(pub(super) &'a Path);
 
 impl fmt::Display for Advice<'_> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// The group does not exist any more.
-    #[error("the group was deleted, or its store closed; poll again, or open the store again")]
+    /// The group no longer exists.
+    #[error("the group was deleted, or its store was closed; poll again, or open the store again")]
     CoordinatorNotAvailable,
     /// The group has no member with this id. Kafka: `UnknownMemberIdException`.
     #[error(
@@ -21,7 +21,7 @@ pub enum GroupError {
     /// The call is from an old generation of the group. Kafka: `IllegalGenerationException`, and
     /// for commits `CommitFailedException`.
     #[error(
-        "generation {given} is not the group's, which is {current}: partitions have been assigned anew; poll again, and leave to others what was assigned before"
+        "the call is from generation {given}, but the group is at generation {current}, because it has rebalanced; poll again, and stop processing the partitions assigned before"
     )]
     IllegalGeneration {
         /// The given value.
@@ -31,19 +31,19 @@ pub enum GroupError {
     },
     /// Another consumer has taken over the instance id. Kafka: `FencedInstanceIdException`.
     #[error(
-        "another has joined with the instance id `{instance_id}` and taken over; close this one, or give it an instance id of its own"
+        "another consumer has joined with the instance id `{instance_id}` and taken over; close this one, or give it its own instance id"
     )]
     FencedInstanceId {
         /// The instance id.
         instance_id: String,
     },
-    /// The group is assigning its partitions anew. Kafka: `RebalanceInProgressException`.
-    #[error("partitions are about to be assigned anew; poll again")]
+    /// The group is rebalancing. Kafka: `RebalanceInProgressException`.
+    #[error("the group is rebalancing; poll again")]
     RebalanceInProgress,
     /// The member has no assignor or protocol type in common with the group.
     /// Kafka: `InconsistentGroupProtocolException`.
     #[error(
-        "the members of the group have no protocol in common with what was offered: {reason}; offer one that all members support"
+        "the consumer has no protocol in common with the other members of the group: {reason}; choose one that all members support"
     )]
     InconsistentGroupProtocol {
         /// The difference.
@@ -52,7 +52,7 @@ pub enum GroupError {
     /// The session timeout is outside of the store's bounds.
     /// Kafka: `InvalidSessionTimeoutException`.
     #[error(
-        "`session_timeout` is {given:?}, and the store takes {least:?} to {most:?}; choose one of these, or change the store's `GroupCoordinatorConfig::session_timeout_bounds`"
+        "`session_timeout` is {given:?}, but the store accepts {least:?} to {most:?}; choose a timeout in that range, or change the store's `GroupCoordinatorConfig::session_timeout_bounds`"
     )]
     InvalidSessionTimeout {
         /// The given value.
@@ -64,35 +64,37 @@ pub enum GroupError {
     },
     /// The group is full. Kafka: `GroupMaxSizeReachedException`.
     #[error(
-        "the group has {limit} members, which is the most it may have; close a consumer of it first, or raise `GroupCoordinatorConfig::max_members`"
+        "the group has reached its limit of {limit} members; close one of its consumers, or raise `GroupCoordinatorConfig::max_members`"
     )]
     GroupMaxSizeReached {
         /// The limit.
         limit: usize,
     },
     /// The member id is taken. Kafka: `InvalidRequestException`.
-    #[error("the member id `{member_id}` is taken; join with another")]
+    #[error("the member id `{member_id}` is taken; join with another id")]
     InvalidRequest {
         /// The member.
         member_id: String,
     },
     /// The group still has members. Kafka: `GroupNotEmptyException`.
     #[error(
-        "group `{group}` has members; close its consumers, or remove them with `Admin::remove_members`, first"
+        "group `{group}` has members; first close its consumers, or remove them with `Admin::remove_members`"
     )]
     NonEmptyGroup {
         /// The group.
         group: String,
     },
     /// The group does not exist. Kafka: `GroupIdNotFoundException`.
-    #[error("there is no group `{group}`: nobody has joined it, and nothing is committed for it")]
+    #[error(
+        "there is no group `{group}`, because it has no members and no committed offsets; `Admin::list_groups` lists the groups"
+    )]
     UnknownGroup {
         /// The group.
         group: String,
     },
     /// Members of the group subscribe to the topic. Kafka: `GroupSubscribedToTopicException`.
     #[error(
-        "members of group `{group}` read `{topic}`; close them, let them subscribe to other topics, or remove them with `Admin::remove_members`, first"
+        "members of group `{group}` subscribe to `{topic}`; first close them, subscribe them to other topics, or remove them with `Admin::remove_members`"
     )]
     GroupSubscribedToTopic {
         /// The group.
@@ -100,9 +102,9 @@ pub enum GroupError {
         /// The topic.
         topic: String,
     },
-    /// The group has committed no offset for the partition that could be shifted.
+    /// The group has no committed offset for the partition, so there is none to shift.
     #[error(
-        "nothing is committed for partition {partition} of `{topic}`, so there is nothing to shift; name an offset"
+        "no offset is committed for partition {partition} of `{topic}`, so there is none to shift; reset it to an offset instead"
     )]
     NoCommittedOffset {
         /// The topic.

@@ -1,14 +1,14 @@
-//! Which log an error is about, and what can be done about it there.
+//! The location of the log in an error, and the remedies that depend on it.
 
 use crate::types::Timestamp;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The log that an error is about: its directory, and its topic and partition if a
+/// The location of the log in an error: its directory, and its topic and partition if a
 /// [`Store`](crate::Store) opened it.
 ///
-/// It displays as the directory. A clone shares it.
+/// It is displayed as the path of the directory. Clones are cheap.
 ///
 /// ```
 /// use annals::{Error, Store, StoreConfig, TopicConfig};
@@ -70,12 +70,12 @@ pub enum CloseReason {
     WithStore,
     /// Its [topic was deleted](crate::Store::delete_topic).
     TopicDeleted,
-    /// Its [partition was reopened](crate::Store::reopen_partition): the topic has another log in
-    /// its place, or is about to.
+    /// Its [partition was reopened](crate::Store::reopen_partition): the topic has a new log in
+    /// its place, or is about to have one.
     Reopened,
 }
 
-/// The way out for a closed log.
+/// The remedy for a closed log.
 pub(super) struct Closed<'a>(pub(super) &'a LogLocation, pub(super) CloseReason);
 
 impl fmt::Display for Closed<'_> {
@@ -86,11 +86,14 @@ impl fmt::Display for Closed<'_> {
                 write!(f, "log {log} was closed with its store; open the store again")
             }
             (CloseReason::TopicDeleted, Some((topic, _))) => {
-                write!(f, "log {log} is gone: topic `{topic}` was deleted")
+                write!(
+                    f,
+                    "log {log} is closed, because topic `{topic}` was deleted; create the topic again to use it"
+                )
             }
             (CloseReason::Reopened, Some((topic, number))) => write!(
                 f,
-                "log {log} was closed to be reopened; get the new one from partition {number} of topic `{topic}`"
+                "log {log} was closed to be reopened; get the new log from partition {number} of topic `{topic}`"
             ),
             (_, Some((topic, number))) => write!(
                 f,
@@ -101,7 +104,7 @@ impl fmt::Display for Closed<'_> {
     }
 }
 
-/// The way out for a log that stopped accepting writes.
+/// The remedy for a log that stopped accepting writes.
 pub(super) struct Recover<'a>(pub(super) &'a LogLocation);
 
 impl fmt::Display for Recover<'_> {
@@ -118,7 +121,7 @@ impl fmt::Display for Recover<'_> {
     }
 }
 
-/// The option that sets a limit, by the name it has where the log was opened.
+/// The option that sets a limit: its name as a method, or as a setting of the topic in a store.
 pub(super) struct Limit<'a>(pub(super) &'static str, pub(super) Option<&'a LogLocation>);
 
 impl fmt::Display for Limit<'_> {
@@ -134,7 +137,7 @@ impl fmt::Display for Limit<'_> {
     }
 }
 
-/// The offsets that a log has.
+/// The range of offsets of a log.
 pub(super) struct Range(pub(super) u64, pub(super) u64);
 
 impl fmt::Display for Range {
@@ -147,7 +150,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// Which setting keeps a timestamp out of its range.
+/// The way out for a timestamp that is out of range: the setting that limits it.
 pub(super) struct TimeLimit(pub(super) Timestamp, pub(super) Timestamp);
 
 impl fmt::Display for TimeLimit {
@@ -155,14 +158,14 @@ impl fmt::Display for TimeLimit {
         let TimeLimit(timestamp, earliest) = *self;
         let side = match timestamp < earliest {
             true if earliest.as_millis() <= 0 => {
-                return f.write_str("leave it out, or give a time since 1970");
+                return f.write_str("omit it, or choose a time since 1970");
             }
             true => "before",
             false => "after",
         };
         write!(
             f,
-            "raise `message.timestamp.{side}.max.ms` of the topic, or `timestamp_{side}_max` of a log"
+            "raise `message.timestamp.{side}.max.ms` of the topic, or `timestamp_{side}_max` of the log"
         )
     }
 }

@@ -1,4 +1,4 @@
-//! The errors of the crate, with the way out of each.
+//! The errors of the crate, with the remedy for each.
 
 mod consume;
 mod corruption;
@@ -39,7 +39,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The error of a failed call. Its [`kind`](Error::kind) tells how to react.
 ///
-/// Every message names the failure, its place, and the way out. A failed call never leaves the log
+/// Every message names the failure, its place, and the remedy. A failed call never leaves the log
 /// in an intermediate state: it has changed nothing, or its documentation describes the state.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,13 +74,13 @@ pub enum Error {
 
     /// The batch exceeds the limit of the log.
     #[error(
-        "a batch of {bytes} bytes is over the limit of {limit} {}; send smaller batches or raise it",
+        "a batch of {bytes} bytes is over the limit of {limit} {}; send smaller batches, or raise the limit",
         Limit(.option, .log.as_ref())
     )]
     BatchTooLarge {
         /// The log. `None` where a batch is read from a file.
         log: Option<LogLocation>,
-        /// The size of the batch, including its header, as compressed as it is.
+        /// The size of the batch, including its header, after compression.
         bytes: u64,
         /// The limit.
         limit: u64,
@@ -153,7 +153,7 @@ pub enum Error {
         holder: Option<u32>,
     },
 
-    /// The path is not the directory of a log, or of a store where one was opened.
+    /// The path is not the directory of a log or, for a store, of a store.
     #[error("cannot open {}: {reason}", path.display())]
     NotALog {
         /// The path that was opened.
@@ -201,7 +201,7 @@ pub enum Error {
     },
 
     /// The store was closed, by this handle or a clone of it.
-    #[error("the store is closed: open it again")]
+    #[error("the store is closed; open it again")]
     StoreClosed,
 }
 
@@ -253,7 +253,7 @@ impl Error {
 }
 
 pub(crate) const NOT_A_DIRECTORY: &str =
-    "it, or what it lies in, is a file or a link to nothing; give a directory";
+    "the path, or a part of it, is a file or a dangling link; give a directory";
 
 impl From<TopicError> for Error {
     fn from(error: TopicError) -> Error {
@@ -292,5 +292,21 @@ mod tests {
     #[test]
     fn an_error_fits_in_48_bytes() {
         assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
+    }
+}
+
+/// A format or codec that this build cannot decode becomes [`Error::Unsupported`], any other
+/// problem [`Error::InvalidBatch`].
+impl From<InvalidBatch> for Error {
+    fn from(reason: InvalidBatch) -> Error {
+        match reason {
+            InvalidBatch::LegacyFormat { magic } => {
+                Error::Unsupported(Unsupported::MessageFormat(magic))
+            }
+            InvalidBatch::CodecUnavailable { codec } => {
+                Error::Unsupported(Unsupported::Codec(codec))
+            }
+            other => Error::InvalidBatch(other),
+        }
     }
 }

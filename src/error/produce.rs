@@ -1,4 +1,4 @@
-//! Why a record could not be produced.
+//! The errors of producers.
 
 use crate::error::{Error, ErrorKind};
 use std::sync::Arc;
@@ -8,26 +8,28 @@ use std::time::Duration;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProduceError {
-    /// The batch of the record failed, with all its records. If a batch of several records is too
-    /// large because the limit was lowered meanwhile, it is split first; then only the record
-    /// itself is too large.
+    /// The batch of the record failed, with all its records.
+    ///
+    /// If the limit was lowered meanwhile, and a batch of several records is now too large, the
+    /// producer splits it. So with `BatchTooLarge`, this record alone is too large.
     #[error("{0}")]
     Batch(Arc<Error>),
     /// The record is larger than the limit of the producer or of its topic.
     /// Kafka: `RecordTooLargeException`.
     #[error(
-        "a record of up to {bytes} bytes is over the limit of {limit} set by `{option}`; send less in one record, or raise it"
+        "a record of up to {bytes} bytes is over the limit of {limit} set by `{option}`; split the record, or raise the limit"
     )]
     RecordTooLarge {
-        /// The upper bound of its size in a batch of its own, before compression.
+        /// The upper bound of the record's size in a batch of its own, before compression.
         bytes: u64,
         /// The limit.
         limit: u64,
         /// The option that sets the limit.
         option: &'static str,
     },
-    /// The buffer was full for as long as `send` may wait. Kafka: `BufferExhaustedException`.
-    #[error("{}", NoRoom(*.waited, *.buffer_bytes, .cause.as_deref()))]
+    /// The buffer stayed full for the whole time that `send` may wait.
+    /// Kafka: `BufferExhaustedException`.
+    #[error("{}", FullBuffer(*.waited, *.buffer_bytes, .cause.as_deref()))]
     BufferFull {
         /// How long `send` waited.
         waited: Duration,
@@ -36,10 +38,10 @@ pub enum ProduceError {
         /// The error of the last write to the partition, if that is the cause.
         cause: Option<Arc<Error>>,
     },
-    /// The record could not be written within the delivery timeout, in spite of retries.
+    /// The record could not be written within the delivery timeout, despite retries.
     /// Kafka: `TimeoutException`.
     #[error(
-        "not written to partition {partition} of `{topic}` within {timeout:?}: {cause}; send it again, or raise `delivery_timeout`"
+        "the record was not written to partition {partition} of `{topic}` within {timeout:?}: {cause}; resend it, or raise `delivery_timeout`"
     )]
     DeliveryTimeout {
         /// The topic.
@@ -48,12 +50,12 @@ pub enum ProduceError {
         partition: u32,
         /// The time since the first record of the batch.
         timeout: Duration,
-        /// The error of the last try.
+        /// The error of the last attempt.
         cause: Arc<Error>,
     },
     /// A partitioner chose a partition that the topic does not have.
     #[error(
-        "the partitioner chose partition {chosen} of `{topic}`, which has {partitions}: it must choose one below that"
+        "the partitioner chose partition {chosen} of `{topic}`, but must choose a number below {partitions}"
     )]
     NoSuchPartition {
         /// The topic.
@@ -64,36 +66,39 @@ pub enum ProduceError {
         partitions: u32,
     },
     /// A partitioner panicked; the record was not sent.
-    #[error("the partitioner panicked over a record for `{topic}`: the record was not sent")]
+    #[error(
+        "the partitioner panicked on a record for `{topic}`, so the record was not sent; fix the partitioner"
+    )]
     PartitionerPanicked {
         /// The topic.
         topic: Arc<str>,
     },
     /// The producer was closed, or dropped, before the record was written.
-    #[error("the producer was closed before the record was written: give `close` more time")]
+    #[error(
+        "the producer was closed before the record was written; close it with `close`, or with a longer `close_timeout`"
+    )]
     Aborted,
     /// The producer was closed before this call. Kafka: `IllegalStateException`.
-    #[error("the producer is closed: create a new one with `Store::producer`")]
+    #[error("the producer is closed; create a new one with `Store::producer`")]
     Closed,
 }
 
-/// Why a buffer is full, and the way out: a larger one helps only if writing works.
-struct NoRoom<'a>(Duration, u64, Option<&'a Error>);
+/// Why a buffer is full, and the way out: a larger buffer helps only if writes succeed.
+struct FullBuffer<'a>(Duration, u64, Option<&'a Error>);
 
-impl std::fmt::Display for NoRoom<'_> {
+impl std::fmt::Display for FullBuffer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let NoRoom(waited, buffer_bytes, cause) = self;
-        if let Some(cause) = cause {
-            write!(f, "writing fails ({cause}), so there was ")?;
-        }
+        let FullBuffer(waited, buffer_bytes, cause) = self;
         write!(
             f,
-            "no room for the record within {waited:?}: {buffer_bytes} bytes wait to be written; "
+            "the buffer of {buffer_bytes} bytes had no room for the record within {waited:?}"
         )?;
-        f.write_str(match cause {
-            Some(_) => "send it again when writing works",
-            None => "try again, or raise `buffer_bytes` or `max_block`",
-        })
+        match cause {
+            Some(cause) => {
+                write!(f, ", because writes fail ({cause}); resend it when writes succeed")
+            }
+            None => f.write_str("; retry, or raise `buffer_bytes` or `max_block`"),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why a value cannot become bytes, or bytes a value.
+//! The errors of serialization.
 
 use crate::error::ErrorKind;
 use crate::types::Offset;
@@ -8,9 +8,9 @@ use std::sync::Arc;
 /// The part of a record: its key or its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecordPart {
-    /// Its key.
+    /// The key.
     Key,
-    /// Its value.
+    /// The value.
     Value,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for RecordPart {
 #[non_exhaustive]
 pub enum SerializationError {
     /// A record could not be serialized, and was not sent. Kafka: `SerializationException`.
-    #[error("the {part} of a record for `{topic}` cannot be sent: {reason}")]
+    #[error("cannot serialize the {part} of a record for `{topic}`: {reason}")]
     Serialize {
         /// The topic.
         topic: Arc<str>,
@@ -41,14 +41,14 @@ pub enum SerializationError {
     /// A stored record could not be deserialized into the consumer's types.
     /// Kafka: `RecordDeserializationException`.
     #[error(
-        "the {part} of the record at offset {offset} of partition {partition} of `{topic}`: {reason}"
+        "cannot deserialize the {part} of the record at offset {offset} of partition {partition} of `{topic}`: {reason}"
     )]
     Deserialize {
         /// The topic.
         topic: Arc<str>,
         /// The partition.
         partition: u32,
-        /// Its offset.
+        /// The offset of the record.
         offset: Offset,
         /// The part of the record.
         part: RecordPart,
@@ -71,7 +71,7 @@ pub struct SerializeError {
 }
 
 impl SerializeError {
-    /// Creates an error with this reason, such as one of a library that writes a format.
+    /// Creates an error with this reason, for example the error of a library.
     pub fn new(reason: impl fmt::Display) -> SerializeError {
         SerializeError { reason: reason.to_string() }
     }
@@ -92,7 +92,7 @@ pub enum DeserializeError {
         found: usize,
     },
     /// The record has null, and the type has no value for null.
-    #[error("expected {expected}, found null; where that may be, take an `Option`")]
+    #[error("expected {expected}, found null; if null is valid, use an `Option`")]
     Null {
         /// The type.
         expected: &'static str,
@@ -104,7 +104,7 @@ pub enum DeserializeError {
         found: usize,
     },
     /// The bytes are not a value of the type.
-    #[error("expected {expected}, found {found} bytes that are not: {reason}")]
+    #[error("{found} bytes are not {expected}: {reason}")]
     Invalid {
         /// The type or format.
         expected: &'static str,
@@ -114,7 +114,7 @@ pub enum DeserializeError {
         reason: String,
     },
     /// The deserializer of the type panicked.
-    #[error("reading it panicked: {reason}")]
+    #[error("the deserializer panicked: {reason}")]
     Panicked {
         /// The message of the panic.
         reason: String,

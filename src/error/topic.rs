@@ -1,4 +1,4 @@
-//! Why something cannot be done with a topic.
+//! The errors of calls for a topic.
 
 use crate::error::ErrorKind;
 use crate::topic_name::CONSUMER_OFFSETS;
@@ -16,13 +16,13 @@ pub enum TopicError {
         topic: String,
     },
     /// The topic already exists. Kafka: `TopicExistsException`.
-    #[error("there is a topic `{topic}` already: use it, or take another name")]
+    #[error("topic `{topic}` already exists; use it, or choose another name")]
     Exists {
         /// The name of the topic.
         topic: String,
     },
     /// The name is invalid. Kafka: `InvalidTopicException`.
-    #[error("`{topic}` cannot be the name of a topic: {reason}")]
+    #[error("`{topic}` is not a valid name of a topic: {reason}")]
     InvalidName {
         /// The name.
         topic: String,
@@ -31,7 +31,7 @@ pub enum TopicError {
     },
     /// The topic has no partition of that number. Kafka: `UnknownTopicOrPartitionException`.
     #[error(
-        "topic `{topic}` has no partition {partition}: they are numbered from 0, and there are {partitions}"
+        "topic `{topic}` has no partition {partition}; its last partition is {}", partitions.saturating_sub(1)
     )]
     UnknownPartition {
         /// The topic.
@@ -52,9 +52,10 @@ pub enum TopicError {
         /// The reason.
         reason: &'static str,
     },
-    /// The directory of a partition is gone: it was there before, or `topic.properties` counts it.
+    /// The directory of a partition is missing: it was there before, or `topic.properties` counts
+    /// it.
     #[error(
-        "the directory of partition {partition} of topic `{topic}`, which has {partitions}, is gone: restore it, or open the store with `OfflinePartitions::DamagedOrMissing` to use the others"
+        "the directory of partition {partition} (of {partitions}) of topic `{topic}` is missing; restore it, or open the store with `OfflinePartitions::DamagedOrMissing` to use the others"
     )]
     MissingPartition {
         /// The topic.
@@ -64,9 +65,9 @@ pub enum TopicError {
         /// The number of partitions of the topic.
         partitions: u32,
     },
-    /// All directories of the topic are gone, although it was there when the store was closed.
+    /// All directories of the topic are missing, although it existed when the store was closed.
     #[error(
-        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or open the store once with `OnCorruption::Quarantine` to go on without the topic"
+        "all directories of topic `{topic}` are missing, although it existed when the store was closed; restore them, or open the store once with `OnCorruption::Quarantine` to continue without the topic"
     )]
     Missing {
         /// The topic.
@@ -75,7 +76,7 @@ pub enum TopicError {
     /// The partition is on another disk or broker; this directory has other partitions of the
     /// topic.
     #[error(
-        "partition {partition} of topic `{topic}` is not in this directory, which has others of its partitions: use the directory or the broker that has it"
+        "partition {partition} of topic `{topic}` is not in this directory, which has other partitions of the topic; use the directory or the broker that has it"
     )]
     PartitionElsewhere {
         /// The topic.
@@ -83,7 +84,7 @@ pub enum TopicError {
         /// The partition that is elsewhere.
         partition: u32,
     },
-    /// The partition could not be opened, and all others can be used.
+    /// The partition could not be opened; all other partitions work.
     /// Kafka: `KafkaStorageException`.
     #[error(
         "partition {partition} of topic `{topic}` is offline: {reason}; {}",
@@ -99,12 +100,12 @@ pub enum TopicError {
         /// The message of that error.
         reason: String,
     },
-    /// Some partitions of the topic are elsewhere, so this call is not possible here.
+    /// Some partitions of the topic are elsewhere, and the call needs all of them.
     #[error("topic `{topic}` has partitions that are not in this directory: {reason}")]
     Spread {
         /// The topic.
         topic: String,
-        /// The reason why all of them are needed, and the way out.
+        /// The reason why the call needs all partitions, and the way out.
         reason: &'static str,
     },
     /// The topic is internal to the store or a broker.
@@ -115,8 +116,7 @@ pub enum TopicError {
         /// The reason.
         reason: &'static str,
     },
-    /// The directory of the store has an entry that cannot be there, or is not a directory of a
-    /// store.
+    /// An entry does not belong in the directory of a store, or the directory is not a store's.
     #[error("{} does not belong in the directory of a store: {reason}", path.display())]
     InvalidDirectory {
         /// The file or directory.
@@ -134,7 +134,7 @@ pub enum TopicError {
         /// The problem.
         reason: String,
     },
-    /// Topics have no setting of that name. Kafka: `InvalidConfigurationException`.
+    /// Topics have no setting with that name. Kafka: `InvalidConfigurationException`.
     #[error("topics have no setting `{key}`; {}", Nearest(*.nearest))]
     UnknownSetting {
         /// The name.
@@ -144,7 +144,7 @@ pub enum TopicError {
     },
 }
 
-/// The way out for a missing topic.
+/// The remedy for a missing topic.
 struct WayToTopic<'a>(&'a str);
 
 impl fmt::Display for WayToTopic<'_> {
@@ -152,28 +152,28 @@ impl fmt::Display for WayToTopic<'_> {
         f.write_str(match self.0 {
             CONSUMER_OFFSETS => "the store creates it with the first consumer of a group",
             topic if topic.starts_with("__") => {
-                "it may be one that brokers keep for themselves; `topics` lists those there are"
+                "it may be internal to a broker; `topics` lists the topics of this store"
             }
-            _ => "`topics` lists those there are, and `Store::create_topic` creates one",
+            _ => "`topics` lists the topics, and `Store::create_topic` creates one",
         })
     }
 }
 
-/// The way out for an offline partition.
+/// The remedy for an offline partition.
 struct WayOnline<'a>(&'a str, u32, ErrorKind);
 
 impl fmt::Display for WayOnline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let WayOnline(topic, number, kind) = self;
         match kind {
-            ErrorKind::Busy => f.write_str("try again"),
+            ErrorKind::Busy => f.write_str("retry"),
             ErrorKind::Corrupt => write!(
                 f,
-                "`Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)` opens it once it is restored, and with `OnCorruption::Quarantine` sets the damage aside"
+                "restore it and call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`, or call that with `OnCorruption::Quarantine` to set the damage aside"
             ),
             _ => write!(
                 f,
-                "when that is mended, call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`"
+                "remove the cause, then call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`"
             ),
         }
     }
@@ -185,7 +185,7 @@ impl fmt::Display for Nearest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(key) => write!(f, "did you mean `{key}`?"),
-            None => f.write_str("`TopicConfig::entries` lists those that they have"),
+            None => f.write_str("`TopicConfig::entries` lists all settings"),
         }
     }
 }

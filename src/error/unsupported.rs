@@ -32,12 +32,12 @@ pub enum Unsupported {
     AppendingTransactions,
 }
 
-/// The way out for messages of a legacy format.
+/// The remedy for messages of a legacy format.
 fn way_to_v2(magic: i8) -> &'static str {
     match magic {
         0 | 1 => "convert it with Kafka, which rewrites it as v2",
         _ => {
-            "update annals; if it is v2 with a damaged byte, OnCorruption::Quarantine sets it aside"
+            "update annals; if a damaged byte hides a v2 batch, `OnCorruption::Quarantine` sets it aside"
         }
     }
 }

@@ -26,7 +26,7 @@ const fn unzigzag64(value: u64) -> i64 {
     ((value >> 1) as i64) ^ ((value & 1) as i64).wrapping_neg()
 }
 
-/// How many bytes `value` takes, before zig-zag: 1 to 10.
+/// Returns the encoded length of `value` before zig-zag: 1 to 10 bytes.
 #[inline(always)]
 pub(crate) const fn size(value: u64) -> usize {
     // Nine bytes per 64 bits is close enough to one per seven to be exact for all 64 widths.
@@ -34,8 +34,8 @@ pub(crate) const fn size(value: u64) -> usize {
     (bits.wrapping_mul(9).wrapping_add(64) / 64) as usize
 }
 
-/// Takes a signed 32-bit number off the front of `input`; `None` if it ends early or goes on too
-/// long.
+/// Takes a signed 32-bit number off the front of `input`. Returns `None` if the number is
+/// incomplete or has too many bytes.
 #[inline(always)]
 pub(crate) fn read_i32(input: &mut &[u8]) -> Option<i32> {
     // Lengths and offset deltas nearly always take one or two bytes.
@@ -54,8 +54,8 @@ pub(crate) fn read_i32(input: &mut &[u8]) -> Option<i32> {
     read_long(input, MAX_BYTES_32).map(|value| unzigzag32(value as u32))
 }
 
-/// Takes a signed 64-bit number off the front of `input`; `None` if it ends early or goes on too
-/// long.
+/// Takes a signed 64-bit number off the front of `input`. Returns `None` if the number is
+/// incomplete or has too many bytes.
 #[inline(always)]
 pub(crate) fn read_i64(input: &mut &[u8]) -> Option<i64> {
     if let [first, tail @ ..] = *input {

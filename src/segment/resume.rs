@@ -7,6 +7,7 @@ use crate::segment::headers::{HeaderWalk, Walked, read_header};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::offset_index::OffsetEntry;
 use crate::segment::recovered::{Recovered, ScanRules, SegmentTail};
 use crate::segment::resync::is_batch;
 use crate::segment::time_index::{TimeEntry, TimeIndex};
@@ -24,20 +25,8 @@ pub(super) fn resume(
 ) -> Result<Option<Recovered>> {
     let ScanRules { limit, trusted, .. } = rules;
     let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
-    let Ok(mut indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
-    // Entries that were added and not synced may read as zeros. As the first entry, that is in
-    // order.
-    let zeros = TimeEntry { timestamp: Timestamp::from_millis(0), offset: base };
-    if indexes.times.get(0) == Some(zeros) {
-        return Ok(None);
-    }
-    let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
-    if last.is_some_and(|last| last.offset >= trusted) {
-        return Ok(None);
-    }
-    if let Some(times) = without_final_entry(&indexes, base) {
-        indexes.times = times;
-    }
+    let Some(indexes) = indexes_below(dir, base, file_bytes, trusted)? else { return Ok(None) };
+    let last = last_entry(&indexes);
     let upto = last.map_or(0, |last| last.position);
     if !times_reach(file, &indexes, base, upto, file_bytes).map_err(fail)? {
         return Ok(None);
@@ -80,20 +69,40 @@ pub(super) fn resume(
     }))
 }
 
-/// Returns the time entries without the final one, which was added when the segment was closed.
-/// It may not have been synced although all records were, and the walk adds it again. Returns
-/// `None` if there is no final entry.
-fn without_final_entry(indexes: &Indexes, base: Offset) -> Option<TimeIndex> {
-    let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
-    let is_final = |time: TimeEntry| last.is_none_or(|last| time.offset > last.offset);
-    if !indexes.times.last().is_some_and(is_final) {
-        return None;
+/// Returns the stored indexes without the final time entry, or `None` if they are invalid or may
+/// cover more than the part below `trusted`.
+fn indexes_below(
+    dir: &SegmentDir,
+    base: Offset,
+    file_bytes: u64,
+    trusted: Offset,
+) -> Result<Option<Indexes>> {
+    let Ok(mut indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
+    // Entries that were added and not synced may read as zeros. As the first entry, that is in
+    // order.
+    let zeros = TimeEntry { timestamp: Timestamp::from_millis(0), offset: base };
+    if indexes.times.get(0) == Some(zeros) {
+        return Ok(None);
     }
-    let mut times = TimeIndex::empty(base);
-    let kept = indexes.times.iter().take_while(|time| !is_final(*time));
-    kept.for_each(|time| times.push(time.timestamp, time.offset));
-    times.mark_unverified();
-    Some(times)
+    let last = last_entry(&indexes);
+    if last.is_some_and(|last| last.offset >= trusted) {
+        return Ok(None);
+    }
+    // The final time entry was added when the segment was closed. It may not have been synced
+    // although all records were, and the walk adds it again.
+    let is_final = |time: TimeEntry| last.is_none_or(|last| time.offset > last.offset);
+    if indexes.times.last().is_some_and(is_final) {
+        let mut times = TimeIndex::empty(base);
+        let kept = indexes.times.iter().take_while(|time| !is_final(*time));
+        kept.for_each(|time| times.push(time.timestamp, time.offset));
+        times.mark_unverified();
+        indexes.times = times;
+    }
+    Ok(Some(indexes))
+}
+
+fn last_entry(indexes: &Indexes) -> Option<OffsetEntry> {
+    indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last))
 }
 
 /// Returns whether no batch below a position is later than the last time entry. A shortened time
@@ -146,9 +155,7 @@ pub(crate) fn end_of_sealed(
     let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
     let file = dir.open_log(base)?;
     let indexes = stored_indexes(dir, base, file_bytes)?.ok();
-    let last = indexes.and_then(|indexes| {
-        indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last))
-    });
+    let last = indexes.as_ref().and_then(last_entry);
     let mut last_batch = None;
     for from in [last.map_or(0, |last| last.position), 0] {
         let mut walk = HeaderWalk::new(&*file, from, file_bytes);

@@ -5,7 +5,7 @@
 //!               ▲         │         ├─▶ Directory                        names, ids, topic.properties
 //!     Topic ────┘         │         ├─▶ DataCheckpoints, ProducerIds     small files of the store
 //!                         │         └─▶ group::Coordinator ──▶ the logs of __consumer_offsets
-//!                         └ one change of topics at a time: alteration, creation, deletion, reopening
+//!                         └ one act at a time: alteration, creation, deletion, reopening
 //!
 //!   StoreView ──▶ Directory, read-only logs                              beside the writing process
 //! ```
@@ -29,20 +29,20 @@
 //! | `groups`, `admin`, `view` | the offsets topic; administration; reading a store that another process writes |
 //!
 //! **Opening.** `topics` checks that the directory is a store's, locks it, and reads its ids and
-//! checkpoints. `survey` lists the partitions, and removes those that were being removed. `opening`
-//! compares them with the definitions and with the topics at the last clean shutdown, opens all
-//! logs on several threads, and leaves damaged ones offline. Then it stores what recovery found,
-//! settles topics that were being created, and finishes interrupted deletions.
+//! checkpoints. `survey` lists the partitions, and removes those that were being removed.
+//! `opening` compares them with the definitions and with the topics at the last clean shutdown,
+//! opens all logs on several threads, and leaves damaged ones offline. Then it stores what
+//! recovery found, settles topics that were being created, and finishes interrupted deletions.
 //!
-//! **Creation.** With the lock of changes held, `creation` removes what is left of an earlier topic
-//! of that name, and checks that the directories are free. It writes `topic.properties` as
-//! *creating*, with the id: from here on, a crash does not undo the topic. It makes the directories,
-//! opens the logs, writes *settled*, and publishes the topic. Consumers wake after the lock is
-//! released.
+//! **Creation.** With the lock of changes held, `creation` removes what is left of an earlier
+//! topic of that name, and checks that the directories are free. It writes `topic.properties` as
+//! *creating*, with the id: from here on, a crash does not undo the topic. It makes the
+//! directories, opens the logs, writes *settled*, and publishes the topic. Consumers wake after
+//! the lock is released.
 //!
-//! **Deletion.** `deletion` writes *deleting* and unpublishes the topic: from here on, a crash does
-//! not bring it back. It closes the logs, tells the watchers, removes committed offsets durably,
-//! and removes the partitions. Partition 0, which has `topic.properties`, is the last.
+//! **Deletion.** `deletion` writes *deleting* and unpublishes the topic: from here on, a crash
+//! does not bring it back. It closes the logs, tells the watchers, removes committed offsets
+//! durably, and removes the partitions. Partition 0, which has `topic.properties`, is the last.
 
 pub(crate) mod admin;
 mod alteration;

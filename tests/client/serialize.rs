@@ -86,7 +86,7 @@ fn serialization_error_names_part_and_cause() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(
         error.to_string(),
-        "the value of a record for `orders` cannot be sent: there is nothing in it"
+        "cannot serialize the value of a record for `orders`: there is nothing in it"
     );
 
     let context = DeserializeContext::new("orders", RecordPart::Key, &[]);
@@ -101,7 +101,7 @@ fn serialization_error_names_part_and_cause() {
     .into();
     assert_eq!(
         error.to_string(),
-        "the key of the record at offset 7 of partition 3 of `orders`: expected an i64, which is 8 bytes, found 3 bytes"
+        "cannot deserialize the key of the record at offset 7 of partition 3 of `orders`: expected an i64, which is 8 bytes, found 3 bytes"
     );
     assert!(!error.is_retryable());
 }

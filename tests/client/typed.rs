@@ -87,7 +87,7 @@ fn unserializable_record_is_not_sent() {
     let store = store(&[("orders", 1)]);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let refused = producer.typed::<Never, str>().send(("orders", &Never, "v")).unwrap_err();
-    assert_eq!(refused.to_string(), "the key of a record for `orders` cannot be sent: no");
+    assert_eq!(refused.to_string(), "cannot serialize the key of a record for `orders`: no");
     let refused = producer.typed::<str, Never>().send(("orders", "k", &Never)).unwrap_err();
     assert!(matches!(refused, Error::Serialization(_)));
     producer.flush().unwrap();
@@ -115,7 +115,7 @@ fn poison_is_returned_once_in_place() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(
         error.to_string(),
-        "the value of the record at offset 1 of partition 0 of `orders`: expected an i32, which is 4 bytes, found 6 bytes"
+        "cannot deserialize the value of the record at offset 1 of partition 0 of `orders`: expected an i32, which is 4 bytes, found 6 bytes"
     );
     assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
     assert_eq!(consumer.poison_count(), 2);

@@ -729,7 +729,7 @@ fn error_names_link_anywhere() {
     let store = Store::open(&nowhere, StoreConfig::default()).map(drop);
     for error in [store, Log::open(&nowhere, LogConfig::default()).map(drop)] {
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("a link to nothing") && !error.contains("not a log"), "{error}");
+        assert!(error.contains("a dangling link") && !error.contains("not a log"), "{error}");
     }
     alone("orders-0").unwrap().close().unwrap();
     std::fs::remove_file(data.join("orders-1")).unwrap();

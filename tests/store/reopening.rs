@@ -389,7 +389,7 @@ fn errors_name_log_and_remedy() {
     let deleted = other.partition(0).unwrap();
     let at = |millis| deleted.append(Record::new("a").timestamp(Timestamp::from_millis(millis)));
     says(at(1 << 50).unwrap_err(), &["`message.timestamp.after.max.ms`", "`timestamp_after_max`"]);
-    says(at(-7).unwrap_err(), &["leave it out"]);
+    says(at(-7).unwrap_err(), &["omit it"]);
     store.delete_topic("other").unwrap();
     says(deleted.append("no").unwrap_err(), &["data/other-0", "topic `other` was deleted"]);
     store.close().unwrap();

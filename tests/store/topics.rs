@@ -240,7 +240,7 @@ fn invalid_topics_are_rejected() {
     assert_eq!(store.alter_topic("no", one()).unwrap_err().kind(), ErrorKind::NotFound);
     let topic = store.topic("a.b").unwrap();
     let error = topic_error(topic.partition(1).unwrap_err());
-    let expected = "topic `a.b` has no partition 1: they are numbered from 0, and there are 1";
+    let expected = "topic `a.b` has no partition 1; its last partition is 0";
     assert_eq!(error.to_string(), expected);
     let threads = Store::open("other", config(&fs).recovery_threads(0)).unwrap_err();
     assert_eq!(threads.kind(), ErrorKind::InvalidInput);
@@ -265,7 +265,7 @@ fn closed_store_rejects_calls() {
     ] {
         let refused = refused.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
-        assert_eq!(refused.to_string(), "the store is closed: open it again");
+        assert_eq!(refused.to_string(), "the store is closed; open it again");
     }
     let refused = topic.partition(0).unwrap().append("x").unwrap_err();
     let told = "log data/orders-0 was closed with its store; open the store again";

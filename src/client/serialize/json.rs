@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 /// let error = Json::<Order>::deserialize(Some(&"{}".into()), &context).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "expected JSON, found 2 bytes that are not: missing field `id` at line 1 column 2"
+///     "2 bytes are not JSON: missing field `id` at line 1 column 2"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -78,7 +78,7 @@ use bytes::Bytes;
 /// let error = Price::deserialize(Some(&Bytes::from("free")), &context).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "expected a price, found 4 bytes that are not: no number and word"
+///     "4 bytes are not a price: no number and word"
 /// );
 /// # Ok::<(), annals::SerializeError>(())
 /// ```

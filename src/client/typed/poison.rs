@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// stored. `?` converts it into an [`Error::Serialization`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}",
+    "cannot deserialize the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}",
     record.offset
 )]
 #[non_exhaustive]

@@ -420,5 +420,5 @@ fn parts(list: &SegmentList, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
 
 /// Returns the seed for the hashes of one pass, unknown to clients that choose keys.
 fn seed() -> [u8; 16] {
-    random::from_system().to_ne_bytes()
+    random::from_system().to_be_bytes()
 }

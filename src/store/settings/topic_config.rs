@@ -1,7 +1,7 @@
-//! How a topic is set up.
+//! The settings of a topic.
 
 use super::entry::{ConfigEntry, ConfigSource};
-use super::keys::{self, KEYS, Key, Meaning};
+use super::keys::{self, KEYS, Setting, SettingEffect};
 use super::values::millis;
 use crate::error::{Error, Result, TopicError};
 use crate::log::{CleanupPolicy, LogConfig};
@@ -17,24 +17,24 @@ pub(super) const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(super) const ONE_HOUR: Duration = Duration::from_secs(3600);
 pub(super) const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 
-/// The settings of a topic: its number of partitions, and the settings of Kafka that it does not
-/// leave to the defaults.
+/// The settings of a topic: its number of partitions, and Kafka's settings that differ from the
+/// defaults.
 ///
-/// Settings have Kafka's names, and a value that Kafka rejects is rejected. A setting with a
-/// meaning in one process is an option of the topic's logs: [`LogConfig`] describes the effect.
+/// Settings have Kafka's names, and invalid values are rejected as in Kafka. A setting that makes
+/// sense within one process is an option of the topic's logs: [`LogConfig`] describes the effect.
 /// The others (`min.insync.replicas`, `unclean.leader.election.enable`, `remote.*` and
 /// `local.retention.*`, throttled replicas, `file.delete.delay.ms`, `compression.lz4.level`) are
 /// validated, stored and described, and have no effect.
 ///
 /// Note three defaults. A topic deletes records older than **7 days**, as in Kafka, while a
-/// [`Log`](crate::Log) deletes nothing: with `retention.ms=-1`, or
-/// [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], a topic keeps everything. A
-/// topic rejects records whose timestamp lies more than **an hour** ahead of its clock, as in
-/// Kafka 4, while a log accepts any: see `message.timestamp.after.max.ms`. And a topic that only
-/// compacts deletes nothing by age or size, whatever its `retention.*` settings are.
+/// [`Log`](crate::Log) deletes nothing. With `retention.ms=-1`, or
+/// [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], a topic keeps everything.
+/// A topic rejects records with a timestamp more than **an hour** ahead of its clock, as in Kafka
+/// 4, while a log accepts any: see `message.timestamp.after.max.ms`. A topic that only compacts
+/// deletes nothing by age or size, whatever its `retention.*` settings are.
 ///
-/// The methods that take text validate it at once. The others accept any value;
-/// [`validate`](TopicConfig::validate) and the creation of the topic validate it.
+/// Methods that take text validate it at once. The others accept any value, and
+/// [`validate`](TopicConfig::validate) or the creation of the topic validates it.
 ///
 /// ```
 /// use annals::{CleanupPolicy, TopicConfig};
@@ -50,10 +50,14 @@ pub(super) const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 /// let refused = config.clone().set("retention.ms", "1h").unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "`retention.ms` cannot be `1h`: it must be a whole number from 0 to 9223372036854775807, or -1 for no limit",
+///     "`retention.ms` cannot be `1h`: it must be a whole number from 0 to 9223372036854775807, \
+///      or -1 for no limit",
 /// );
 /// let refused = config.set("retention.millis", "1").unwrap_err();
-/// assert_eq!(refused.to_string(), "topics have no setting `retention.millis`; did you mean `retention.ms`?");
+/// assert_eq!(
+///     refused.to_string(),
+///     "topics have no setting `retention.millis`; did you mean `retention.ms`?",
+/// );
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +74,14 @@ impl Default for TopicConfig {
     }
 }
 
-/// The options of the logs of a topic without settings of its own: Kafka's.
+/// Returns the options of the logs of topics without their own settings, which are Kafka's
+/// defaults.
 pub(crate) fn default_log() -> LogConfig {
     LogConfig::default().retention_age(SEVEN_DAYS).timestamp_after_max(ONE_HOUR)
 }
 
 /// Returns the settings of a topic that a broker created. Only its controller knows them, so
-/// nothing is deleted until the user alters them. Internal topics are compacted, as in every
+/// nothing is deleted until you alter the topic. Internal topics are compacted, as in every
 /// broker.
 pub(crate) fn broker_topic_config(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
@@ -91,8 +96,8 @@ impl TopicConfig {
     /// Sets the number of partitions.
     ///
     /// *Default* 1. *Limits* 1 and up; you can raise it later, and never lower it. *Effect*:
-    /// records with the same key go to the same partition and stay in order, until there are more
-    /// partitions. Kafka: `num.partitions`.
+    /// records with the same key go to the same partition and stay in order, until the number
+    /// changes. Kafka: `num.partitions`.
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = partitions;
@@ -123,8 +128,8 @@ impl TopicConfig {
         Ok(self)
     }
 
-    /// Returns the topic's own value for this key; `None` if the default applies, or topics have
-    /// no such setting.
+    /// Returns the topic's own value for this key; `None` if the default applies, or if topics
+    /// have no such setting.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.own.get(key).map(String::as_str)
@@ -142,10 +147,10 @@ impl TopicConfig {
         self.entries_over(&default_log())
     }
 
-    /// Returns all settings with their values, in the order of the keys, with these options as the
-    /// defaults.
+    /// Returns all settings with their values, in the order of the keys, with these options as
+    /// the defaults.
     pub(crate) fn entries_over(&self, defaults: &LogConfig) -> Vec<ConfigEntry> {
-        let entry = |key: &Key| {
+        let entry = |key: &Setting| {
             let default = key.default(defaults);
             let (value, source) = match self.get(key.name) {
                 Some(own) => (own.to_owned(), ConfigSource::Topic),
@@ -159,12 +164,13 @@ impl TopicConfig {
     }
 
     /// Takes the settings from the options of a log. An option that differs from Kafka's default
-    /// of a topic becomes the topic's own setting; the others are left to the default. So the
-    /// options of a log that keeps everything and accepts any timestamp, as logs do by default,
-    /// make a topic that does the same.
+    /// of a topic becomes the topic's own setting, and the others stay at the default. By
+    /// default, a log keeps everything and accepts any timestamp, so its options make a topic
+    /// that does the same.
     ///
-    /// Options that are not settings of topics are ignored, because the store has its own: file
-    /// system, clock, listener, maintainer, and [`on_corruption`](LogConfig::on_corruption),
+    /// Options that are not settings of topics are ignored, because the store has its own: the
+    /// file system, the clock, the listener, the maintainer,
+    /// [`on_corruption`](LogConfig::on_corruption),
     /// [`dedupe_buffer_bytes`](LogConfig::dedupe_buffer_bytes),
     /// [`producer_id_expiration`](LogConfig::producer_id_expiration),
     /// [`leader_epoch`](LogConfig::leader_epoch) and
@@ -182,7 +188,7 @@ impl TopicConfig {
     pub fn log(mut self, log: LogConfig) -> Self {
         let defaults = default_log();
         for key in KEYS {
-            if let Meaning::Option { read, .. } = key.meaning {
+            if let SettingEffect::Option { read, .. } = key.meaning {
                 let value = read(&log);
                 if value == read(&defaults) {
                     self.own.remove(key.name);
@@ -207,22 +213,22 @@ impl TopicConfig {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::InvalidSetting`] names the first setting that is invalid, alone or together
-    ///   with the others.
-    /// - [`Error::InvalidConfig`] if an option is invalid that is not a setting of topics.
+    /// - [`TopicError::InvalidSetting`] names the first setting that is invalid, alone or
+    ///   together with the others.
+    /// - [`Error::InvalidConfig`] if an option that is not a setting of topics is invalid.
     pub fn apply(&self, defaults: &LogConfig) -> Result<LogConfig> {
         let mut log = defaults.clone();
         for key in KEYS {
             let Some(value) = self.get(key.name) else { continue };
             check(key, value)?;
-            if let Meaning::Option { write, .. } = key.meaning
+            if let SettingEffect::Option { write, .. } = key.meaning
                 && write(&mut log, value).is_none()
             {
                 return Err(invalid(key, value, "it cannot be read".to_owned()));
             }
         }
         if !log.cleanup_policy.deletes() {
-            // In Kafka these limits may be set and do nothing. A log takes them for a
+            // In Kafka, these limits may be set and have no effect. A log would reject them as a
             // contradiction.
             log = log.retention_age(NO_LIMIT).retention_bytes(u64::MAX);
         }
@@ -243,7 +249,7 @@ impl TopicConfig {
     ///
     /// # Errors
     ///
-    /// As [`apply`](TopicConfig::apply).
+    /// The errors of [`apply`](TopicConfig::apply).
     pub fn validate(&self) -> Result<()> {
         self.log_config().map(drop)
     }
@@ -263,8 +269,8 @@ impl TopicConfig {
 impl TopicConfig {
     /// Sets the age at which records are deleted.
     ///
-    /// *Default* 7 days. *Limits* from `i64::MAX` milliseconds on, [`Duration::MAX`] for one,
-    /// there is no limit. *Effect*: [`LogConfig::retention_age`]. Kafka: `retention.ms`.
+    /// *Default* 7 days. *Limits* `i64::MAX` milliseconds or more, such as [`Duration::MAX`], is
+    /// no limit. *Effect*: [`LogConfig::retention_age`]. Kafka: `retention.ms`.
     #[must_use]
     pub fn retention_age(self, age: Duration) -> Self {
         let unlimited = age >= NO_LIMIT;
@@ -280,7 +286,7 @@ impl TopicConfig {
         self.put("retention.bytes", i64::try_from(bytes).unwrap_or(-1).to_string())
     }
 
-    /// Sets whether old records are deleted, or superseded ones, or both.
+    /// Sets whether old records, superseded records, or both are deleted.
     ///
     /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`].
     /// Kafka: `cleanup.policy`.
@@ -289,7 +295,7 @@ impl TopicConfig {
         self.read("cleanup.policy", &LogConfig::default().cleanup_policy(policy))
     }
 
-    /// Sets the size at which a segment is closed and the next begun.
+    /// Sets the size at which a segment is closed and the next one begun.
     ///
     /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: [`LogConfig::segment_bytes`].
     /// Kafka: `segment.bytes`.
@@ -346,7 +352,7 @@ impl TopicConfig {
         self.put("min.cleanable.dirty.ratio", ratio.to_string())
     }
 
-    /// Sets the shortest time for which a record stays, even if a later one supersedes it.
+    /// Sets the shortest time for which a record stays, even if it is superseded.
     ///
     /// *Default* none. *Limits* at most [`max_compaction_lag`](TopicConfig::max_compaction_lag).
     /// *Effect*: [`LogConfig::min_compaction_lag`]. Kafka: `min.compaction.lag.ms`.
@@ -364,7 +370,7 @@ impl TopicConfig {
         self.put("max.compaction.lag.ms", millis::text(lag))
     }
 
-    /// Sets how long a tombstone stays after the pass that first met it.
+    /// Sets how long a tombstone stays after the compaction that first finds it.
     ///
     /// *Default* 1 day. *Effect*: [`LogConfig::delete_retention`]. Kafka: `delete.retention.ms`.
     #[must_use]
@@ -389,24 +395,24 @@ impl TopicConfig {
         self.put("flush.ms", millis::text(interval))
     }
 
-    /// Sets a setting to the value of a log's option.
+    /// Sets a setting to the value in the options of a log.
     fn read(self, key: &'static str, log: &LogConfig) -> Self {
         let value = keys::find(key).map(|key| key.default(log)).unwrap_or_default();
         self.put(key, value)
     }
 }
 
-fn known(key: &str) -> Result<&'static Key> {
+fn known(key: &str) -> Result<&'static Setting> {
     keys::find(key).ok_or_else(|| {
         let nearest = keys::nearest(key);
         TopicError::UnknownSetting { key: key.to_owned(), nearest }.into()
     })
 }
 
-fn check(key: &Key, value: &str) -> Result<()> {
+fn check(key: &Setting, value: &str) -> Result<()> {
     key.rule.check(value).map_err(|reason| invalid(key, value, reason))
 }
 
-fn invalid(key: &Key, value: &str, reason: String) -> Error {
+fn invalid(key: &Setting, value: &str, reason: String) -> Error {
     TopicError::InvalidSetting { key: key.name.to_owned(), value: value.to_owned(), reason }.into()
 }
