@@ -11,7 +11,8 @@ impl Store {
     /// Changes the settings of a topic while it is in use. The number of partitions in `config`
     /// is ignored: [`add_partitions`](Store::add_partitions) changes that number.
     ///
-    /// A setting that is not in `config` returns to its default, so begin with [`Topic::config`].
+    /// A setting that is not in `config` returns to its default, so begin with
+    /// [`Topic::config`](crate::Topic::config).
     /// Most settings apply at once. `index.interval.bytes` applies after the next opening, and
     /// settings of a segment, such as `preallocate` and `segment.jitter.ms`, apply to the next
     /// segment.
@@ -28,8 +29,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`],
-    ///   [`Error::Io`]: nothing was altered.
+    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`],
+    ///   [`Error::StoreClosed`](crate::Error::StoreClosed), [`Error::Io`](crate::Error::Io):
+    ///   nothing was altered.
     /// - [`TopicError::Internal`] for a policy without compaction on `__consumer_offsets`;
     ///   [`TopicError::Spread`] for a topic that has partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {

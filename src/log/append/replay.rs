@@ -15,7 +15,7 @@ use crate::segment::batches::SegmentBatches;
 use crate::segment::headers::read_header;
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::RecoveryObserver;
+use crate::segment::recovered::RecoveryObserver;
 use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeSet;

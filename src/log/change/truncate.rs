@@ -19,7 +19,7 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::RecoveryObserver as _;
+use crate::segment::recovered::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::{Offset, Timestamp};
 use std::io;

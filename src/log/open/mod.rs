@@ -37,9 +37,8 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{
-    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
-};
+use crate::segment::recover::recover_segment;
+use crate::segment::recovered::{Recovered, RecoveryObserver as _, ScanRules, SegmentTail};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::sync::Arc;

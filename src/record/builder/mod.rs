@@ -2,6 +2,7 @@
 
 mod encode;
 mod finish;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +12,12 @@ use super::record::Record;
 use super::record_ref::{HeaderRef, RecordRef};
 use super::records::Records;
 use super::validate::AppendRules;
-use crate::error::{Error, InvalidBatch, InvalidRecord};
+use crate::error::{Error, InvalidBatch};
 use crate::types::{
     Codec, LeaderEpoch, NO_PRODUCER_ID, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp,
     TimestampType,
 };
-use encode::{RecordParts, bytes_size, write_bytes};
+use parts::{RecordParts, bytes_size, too_large, write_bytes};
 
 /// Encodes records into a batch, one batch after the other.
 ///
@@ -416,12 +417,6 @@ impl Default for BatchBuilder {
     fn default() -> BatchBuilder {
         BatchBuilder::new()
     }
-}
-
-#[cold]
-fn too_large(index: i32) -> Error {
-    let index = usize::try_from(index).unwrap_or(0);
-    Error::InvalidRecord { index, reason: InvalidRecord::TooLarge }
 }
 
 #[cold]
