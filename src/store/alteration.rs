@@ -1,8 +1,12 @@
 //! Changing the settings of topics.
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::{Result, TopicError};
 use crate::log::CleanupPolicy;
 use crate::store::settings::TopicConfig;
+#[cfg(doc)]
+use crate::store::topic::Topic;
 use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::topic_name;

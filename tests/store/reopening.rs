@@ -391,7 +391,7 @@ fn errors_name_log_and_remedy() {
     says(at(1 << 50).unwrap_err(), &["`message.timestamp.after.max.ms`", "`timestamp_after_max`"]);
     says(at(-7).unwrap_err(), &["omit it"]);
     store.delete_topic("other").unwrap();
-    says(deleted.append("no").unwrap_err(), &["data/other-0", "deleted with topic `other`"]);
+    says(deleted.append("no").unwrap_err(), &["data/other-0", "topic `other` was deleted"]);
     store.close().unwrap();
     says(log.append("no").unwrap_err(), &["data/orders-1", "open the store again"]);
     says(closed, &["`Store::reopen_partition(\"orders\", 0, OnCorruption::Fail)`"]);
