@@ -20,9 +20,9 @@ fn sources(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
 
 fn all() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    sources(Path::new("src"), &mut found);
+    sources(Path::new("../src"), &mut found);
     assert!(found.len() > 30);
-    let name = |path: PathBuf| path.strip_prefix("src").unwrap().to_str().unwrap().to_owned();
+    let name = |path: PathBuf| path.strip_prefix("../src").unwrap().to_str().unwrap().to_owned();
     found.into_iter().map(|(path, text)| (name(path), text)).collect()
 }
 
@@ -204,10 +204,10 @@ fn prose_ends_before_column_100() {
 /// The table of faults names the tests that show what it says.
 #[test]
 fn each_test_the_documentation_names_is_there() {
-    let docs = std::fs::read_to_string("src/docs/durability.rs").unwrap();
+    let docs = std::fs::read_to_string("../src/docs/durability.rs").unwrap();
     let mut tests = Vec::new();
-    sources(Path::new("tests"), &mut tests);
-    sources(Path::new("cli/tests"), &mut tests);
+    sources(Path::new("."), &mut tests);
+    sources(Path::new("../cli/tests"), &mut tests);
     let rows: Vec<&str> = docs.lines().filter(|line| line.contains(".rs`")).collect();
     assert!(rows.len() > 8);
     // The last column names them.
@@ -227,7 +227,7 @@ fn each_test_the_documentation_names_is_there() {
 /// Who comes from Kafka finds every option of the clients, of groups and of topics on one page.
 #[test]
 fn the_page_for_kafkas_users_names_every_setting() {
-    let page = std::fs::read_to_string("src/docs/from_kafka.rs").unwrap();
+    let page = std::fs::read_to_string("../src/docs/from_kafka.rs").unwrap();
     let mut named = 0;
     for (file, config) in [
         ("client/producer/config.rs", "ProducerConfig"),
@@ -235,7 +235,7 @@ fn the_page_for_kafkas_users_names_every_setting() {
         ("group/config.rs", "GroupCoordinatorConfig"),
         ("store/config.rs", "StoreConfig"),
     ] {
-        let text = std::fs::read_to_string(format!("src/{file}")).unwrap();
+        let text = std::fs::read_to_string(format!("../src/{file}")).unwrap();
         let documented = text.split("    #[must_use]\n    pub fn ").collect::<Vec<_>>();
         for pair in documented.windows(2) {
             let option = pair[1].split('(').next().unwrap();
@@ -247,7 +247,7 @@ fn the_page_for_kafkas_users_names_every_setting() {
             named += 1;
         }
     }
-    let keys = std::fs::read_to_string("src/store/settings/keys.rs").unwrap();
+    let keys = std::fs::read_to_string("../src/store/settings/keys.rs").unwrap();
     for line in keys.lines().map(str::trim) {
         let key = ["option!(\"", "carried(\"", "name: \""].iter().find_map(|begins| {
             line.strip_prefix(begins)?.split('"').next().filter(|key| key.contains('.'))
