@@ -51,7 +51,7 @@ impl Store {
         deleted
     }
 
-    /// Deletes a topic. Returns the watchers that were told, and the result.
+    /// Deletes a topic. Returns the notified watchers, and the result.
     fn delete_locked(
         &self,
         topic: &str,
