@@ -1,5 +1,6 @@
-//! Compaction and retention: how fast they are beside the raw limit of the machine, what they do to appends and reads that go on
-//! meanwhile, and how much memory they take. By turns in one run, as in `ratios`, with the same arguments.
+//! Compaction and retention: their speed compared with the raw limit of the machine, their effect
+//! on appends and reads that run meanwhile, and their memory. Both sides take turns in one run, as
+//! in `ratios`, with the same arguments.
 #![allow(
     missing_docs,
     dead_code,
@@ -23,8 +24,8 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 use work::Keyed;
 
-/// Counts what is allocated, in pieces of this size or more: the map of keys is one of them, and
-/// nothing that an append allocates is.
+/// Counts allocations of this size or more. The key map is one of them; no allocation of an append
+/// is.
 const COUNTED_BYTES: usize = 16 << 10;
 
 static HELD: AtomicIsize = AtomicIsize::new(0);
@@ -76,13 +77,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// 2,000,000 small records, of which most are superseded.
+/// 2,000,000 small records, most of them superseded.
 fn superseded(run: &Run) -> Keyed {
     let records = run.size(2_000_000);
     Keyed { records, value_bytes: 100, keys: records.div_ceil(20), batch: 1000 }
 }
 
-/// 400,000 records of 1 KiB, all of which stay.
+/// 400,000 records of 1 KiB; all of them stay.
 fn distinct(run: &Run) -> Keyed {
     let records = run.size(400_000);
     Keyed { records, value_bytes: 1024, keys: records, batch: 100 }
@@ -118,7 +119,7 @@ fn compaction(run: &Run) {
             keyed.fill(&log);
             let took = work::compact(&log, &keyed);
             kept.set(work::segments(&dir.path().join("bench-0")).iter().map(bytes).sum());
-            // A log that is closed has let go of all that was removed.
+            // A closed log has freed all segments that were removed.
             let start = Instant::now();
             log.close().unwrap();
             (took, took + start.elapsed())
@@ -137,7 +138,7 @@ fn bytes(path: &PathBuf) -> u64 {
     std::fs::metadata(path).unwrap().len()
 }
 
-/// Does something while the log is compacted again and again in another thread.
+/// Does work while another thread compacts the log again and again.
 fn while_compacting<T>(log: &Log, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     let begun = AtomicBool::new(false);
@@ -222,7 +223,7 @@ fn retention(run: &Run) {
     }
     let fill = || {
         let dir = work::fresh_dir();
-        // One batch of one record fills a segment.
+        // A batch of one record fills a segment.
         let config = LogConfig::default().segment_bytes(200).retention_bytes(1);
         let log = work::open(dir.path(), config);
         for _ in 0..=segments {
@@ -262,7 +263,8 @@ fn retention(run: &Run) {
     println!("| {name}: each | {:.1} us | | | |", median(&each));
 }
 
-/// What a process spends that has a thousand logs and one maintainer, and nothing to do, beside one without the maintainer.
+/// The processor time of an idle process with a thousand logs and one maintainer, compared with
+/// the same process without the maintainer.
 fn quiet(run: &Run) {
     let count = run.size(1000);
     let name = format!("CPU of {count} logs in quiet ten seconds");
@@ -294,7 +296,7 @@ fn quiet(run: &Run) {
         drop(logs);
         spent
     };
-    // A round a second, where the default is one every fifteen.
+    // One round a second; the default is one every 15 seconds.
     let config = MaintainerConfig::default().interval(Duration::from_secs(1));
     let maintainer = Maintainer::new(config).unwrap();
     let (with, without) = (spent(Some(&maintainer)), spent(None));
@@ -302,7 +304,8 @@ fn quiet(run: &Run) {
     println!("| {name}, ten rounds | {} | {} | | |", show(with), show(without));
 }
 
-/// What this process has spent so far, where the system tells: in hundredths of a second.
+/// Returns the processor time of this process so far, in hundredths of a second, if the system
+/// reports it.
 fn cpu() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -310,7 +313,7 @@ fn cpu() -> Option<Duration> {
     Some(Duration::from_millis(ticks.sum::<u64>() * 10))
 }
 
-/// The most memory that compacting a log of so many keys takes, beside what it always takes.
+/// Measures the peak memory of compacting a log with this many keys, above its baseline.
 fn memory(run: &Run) {
     if !run.wants("memory of the map") {
         return;

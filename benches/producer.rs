@@ -1,7 +1,9 @@
-//! Producing and consuming beside what they rest on, in one run, by turns: records sent one by one against the same batches
-//! appended ready-made, records polled against a reader of the log, and all of it together against the limit of the machine.
+//! Producing and consuming compared with the layer below, by turns in one run: records sent one by
+//! one against the same batches appended ready-made, records polled against a reader of the log,
+//! and both together against the limit of the machine.
 //!
-//! `cargo bench --bench producer` prints a table in Markdown; see `ratios` for the words after `--`.
+//! `cargo bench --bench producer` prints a table in Markdown. The words after `--` are those of
+//! `ratios`.
 #![allow(
     missing_docs,
     dead_code,
@@ -53,10 +55,10 @@ fn record(topic: &Arc<str>, value: &Bytes) -> ProducerRecord {
 /// A way to send.
 #[derive(Clone, Copy)]
 enum Call {
-    /// By the name of the topic, with a handle for each.
+    /// By the name of the topic, with a handle for each record.
     Send,
     SendAndForget,
-    /// The same of a producer of the topic.
+    /// The same with a `TopicProducer`.
     TopicSend,
     TopicSendBytes,
     TopicSendAndForget,
@@ -66,7 +68,7 @@ fn send(producer: &Producer, count: u64, call: Call) {
     let topic: Arc<str> = "bench".into();
     let value = Bytes::from_static(work::values(VALUE_BYTES).leak());
     let bound = producer.topic(topic.clone()).unwrap();
-    // One loop each: what is chosen in a loop is measured with it.
+    // Each way has its own loop, because a choice inside the loop would be measured, too.
     match call {
         Call::Send => (0..count).for_each(|_| {
             producer.send(record(&topic, &value)).unwrap();
@@ -86,7 +88,7 @@ fn send(producer: &Producer, count: u64, call: Call) {
     }
 }
 
-/// As many records, as the producer puts them into batches.
+/// Appends as many records, in the batches that the producer would build.
 fn append_batches(count: u64, batch_bytes: usize) -> Duration {
     let dir = work::fresh_dir();
     let log = work::open(dir.path(), LogConfig::default());
@@ -185,7 +187,7 @@ fn consumer(store: &Store, group: Option<&str>) -> Consumer {
     store.consumer(config).unwrap()
 }
 
-/// Polls so many records.
+/// Polls this many records.
 fn poll(consumer: &mut Consumer, count: u64) {
     let mut polled = 0;
     while polled < count {
@@ -227,7 +229,8 @@ fn consumed(run: &Run) {
     }
 }
 
-/// Producers and a group of consumers at once, from the first record sent to the last one polled.
+/// Runs producers and a group of consumers at once, from the first record sent to the last record
+/// polled.
 fn end_to_end(run: &Run) {
     let count = run.size(2_000_000);
     let ours = |partitions: u32, threads: u64| {

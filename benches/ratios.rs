@@ -1,11 +1,11 @@
-//! Each piece of work beside the raw limit of the machine for it, in one run, by turns: ours,
-//! limit, ours, limit. What counts is the median of the ratios of neighbours, since
-//! a shared machine is faster at one moment than at another.
+//! Each piece of work compared with the raw limit of the machine, by turns in one run: ours,
+//! limit, ours, limit. The result is the median of the ratios of neighbours, because a shared
+//! machine is faster at one moment than at another.
 //!
-//! `cargo bench --bench ratios` prints a table in Markdown; words after `--` choose rows, those that
-//! end in `$` by their end;
-//! `--test` does a little of everything and says nothing about speed. `RATIOS_PAIRS` is the number of
-//! pairs, 7 if not set; with `RATIOS_LARGE` set, logs that are opened have 1 GiB instead of 256 MiB.
+//! `cargo bench --bench ratios` prints a table in Markdown. Words after `--` choose rows; a word
+//! that ends in `$` must match the end of a row's name. `--test` runs a little of everything and
+//! measures no speed. `RATIOS_PAIRS` is the number of pairs, 7 by default. With `RATIOS_LARGE`,
+//! the logs that are opened have 1 GiB instead of 256 MiB.
 #![allow(
     missing_docs,
     dead_code,
@@ -83,7 +83,7 @@ fn append_each(run: &Run) {
         unit,
         || ours(1),
         || {
-            // The header of a batch, and of its record, around the value.
+            // The headers of the batch and of its record surround the value.
             limit::append(work::fresh_dir().path(), &work::values(100 + 61 + 8), count)
         },
     );
@@ -188,11 +188,12 @@ fn opening(run: &Run) {
     let (bytes, paths) = (filled.bytes(), filled.segments());
     let Filled { dir, log, .. } = filled;
     let Filled { dir: small_dir, log: small_log, .. } = small;
-    // Dropped, not closed: the next opening finds it as after a kill. The bytes were synced, as the
-    // opening would otherwise wait for the disk to take them.
+    // Drop the log without closing it, so that the next opening finds it as after a kill. The
+    // bytes are synced; otherwise the opening would wait for the disk to write them.
     drop(log);
     let killed = || {
-        // An opening makes what it found durable and moves the recovery point there. Without one all is read.
+        // Opening makes the bytes durable and moves the recovery point to the end. Without a
+        // recovery point, it reads everything.
         work::forget_recovery_point(dir.path());
         work::reopen(dir.path(), false).0
     };
@@ -238,7 +239,7 @@ fn many_logs(run: &Run) {
     println!("| {count} logs: threads | {} | | | 0 |", held.1);
 }
 
-/// How many entries a directory has; 0 where there is no such thing.
+/// Returns the number of entries of a directory; 0 if it does not exist.
 fn entries(dir: &str) -> usize {
     std::fs::read_dir(dir).map_or(0, Iterator::count)
 }

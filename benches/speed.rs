@@ -1,5 +1,5 @@
-//! The same work as in `ratios` under criterion, for following one figure over time: each group
-//! has the library's side and, beside it, the raw limit. Ratios are what `ratios` is for.
+//! The work of `ratios` under criterion, to follow one figure over time. Each group has the
+//! library and the raw limit. For ratios of the two, use `ratios`.
 #![allow(
     missing_docs,
     dead_code,
@@ -18,7 +18,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use work::Filled;
 
-/// Adds up what `run` measures; how much one run does does not depend on criterion.
+/// Adds up the times that `run` measures. The amount of work in a run does not depend on
+/// criterion.
 macro_rules! measured {
     ($group:expr, $name:expr, $run:expr) => {
         $group.bench_function($name, |bencher| {

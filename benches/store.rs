@@ -1,6 +1,8 @@
-//! What many partitions cost: to open, to hold and to leave alone; and what a small store in memory costs.
+//! The cost of many partitions: opening them, holding them open, and leaving them idle; and the
+//! cost of a small store in memory.
 //!
-//! `cargo bench --bench store -- 10000` for so many partitions instead of 1,000 and 10,000.
+//! `cargo bench --bench store -- 10000` measures that number of partitions, instead of 1,000 and
+//! 10,000.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -45,7 +47,7 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// What of a processor this process has used.
+/// Returns the processor time that this process has used.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<u64> = stat
@@ -65,7 +67,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// A hundred topics, or one where there are fewer partitions.
+/// Creates a hundred topics, or one if there are fewer partitions.
 fn many(partitions: u32, quick: bool) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");

@@ -1,4 +1,5 @@
-//! Under an async runtime: tasks append and await durability, one follows the log as a `Stream`.
+//! In an async runtime: tasks append and await durability, and one task follows the log as a
+//! `Stream`.
 //!
 //! ```text
 //! cargo run --release --features futures --example async_tail
@@ -27,7 +28,8 @@ async fn main() -> Result<(), Failure> {
     let log = Log::open(dir.path().join("payments-0"), config)?;
     let began = Instant::now();
 
-    // A tail is a `Stream`: it wakes this task when there is more, and holds no thread meanwhile.
+    // A tail is a `Stream`: it wakes this task when there is another record, and holds no thread
+    // meanwhile.
     let mut tail = log.tail(StartAt::Earliest)?.take(WRITERS * RECORDS_EACH);
     let follower = tokio::spawn(async move {
         let mut seen = BTreeMap::new();
@@ -43,9 +45,9 @@ async fn main() -> Result<(), Failure> {
         writers.push(tokio::spawn(async move {
             for n in 0..RECORDS_EACH {
                 let record = Record::from(n.to_string()).key(format!("writer-{writer:02}"));
-                // A copy into the page cache: no reason to leave the task.
+                // An append only copies into the page cache, so the task can call it directly.
                 log.append(record)?;
-                // On the medium: the task sleeps until a sync that covers the record is done.
+                // The task sleeps until an fsync has made the record durable.
                 log.flush_async().await?;
             }
             Ok::<(), annals::Error>(())
@@ -58,14 +60,14 @@ async fn main() -> Result<(), Failure> {
 
     let offsets = log.offsets();
     println!("{} records by {WRITERS} tasks, each durable before the next,", offsets.end);
-    println!("in {:.1?} with {} syncs.", began.elapsed(), syncs.0.load(Ordering::Relaxed));
+    println!("in {:.1?} with {} fsyncs.", began.elapsed(), syncs.0.load(Ordering::Relaxed));
     println!("The stream saw {} records of {} tasks.", seen.values().sum::<usize>(), seen.len());
     println!("Everything below {} is durable.", offsets.durable);
     log.close()?;
     Ok(())
 }
 
-/// Counts the syncs: many tasks share each.
+/// Counts the fsyncs: many tasks share each of them.
 #[derive(Debug, Default)]
 struct Syncs(AtomicU64);
 

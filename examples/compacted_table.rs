@@ -1,8 +1,8 @@
-//! A table kept in a compacted log: what was put last under each key, rebuilt from the log when it is opened.
+//! A table kept in a compacted log: the last value of each key, rebuilt from the log at opening.
 //!
-//! The log is the table's storage, the snapshot that a new reader loads, and the feed of changes that it follows
-//! then, all in one: a put is a record with a key, a delete is a tombstone, and compaction drops what later
-//! records supersede.
+//! The log is three things in one: the storage of the table, the snapshot that a new reader loads,
+//! and the feed of changes that the reader then follows. A put is a record with a key, a delete is
+//! a tombstone, and compaction removes superseded records.
 //!
 //! ```text
 //! cargo run --release --example compacted_table            # in a temporary directory
@@ -20,24 +20,24 @@ use std::time::{Duration, Instant};
 /// The temperature in Seattle at each hour of 2010: `2010/01/01 00:00,39.4`. See `data/README.md`.
 const CSV: &str = include_str!("data/seattle-temps.csv");
 
-/// The table has the highs of so many days; older ones are deleted.
+/// The number of days in the table; older days are deleted.
 const DAYS: usize = 90;
 
 type Rows = BTreeMap<String, String>;
 
-/// A map whose every change is a record of a log.
+/// A map; each of its changes is a record of a log.
 struct Table {
     log: Log,
     rows: Rows,
 }
 
 impl Table {
-    /// Opens the log and replays it. What was put is found again after the process has died; call
-    /// `log.flush()` where it must survive a loss of power, too.
+    /// Opens the log and replays it. Changes survive a process crash; if they must survive a loss
+    /// of power, too, call `log.flush()`.
     fn open(dir: &Path) -> annals::Result<Table> {
         let config = LogConfig::default()
             .cleanup_policy(CleanupPolicy::Compact)
-            // What is being appended to is not compacted: smaller segments leave less of that.
+            // The active segment is not compacted, so keep segments small.
             .segment_bytes(64 << 10);
         let log = Log::open(dir, config)?;
         let mut rows = Rows::new();
@@ -51,7 +51,7 @@ impl Table {
         self.rows.get(key).map(String::as_str)
     }
 
-    // The log first: where that fails, the map is as it was.
+    // Append first: if that fails, the map is unchanged.
     fn put(&mut self, key: &str, value: &str) -> annals::Result<()> {
         self.log.append(Record::new(value.to_owned()).key(key.to_owned()))?;
         self.rows.insert(key.to_owned(), value.to_owned());
@@ -65,7 +65,7 @@ impl Table {
     }
 }
 
-/// What a record means, for the table and for those who follow it.
+/// Applies a record to the rows, for the table and for its followers.
 fn apply(rows: &mut Rows, record: &StoredRecord) {
     let Some(key) = record.key_str() else { return };
     match record.value_str() {
@@ -74,7 +74,8 @@ fn apply(rows: &mut Rows, record: &StoredRecord) {
     }
 }
 
-/// A copy of the table that is kept up to date. Another process can have one, from `Log::open_read_only`.
+/// A copy of the table that is kept up to date. Another process can have one with
+/// `Log::open_read_only`.
 struct Follower {
     tail: Tail,
     rows: Rows,
@@ -86,7 +87,7 @@ impl Follower {
         Ok(Follower { tail: log.tail(StartAt::Earliest)?, rows: Rows::new(), changes: 0 })
     }
 
-    /// Applies what is there. A thread of its own would wait for more with
+    /// Applies the changes so far. A thread of its own would wait for more with
     /// `tail.next_record(None)`.
     fn catch_up(&mut self) -> annals::Result<()> {
         while let Some(record) = self.tail.next_record(Some(Duration::ZERO))? {
@@ -106,7 +107,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut table = Table::open(&dir)?;
     println!("A table in {place}: the highs of {DAYS} days");
 
-    // One follower sees every change, one stops in the middle and goes on when the log has been compacted.
+    // One follower sees every change. The other stops in the middle, and continues after the log
+    // has been compacted.
     let (mut first, mut late) = (Follower::new(&table.log)?, Follower::new(&table.log)?);
     let hours: Vec<&str> = CSV.lines().skip(1).collect();
     let (half, rest) = hours.split_at(hours.len() / 2);
@@ -118,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  changes    {} followed one by one, to {} rows", first.changes, first.rows.len());
     print_size("before", &table.log)?;
 
-    // A service would call `maintain` now and then, which compacts when half of the log is worth it.
+    // A service would call `maintain` from a timer, which compacts when half of the log is dirty.
     table.log.roll()?;
     let began = Instant::now();
     let report = table.log.compact()?;
@@ -126,11 +128,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  compacted  {} records away in {took:.2} ms", report.records_removed);
     print_size("after", &table.log)?;
 
-    // Who was in the middle goes on where it was: offsets never change.
+    // The late follower continues where it stopped, because offsets never change.
     let seen = late.changes;
     late.catch_up()?;
     println!("  late one   {seen} changes before, {} after that", late.changes - seen);
-    // Who comes now needs only what is left. The deletes are among it for a day, for those who are late.
+    // A new follower reads only what is left. Tombstones stay for a day, for followers that are
+    // late.
     let mut new = Follower::new(&table.log)?;
     new.catch_up()?;
     println!("  new one    {} changes, to {} rows", new.changes, new.rows.len());
@@ -147,16 +150,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("reopened table", &reopened.rows),
     ] {
         if *rows != table.rows {
-            return Err(format!("the {name} has other rows than the table").into());
+            return Err(format!("the rows of the {name} differ from the table").into());
         }
     }
     let last = days.back().ok_or("no days")?;
-    println!("  same rows  {last}: {} F", reopened.get(last).ok_or("the last day is gone")?);
+    println!("  same rows  {last}: {} F", reopened.get(last).ok_or("the last day is missing")?);
     reopened.log.close()?;
     Ok(())
 }
 
-/// Puts the high of each day as the hours come in, and deletes the days that are too old.
+/// Puts the high of each day as the hours arrive, and deletes the days that are too old.
 fn load(
     table: &mut Table,
     hours: &[&str],

@@ -1,14 +1,20 @@
-//! An event store: what happens to an aggregate is appended to its stream, and its state is what its events add up to.
+//! An event store: each change of an aggregate is appended to its stream as an event, and the
+//! state of the aggregate is the sum of its events.
 //!
-//! - **Append with an expected version.** Who decides on the state after 7 events appends with "expected: 7". If another
-//!   came first, nothing is appended, and one decides again: optimistic concurrency, with no lock held while deciding.
-//! - **Rebuild.** The state is not stored. It is folded from the events, of one stream or of all.
-//! - **Subscribe.** A consumer in a group follows all streams and keeps a view of its own up to date.
+//! - **Append with an expected version.** A command that decides on the state after 7 events
+//!   appends with "expected: 7". If another command was faster, nothing is appended, and the
+//!   command decides again. This is optimistic concurrency: no lock is held while a command
+//!   decides.
+//! - **Rebuild.** The state is not stored. It is computed from the events, of one stream or of
+//!   all.
+//! - **Subscribe.** A consumer in a group follows all streams and keeps its own view up to date.
 //!
 //! ```text
-//!  command ─► load: events 0..7 ─► decide ─► append, expected 7 ─┬─► event 7        a topic, partitioned by stream
-//!                ▲                                               └─► conflict            │
-//!                └───────────────────────────────────────────────────────┘               └─► subscribers
+//!  command ─► load: events 0..7 ─► decide ─► append, expected 7 ─┬─► event 7 ─► partition of
+//!                ▲                                               │              its stream
+//!                │                                               │                  │
+//!                └───────────────────── conflict ◄───────────────┘                  ▼
+//!                                                                              subscribers
 //! ```
 //!
 //! `cargo run --release --example event_store`
@@ -31,21 +37,23 @@ use std::time::Duration;
 const TOPIC: &str = "accounts";
 const PARTITIONS: u32 = 4;
 
-/// Streams of events in one topic. All events of a stream are in one partition, so they have an order.
+/// Streams of events in one topic. All events of a stream are in one partition, so they are
+/// ordered.
 #[derive(Clone)]
 struct EventStore {
     topic: Topic,
     partitions: Arc<[Partition]>,
 }
 
-/// The versions of the streams of a partition: how many events each has. Whoever appends holds it, so between the
-/// comparison and the append nobody comes. Others append to other partitions meanwhile.
+/// The versions of the streams of a partition: the number of events in each. The lock is held from
+/// the comparison to the append, so no other thread can append in between. Threads append to other
+/// partitions meanwhile.
 type Partition = Mutex<BTreeMap<String, u64>>;
 
-/// Why events were not appended.
+/// The reason why events were not appended.
 #[derive(Debug)]
 enum Refused {
-    /// Another came first: load again, decide again.
+    /// Another command was faster: load and decide again.
     Conflict {
         expected: u64,
         found: u64,
@@ -75,7 +83,7 @@ impl From<annals::Error> for Refused {
 impl EventStore {
     /// Opens the topic, and counts the events of each stream.
     fn open(store: &Store) -> Result<EventStore, annals::Error> {
-        // Events are kept for good: they are all there is.
+        // The events are the only state, so they are kept forever.
         let config = TopicConfig::default().partitions(PARTITIONS).set("retention.ms", "-1")?;
         let topic = match store.create_topic(TOPIC, config) {
             Err(error) if error.kind() == ErrorKind::Exists => store.topic(TOPIC)?,
@@ -93,14 +101,15 @@ impl EventStore {
         Ok(EventStore { topic, partitions: partitions.into() })
     }
 
-    /// Where a stream is. This must stay as it is for as long as there are streams.
+    /// Returns the partition of a stream. The mapping must never change while there are streams.
     fn place(&self, stream: &str) -> Result<(&Partition, Log), annals::Error> {
         let number = crc32c(stream.as_bytes()) % PARTITIONS;
         let partition = self.partitions.get(number as usize).ok_or(annals::Error::StoreClosed)?;
         Ok((partition, self.topic.partition(number)?))
     }
 
-    /// Appends events to a stream that has so many. They are one batch: all of them are there after a crash, or none.
+    /// Appends events to a stream that has `expected` events. They are one batch: after a crash,
+    /// all of them are there, or none.
     fn append(&self, stream: &str, expected: u64, events: &[Event]) -> Result<u64, Refused> {
         let (partition, log) = self.place(stream)?;
         let mut versions = partition.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,9 +124,10 @@ impl EventStore {
         Ok(version)
     }
 
-    /// The state of an account, and how many events made it.
+    /// Returns the state of an account, and the number of its events.
     ///
-    /// This reads the partition, which is what a small store can afford. A large one keeps snapshots, or a view as below.
+    /// This reads the whole partition, which only a small store can afford. A large store keeps
+    /// snapshots, or a view as below.
     fn load(&self, stream: &str) -> Result<(Account, u64), Box<dyn Error>> {
         let (_, log) = self.place(stream)?;
         let (mut account, mut version) = (Account::default(), 0);
@@ -132,7 +142,7 @@ impl EventStore {
     }
 }
 
-/// What can happen to an account.
+/// An event of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Event {
     Deposited(i64),
@@ -172,14 +182,15 @@ impl Account {
         }
     }
 
-    /// Decides on a withdrawal: an account is never overdrawn. Who decides on an old state may be wrong, which is what
-    /// the expected version is for.
+    /// Decides on a withdrawal: an account is never overdrawn. The decision may be based on an old
+    /// state; the expected version detects that.
     fn withdraw(&self, amount: i64) -> Option<Event> {
         (self.balance >= amount).then_some(Event::Withdrawn(amount))
     }
 }
 
-/// Withdraws until there is nothing left; returns how often, and whether another came first at the first try.
+/// Withdraws until nothing is left. Returns how often, and whether the first attempt had a
+/// conflict.
 fn withdraw_all(
     events: &EventStore,
     account: &str,
@@ -191,7 +202,7 @@ fn withdraw_all(
         let Some(event) = state.withdraw(10) else { return Ok((withdrawn, was_late)) };
         tries += 1;
         if tries == 1 {
-            // For the show: they all decide on the same state once.
+            // For this demonstration, all threads decide once on the same state.
             all_have_loaded.wait();
         }
         match events.append(account, version, &[event]) {
@@ -202,7 +213,8 @@ fn withdraw_all(
     }
 }
 
-/// Follows all streams, and returns the balances once there is nothing more. A service would not stop there.
+/// Follows all streams, and returns the balances when there are no more events. A service would
+/// not stop there.
 fn view(store: &Store) -> Result<BTreeMap<String, Account>, Box<dyn Error>> {
     let config = ConsumerConfig::new("balances").auto_offset_reset(AutoOffsetReset::Earliest);
     let mut consumer = store.consumer(config)?;
@@ -218,7 +230,7 @@ fn view(store: &Store) -> Result<BTreeMap<String, Account>, Box<dyn Error>> {
             balances.entry(account).or_default().apply(&Event::parse(record)?);
         }
     }
-    consumer.close()?; // commits: the next run goes on from here
+    consumer.close()?; // commits: the next run continues from here
     Ok(balances)
 }
 
@@ -235,10 +247,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let late = events.append("ada", 0, &[Event::Deposited(1)]);
     assert!(matches!(late, Err(Refused::Conflict { expected: 0, found: 2 })));
     if let Err(refused) = late {
-        println!("  refused    {refused}");
+        println!("  rejected   {refused}");
     }
 
-    // Four threads take from the same account. However they meet, nothing is taken twice, or from nothing.
+    // Four threads withdraw from the same account. In any order, no amount is withdrawn twice, and
+    // the account is never overdrawn.
     let all_have_loaded = Arc::new(Barrier::new(4));
     let threads: Vec<_> = (0..4)
         .map(|_| {
@@ -255,7 +268,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (ada, version) = events.load("ada")?;
     println!("  withdrawn  {withdrawn} times, the balance is {}", ada.balance);
     assert_eq!((withdrawn, ada.balance, version), (50, 0, 52));
-    assert_eq!(late, 3, "of the four that decided on the same state, one was first");
+    assert_eq!(late, 3, "one of the four decisions on the same state succeeds");
 
     let balances = view(&store)?;
     let expected = [("ada", 0), ("bob", 500), ("eve", 500)];
@@ -264,14 +277,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         balances.iter().map(|(name, account)| (name.as_str(), account.balance)).collect();
     assert_eq!(found, expected);
 
-    // Opened again, all is rebuilt: the versions to expect, the states, and how far the view has come.
+    // After reopening, everything is rebuilt: the expected versions, the states, and the position
+    // of the view.
     store.close()?;
     let store = Store::open(path, StoreConfig::default())?;
     let events = EventStore::open(&store)?;
     let (bob, version) = events.load("bob")?;
     events.append("bob", version, &[bob.withdraw(500).ok_or("bob is poor")?])?;
     let news = view(&store)?;
-    println!("  reopened   news of the view: {news:?}");
+    println!("  reopened   changes in the view: {news:?}");
     assert_eq!(
         news.into_iter().map(|(name, a)| (name, a.balance)).collect::<Vec<_>>(),
         [("bob".to_owned(), -500)]

@@ -1,14 +1,16 @@
-//! An outbox: a service changes its state and says so to others, and never does one without the other.
+//! An outbox: a service changes its state and notifies others, and never does one without the
+//! other.
 //!
-//! The change and the message are written in one place: as one batch of the service's own topic, which is there after a
-//! crash as a whole or not at all. A relay reads that topic and forwards the messages to where others read them. It may
-//! be killed at any moment, and then forwards again what it had not noted as forwarded. So that each message arrives
-//! once, they are numbered, like those of an idempotent producer: the log that they go to knows numbers that come again,
-//! for as long as `producer.id.expiration.ms` has it: a day after the last.
+//! The service writes the change and the message as one batch of its own topic. After a crash, the
+//! batch is there as a whole or not at all. A relay reads that topic, and forwards the messages to
+//! the topic that others read. It may be killed at any moment. Then it forwards the messages again
+//! that it had not yet committed. The messages are numbered like those of an idempotent producer,
+//! so each of them is stored once: the log recognises a repeated number until a day after the last
+//! one (`producer.id.expiration.ms`).
 //!
 //! ```text
 //!            one batch                        relay, killed at any moment
-//!  service ─► │ change │ message │ ─ accounts ─► number 7 ─► notifications     7 again: stored already
+//!  service ─► │ change │ message │ ─ accounts ─► number 7 ─► notifications     7 again: skipped
 //!                                       ▲            │
 //!                                       └─ commits: go on at offset 16, with number 8
 //! ```
@@ -28,16 +30,16 @@ use std::time::Duration;
 
 const ACCOUNTS: &str = "accounts";
 const NOTIFICATIONS: &str = "notifications";
-/// What tells messages from changes.
+/// The header that marks messages.
 const MESSAGE: &str = "message-for";
 
-/// The service. Its state is the sum of the changes.
+/// The service. Its state is the sum of its changes.
 struct Accounts {
     log: Log,
 }
 
 impl Accounts {
-    /// Pays into an account, and tells its owner: both, or neither.
+    /// Pays into an account and notifies its owner: both, or neither.
     fn pay_in(&self, owner: &str, amount: u32) -> annals::Result<()> {
         let change = Record::from(format!("+{amount}")).key(owner.to_owned());
         let message = Record::from(format!("{owner} got {amount}"))
@@ -48,18 +50,19 @@ impl Accounts {
     }
 }
 
-/// Where the relay goes on: what it commits with its offset, as one.
+/// The position of the relay in its numbering. It is committed together with the offset.
 #[derive(Debug, Clone, Copy)]
 struct Numbering {
-    /// Whose numbers these are: the relay's, for as long as there is one.
+    /// The producer id of the relay. It stays the same across restarts.
     id: ProducerId,
-    /// The next number.
+    /// The next sequence number.
     next: i32,
 }
 
 impl Numbering {
     fn parse(metadata: &str) -> Result<Numbering, Box<dyn Error>> {
-        let (id, next) = metadata.split_once(':').ok_or("the relay committed something else")?;
+        let (id, next) =
+            metadata.split_once(':').ok_or("the relay has committed other metadata")?;
         Ok(Numbering { id: id.parse()?, next: next.parse()? })
     }
 
@@ -69,11 +72,11 @@ impl Numbering {
     }
 }
 
-/// What the relay has done in a run.
+/// The result of one run of the relay.
 #[derive(Debug, Default)]
 struct Relayed {
     forwarded: usize,
-    /// Those that were there already.
+    /// The number of messages that were stored already.
     again: usize,
     killed: bool,
 }
@@ -90,14 +93,15 @@ impl Relay {
         let config = ConsumerConfig::new("relay")
             .auto_offset_reset(AutoOffsetReset::Earliest)
             .enable_auto_commit(false)
-            // A log knows the last five batches of each producer again: it must not get ahead of its commits by more.
+            // A log recognises the last five batches of each producer, so the relay must commit
+            // after at most five.
             .max_poll_records(5);
         let mut consumer = store.consumer(config)?;
         consumer.assign([from.clone()])?;
         let numbering = match consumer.committed(&from)? {
             Some(committed) => Numbering::parse(&committed.metadata)?,
             None => {
-                // Before the first message goes out it is known whose number it has.
+                // Commit the producer id before the first message is sent.
                 let numbering = Numbering { id: store.new_producer_id()?, next: 0 };
                 consumer.commit_offsets([(from, numbering.at(0))])?;
                 numbering
@@ -106,7 +110,8 @@ impl Relay {
         Ok(Relay { consumer, to: store.topic(NOTIFICATIONS)?.partition(0)?, numbering })
     }
 
-    /// Forwards what there is. It is killed after so many steps, each of which a crash could follow.
+    /// Forwards the messages. The relay is killed after `steps` steps; a crash could follow each
+    /// step.
     fn run(mut self, mut steps: usize) -> Result<Relayed, Box<dyn Error>> {
         let mut relayed = Relayed::default();
         let mut may_go_on = || {
@@ -121,7 +126,7 @@ impl Relay {
                 if !may_go_on() {
                     return Ok(Relayed { killed: true, ..relayed });
                 }
-                // One message a batch: a batch that comes again must be the same.
+                // One message a batch, because a repeated batch must be the same.
                 let mut batch = BatchBuilder::new();
                 batch.producer(self.numbering.id, 0, self.numbering.next);
                 batch.push(record.timestamp, record.key.as_deref(), record.value.as_deref())?;
@@ -147,14 +152,14 @@ fn messages(store: &Store) -> annals::Result<Vec<String>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut disk = MemFs::new();
-    // A relay that has had nothing to do for long must not find its place expired.
+    // The committed offset must not expire while the relay has nothing to do for a long time.
     let groups =
         GroupCoordinatorConfig::default().offsets_retention(Duration::from_secs(3650 * 86_400));
     let config = StoreConfig::default().group_coordinator(groups).maintenance(None);
     let open = |disk: &MemFs| Store::open("data", config.clone().fs(disk.clone()));
     let store = open(&disk)?;
     store.create_topic(NOTIFICATIONS, TopicConfig::default())?;
-    // The changes are the state: they are kept for good.
+    // The changes are the state, so they are kept forever.
     let kept = TopicConfig::default().set("retention.ms", "-1")?;
     let log = store.create_topic(ACCOUNTS, kept)?.partition(0)?;
     let accounts = Accounts { log };
@@ -165,7 +170,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     drop((store, accounts));
 
-    // Every process is killed, a step later each time, and the next one finds the disk as it left it.
+    // Each process is killed one step later than the one before, and the next process finds the
+    // disk as it left it.
     let (mut runs, mut forwarded, mut again) = (0, 0, 0);
     loop {
         disk = disk.kill();
@@ -175,15 +181,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         forwarded += relayed.forwarded;
         again += relayed.again;
         let arrived = messages(&store)?;
-        assert!(expected.starts_with(&arrived), "in order, each once, none skipped");
+        assert!(expected.starts_with(&arrived), "messages are in order, each once, none skipped");
         if !relayed.killed {
             break;
         }
     }
-    println!("  forwarded  {forwarded} messages in {runs} runs, {again} of them tried again");
+    println!("  forwarded  {forwarded} messages in {runs} runs, {again} of them sent again");
     let store = open(&disk.kill())?;
     assert_eq!(messages(&store)?, expected);
     assert_eq!(forwarded, expected.len());
-    assert!(again > 0, "some were forwarded, and the relay killed before it could say so");
+    assert!(again > 0, "the relay was killed between a message and its commit");
     Ok(())
 }

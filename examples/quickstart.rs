@@ -1,5 +1,5 @@
-//! A year of weather in a log: loads it, reads it back by offset and by time, closes it, opens it
-//! again, and shows that not a byte has changed.
+//! A year of weather in a log: loads the records, reads them back by offset and by time, closes
+//! and reopens the log, and shows that not a byte has changed.
 //!
 //! ```text
 //! cargo run --release --example quickstart            # in a temporary directory
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => (temporary.path().join("seattle-temps-0"), "a temporary directory".to_owned()),
     };
 
-    // A segment holds a quarter of a year: age counts in the records' own time.
+    // A segment holds a quarter of a year, because its age counts in the time of its records.
     let mut config = LogConfig::default().segment_age(Duration::from_secs(91 * 86_400));
     if Codec::Zstd.is_available() {
         config = config.compression(Compression::of(Codec::Zstd));
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Appends every row, a week to a batch, each with its own time, and makes it all durable.
+/// Appends every row with its own time, a week to a batch, and makes all of them durable.
 fn load(log: &Log) -> Result<(), Box<dyn Error>> {
     let records = CSV.lines().skip(1).map(parse_row).collect::<Result<Vec<_>, _>>()?;
     let (batches, took) = timed(|| -> annals::Result<usize> {
@@ -78,7 +78,7 @@ fn load(log: &Log) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The day is the key, the temperature the value, the hour the timestamp.
+/// Parses a row: the day becomes the key, the temperature the value, the hour the timestamp.
 fn parse_row(row: &str) -> Result<Record, Box<dyn Error>> {
     let bad = || format!("not a row of the data set: {row}");
     let (time, degrees) = row.split_once(',').ok_or_else(bad)?;
@@ -90,7 +90,7 @@ fn parse_row(row: &str) -> Result<Record, Box<dyn Error>> {
         .timestamp(Timestamp::from_millis(minutes * 60_000)))
 }
 
-/// The days between 1970-01-01 and a date of this calendar.
+/// Returns the days between 1970-01-01 and a date of the Gregorian calendar.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     // Years that begin in March have their leap day at the end.
     let year = if month > 2 { year } else { year - 1 };
@@ -98,7 +98,7 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
-/// What a walk through the whole log found.
+/// The result of reading the whole log.
 struct Everything {
     records: u64,
     checksum: u32,
@@ -128,13 +128,13 @@ fn degrees(record: &StoredRecord) -> Result<f64, Box<dyn Error>> {
     Ok(record.value_str().ok_or("a record without a temperature")?.parse()?)
 }
 
-/// One record by its offset, one day by its time.
+/// Reads one record by its offset, and one day by its time.
 fn look_around(log: &Log, all: &Everything) -> Result<(), Box<dyn Error>> {
     let Some((most, hottest)) = &all.hottest else { return Ok(()) };
     let day = hottest.key_str().unwrap_or_default();
     let (found, took) = timed(|| log.get(hottest.offset))?;
     if found.as_ref() != Some(hottest) {
-        return Err("read by its offset, the record is another".into());
+        return Err("the record read by its offset differs".into());
     }
     println!("  by offset  {}: hottest, {most} F on {day}, in {}", hottest.offset, millis(took));
 
@@ -148,7 +148,7 @@ fn look_around(log: &Log, all: &Everything) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One of eight heights, from 55 F up in steps of 3.
+/// Returns one of eight bars, from 55 F up in steps of 3.
 fn bar(degrees: f64) -> char {
     let bars = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let step = ((degrees - 55.0) / 3.0).clamp(0.0, 7.0) as usize;

@@ -1,4 +1,4 @@
-//! One thread writes, three follow: from the start, from a later offset, and from the end.
+//! One thread writes and three follow: from the start, from a later offset, and from the end.
 //!
 //! ```text
 //! cargo run --release --example tail
@@ -11,9 +11,9 @@ use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What is in the log before anyone follows it.
+/// The number of records in the log before the followers start.
 const BEFORE: u64 = 1_000;
-/// What is written while they do, and how often.
+/// The number of records appended meanwhile, and the pause between two of them.
 const DURING: u64 = 500;
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Failure> {
     }
 
     let last = BEFORE + DURING - 1;
-    println!("{BEFORE} records are there, {DURING} follow, one each {PAUSE:?}.");
+    println!("{BEFORE} records are in the log, {DURING} are appended, one each {PAUSE:?}.");
     println!(
         "{:>9}  {:>7}  {:>7}  {:>12}  {:>12}",
         "start", "first", "records", "median wait", "longest"
@@ -43,7 +43,8 @@ fn main() -> Result<(), Failure> {
                 name,
                 scope.spawn(move || -> Result<Seen, Failure> {
                     let mut seen = Seen { first: tail.offset(), waits: Vec::new(), records: 0 };
-                    // Blocks until there is a record. A limit would make it `None` after that long.
+                    // Blocks until there is a record. With a timeout, it would return `None` after
+                    // that time.
                     while let Some(record) = tail.next_record(None)? {
                         seen.records += 1;
                         if record.offset >= BEFORE {
@@ -82,14 +83,14 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What one follower saw.
+/// The records that one follower saw.
 struct Seen {
     first: Offset,
     records: u64,
     waits: Vec<Duration>,
 }
 
-/// The time as a record: nanoseconds on the program's own clock.
+/// Returns the time as a record: nanoseconds since the program started.
 fn now(clock: Instant) -> String {
     clock.elapsed().as_nanos().to_string()
 }

@@ -1,13 +1,16 @@
-//! Testing a service: its store in memory, its time in the test's hand, and a disk that fails when told to.
+//! Testing a service: a store in memory, a clock that the test moves, and a disk that fails on
+//! command.
 //!
-//! The service under test takes orders, reminds of those that are not paid within 15 minutes, and must lose nothing when
-//! the disk is full or the power fails. Nothing here sleeps, and each run is the same as the one before:
+//! The service under test takes orders, sends a reminder for each order that is not paid within 15
+//! minutes, and must lose nothing when the disk is full or the power fails. No test sleeps, and
+//! each run is the same:
 //!
-//! - [`MemFs`] is a disk in memory. [`MemFs::crash`] is that disk as a power failure would leave it now.
-//! - [`FaultFs`] stands before it and fails the calls that a [`Rule`] names.
-//! - [`ManualClock`] stands still until the test moves it.
+//! - [`MemFs`] is a disk in memory. [`MemFs::crash`] returns that disk as a loss of power could
+//!   leave it now.
+//! - [`FaultFs`] wraps that disk, and fails the calls that a [`Rule`] selects.
+//! - [`ManualClock`] does not move until the test moves it.
 //!
-//! In a test suite each of the functions below would be a `#[test]`.
+//! In a test suite, each test function below would be a `#[test]`.
 //!
 //! `cargo run --release --example testing`
 
@@ -24,7 +27,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-// ---- the service: it is given a store and a clock, and knows of no test ----
+// ---- the service: it gets a store and a clock, and knows nothing about tests ----
 
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -32,7 +35,7 @@ struct Shop {
     producer: Producer,
     consumer: Consumer,
     clock: Arc<dyn Clock>,
-    /// The orders that are not paid, and since when.
+    /// The orders that are not paid, with the time of each order.
     open: BTreeMap<String, Timestamp>,
 }
 
@@ -44,17 +47,17 @@ impl Shop {
                 _ => {}
             }
         }
-        // An order that was confirmed must survive a loss of power.
+        // A confirmed order must survive a loss of power.
         let config = ProducerConfig::default().acks(Acks::Flushed).linger(Duration::ZERO);
         let producer = store.producer(config)?;
-        // Its state is what is in the topic: it reads all of it each time it starts.
+        // The topic is the state of the service: it reads all records at each start.
         let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
         let mut consumer = store.consumer(config)?;
         consumer.assign([annals::TopicPartition::new("orders", 0)])?;
         Ok(Shop { producer, consumer, clock, open: BTreeMap::new() })
     }
 
-    /// Takes an order. It is confirmed once the handle is done.
+    /// Takes an order. The order is confirmed when the handle is done.
     fn order(&self, id: &str) -> annals::Result<SendHandle> {
         self.producer.send(ProducerRecord::new("orders", Record::new("placed").key(id.to_owned())))
     }
@@ -63,7 +66,8 @@ impl Shop {
         self.producer.send(ProducerRecord::new("orders", Record::new("paid").key(id.to_owned())))
     }
 
-    /// Called now and then: takes in what happened, and reminds of what is due. Returns how many reminders were sent.
+    /// Reads new orders and payments, and sends the reminders that are due. Returns the number of
+    /// reminders. A timer calls this.
     fn tick(&mut self) -> annals::Result<usize> {
         loop {
             let records = self.consumer.poll(Duration::ZERO)?;
@@ -100,7 +104,7 @@ fn clock() -> Arc<ManualClock> {
 
 fn open(fs: impl Fs, clock: &Arc<ManualClock>) -> annals::Result<Store> {
     let clock: Arc<dyn Clock> = clock.clone();
-    // Without threads of its own, nothing happens that the test does not do.
+    // The store has no threads of its own, so nothing happens unless the test does it.
     Store::open("data", StoreConfig::default().fs(fs).clock(clock).maintenance(None))
 }
 
@@ -109,7 +113,7 @@ fn orders(store: &Store) -> annals::Result<Vec<String>> {
     records.map(|record| Ok(record?.key_str().unwrap_or_default().to_owned())).collect()
 }
 
-/// Time passes when the test says so: a quarter of an hour takes no time.
+/// The test moves the clock, so a quarter of an hour passes at once.
 fn an_order_that_is_not_paid_is_reminded_of_once() -> Result<(), Box<dyn Error>> {
     let clock = clock();
     let store = Store::in_memory(StoreConfig::default().clock(clock.clone()))?;
@@ -129,7 +133,8 @@ fn an_order_that_is_not_paid_is_reminded_of_once() -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
-/// A full disk: orders wait, nobody is told that they were taken, and once there is room they are, in order and once.
+/// On a full disk, orders wait without a confirmation. When there is room, they are stored, in
+/// order and once.
 fn a_full_disk_loses_no_order() -> Result<(), Box<dyn Error>> {
     let (clock, fs) = (clock(), FaultFs::new(MemFs::new()));
     let store = open(fs.clone(), &clock)?;
@@ -140,12 +145,12 @@ fn a_full_disk_loses_no_order() -> Result<(), Box<dyn Error>> {
     let full = fs.add_rule(Rule::new(Operation::Write, full).path("orders-0"));
     let waiting = [shop.order("first")?, shop.order("second")?];
     shop.producer.poll();
-    assert!(fs.hit_count(full) > 0, "the disk was asked");
-    assert!(waiting.iter().all(|order| !order.is_done()), "and nobody was told that it is done");
+    assert!(fs.hit_count(full) > 0, "the producer tried to write");
+    assert!(waiting.iter().all(|order| !order.is_done()), "no order is confirmed");
     assert_eq!(orders(&store)?, ["before"]);
 
     fs.remove_rule(full);
-    clock.advance(Duration::from_secs(1)); // after which a producer tries again
+    clock.advance(Duration::from_secs(1)); // the pause before the retry
     shop.producer.poll();
     for order in &waiting {
         assert!(order.wait()?.offset.is_some());
@@ -155,7 +160,7 @@ fn a_full_disk_loses_no_order() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A disk that refuses to sync: no promise that was made before is broken, and none is made after.
+/// An fsync fails: earlier confirmations hold, and no order is confirmed after it.
 fn a_failed_sync_confirms_nothing() -> Result<(), Box<dyn Error>> {
     let (clock, memory) = (clock(), MemFs::new());
     let fs = FaultFs::new(memory.clone());
@@ -167,14 +172,14 @@ fn a_failed_sync_confirms_nothing() -> Result<(), Box<dyn Error>> {
     let doubtful = shop.order("doubtful")?.wait();
     assert_eq!(doubtful.map_err(|error| error.kind()), Err(ErrorKind::Io));
 
-    // The power fails now. What was confirmed is there.
+    // The power fails now. The confirmed order is there.
     let store = open(memory.crash(CrashState::SyncedOnly), &clock)?;
     assert_eq!(orders(&store)?, ["kept"]);
     Ok(())
 }
 
-/// The power fails at a hundred different states of the disk: what was confirmed is there in each of them, and the
-/// service goes on from it.
+/// The power fails at a hundred different states of the disk. In each of them, the confirmed
+/// orders are there, and the service continues with them.
 fn a_power_failure_loses_no_confirmed_order() -> Result<(), Box<dyn Error>> {
     let (clock, fs) = (clock(), MemFs::new());
     let store = open(fs.clone(), &clock)?;
@@ -196,7 +201,7 @@ fn a_power_failure_loses_no_confirmed_order() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Retention by the test's clock: a week later old orders are gone.
+/// Retention follows the clock of the test: a week later, old orders are deleted.
 fn old_orders_are_forgotten() -> Result<(), Box<dyn Error>> {
     let clock = clock();
     let store = Store::in_memory(StoreConfig::default().clock(clock.clone()))?;

@@ -1,8 +1,10 @@
-//! Hands a store to a Kafka broker in place: no file of a partition moves, and groups keep their offsets.
+//! Moves a store to a Kafka broker in place: no file of a partition moves, and groups keep their
+//! offsets.
 //!
-//! A broker serves the partitions that its controller has assigned to it. A new KRaft controller learns its first
-//! records from `bootstrap.checkpoint`, which `kafka-storage format` writes. This program adds the topics of a closed
-//! store to that file: their ids, their settings, and the directory that each partition lies in.
+//! A broker serves the partitions that its controller has assigned to it. A new KRaft controller
+//! reads its first records from `bootstrap.checkpoint`, which `kafka-storage format` writes. This
+//! program adds the topics of a closed store to that file: their ids, their settings, and the
+//! directory of each partition.
 //!
 //! ```text
 //! $ kafka-storage format --ignore-formatted -t CLUSTER_ID -c server.properties
@@ -10,9 +12,10 @@
 //! $ kafka-server-start server.properties
 //! ```
 //!
-//! In `server.properties`, `log.dirs` is the directory of the store, `metadata.log.dir` is another, new directory, and
-//! `node.id` is the one in the store's `meta.properties`, as is `CLUSTER_ID`. Without arguments, the program makes a
-//! small store and shows what it would add.
+//! In `server.properties`, `log.dirs` is the directory of the store, and `metadata.log.dir` is
+//! another, new directory. `node.id` and `CLUSTER_ID` are the values in the store's
+//! `meta.properties`. Without arguments, the program creates a small store and shows the records
+//! that it would add.
 //!
 //! The way back is shorter: stop the broker, and open the directory as a store.
 
@@ -30,10 +33,10 @@ use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The controller reads the file batch by batch, each into a buffer of 8 MiB.
+/// The controller reads the file batch by batch, each batch into a buffer of 8 MiB.
 const RECORDS_PER_BATCH: usize = 1000;
 
-/// The directory that holds the store, and the node that it belongs to.
+/// The directory of the store: its id, and the node that it belongs to.
 struct DataDirectory {
     node_id: i32,
     cluster_id: String,
@@ -59,8 +62,8 @@ impl DataDirectory {
     }
 }
 
-/// A record of the metadata log, in the encoding that Kafka calls flexible: a frame version, the kind and version of
-/// the record, its fields, and at the end the number of tagged fields.
+/// A record of the metadata log, in the encoding that Kafka calls flexible: a frame version, the
+/// kind and version of the record, its fields, and the number of tagged fields.
 struct MetadataRecord(Vec<u8>);
 
 impl MetadataRecord {
@@ -72,7 +75,7 @@ impl MetadataRecord {
         MetadataRecord::new(2, 0).text(name).uuid(id).end()
     }
 
-    /// One replica, on this node and in this directory.
+    /// Creates the record of a partition with one replica, on this node and in this directory.
     fn partition(number: u32, topic: KafkaUuid, epoch: LeaderEpoch, at: &DataDirectory) -> Self {
         let node = at.node_id.to_be_bytes();
         MetadataRecord::new(3, 1)
@@ -94,7 +97,7 @@ impl MetadataRecord {
         MetadataRecord::new(4, 0).bytes(&[TOPIC]).text(topic).text(key).text(value).end()
     }
 
-    /// The broker gives out ids of producers from here on.
+    /// Creates the record that says from which id on the broker assigns producer ids.
     fn producer_ids(next: ProducerId, at: &DataDirectory) -> MetadataRecord {
         let (node, epoch) = (at.node_id.to_be_bytes(), 0_i64.to_be_bytes());
         MetadataRecord::new(15, 0).bytes(&node).bytes(&epoch).bytes(&next.to_be_bytes()).end()
@@ -118,7 +121,7 @@ impl MetadataRecord {
         self.bytes(&id.to_bytes())
     }
 
-    /// Lengths are one more than they are, as 0 stands for null.
+    /// Appends a text. Stored lengths are one higher than the length, because 0 stands for null.
     fn text(self, text: &str) -> Self {
         self.varint(text.len() as u64 + 1).bytes(text.as_bytes())
     }
@@ -133,7 +136,7 @@ impl MetadataRecord {
     }
 }
 
-/// A newer epoch than any in the log, so that the broker is its next leader.
+/// Returns a newer epoch than any in the log, so that the broker is its next leader.
 fn next_epoch(log: &Log) -> Result<LeaderEpoch> {
     let mut reader = log.reader(log.offsets().end.saturating_sub(1))?;
     let mut newest = 0;
@@ -143,7 +146,7 @@ fn next_epoch(log: &Log) -> Result<LeaderEpoch> {
     Ok(newest.saturating_add(1))
 }
 
-/// The records that make the topics of a store known to a controller.
+/// Returns the records that describe the topics of a store to a controller.
 fn records_of(store: &Store, at: &DataDirectory) -> Result<Vec<MetadataRecord>> {
     let (mut records, mut next_producer_id) = (Vec::new(), 0);
     for topic in store.topics() {
@@ -164,19 +167,19 @@ fn records_of(store: &Store, at: &DataDirectory) -> Result<Vec<MetadataRecord>> 
     Ok(records)
 }
 
-/// Puts the records in front of the last batch, which marks the end of the file.
+/// Inserts the records before the last batch, which marks the end of the file.
 fn extend(snapshot: &[u8], records: &[MetadataRecord]) -> Result<Vec<u8>> {
     let mut batches = Vec::new();
     let mut rest = Bytes::copy_from_slice(snapshot);
     while !rest.is_empty() {
         let size = BatchHeader::parse(&rest)?.size_bytes();
         if size > rest.len() {
-            return Err("it ends inside of a batch".into());
+            return Err("it ends inside a batch".into());
         }
         batches.push(RecordBatch::parse(rest.split_to(size))?);
     }
     let footer = batches.pop().filter(|last| last.header().is_control());
-    let footer = footer.ok_or("it does not end as a snapshot ends")?;
+    let footer = footer.ok_or("it does not end with the footer of a snapshot")?;
     let mut extended: Vec<u8> =
         batches.iter().flat_map(|batch| batch.as_bytes().to_vec()).collect();
     let mut next_offset = footer.header().base_offset;
@@ -190,7 +193,7 @@ fn extend(snapshot: &[u8], records: &[MetadataRecord]) -> Result<Vec<u8>> {
         extended.extend_from_slice(&builder.build_bytes()?);
         next_offset += chunk.len() as u64;
     }
-    // A base offset is not covered by the checksum.
+    // The checksum does not cover the base offset.
     let (mut header, mut last) = (*footer.header(), footer.as_bytes().to_vec());
     header.base_offset = next_offset;
     header.write_to(&mut last)?;
@@ -207,8 +210,9 @@ fn hand_over(data: &Path, bootstrap: &Path) -> Result<()> {
     store.close()?;
 
     let snapshot = fs::read(bootstrap).map_err(|e| format!("{}: {e}", bootstrap.display()))?;
-    let extended = extend(&snapshot, &records)
-        .map_err(|e| format!("{}: {e}; format the metadata directory anew", bootstrap.display()))?;
+    let extended = extend(&snapshot, &records).map_err(|e| {
+        format!("{}: {e}; format the metadata directory again", bootstrap.display())
+    })?;
     let beside = bootstrap.with_extension("checkpoint.tmp");
     fs::write(&beside, extended)?;
     fs::rename(&beside, bootstrap)?;
@@ -221,7 +225,7 @@ fn hand_over(data: &Path, bootstrap: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A store of two topics, and what would be added for it.
+/// Creates a store of two topics, and prints the records that would be added for it.
 fn show() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let store = Store::open(dir.path(), StoreConfig::default())?;

@@ -1,14 +1,15 @@
-//! A queue of jobs, and a group of workers that share it. One is killed in the middle of its jobs, another takes its
-//! place, and no job is skipped.
+//! A queue of jobs, and a group of workers that share it. One worker is killed in the middle of
+//! its jobs, another takes its place, and no job is skipped.
 //!
-//! A worker commits *after* it has done what a poll gave it. So a job that was given to a worker that died is given to
-//! another: done at least once. Who must not do it twice notes with the effect of the job that it is done, and looks there first.
+//! A worker commits *after* it has done the jobs of a poll. If a worker dies, its uncommitted jobs
+//! go to another worker, so each job is done at least once. If a job must not be done twice, store
+//! the fact that it is done together with its effect, and check that first.
 //!
 //! ```text
 //!  jobs-0 ─┐      ┌─► worker a
-//!  jobs-1 ─┼─ group ─► worker b  ✗ killed: what it had not committed goes to the others
+//!  jobs-1 ─┼─ group ─► worker b  ✗ killed: its uncommitted jobs go to the others
 //!  jobs-2 ─┤      └─► worker c
-//!  jobs-3 ─┘      ┌─► worker d    comes later
+//!  jobs-3 ─┘      ┌─► worker d    joins later
 //! ```
 //!
 //! `cargo run --release --example work_queue`
@@ -29,24 +30,25 @@ use std::time::Duration;
 const JOBS: usize = 400;
 const PARTITIONS: u32 = 4;
 
-/// How often each job was done.
+/// The number of times that each job was done.
 type Done = Arc<Mutex<BTreeMap<String, u32>>>;
 
-/// How a worker ends too early.
+/// An instruction to kill a worker early.
 struct Kill {
-    /// After so many jobs.
+    /// The number of jobs after which the worker is killed.
     after: usize,
-    /// Who waits for it to have begun.
+    /// Notified when the worker has begun.
     begun: Sender<()>,
 }
 
-/// Works until nothing is left, or until it is killed: in the middle of what a poll gave it, without a word to anyone.
+/// Works until nothing is left, or until the worker is killed in the middle of the jobs of a poll.
 fn worker(store: &Store, done: &Done, kill: Option<Kill>) -> annals::Result<usize> {
     let config = ConsumerConfig::new("workers")
         .auto_offset_reset(AutoOffsetReset::Earliest)
-        // A worker says itself what is done.
+        // The worker commits the jobs that it has done.
         .enable_auto_commit(false)
-        // Few at a time: what is lost with a worker is done again, and the others get theirs sooner.
+        // Poll few jobs at a time: if a worker dies, only these are done again, and the other
+        // workers get theirs sooner.
         .max_poll_records(20);
     let mut consumer = store.consumer(config)?;
     consumer.subscribe(["jobs"])?;
@@ -58,7 +60,8 @@ fn worker(store: &Store, done: &Done, kill: Option<Kill>) -> annals::Result<usiz
                 kill.begun.send(()).ok();
             }
             if kill.as_ref().is_some_and(|kill| kill.after == worked) {
-                // As if the thread had ended here: nothing is committed, nothing closed. The group notices.
+                // As if the thread had died here: nothing is committed or closed. The group
+                // notices.
                 return Ok(worked);
             }
             let name = job.value_str().unwrap_or_default().to_owned();
@@ -67,7 +70,8 @@ fn worker(store: &Store, done: &Done, kill: Option<Kill>) -> annals::Result<usiz
         }
         match consumer.commit() {
             Ok(()) => {}
-            // Partitions were assigned anew meanwhile: others do these again. That is what "at least once" says.
+            // The group has rebalanced meanwhile, so other workers do these jobs again: at least
+            // once.
             Err(error) if error.is_retryable() => continue,
             Err(error) => return Err(error),
         }
@@ -78,7 +82,7 @@ fn worker(store: &Store, done: &Done, kill: Option<Kill>) -> annals::Result<usiz
     }
 }
 
-/// How many jobs are not committed as done.
+/// Returns the number of jobs that are not committed as done.
 fn left(store: &Store) -> annals::Result<u64> {
     let group = store.admin().describe_group("workers")?;
     let mut left = 0;
@@ -122,13 +126,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let done = done.lock().unwrap_or_else(PoisonError::into_inner);
     let again = done.values().filter(|times| **times > 1).count();
     println!("  done       {} of {JOBS} jobs, {again} of them more than once", done.len());
-    assert!(lost == 5 && again >= lost, "what was not committed was given to others");
-    // Nothing is skipped, and what was done was done by somebody.
+    assert!(lost == 5 && again >= lost, "uncommitted jobs went to other workers");
+    // No job is skipped, and the counts of the workers add up.
     assert_eq!(done.len(), JOBS);
     assert_eq!(done.values().map(|times| *times as usize).sum::<usize>(), worked);
     assert_eq!(left(&store)?, 0);
 
-    // The group's place is kept: a worker of the next process finds nothing to do.
+    // Committed offsets survive reopening: a worker of the next process has nothing to do.
     store.close()?;
     let store = Store::open(dir.path().join("data"), StoreConfig::default())?;
     let idle = worker(&store, &Done::default(), None)?;

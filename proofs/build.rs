@@ -1,4 +1,4 @@
-//! Tells the crate's sources that they are being compiled for the checker.
+//! Sets the `shuttle` cfg, which compiles the crate's sources for the checker.
 
 fn main() {
     println!("cargo::rustc-cfg=shuttle");

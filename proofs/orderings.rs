@@ -1,12 +1,14 @@
-//! The two places where threads meet by atomics alone, under the memory model: loom tries every value
-//! that a load may return, also those that no schedule of a strongly ordered machine shows.
+//! The two places where threads synchronize by atomics alone, checked under the memory model. loom
+//! tries every value that a load may return, including values that a strongly ordered machine
+//! never shows.
 //!
-//! The sources of the crate are compiled here, with loom's atomics for the system's.
+//! This crate compiles the sources of annals with loom's atomics in place of `std`'s.
 
 #![allow(dead_code, unused_imports, reason = "a part of each module is tested")]
 
 mod clock {
-    /// What [`Notify`](super::notify::Notify) asks of one; nothing here waits with a limit.
+    /// The part of a clock that [`Notify`](super::notify::Notify) uses. No test here waits with a
+    /// timeout.
     pub(crate) trait Clock {
         fn monotonic(&self) -> std::time::Duration;
     }
@@ -20,7 +22,7 @@ mod clock {
     }
 }
 
-/// What `src/sync.rs` offers, by way of loom.
+/// The items of `src/sync.rs`, on top of loom.
 mod sync {
     use loom::sync::MutexGuard;
     use std::time::Duration;
@@ -37,7 +39,7 @@ mod sync {
         }
     }
 
-    /// Empty only while a condition variable has it.
+    /// `None` only while a condition variable holds the guard.
     pub(crate) struct Guard<'a, T>(Option<MutexGuard<'a, T>>);
 
     impl<T> std::ops::Deref for Guard<'_, T> {
@@ -96,7 +98,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::task::{Wake, Waker};
 use sync::atomic::AtomicU64;
 
-/// Says how many executions there were: too few would mean that nothing met.
+/// Prints the number of executions. Too few would mean that the threads never interleaved.
 fn check(least: usize, body: impl Fn() + Sync + Send + 'static) {
     let executions = Arc::new(Counter::new(0));
     let counted = Arc::clone(&executions);
@@ -178,8 +180,8 @@ fn a_task_that_waits_for_the_end_to_move_sees_it_or_is_woken() {
     });
 }
 
-/// The rule of a truncation, as `Shared` and a reader follow it: the counter, a fence, then the cut;
-/// the read, a fence, then a look at the counter.
+/// The protocol between a truncation and a reader. The truncation raises the counter, then a
+/// fence, then truncates. The reader reads, then a fence, then checks the counter.
 #[test]
 fn who_reads_what_a_truncation_wrote_sees_that_it_was_announced() {
     check(5, || {

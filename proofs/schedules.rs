@@ -1,9 +1,10 @@
 //! The real log, on the file system in memory, under thousands of schedules.
 //!
-//! Every lock, atomic, condition variable and yield of the crate is shuttle's here, also those of
-//! [`MemFs`], so threads change places between any two of them. What waits for ever is found as a deadlock.
-//! Each test runs `ANNALS_SCHEDULES` schedules (200 by default), half of them at random, half with few
-//! changes of threads at bad moments. One that fails is printed, and run again with `ANNALS_SCHEDULE`.
+//! Every lock, atomic, condition variable and yield of the crate is shuttle's, including those of
+//! [`MemFs`], so threads can switch between any two of them. A thread that waits forever is
+//! reported as a deadlock. Each test runs `ANNALS_SCHEDULES` schedules, 200 by default: half of
+//! them random, half with few switches at bad moments. A schedule that fails is printed; run it
+//! again with `ANNALS_SCHEDULE`.
 
 #![allow(dropping_copy_types, reason = "what an append answers is dropped")]
 
@@ -35,11 +36,12 @@ fn check(body: fn()) {
     shuttle::Runner::new(few_changes, config).run(body);
 }
 
-/// A clock of which no two looks show the same: so that syncs take time, and their leaders wait for others.
+/// A clock that never returns the same time twice, so that fsyncs take time, and their leaders
+/// wait for other threads.
 #[derive(Debug, Default)]
 struct Ticking {
     ticks: AtomicU64,
-    /// Panics when it is asked the time the so many-th time, from 1 on.
+    /// The number of the call, from 1 on, at which the clock panics.
     panics_at: AtomicU64,
 }
 
@@ -64,7 +66,7 @@ fn open(config: LogConfig) -> Log {
     Log::open(DIR, config.fs(MemFs::new())).unwrap()
 }
 
-/// The offsets a batch of these values took. Fails as the append does.
+/// Appends a batch of these values, and returns its offsets.
 fn append(log: &Log, values: &[&str]) -> annals::Result<(Offset, Offset)> {
     let appended = log.append_all(values.iter().copied().map(Record::from))?;
     Ok((appended.first, appended.last))
@@ -80,7 +82,7 @@ fn values(log: &Log) -> Vec<(Offset, String)> {
         .collect()
 }
 
-/// Panics of callbacks are part of some tests; thousands of messages about them are not.
+/// Silences the messages of panics, because callbacks of some tests panic thousands of times.
 fn quietly() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -218,7 +220,7 @@ fn append_from_three(config: LogConfig) {
                 [0, 1].map(|_| {
                     let (first, last) = append(&log, batch).unwrap();
                     assert_eq!(last - first + 1, batch.len() as u64);
-                    // Who has appended can read it.
+                    // A thread that has appended a batch can read it.
                     assert!(log.offsets().end > last);
                     assert_eq!(log.get(first).unwrap().unwrap().value_str(), Some(batch[0]));
                     (first, batch)
@@ -259,8 +261,9 @@ fn appends_that_meet_and_flush_each_time_are_durable() {
     check(|| append_from_three(config().flush_messages(1)));
 }
 
-/// Three threads append twice each, and one call of `fs` or of the clock panics or fails on the way.
-/// Whoever was told an offset finds its record there; the others are told of a failure; nobody waits.
+/// Three threads append twice each, and one call of `fs` or of the clock panics or fails
+/// meanwhile. Each append that returned an offset has its record there; each other append fails;
+/// no thread hangs.
 fn append_from_three_past_a_failure(log: &Log) {
     let threads: Vec<_> = (0..3)
         .map(|thread| {
@@ -298,7 +301,7 @@ fn a_leader_that_panics_in_the_clock_leaves_nobody_waiting() {
         let config = config().timestamp_type(TimestampType::LogAppendTime);
         let log = open(config.clock(clock.clone()));
         log.append("first").unwrap();
-        // Any of the looks that the appends take: before the lock and with it.
+        // Any of the clock reads of the appends: before the lock is taken and while it is held.
         let at = 1 + shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..10);
         clock.panics_at.store(at, Ordering::SeqCst);
         append_from_three_past_a_failure(&log);
@@ -342,7 +345,7 @@ fn a_leader_that_finds_the_disk_full_or_broken_leaves_nobody_waiting() {
     });
 }
 
-/// The end of the log that a power failure would leave now.
+/// Returns the end of the log that a loss of power would leave now.
 fn end_after_power_failure(fs: &MemFs) -> Offset {
     let disk = fs.crash(CrashState::SyncedOnly);
     Log::open(DIR, LogConfig::default().fs(disk)).unwrap().offsets().end
@@ -375,7 +378,8 @@ fn what_three_threads_flush_together_is_durable_for_each() {
     });
 }
 
-/// A flush that noted the end after the segments would promise what is in a segment it did not sync.
+/// If a flush read the end after the list of segments, it would promise records in a segment that
+/// it did not sync.
 #[test]
 fn what_is_flushed_while_another_rolls_is_durable() {
     check(|| {
@@ -618,7 +622,7 @@ fn a_reader_goes_on_across_rolls() {
     });
 }
 
-/// Four segments of one record, of which deletions will leave the last.
+/// Creates four segments of one record each; deletions will leave only the last.
 fn four_segments() -> Log {
     let log = open(config());
     for (n, value) in (0..).zip(["0", "1", "2", "3"]) {
@@ -670,7 +674,8 @@ fn a_deletion_hides_no_record_that_is_not_deleted() {
     });
 }
 
-/// Trap: what is to go is decided by offset, and a truncation gives the offsets to records that are to stay.
+/// Trap: segments to delete are chosen by offset, and after a truncation these offsets belong to
+/// records that must stay.
 #[test]
 fn maintenance_deletes_nothing_that_came_after_a_truncation() {
     check(|| {
@@ -726,7 +731,8 @@ fn a_deletion_an_append_and_a_truncation_agree_on_what_there_is() {
     });
 }
 
-/// A log of three closed segments of the keys `a` and `b`, each of which is in all of them, and one open.
+/// Creates a log of three closed segments and an active one. Each closed segment has the keys `a`
+/// and `b`.
 fn superseded(config: LogConfig) -> (Log, MemFs) {
     let fs = MemFs::new();
     let log = Log::open(DIR, config.fs(fs.clone())).unwrap();
@@ -793,7 +799,7 @@ fn a_compaction_and_a_truncation_agree_on_what_there_is() {
         assert!(there.iter().all(|(_, value)| value != "2"), "{there:?}");
         assert!(log.get(2).unwrap().is_none_or(|record| record.value_str() == Some("1")));
         assert_eq!(log.verify().unwrap(), []);
-        // What was written down about how far it is clean is right: the rest is cleaned next.
+        // The recorded first dirty offset is right: the rest is compacted next.
         log.roll().unwrap();
         log.compact().unwrap();
         drop(log);
@@ -828,7 +834,7 @@ fn a_close_ends_a_compaction_before_it_lets_go_of_the_directory() {
             Err(error) => panic!("{error}"),
         });
         log.close().unwrap();
-        // As soon as that is so, nobody writes there any more.
+        // From that moment on, no thread writes there.
         let again = Log::open(DIR, compacting().fs(fs)).unwrap();
         let left = values(&again);
         assert!(left.ends_with(&[(4, "2".to_owned()), (5, "2".to_owned())]), "{left:?}");
@@ -859,7 +865,7 @@ fn a_maintainer_and_its_logs_may_go_in_any_order() {
     });
 }
 
-/// Trap: a log that is closed has no segments any more, and looks empty.
+/// Trap: a closed log has no segments, and looks empty.
 #[test]
 fn close_is_not_taken_for_end_of_log() {
     check(|| {
@@ -941,7 +947,7 @@ fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
             }),
         ];
         log.close().unwrap();
-        // The directory is free, although other handles are still there.
+        // The directory is unlocked, although other handles still live.
         let reopened = Log::open(DIR, config().fs(fs)).unwrap();
         let appended: u64 = appenders.into_iter().map(|thread| thread.join().unwrap()).sum();
         others.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 0));

@@ -1,5 +1,5 @@
-//! What `parking_lot` and `std` offer, by way of shuttle: each lock, atomic and yield is a place where
-//! it may go on with another thread.
+//! The parts of `parking_lot` and `std` that the crate uses, on top of shuttle: at each lock,
+//! atomic and yield, shuttle may switch to another thread.
 
 use shuttle::rand::Rng;
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ pub(crate) mod thread {
     pub(crate) use shuttle::thread::{Builder, JoinHandle, ThreadId, current, scope, yield_now};
     use std::time::Duration;
 
-    /// Time is not modelled: it may have passed as soon as another thread has had its turn.
+    /// Time is not modelled: a timeout may have passed as soon as another thread has run.
     pub(crate) fn park_timeout(_: Duration) {
         yield_now();
     }
@@ -25,7 +25,7 @@ pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
 pub(crate) struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    /// Gone only while a condition variable has it.
+    /// `None` only while a condition variable holds the guard.
     held: Option<shuttle::sync::MutexGuard<'a, T>>,
 }
 
@@ -95,8 +95,8 @@ impl Condvar {
         guard.held = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Time is not modelled: the wait may end as soon as another thread has had its turn, for
-    /// whatever reason. So a notification that is missing here goes unnoticed.
+    /// Time is not modelled: the wait may end, for any reason, as soon as another thread has run.
+    /// So this wait does not detect a missing notification.
     pub(crate) fn wait_for<T>(
         &self,
         guard: &mut MutexGuard<'_, T>,
@@ -139,7 +139,7 @@ impl<T> fmt::Debug for RwLock<T> {
     }
 }
 
-/// `std`'s, with the methods of its own that this crate uses.
+/// A `LocalKey` of shuttle, with the methods of `std`'s that this crate uses.
 pub(crate) struct LocalKey<T: 'static>(pub(crate) &'static shuttle::thread::LocalKey<T>);
 
 impl<T: 'static> LocalKey<Cell<T>> {

@@ -1,4 +1,4 @@
-//! Administration of groups: what a coordinator does for Kafka's `kafka-consumer-groups`.
+//! Administration of groups: the work of a coordinator for Kafka's `kafka-consumer-groups`.
 
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result};
 use crate::group::commits::{commit_record, offset_key};
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 impl Coordinator {
     /// Lists the groups that have members or committed offsets. The groups of a partition that
-    /// cannot be read are missing; `check` may fail the whole call then.
+    /// cannot be read are missing. In that case, `check` may fail the whole call.
     pub(crate) fn list(&self, check: impl Fn() -> Result<()>) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
         for partition in &self.partitions {
@@ -36,7 +36,7 @@ impl Coordinator {
         Ok(listed.sorted())
     }
 
-    /// Describes a group, without the ends of the partitions it has committed for.
+    /// Describes a group, without the ends of the partitions for which it has committed.
     pub(crate) fn describe(&self, group: &str) -> Result<GroupDescription> {
         self.tick(group)?;
         self.with_shard(self.partition(group)?, |shard, now| {
@@ -60,7 +60,7 @@ impl Coordinator {
         })
     }
 
-    /// Deletes committed offsets of a group.
+    /// Deletes committed offsets of a group, unless its members subscribe to the topic.
     pub(crate) fn delete_offsets(
         &self,
         group: &str,
@@ -111,8 +111,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Removes expired offsets, durably; returns how many. Tries all partitions that are not
-    /// offline, then returns the first error.
+    /// Removes expired offsets, and returns how many records were removed. Tries all partitions
+    /// that are not offline, then returns the first error.
     pub(crate) fn expire_offsets(&self) -> Result<usize> {
         let (mut removed, mut failed) = (0usize, None);
         for partition in &self.partitions {
@@ -128,7 +128,7 @@ impl Coordinator {
     }
 
     /// Commits offsets for a group that has no members. `check` is called when no deletion of a
-    /// topic can come in between.
+    /// topic can run at the same time.
     pub(crate) fn alter(
         &self,
         group: &str,
@@ -143,8 +143,9 @@ impl Coordinator {
         self.tick(group)?;
         self.with_shard(self.partition(group)?, |shard, _| {
             check_empty(shard, group)?;
-            // Again, now that a deletion has to wait: it has forgotten what was committed, or
-            // will. What is written behind it would hold for the next topic of that name.
+            // Check again, now that a deletion must wait for this lock. An offset that is written
+            // after a deletion has removed the topic's offsets would apply to the next topic of
+            // that name.
             check()?;
             shard.append(records).map(drop)
         })
@@ -170,7 +171,7 @@ pub(crate) fn unknown(group: &str) -> Error {
     GroupError::UnknownGroup { group: group.to_owned() }.into()
 }
 
-/// Returns the groups with stored state, and the groups with members and no stored state yet.
+/// Returns the groups with stored state, and the groups with members that are not stored yet.
 fn known_groups(shard: &Shard) -> BTreeSet<String> {
     let mut known: BTreeSet<String> =
         shard.table.group_names().into_iter().map(str::to_owned).collect();

@@ -6,7 +6,8 @@ use crate::group::shard::{Now, Shard};
 use std::task::Waker;
 
 impl Shard {
-    /// Does what a step of a group comes to: writes the group's record, then gives the answers out.
+    /// Applies the changes of a step: stores the group's record, then puts the answers into
+    /// mailboxes. Adds the wakers to call once the lock is released.
     pub(super) fn apply_changes(
         &mut self,
         name: &str,
@@ -22,7 +23,7 @@ impl Shard {
         }
         let Some(hosted) = self.groups.get_mut(name) else { return stored };
         if stored.is_err() {
-            // No member may read by an assignment that is not stored.
+            // A member must not read with an assignment that is not stored.
             for (_, answer) in &mut changes.answers {
                 if matches!(answer, Answer::Synced(_)) {
                     *answer = Answer::Refused(GroupError::RebalanceInProgress);
@@ -56,7 +57,7 @@ impl Shard {
             if let Some((first, mailbox)) = waiting.by_ref().min_by_key(|(until, _)| *until)
                 && first > due
             {
-                // One waiting member must wake up when the deadline is due.
+                // One waiting member must wake when the deadline is due.
                 mailbox.wakes_at = Some(due);
                 wakers.push(mailbox.waker.clone());
             }

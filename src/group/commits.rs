@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Coordinator {
-    /// Commits offsets, all of them or none; returns the log they are in, and where.
+    /// Commits offsets, all of them or none.
     ///
-    /// They survive the end of the process. What is to survive loss of power must be flushed.
-    /// `check` says of each partition why nothing may be committed for it. It is asked when no
-    /// deletion of a topic can come in between: an offset for a partition that is not there would
-    /// hold for the next topic of that name.
+    /// They survive a process crash. To make them survive a power loss, pass `flush`. `check`
+    /// returns the reason why an offset must not be committed for a partition. It is called when
+    /// no deletion of a topic can run at the same time, because an offset for a deleted topic
+    /// would apply to the next topic of that name.
     pub(crate) fn commit(
         &self,
         group: &str,
@@ -56,8 +56,8 @@ impl Coordinator {
     }
 
     /// Removes the committed offsets of all groups for a topic, durably. Tries all partitions,
-    /// then returns the first error. Groups of a partition that cannot be read cannot continue
-    /// anyway.
+    /// then returns the first error. A partition that cannot be read is no error, because its
+    /// groups cannot continue anyway.
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
         for partition in &self.partitions {
@@ -82,8 +82,8 @@ impl Coordinator {
         forgotten
     }
 
-    /// What a group has committed for some partitions, which a consumer is about to go on from, or
-    /// is reading.
+    /// Returns the committed offsets of a group for some partitions that a consumer is reading,
+    /// or is about to read. This counts as use of the offsets.
     pub(crate) fn committed(
         &self,
         group: &str,
@@ -103,8 +103,8 @@ impl Coordinator {
         })
     }
 
-    /// How often a consumer that is no member shows that it reads, so that what is committed does
-    /// not expire.
+    /// Returns how often a consumer that is not a member reports that it uses offsets, so that
+    /// they do not expire.
     pub(crate) fn offset_use_interval(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
@@ -136,7 +136,7 @@ pub(super) fn offset_key(group: &str, at: &TopicPartition) -> OffsetKey {
     OffsetKey {
         group: group.to_owned(),
         topic: at.topic.as_ref().to_owned(),
-        // A partition of this number cannot be made.
+        // No partition has such a number.
         partition: i32::try_from(at.partition).unwrap_or(i32::MAX),
     }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let week = Duration::from_secs(7 * 86_400);
-/// let groups = GroupCoordinatorConfig::default().offsets_partitions(4).offsets_retention(2 * week);
+/// let groups = GroupCoordinatorConfig::default();
+/// let groups = groups.offsets_partitions(4).offsets_retention(2 * week);
 /// let store = Store::in_memory(StoreConfig::default().group_coordinator(groups))?;
 /// # Ok::<(), annals::Error>(())
 /// ```
@@ -41,9 +42,9 @@ impl Default for GroupCoordinatorConfig {
 impl GroupCoordinatorConfig {
     /// Sets the number of partitions with which `__consumer_offsets` is created.
     ///
-    /// *Default* 50. *Limits* 1 and up. *Effect*: groups are distributed over them by name, and
-    /// groups that share one wait for each other's commits. The partitions of an existing topic
-    /// do not change. Kafka: `offsets.topic.num.partitions`.
+    /// *Default* 50. *Limits* 1 and up. *Effect*: groups are distributed over the partitions by
+    /// name, and groups in the same partition wait for each other's commits. The partitions of an
+    /// existing topic do not change. Kafka: `offsets.topic.num.partitions`.
     #[must_use]
     pub fn offsets_partitions(mut self, partitions: u32) -> Self {
         self.offsets_partitions = partitions;
@@ -57,9 +58,9 @@ impl GroupCoordinatorConfig {
 
     /// Sets how long unused offsets are kept.
     ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets of
-    /// the topics they subscribe to never expire. Other offsets expire this long after the latest
-    /// of
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets
+    /// of the topics they subscribe to never expire. Other offsets expire this long after the
+    /// latest of
     ///
     /// - the commit, by a consumer or by [`Admin::alter_offsets`](crate::Admin::alter_offsets),
     /// - the moment when the group lost its last member,
@@ -68,12 +69,12 @@ impl GroupCoordinatorConfig {
     /// - the last call of [`committed`](crate::Consumer::committed) by such a consumer for the
     ///   partition.
     ///
-    /// So a consumer that is in use never loses its offsets. A consumer that commits after its
-    /// group became empty does not lose them early, as it does in Kafka. Calls of
-    /// [`Admin`](crate::Admin) do not extend the time. The times of polls and look-ups are in
-    /// memory, and stored once half of the retention has passed: after a restart, an offset that
-    /// was in use has at least half of it left. Offsets that a Kafka broker stored with an expiry
-    /// time of their own expire at that time. Kafka: `offsets.retention.minutes`.
+    /// So a consumer in use never loses its offsets, and a consumer that commits after its group
+    /// became empty does not lose them early, as it does in Kafka. Calls of
+    /// [`Admin`](crate::Admin) do not extend the time. The times of polls and look-ups are kept
+    /// in memory, and stored once half of the retention has passed. So after a restart, an offset
+    /// that was in use has at least half of the retention left. An offset that a Kafka broker
+    /// stored with its own expiry time expires at that time. Kafka: `offsets.retention.minutes`.
     #[must_use]
     pub fn offsets_retention(mut self, retention: Duration) -> Self {
         self.offsets_retention = retention;
@@ -83,9 +84,9 @@ impl GroupCoordinatorConfig {
     /// Sets the time between checks for expired offsets.
     ///
     /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. The next call
-    /// that uses a group after this time first checks the partition that the group is stored in;
-    /// [`Admin::expire_offsets`](crate::Admin::expire_offsets) checks all of them.
-    /// Kafka: `offsets.retention.check.interval.ms`.
+    /// that uses a group after this time first checks the partition in which the group is stored;
+    /// [`Admin::expire_offsets`](crate::Admin::expire_offsets) checks all partitions. Kafka:
+    /// `offsets.retention.check.interval.ms`.
     #[must_use]
     pub fn offsets_retention_check_interval(mut self, interval: Duration) -> Self {
         self.offsets_retention_check_interval = interval;
@@ -95,9 +96,9 @@ impl GroupCoordinatorConfig {
     /// Sets how long an empty group waits for more members before it assigns partitions.
     ///
     /// *Default* zero; Kafka has 3 seconds. The consumers of one process join at once, and a test
-    /// or a service that starts one should not wait for others that never join. *Limits* any.
-    /// *Effect*: set it if many consumers start one after the other, so that they do not rebalance
-    /// with each start. Kafka: `group.initial.rebalance.delay.ms`.
+    /// or a service with one consumer should not wait for others that never join. *Limits* any.
+    /// *Effect*: set it if many consumers start one after the other, so that they do not
+    /// rebalance with each start. Kafka: `group.initial.rebalance.delay.ms`.
     #[must_use]
     pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
         self.group.initial_rebalance_delay = delay;
@@ -106,9 +107,9 @@ impl GroupCoordinatorConfig {
 
     /// Sets the bounds for the session timeout of a consumer.
     ///
-    /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is no longer than the longest.
-    /// *Effect*: a consumer with a timeout outside of the bounds cannot join.
-    /// Kafka: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
+    /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is at most the longest.
+    /// *Effect*: a consumer with a timeout outside the bounds cannot join. Kafka:
+    /// `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
     #[must_use]
     pub fn session_timeout_bounds(mut self, shortest: Duration, longest: Duration) -> Self {
         self.group.min_session_timeout = shortest;
@@ -118,15 +119,15 @@ impl GroupCoordinatorConfig {
 
     /// Sets the largest number of members of a group.
     ///
-    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: a further member cannot join.
-    /// Kafka: `group.max.size`.
+    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: when the group is full, further members
+    /// cannot join. Kafka: `group.max.size`.
     #[must_use]
     pub fn max_members(mut self, members: usize) -> Self {
         self.group.max_members = members;
         self
     }
 
-    /// Whether a member may ask for this session timeout.
+    /// Fails if a member may not have this session timeout.
     pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<()> {
         Ok(self.group.check_session_timeout(given)?)
     }
@@ -135,20 +136,20 @@ impl GroupCoordinatorConfig {
         let refuse =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if self.offsets_partitions == 0 {
-            return refuse("offsets_partitions", "there must be at least one");
+            return refuse("offsets_partitions", "it must be at least 1");
         }
         let least = Duration::from_millis(1);
         if self.offsets_retention < least {
-            return refuse("offsets_retention", "it must be at least a millisecond");
+            return refuse("offsets_retention", "it must be at least 1 ms");
         }
         if self.offsets_retention_check_interval < least {
-            return refuse("offsets_retention_check_interval", "it must be at least a millisecond");
+            return refuse("offsets_retention_check_interval", "it must be at least 1 ms");
         }
         if self.group.min_session_timeout > self.group.max_session_timeout {
-            return refuse("session_timeout_bounds", "the shortest is above the longest");
+            return refuse("session_timeout_bounds", "the shortest must not exceed the longest");
         }
         if self.group.max_members == 0 {
-            return refuse("max_members", "there must be room for one");
+            return refuse("max_members", "it must be at least 1");
         }
         Ok(())
     }

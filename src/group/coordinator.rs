@@ -1,45 +1,39 @@
-//! The coordinator runs the groups of a store, and stores their offsets.
+//! The coordinator: it finds, locks and loads the partition of a group.
 //!
 //! Each group belongs to one partition of `__consumer_offsets`, by the hash of its name. The
-//! coordinator reads that partition when the first of its groups is used. From then on, a change
-//! is written there before it takes effect:
+//! coordinator reads that partition when the first of its groups is used. From then on, each
+//! change is written there before it takes effect.
 //!
-//! ```text
-//!  consumer a ── join, sync, commit ──┐                       ┌─▶ Group            its members and generation
-//!  consumer b ── begins to poll ──────┼─▶ Shard (one lock) ───┼─▶ __consumer_offsets-7
-//!  Admin ─────── describes ───────────┘     │                 └─▶ OffsetTable      its committed offsets
-//!                                           └─ answers, by member; an answer wakes the member
-//! ```
-//!
-//! No call blocks in here. A consumer leaves its request, goes on with its poll, and waits there
-//! for its waker, for records, or for the next deadline of its group, all at once. So the
-//! coordinator needs no thread: each poll checks the deadlines of its group, and so does any other
-//! call that uses the group.
+//! No call blocks on other members. A consumer leaves its request, continues its poll, and waits
+//! there for its waker, for records, or for the next deadline of its group, all at once. So the
+//! coordinator needs no thread: each poll, and any other call that uses a group, checks the
+//! deadlines of that group.
 //!
 //! A partition has one lock, which is held while its log is appended to, because a commit is
 //! checked and written in one step. No other generation may begin between the two, or a commit of
 //! the previous generation would follow the commits of the new one. Appends to a log are
-//! serialized anyway, so a lock for each group would only save polls that wait for the page cache.
-//! An fsync, which takes long, happens without the lock. A [`Listener`](crate::Listener) receives
-//! the events of the offsets topic after the lock is released, so it may use groups.
+//! serialized anyway, so a lock for each group would only save polls that wait for the page
+//! cache. An fsync, which takes long, runs without the lock. A [`Listener`](crate::Listener)
+//! receives the events of the offsets topic after the lock is released, so it may use groups.
 //!
 //! # Differences from Kafka
 //!
-//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of its live
-//! records, without a lock: by the [`Maintainer`] of the store or, without one, on the thread that
-//! used the group. Kafka waits until a segment of 100 MiB is full. So the first use of a group
-//! reads little. A group without members takes no memory beyond its stored state.
+//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of its
+//! live records. The [`Maintainer`] of the store does this or, without one, the thread that used
+//! the group, and the partition stays unlocked. Kafka waits until a segment of 100 MiB is full.
+//! So here, the first use of a group reads little. A group without members takes no memory beyond
+//! its stored state.
 //!
-//! When a process ends, its consumers end. So dynamic members of a group are gone when the store
-//! is opened again, where Kafka waits for their session to end. Static members have their session
-//! timeout to come back.
+//! When a process ends, so do its consumers. So the dynamic members of a group are gone when the
+//! store is opened again, where Kafka waits until their sessions end. Static members can come
+//! back within their session timeout.
 
 use crate::callback;
 use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result, TopicError};
 use crate::event::EventSink;
 use crate::group::config::GroupCoordinatorConfig;
-use crate::group::membership::{Group, Step};
+use crate::group::membership::{Group, GroupStep};
 use crate::group::offsets::partition_for;
 use crate::group::shard::{Now, Shard};
 use crate::log::{Log, Maintainer};
@@ -51,27 +45,27 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The groups of a store.
+/// The groups that are stored in an offsets topic.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     pub(super) config: GroupCoordinatorConfig,
     pub(super) clock: Arc<dyn Clock>,
     logs: Box<dyn GroupLogs>,
-    /// Where events go.
+    /// The sink for events.
     events: EventSink,
     /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
-    pub(super) partitions: Vec<Partition>,
-    /// Since when there is this one: what its member ids have that no earlier one's have.
+    pub(super) partitions: Vec<GroupPartition>,
+    /// The time when it was created. It makes the member ids differ from all earlier ones.
     pub(super) started_at: Timestamp,
     pub(super) next_member: AtomicU64,
 }
 
 #[derive(Debug)]
-pub(super) struct Partition {
+pub(super) struct GroupPartition {
     pub(super) number: u32,
-    /// `None` until it was read. Taken with no other lock of the crate held but that of changes to
-    /// topics; held while its log is appended to.
+    /// `None` until the log was read. When it is taken, the only other lock held may be that of
+    /// changes to topics. Held while the log is appended to.
     shard: Mutex<Option<Shard>>,
 }
 
@@ -91,7 +85,7 @@ impl Coordinator {
         events: EventSink,
         maintainer: Option<Maintainer>,
     ) -> Coordinator {
-        let partition = |number| Partition { number, shard: Mutex::new(None) };
+        let partition = |number| GroupPartition { number, shard: Mutex::new(None) };
         Coordinator {
             config,
             events,
@@ -108,23 +102,23 @@ impl Coordinator {
         Now { monotonic: self.clock.monotonic(), calendar: self.clock.now() }
     }
 
-    /// The partition that a group is kept in.
-    pub(super) fn partition(&self, group: &str) -> Result<&Partition> {
+    /// Returns the partition in which a group is stored.
+    pub(super) fn partition(&self, group: &str) -> Result<&GroupPartition> {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let number = partition_for(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
         found.ok_or(Error::StoreClosed)
     }
 
-    /// The log of a partition, unless that is offline.
-    pub(super) fn log(&self, partition: &Partition) -> Result<Log> {
+    /// Returns the log of a partition, unless it is offline.
+    pub(super) fn log(&self, partition: &GroupPartition) -> Result<Log> {
         self.logs.log(partition.number)
     }
 
-    /// Does something with what is in a partition.
+    /// Runs `act` on the state of a partition, with its lock held.
     pub(super) fn with_shard<T>(
         &self,
-        partition: &Partition,
+        partition: &GroupPartition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
         let work = || {
@@ -135,8 +129,8 @@ impl Coordinator {
             let done = act(shard, now);
             Ok::<_, Error>((done, shard.should_compact()))
         };
-        // With the lock released: a listener may use groups, and so may a task that waits at the
-        // end of the log. A panic of one is not to keep members from their answers.
+        // The lock is released: a listener may use groups, and so may a task that waits at the
+        // end of the log. If one panics, members must still get their answers.
         let (done, events) = wake_after(|| self.events.hold(work));
         for event in &events {
             callback::call(|| self.events.emit(event)).ok();
@@ -148,10 +142,11 @@ impl Coordinator {
         done
     }
 
-    /// Does the work unless the partition is empty, without reading it for that.
+    /// Runs `act` on the state of a partition, unless its log is empty. An empty log is not
+    /// loaded.
     pub(super) fn with_shard_unless_empty<T: Default>(
         &self,
-        partition: &Partition,
+        partition: &GroupPartition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
         let slot = partition.shard.lock();
@@ -166,10 +161,10 @@ impl Coordinator {
         self.with_shard(partition, act)
     }
 
-    /// Makes a log small that has grown far beyond what it says. No lock is held.
+    /// Shrinks a log that has grown far beyond its live records. No lock is held.
     ///
-    /// The caller is done with its own part and is not to fail over this. If the log cannot be
-    /// compacted, it reports an event, and so does the next attempt.
+    /// The caller has finished its own work and must not fail because of this. If the log cannot
+    /// be compacted, an event reports it, and the next attempt reports it again.
     fn compact(&self, log: &Log) {
         if log.roll().is_err() {
             return;
@@ -183,13 +178,13 @@ impl Coordinator {
     fn load_or_continue<'a>(
         &self,
         slot: &'a mut MutexGuard<'_, Option<Shard>>,
-        partition: &Partition,
+        partition: &GroupPartition,
         now: Now,
     ) -> Result<&'a mut Shard> {
         match &mut **slot {
             Some(shard) if shard.log.is_closed() => {
                 let log = self.log(partition)?;
-                // In a closed store there is no other.
+                // In a closed store, there is no other log.
                 if !log.is_closed() {
                     shard.continue_with_log(partition.number, &log, now)?;
                 }
@@ -203,11 +198,11 @@ impl Coordinator {
         slot.as_mut().ok_or(Error::StoreClosed)
     }
 
-    /// Makes a step of a group, and does what comes of it.
+    /// Runs a step of a group, and applies its changes.
     pub(super) fn step<T>(
         &self,
         group: &str,
-        call: impl FnOnce(&mut Group, Duration) -> Step<T>,
+        call: impl FnOnce(&mut Group, Duration) -> GroupStep<T>,
     ) -> Result<Result<T, GroupError>> {
         let partition = self.partition(group)?;
         let (result, wakers) = self.with_shard(partition, |shard, now| {
@@ -223,7 +218,7 @@ impl Coordinator {
     }
 }
 
-/// Whether the partition that was to be used is offline.
+/// Returns whether a call failed because a partition is offline.
 pub(super) fn is_offline(error: &Error) -> bool {
     let is_offline = |error: &TopicError| matches!(error, TopicError::PartitionOffline { .. });
     matches!(error, Error::Topic(error) if is_offline(error))

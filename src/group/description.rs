@@ -1,4 +1,4 @@
-//! Groups as administrators see them.
+//! Groups, as described to administrators.
 
 use crate::error::{Error, Result};
 use crate::group::membership::GroupState;
@@ -7,7 +7,7 @@ use crate::group::protocol::Assignment;
 use crate::types::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 
-/// A group, in a list of them.
+/// A group in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupListing {
@@ -15,7 +15,7 @@ pub struct GroupListing {
     pub group: String,
     /// The state of the group.
     pub state: GroupState,
-    /// The protocol of its members: `consumer` for consumers. Empty if it never had any.
+    /// The protocol type of its members: `consumer` for consumers. Empty if it never had members.
     pub protocol_type: String,
 }
 
@@ -27,7 +27,7 @@ pub struct GroupDescription {
     pub group: String,
     /// The state of the group.
     pub state: GroupState,
-    /// The generation: it rises when partitions are assigned, and when the last member leaves.
+    /// The generation. It rises when partitions are assigned, and when the last member leaves.
     pub generation: i32,
     /// The assignor in use, if it has members.
     pub assignor: Option<String>,
@@ -47,19 +47,18 @@ pub struct MemberDescription {
     pub instance_id: Option<String>,
     /// The client id from its options.
     pub client_id: String,
-    /// The partitions that it has.
+    /// The partitions assigned to it.
     pub assignment: Vec<TopicPartition>,
 }
 
-/// All groups of a store, as far as they can be read. Kafka: `listConsumerGroups`, `valid` and
-/// `errors`.
+/// All groups of a store that can be read. Kafka: `valid` and `errors` of `listConsumerGroups`.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ListedGroups {
     /// The groups, in the order of their names.
     pub groups: Vec<GroupListing>,
-    /// The partitions of `__consumer_offsets` that could not be read, and why. Their groups are
-    /// missing.
+    /// The partitions of `__consumer_offsets` that could not be read, and why. The groups stored
+    /// in them are missing.
     pub unavailable: BTreeMap<u32, Error>,
 }
 
@@ -86,17 +85,16 @@ pub struct GroupOffset {
     pub committed: OffsetAndMetadata,
     /// The end of the partition; `None` if the partition is not available.
     pub end: Option<Offset>,
-    /// The number of offsets left to read, from the committed one to the end, without deleted
-    /// records.
+    /// The number of offsets from the committed one to the end, without deleted records.
     pub lag: Option<u64>,
 }
 
-/// The identity of a member for [`Admin::remove_members`](crate::Admin::remove_members).
+/// The identity of a member, for [`Admin::remove_members`](crate::Admin::remove_members).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberIdentity {
-    /// By its id in the group.
+    /// The id in the group.
     MemberId(String),
-    /// A static member, by its own name.
+    /// The instance id of a static member.
     InstanceId(String),
 }
 

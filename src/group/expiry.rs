@@ -8,15 +8,15 @@ use crate::group::offsets::GroupUse;
 use crate::group::shard::{Now, Shard};
 
 impl Shard {
-    /// Removes expired offsets, if a check is due. If they cannot be written, the next check tries
-    /// again: the present caller must not fail because of it.
+    /// Removes expired offsets if a check is due. If that fails, the next check tries again,
+    /// because the present caller must not fail.
     pub(super) fn expire_if_due(&mut self, config: &GroupCoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.expire(config, now).ok();
         }
     }
 
-    /// Removes what has expired, and renews what is in use; returns how many records were removed.
+    /// Removes expired offsets, and renews offsets in use. Returns how many records were removed.
     pub(super) fn expire(&mut self, config: &GroupCoordinatorConfig, now: Now) -> Result<usize> {
         self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
         let (mut tombstones, mut renewed) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! A group that the coordinator runs, with the members that wait for its answers.
+//! A group that the coordinator runs, with mailboxes for the members that wait.
 
 use crate::group::membership::{Answer, Group, GroupState};
 use crate::group::protocol::Subscription;
@@ -7,23 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
 
-/// A group that had members, or has.
+/// A group that has members, or had some.
 #[derive(Debug)]
 pub(super) struct HostedGroup {
     pub(super) group: Group,
     pub(super) mailboxes: BTreeMap<String, MemberMailbox>,
-    /// The topics that its members read, and since when: the first of those that are still there,
-    /// or were followed by another without the group becoming empty.
+    /// The topics that its members read, and since when: since the first member began that is
+    /// still there, or that was followed by another before the group became empty.
     pub(super) reading_since: BTreeMap<String, LogicalTime>,
 }
 
-/// The answers to a member that waits in this process.
+/// The mailbox of a member that waits in this process.
 #[derive(Debug)]
 pub(super) struct MemberMailbox {
-    /// Woken when an answer is there, or the group has work for the member.
+    /// Woken when there is an answer, or when the member must act on its group.
     pub(super) waker: Waker,
     pub(super) answer: Option<Answer>,
-    /// When it will look at the group by itself, if it waits.
+    /// The time at which the member checks its group by itself, if it waits.
     pub(super) wakes_at: Option<Duration>,
 }
 
@@ -32,7 +32,7 @@ impl HostedGroup {
         HostedGroup { group, mailboxes: BTreeMap::new(), reading_since: BTreeMap::new() }
     }
 
-    /// A member reads these topics since then.
+    /// Records that a member reads these topics, each since a time.
     pub(super) fn record_topics_read(&mut self, topics: BTreeMap<String, LogicalTime>) {
         for (topic, since) in topics {
             let known = self.reading_since.entry(topic).or_insert(since);
@@ -40,11 +40,10 @@ impl HostedGroup {
         }
     }
 
-    /// The group has come into this state: forgets since when it reads what it does not read any
-    /// more.
+    /// Forgets topics that the group no longer reads, now that it has come into this state.
     pub(super) fn drop_unread_topics(&mut self, state: GroupState) {
         match state {
-            // A map that is empty keeps memory.
+            // An empty map would keep its memory.
             GroupState::Empty => self.reading_since = BTreeMap::new(),
             GroupState::CompletingRebalance => {
                 if let Some(subscribed) = self.subscribed_topics() {
@@ -55,7 +54,7 @@ impl HostedGroup {
         }
     }
 
-    /// The topics that its members read, if all say so in a way that can be read.
+    /// Returns the topics that its members read, if all subscriptions can be decoded.
     pub(super) fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
         let mut topics = BTreeSet::new();
         for (_, metadata) in self.group.subscriptions() {

@@ -1,9 +1,9 @@
-//! What members ask of the coordinator: to join, to sync, to stay, to leave.
+//! The calls of members: join, sync, heartbeat, poll, leave.
 
 use crate::error::{GroupError, Result};
 use crate::group::coordinator::Coordinator;
 use crate::group::hosted_group::MemberMailbox;
-use crate::group::membership::{Answer, Caller, Join, JoinAs, Step};
+use crate::group::membership::{Answer, Caller, GroupStep, Join, JoinAs};
 use crate::notify::wake_all;
 use crate::sync::atomic::Ordering;
 use crate::types::LogicalTime;
@@ -13,10 +13,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 impl Coordinator {
-    /// Joins a group; returns the member id.
+    /// Joins a group and returns the member id.
     ///
-    /// The second result says whether what the group wrote meanwhile was stored. The member is one
-    /// in any case: if it did not learn its id, the group would wait for a member that no consumer
+    /// The second result tells whether the changes of the group were stored. The caller is a
+    /// member in any case: without its id, the group would wait for a member that no consumer
     /// holds.
     pub(crate) fn join(
         &self,
@@ -37,7 +37,7 @@ impl Coordinator {
                     let as_id = Join { member: JoinAs::New(id), ..join.clone() };
                     let step = hosted.group.join(as_id, now.monotonic);
                     if matches!(step.result, Err(GroupError::InvalidRequest { .. })) {
-                        // One of an earlier run of this process has it.
+                        // An earlier member of this process has this id.
                         continue;
                     }
                     break step;
@@ -62,16 +62,16 @@ impl Coordinator {
         }
     }
 
-    /// An id that no member had before.
+    /// Returns an id that no member had before.
     fn member_id(&self, client_id: &str) -> String {
         let number = self.next_member.fetch_add(1, Ordering::Relaxed);
         format!("{client_id}-{:x}-{number}", self.started_at.as_millis())
     }
 
-    /// Returns the answer that the member waits for, if it is there.
+    /// Returns the answer for a waiting member, if it is there.
     pub(crate) fn take_answer(&self, group: &str, caller: Caller<'_>) -> Result<Option<Answer>> {
         let partition = self.partition(group)?;
-        self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
+        self.step(group, |group, now| GroupStep { result: Ok(()), changes: group.tick(now) })??;
         let found = self.with_shard(partition, |shard, _| {
             let hosted = shard.groups.get_mut(group);
             let mailbox = hosted.and_then(|hosted| hosted.mailboxes.get_mut(caller.member_id));
@@ -80,7 +80,7 @@ impl Coordinator {
         if let Some(answer) = found {
             return Ok(answer);
         }
-        // It is no member any more. The group says why.
+        // It is no longer a member. The group returns the reason.
         let refused = self.step(group, |group, now| group.begin_poll(caller, now))?.err();
         let unknown = || GroupError::UnknownMemberId { member_id: caller.member_id.to_owned() };
         Ok(Some(Answer::Refused(refused.unwrap_or_else(unknown))))
@@ -129,10 +129,8 @@ impl Coordinator {
         self.step(group, |group, now| group.leave(caller, now))
     }
 
-    /// Says until when the member will wait, at the longest; returns when the group has to be
-    /// looked at before that.
-    ///
-    /// `None` says that it waits no more.
+    /// Sets the time until which the member waits at most; `None` if it no longer waits. Returns
+    /// the time at which the group must be checked before that.
     pub(crate) fn set_wake_time(
         &self,
         group: &str,
@@ -149,7 +147,7 @@ impl Coordinator {
         })
     }
 
-    /// Since when members of a group have been reading a topic, if they have.
+    /// Returns since when members of a group have been reading a topic, if they have.
     pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<LogicalTime>> {
         self.with_shard(self.partition(group)?, |shard, _| {
             let hosted = shard.groups.get(group);

@@ -4,10 +4,11 @@
 //! keeps this log nor the consumers of this process.
 //!
 //! ```text
-//!   consumer ── join, sync, leave ──▶ Coordinator ──▶ Shard (one lock) ─┬─▶ HostedGroup ─▶ Group    its members: no I/O, no clock
-//!               commit, committed       by hash of     a partition of   │       └─ mailboxes        answers to members that wait
-//!   Admin ───── describe, delete        the name       the offsets topic├─▶ OffsetTable             its committed offsets
-//!                                                                       └─▶ Log                     __consumer_offsets-7
+//!   consumer ── join, sync, leave ──┐       the partition of the offsets topic is found by hash
+//!   consumer ── commit, committed ──┼─▶ Coordinator ─▶ Shard (one lock)
+//!   Admin ───── describe, delete ───┘                    ├─▶ HostedGroup   Group and mailboxes
+//!                                                        ├─▶ OffsetTable   committed offsets
+//!                                                        └─▶ Log           __consumer_offsets-7
 //! ```
 //!
 //! | file | decides, without lock, clock or file |
@@ -23,16 +24,17 @@
 //! | `member_calls`, `commits`, `admin` | the calls: of members, about offsets, of administrators |
 //! | `shard`, `hosted_group`, `changes`, `expiry` | the state of one partition; storing a change before any answer |
 //!
-//! **A join.** `member_calls` has the coordinator lock the group's partition. On first use, `shard`
-//! reads the partition's log into an `OffsetTable` and restores its groups. Expired offsets are
-//! removed, if that is due. `membership` takes the step and returns the changes: answers, removed
-//! members, whether to store the group. `changes` appends the group's record, then puts the
-//! answers into mailboxes. When the lock is released, the wakers of these members are called.
+//! **A join.** `member_calls` has the coordinator lock the group's partition. On first use,
+//! `shard` reads the partition's log into an `OffsetTable` and restores its groups. Expired
+//! offsets are removed, if that is due. `membership` takes the step and returns the changes:
+//! answers, removed members, whether to store the group. `changes` appends the group's record,
+//! then puts the answers into mailboxes. When the lock is released, the wakers of these members
+//! are called.
 //!
 //! **A commit.** `commits` encodes the offsets and takes the same lock. `membership` checks that
-//! the committer owns its partitions in this generation, and the caller that the topics still
-//! exist. One batch is appended to the log, then applied to the table. An fsync, if wanted, follows
-//! after the lock is released.
+//! the committer may commit in this generation, and the caller checks that the topics still
+//! exist. One batch is appended to the log, then applied to the table. An fsync, if requested,
+//! follows after the lock is released.
 
 pub(crate) mod admin;
 pub mod assignor;

@@ -1,4 +1,4 @@
-//! A partition of the offsets topic, and the groups that are kept in it.
+//! One partition of the offsets topic, with its groups.
 
 use crate::callback;
 use crate::error::{Error, GroupError, Result};
@@ -12,41 +12,40 @@ use crate::types::{LogicalTime, Offset, ProducerId, StartAt, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The smallest log of offsets that is worth compacting.
+/// The smallest size of a log that is worth compacting.
 const MIN_COMPACTION_BYTES: u64 = 4 << 20;
 
-/// How many times the bytes of what it says a log may have, above that.
+/// The number of bytes per live byte at which a larger log is compacted.
 const MAX_BYTES_PER_LIVE_BYTE: u64 = 16;
 
-/// The approximate size of a record without its key and value, with a small batch around it.
+/// The approximate size of a record without key and value, including its share of a small batch.
 const RECORD_OVERHEAD: u64 = 70;
 
-/// The present time, on both clocks.
+/// The present time on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) monotonic: Duration,
     pub(super) calendar: Timestamp,
 }
 
-/// The state of the groups of one partition.
+/// The state of a partition: its log, its committed offsets and its groups.
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(super) log: Log,
     pub(super) table: OffsetTable,
-    /// The groups that have members, or whose end is not stored. All others are what the table
-    /// says.
+    /// The groups that have members, or whose end is not stored. All others are as in the table.
     pub(super) groups: BTreeMap<String, HostedGroup>,
-    /// How many bytes the log has, about.
+    /// The approximate size of the log in bytes.
     log_bytes: u64,
-    /// At how many it is looked again whether the log is worth compacting.
+    /// The size at which to check again whether to compact the log.
     next_size_check: u64,
-    /// When to look again whether offsets have expired.
+    /// The time of the next check for expired offsets.
     pub(super) next_expiry: Duration,
 }
 
 impl Shard {
-    /// Reads the partition from its start to its end: what its records come to, and how many bytes
-    /// they have.
+    /// Reads the partition from start to end. Returns the resulting table and the size of the
+    /// records in bytes.
     pub(crate) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
         let (mut table, mut log_bytes) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
@@ -72,7 +71,7 @@ impl Shard {
         Ok((table, log_bytes))
     }
 
-    /// Reads the partition, to run its groups.
+    /// Reads the partition, and restores its groups.
     pub(super) fn load(
         number: u32,
         log: &Log,
@@ -88,9 +87,9 @@ impl Shard {
         Ok(shard)
     }
 
-    /// Continues with the log of the partition after it was reopened, and reads what is in it now.
-    /// The members of its groups are as they were: no other process could become one. What the log
-    /// has lost of the groups is stored again.
+    /// Continues with the new log of a reopened partition, and reads what is in it now. The
+    /// groups keep their members, because no other process could have changed them. Groups that
+    /// the log has lost are stored again.
     pub(super) fn continue_with_log(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
         let (table, log_bytes) = Shard::read(number, log)?;
         (self.table, self.log_bytes, self.next_size_check) =
@@ -98,7 +97,7 @@ impl Shard {
         self.log = log.clone();
         let lost = self.groups.iter().filter(|(name, hosted)| {
             let stored = self.table.group(name).map(|stored| stored.generation);
-            // One whose members are just joining is stored when it has assigned its partitions.
+            // A group whose members are still joining is stored once its partitions are assigned.
             let is_settled = matches!(hosted.group.state(), GroupState::Stable | GroupState::Empty);
             is_settled && hosted.group.generation() != stored.unwrap_or(0)
         });
@@ -108,7 +107,7 @@ impl Shard {
         lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
     }
 
-    /// Groups whose members are gone with the process that had them, but for static ones, which
+    /// Restores the stored groups. Their dynamic members ended with their process; static members
     /// may come back.
     fn restore_groups(&mut self, config: &GroupCoordinatorConfig, now: Now) -> Result<()> {
         let names = self.table.group_names().into_iter().map(str::to_owned);
@@ -136,7 +135,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Lets go of a group that the table knows as well: it has no members, and that is stored.
+    /// Drops a group that the table describes as well: it has no members, and that is stored.
     pub(super) fn drop_if_idle(&mut self, name: &str) {
         let Some(hosted) = self.groups.get(name) else { return };
         let (group, stored) = (&hosted.group, self.table.group(name));
@@ -152,7 +151,7 @@ impl Shard {
         }
     }
 
-    /// Returns whether the log has many times the bytes of its live records, so that it should be
+    /// Returns whether the log has so many more bytes than its live records that it should be
     /// compacted, because the next load reads all of it. Checks only from time to time, because
     /// counting takes long.
     pub(super) fn should_compact(&mut self) -> bool {
@@ -179,7 +178,7 @@ impl Shard {
     ) -> &mut HostedGroup {
         let restored = || {
             let stored = self.table.group(group);
-            // The time does not matter, because a stored group has no members.
+            // The time does not matter, because a stored group has no members here.
             let restore =
                 |stored| HostedGroup::new(Group::restore(config.group, stored, Duration::ZERO));
             stored.map_or_else(|| HostedGroup::new(Group::new(config.group)), restore)
@@ -192,7 +191,7 @@ impl Shard {
         self.append(vec![OffsetsRecord::Group { group, value: Some(metadata) }]).map(drop)
     }
 
-    /// Writes records as one batch, then takes note of them; returns the last offset.
+    /// Appends records as one batch, and applies them to the table. Returns the last offset.
     pub(super) fn append(&mut self, records: Vec<OffsetsRecord>) -> Result<Option<Offset>> {
         let mut encoded = Vec::with_capacity(records.len());
         for record in &records {
@@ -218,7 +217,7 @@ impl Shard {
         Ok(Some(appended.last))
     }
 
-    /// A listener of the log that panics does so after the records were written.
+    /// If a listener of the log panics, it does so after the records were written.
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
         let appended = callback::call(|| self.log.append_all(records));

@@ -1,4 +1,4 @@
-//! The fields that Kafka's messages are made of.
+//! Reading and writing the fields of Kafka's messages.
 //!
 //! ```text
 //!           classic                     flexible
@@ -9,34 +9,32 @@
 //! struct    its fields                  its fields, count of tagged fields as varint, those
 //! ```
 //!
-//! A tagged field is a tag, a size and as many bytes. A reader that does not know a tag skips it.
-//! Varints are unsigned here: groups of seven bits, the lowest first.
+//! A tagged field is a tag, a size, and that number of bytes. A reader skips tags that it does
+//! not know. Varints are unsigned here: groups of seven bits, the lowest first.
 
-/// Why bytes are not what they should be, and where.
+/// The position of an invalid field, and what is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {position}: {reason}")]
 pub(crate) struct MalformedField {
-    /// Counts from the start of the key or of the value.
+    /// The byte position from the start of the key, value or message.
     pub(crate) position: usize,
     pub(crate) reason: &'static str,
 }
 
-/// A text or an array is longer than its length field can say.
+/// A text or an array is longer than its length field can express.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a field has {length} bytes or elements where {limit} is the most there can be; shorten it"
-)]
+#[error("a field has {length} bytes or elements, and at most {limit} can be stored; shorten it")]
 pub(crate) struct FieldTooLong {
     pub(crate) length: usize,
     pub(crate) limit: usize,
 }
 
-/// The longest string, of either form.
+/// The longest string, in either form.
 const MAX_STRING: usize = i16::MAX as usize;
 /// The longest byte field or array.
 const MAX_BYTES: usize = i32::MAX as usize - 1;
 
-/// Takes fields off the front of bytes.
+/// Reads fields from the front of a byte slice.
 #[derive(Debug)]
 pub(crate) struct FieldReader<'a> {
     all: usize,
@@ -49,7 +47,7 @@ impl<'a> FieldReader<'a> {
         FieldReader { all: bytes.len(), rest: bytes, flexible: false }
     }
 
-    /// From here on strings, bytes, arrays and structs are of the flexible form.
+    /// Sets whether the following strings, bytes, arrays and structs have the flexible form.
     pub(crate) fn set_flexible(&mut self, flexible: bool) {
         self.flexible = flexible;
     }
@@ -71,7 +69,7 @@ impl<'a> FieldReader<'a> {
     }
 
     pub(crate) fn string(&mut self) -> Result<&'a str, MalformedField> {
-        self.nullable_string()?.ok_or_else(|| self.malformed("a text that must be there is null"))
+        self.nullable_string()?.ok_or_else(|| self.malformed("a required text is null"))
     }
 
     pub(crate) fn nullable_string(&mut self) -> Result<Option<&'a str>, MalformedField> {
@@ -109,11 +107,11 @@ impl<'a> FieldReader<'a> {
         (0..count).map(|_| element(self)).collect()
     }
 
-    /// How many elements of an array follow, each of which takes at least `least` bytes.
+    /// Reads the number of elements of an array, each of which takes at least `least` bytes.
     fn elements(&mut self, least: usize) -> Result<usize, MalformedField> {
         let count = self.count()?;
         if count.saturating_mul(least) > self.rest.len() {
-            return Err(self.malformed("there is no room for as many elements as it counts"));
+            return Err(self.malformed("an array has fewer bytes than its elements need"));
         }
         Ok(count)
     }
@@ -123,7 +121,7 @@ impl<'a> FieldReader<'a> {
         if !self.flexible {
             return Ok(());
         }
-        // Each takes two bytes or more, so the count needs no bound.
+        // A tagged field has at least two bytes, so the count needs no bound.
         for _ in 0..self.varint()? {
             self.varint()?;
             let size = self.varint()?;
@@ -132,14 +130,14 @@ impl<'a> FieldReader<'a> {
         Ok(())
     }
 
-    /// Nothing may follow.
+    /// Fails if anything follows.
     pub(crate) fn end(&self) -> Result<(), MalformedField> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("it should end here")) }
     }
 
     fn count(&mut self) -> Result<usize, MalformedField> {
         let count = self.nullable_count()?;
-        count.ok_or_else(|| self.malformed("bytes or an array that must be there are null"))
+        count.ok_or_else(|| self.malformed("a required array or byte field is null"))
     }
 
     fn nullable_count(&mut self) -> Result<Option<usize>, MalformedField> {
@@ -192,11 +190,11 @@ impl<'a> FieldReader<'a> {
     }
 
     fn short(&self) -> MalformedField {
-        self.malformed("it ends within a field that begins here")
+        self.malformed("it ends within the field that begins here")
     }
 }
 
-/// Puts fields one after another.
+/// Writes fields one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct FieldWriter {
     bytes: Vec<u8>,
@@ -252,7 +250,7 @@ impl FieldWriter {
         Ok(())
     }
 
-    /// Says that so many elements of an array follow.
+    /// Writes the number of elements of an array.
     pub(crate) fn elements(&mut self, count: usize) -> Result<(), FieldTooLong> {
         if count > MAX_BYTES {
             return Err(FieldTooLong { length: count, limit: MAX_BYTES });

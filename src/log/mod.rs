@@ -2,12 +2,12 @@
 //!
 //! A [`Log`] is a handle to a `LogInner`, whose parts stand in `state/`. What happens, in order:
 //!
-//! - **Open** (`open/`): find and lock the directory, list it, finish or undo a replacement. After a
-//!   clean close take the stored indexes; otherwise read from the recovery point on and truncate a
-//!   torn tail. Replay the producers, sync, store the recovery point.
+//! - **Open** (`open/`): find and lock the directory, list it, finish or undo a replacement. After
+//!   a clean close take the stored indexes; otherwise read from the recovery point on and truncate
+//!   a torn tail. Replay the producers, sync, store the recovery point.
 //! - **Append** (`append/`): encode and validate without a lock. Take the writer lock, or queue the
-//!   batch for its holder. Check the producer, roll if the segment is full, stamp the offsets, write
-//!   once, add index entries; publish the segment, then the end. Unlock, wake, flush if due.
+//!   batch for its holder. Check the producer, roll if the segment is full, stamp the offsets,
+//!   write once, add index entries; publish the segment, then the end. Unlock, wake, flush if due.
 //! - **Read** (`read/`): load the counters, take the list of segments, locate the offset, read and
 //!   verify a batch, load the revision again. No lock. A read-only log looks at its files first.
 //! - **Flush** (`flush/`): join the running fsync or lead one. Sync the segments, their indexes and

@@ -1,17 +1,22 @@
 //! Changing the settings of topics.
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::{Result, TopicError};
 use crate::log::CleanupPolicy;
 use crate::store::settings::TopicConfig;
+#[cfg(doc)]
+use crate::store::topic::Topic;
 use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::topic_name;
 
 impl Store {
-    /// Changes the settings of a topic while it is in use, but not the number of its partitions:
-    /// that in `config` is ignored, and [`add_partitions`](Store::add_partitions) changes it.
+    /// Changes the settings of a topic while it is in use. The number of partitions in `config`
+    /// is ignored: [`add_partitions`](Store::add_partitions) changes that number.
     ///
-    /// A setting that is not in `config` returns to its default, so begin with [`Topic::config`].
+    /// A setting that is not in `config` returns to its default, so begin with
+    /// [`Topic::config`](crate::Topic::config).
     /// Most settings apply at once. `index.interval.bytes` applies after the next opening, and
     /// settings of a segment, such as `preallocate` and `segment.jitter.ms`, apply to the next
     /// segment.
@@ -28,8 +33,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`],
-    ///   [`Error::Io`]: nothing was altered.
+    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`],
+    ///   [`Error::StoreClosed`](crate::Error::StoreClosed), [`Error::Io`](crate::Error::Io):
+    ///   nothing was altered.
     /// - [`TopicError::Internal`] for a policy without compaction on `__consumer_offsets`;
     ///   [`TopicError::Spread`] for a topic that has partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
@@ -39,15 +45,14 @@ impl Store {
     fn alter_locked(&self, topic: &str, config: TopicConfig) -> Result<()> {
         let inner = self.inner();
         let found = self.topic(topic)?;
-        found.check_not_spread("alter it where all of them are")?;
+        found.check_not_spread("alter it in its Kafka cluster")?;
         let config = config.partitions(found.partition_count());
         let log = config.apply(&inner.config.log)?;
         if topic_name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
-            let reason = "all it has is the last record of each key, which only compaction keeps";
+            let reason = "it needs the last record of each key, which only compaction keeps";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
-        // Partitions whose making failed are made at the next opening, whatever is altered
-        // meanwhile.
+        // Keep an interrupted creation as it is: the next opening still makes these partitions.
         let (count, state) = match inner.directory.read_definition(topic)? {
             Some(TopicDefinition { config, state: TopicState::Creating(id) }) => {
                 (config.partitions, TopicState::Creating(id))
@@ -58,7 +63,7 @@ impl Store {
         let altered =
             found.partitions().iter().map(|partition| partition.alter(&log)).collect::<Vec<_>>();
         found.set_config(config);
-        // One that is closed or poisoned gets them with its next opening.
+        // A log that is closed or poisoned gets the settings when it is opened again.
         drop(altered);
         Ok(())
     }

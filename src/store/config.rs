@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// The options of the logs of a topic without settings of its own. The file system, the clock
-    /// and the listener are here, too.
+    /// The options of the logs of topics without their own settings. They include the file
+    /// system, the clock and the listener.
     pub(crate) log: LogConfig,
     pub(crate) maintenance: Option<MaintainerConfig>,
     pub(crate) recovery_threads: usize,
@@ -30,18 +30,18 @@ pub struct StoreConfig {
     pub(crate) offline: OfflinePartitions,
 }
 
-/// Which partitions may stay [offline](crate::TopicError::PartitionOffline) when a store is
+/// The partitions that may stay [offline](crate::TopicError::PartitionOffline) when a store is
 /// opened, so that all others can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OfflinePartitions {
-    /// None: the store does not open if one of its partitions cannot be opened.
+    /// None: if a partition cannot be opened, neither can the store.
     Never,
-    /// Partitions whose files are damaged, cannot be read, or have a format before v2. A directory
-    /// that is gone is an error, because its records are lost, and you should learn that at once.
+    /// Partitions whose files are damaged, unreadable, or in a format before v2. A missing
+    /// directory is an error, because its records are lost, and you should learn that at once.
     #[default]
     Damaged,
-    /// The same partitions, and partitions whose directories are gone.
+    /// These partitions, and partitions whose directories are missing.
     DamagedOrMissing,
 }
 
@@ -61,7 +61,7 @@ impl StoreConfig {
     /// Sets the file system of the directory.
     ///
     /// *Default* the disk. *Effect*: if you keep a [`MemFs`](crate::fs::MemFs), you can open the
-    /// store in it again, also as a crash would have left it.
+    /// store in it again, even in the state after a crash.
     #[must_use]
     pub fn fs(mut self, fs: impl Fs) -> Self {
         self.log = self.log.fs(fs);
@@ -98,16 +98,16 @@ impl StoreConfig {
     /// Sets which partitions may stay offline when the store is opened.
     ///
     /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with
-    /// the reason, a consumer gets no records from it, and
-    /// [`Event::PartitionOffline`](crate::Event::PartitionOffline) reports it;
-    /// [`Store::reopen_partition`](crate::Store::reopen_partition) brings it back.
+    /// the reason, and a consumer gets no records from it.
+    /// [`Event::PartitionOffline`](crate::Event::PartitionOffline) reports it, and
+    /// [`Store::reopen_partition`](crate::Store::reopen_partition) opens it again.
     #[must_use]
     pub fn offline_partitions(mut self, which: OfflinePartitions) -> Self {
         self.offline = which;
         self
     }
 
-    /// Sets the options of the logs of a topic that does not set its own.
+    /// Sets the options of the logs of topics, for settings that a topic does not set itself.
     ///
     /// *Default* Kafka's, with 7 days of retention. *Effect*: also replaces the file system, the
     /// clock, the listener and the reaction to damage that were set before. Kafka: `log.*` of a
@@ -118,11 +118,10 @@ impl StoreConfig {
         self
     }
 
-    /// Sets the background maintenance, by one [`Maintainer`](crate::Maintainer) for all logs.
-    /// With `None`, only [`Store::maintain`](crate::Store::maintain) does retention and
-    /// compaction.
+    /// Sets the background maintenance: one [`Maintainer`](crate::Maintainer) for all logs. With
+    /// `None`, only [`Store::maintain`](crate::Store::maintain) runs retention and compaction.
     ///
-    /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none.
+    /// *Default* one thread, every 15 s; none for a store [in memory](crate::Store::in_memory).
     /// Kafka: `log.cleaner.threads`, `log.retention.check.interval.ms`.
     #[must_use]
     pub fn maintenance(mut self, maintenance: Option<MaintainerConfig>) -> Self {
@@ -132,7 +131,7 @@ impl StoreConfig {
 
     /// Sets the number of threads that open, flush and close logs.
     ///
-    /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64.
+    /// *Default* 2; always 1 for a store [in memory](crate::Store::in_memory). *Limits* 1 to 64.
     /// Kafka: `num.recovery.threads.per.data.dir`.
     #[must_use]
     pub fn recovery_threads(mut self, threads: usize) -> Self {
@@ -151,7 +150,7 @@ impl StoreConfig {
 
     pub(crate) fn validate(&self) -> Result<()> {
         if !(1..=64).contains(&self.recovery_threads) {
-            let reason = "must lie between 1 and 64".to_owned();
+            let reason = "it must be between 1 and 64".to_owned();
             return Err(Error::InvalidConfig { option: "recovery_threads", reason });
         }
         self.group_coordinator.validate()?;

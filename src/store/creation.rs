@@ -1,4 +1,4 @@
-//! Creating topics, and giving them more partitions.
+//! Creating topics, and adding partitions to them.
 
 use crate::error::{Error, Result, TopicError};
 use crate::group::coordinator::Coordinator;
@@ -27,19 +27,19 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Exists`], [`TopicError::InvalidName`]; the second also for a name that
-    ///   differs from that of another topic only in `.` and `_`, because Kafka's metrics could not
-    ///   distinguish the two.
+    /// - [`TopicError::Exists`], [`TopicError::InvalidName`]. The second is also returned for a
+    ///   name that differs from another topic's only in `.` and `_`, because Kafka's metrics
+    ///   cannot tell the two apart.
     /// - [`TopicError::InvalidPartitions`] for no partitions, or more than 100,000.
     /// - [`TopicError::InvalidSetting`] for an invalid setting.
     /// - [`TopicError::InvalidDirectory`] if a directory already has the name of one of its
-    ///   partitions, as `orders-0` has the name of `Orders-0` where the file system ignores case.
-    ///   Nothing in it is changed.
-    /// - [`Error::StoreClosed`], [`Error::Io`]. After the second, the topic may be there when the
-    ///   store is opened again; you can repeat the call.
+    ///   partitions. For example, `orders-0` has the name of `Orders-0` where the file system
+    ///   ignores case. Nothing in that directory is changed.
+    /// - [`Error::StoreClosed`], [`Error::Io`]. After the second, the topic may exist when the
+    ///   store is opened again. You can repeat the call.
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         if topic_name::is_internal(name) {
-            let reason = "the store, or a broker, keeps it for itself; take another name";
+            let reason = "it is reserved for the store or a broker; choose another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         let groups = self.existing_coordinator()?;
@@ -75,7 +75,7 @@ impl Store {
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         self.finish_deletion(name, groups)?;
-        // A line of an earlier topic of that name that is still in a file would hold for this one.
+        // Otherwise a checkpoint line of an earlier topic of that name would apply to this one.
         inner.checkpoints.release(&[])?;
         for number in 0..config.partitions {
             inner.directory.check_free(name, number, None)?;
@@ -83,8 +83,8 @@ impl Store {
         let id = TopicId::random();
         let logs = self.create_partitions(name, 0, id, &config, log);
         if logs.is_err() {
-            // All of its directories are this call's. What cannot be removed now is removed by the
-            // next one.
+            // All of its directories were made by this call. If some cannot be removed now, the
+            // next call removes them.
             inner.interrupted.lock().insert(name.to_owned(), config.partitions);
             inner.directory.write_definition(name, &config, TopicState::Deleting).ok();
             self.finish_deletion(name, None).ok();
@@ -104,7 +104,7 @@ impl Store {
         Ok(topic)
     }
 
-    /// Makes the partitions of a topic from this one on, whose directories are free.
+    /// Creates the partitions of a topic from this number on. Their directories are free.
     fn create_partitions(
         &self,
         name: &str,
@@ -114,9 +114,9 @@ impl Store {
         log: &LogConfig,
     ) -> Result<Vec<Log>> {
         let inner = self.inner();
-        // From here on the topic is there, or has grown: what a crash keeps from being made is
-        // made at the next opening. The id is durable before the first partition has it, as the
-        // partitions are made in any order.
+        // From here on, the topic exists or has grown: the next opening makes the partitions that
+        // a crash has prevented. The partitions are made in any order, so the id must be durable
+        // before any of them has it.
         inner.directory.create_partition(name, 0)?;
         inner.directory.write_definition(name, config, TopicState::Creating(Some(id)))?;
         let numbers: Vec<u32> = (from..config.partitions).collect();
@@ -133,7 +133,7 @@ impl Store {
         Ok(logs)
     }
 
-    /// A topic that the store keeps for itself, made when it is first needed.
+    /// Returns a topic that the store keeps for itself, and creates it on first use.
     pub(crate) fn internal_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         match self.topic(name) {
             Err(Error::Topic(_)) => match self.create_any_topic(name, config, None) {
@@ -146,17 +146,17 @@ impl Store {
         }
     }
 
-    /// Adds partitions to a topic, until it has `partitions` in total. Later records with a key
-    /// may go to another partition than earlier records with the same key.
+    /// Adds partitions to a topic, so that it has `partitions` in total. Later records with a key
+    /// may go to another partition than earlier ones with that key.
     ///
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
-    /// - [`Error::Io`]. The partitions may be there when the store is opened again; until then the
-    ///   topic has as many as before, and you can repeat the call with the same number or a higher
-    ///   one.
-    /// - [`TopicError::InvalidPartitions`] for a number that is not higher than before, or above
-    ///   100,000.
+    /// - [`Error::Io`]. The partitions may exist when the store is opened again. Until then, the
+    ///   topic has as many as before, and you can repeat the call with the same number or a
+    ///   higher one.
+    /// - [`TopicError::InvalidPartitions`] for a number that is not higher than the present one,
+    ///   or above 100,000.
     /// - [`TopicError::InvalidDirectory`] as for [`create_topic`](Store::create_topic).
     /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
     ///   has partitions elsewhere.
@@ -168,17 +168,18 @@ impl Store {
         let inner = self.inner();
         let found = self.topic(topic)?;
         if topic_name::is_internal(topic) {
-            let reason = "groups are found by the number of its partitions, which stays as it is";
+            let reason =
+                "the number of its partitions decides where a group is stored, so it cannot change";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
-        found.check_not_spread("add partitions where all of them are")?;
+        found.check_not_spread("add partitions in its Kafka cluster")?;
         let (before, config) = (found.partition_count(), found.config());
         let invalid = |reason| -> Error {
             let topic = topic.to_owned();
             TopicError::InvalidPartitions { topic, given: partitions, reason }.into()
         };
         if partitions < before {
-            return Err(invalid("it has more, and partitions are never taken from a topic"));
+            return Err(invalid("it has more, and a topic never loses partitions"));
         }
         if partitions == before {
             return Err(invalid("it has as many already"));
@@ -188,7 +189,7 @@ impl Store {
             inner.directory.read_definition(topic)?
             && config.partitions > partitions
         {
-            return Err(invalid("a call that failed has begun to add more; add as many or more"));
+            return Err(invalid("a failed call began to add more; add at least as many"));
         }
         let id = self.resolve_id(&found)?;
         for number in before..partitions {

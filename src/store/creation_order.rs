@@ -1,13 +1,13 @@
-//! When topics and partitions were creations, as far as it happened since the store was opened.
+//! The order in which partitions were created since the store was opened.
 //!
-//! A consumer compares that with when it began to read a topic: a partition that is younger was
-//! never read by the group, and everything in it is news.
+//! A consumer remembers when it began to read a topic. The group has never read a partition that
+//! was created later, so all records in it are new to the group.
 //!
 //! ```text
-//!  moment   0         1                   2               3
-//!           ├─────────┼───────────────────┼───────────────┼──▶
-//!           opening   orders is creations      subscribe       partition 3 of orders is creations
-//!                                         since: 2        younger: begins at its start
+//!  logical time   0         1                   2               3
+//!                 ├─────────┼───────────────────┼───────────────┼──▶
+//!                 opening   orders created      subscribe       orders gets partition 3
+//!                                               since: 2        created at 3: read from its start
 //! ```
 
 use crate::sync::Mutex;
@@ -15,22 +15,22 @@ use crate::types::LogicalTime;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 
-/// The creations since the store was opened.
+/// The partitions created since the store was opened.
 ///
-/// A partition is noted, and a moment is asked for, with the map of topics locked. So a moment
-/// that was asked for before a partition could be found is earlier than its birth.
+/// The map of topics is locked when a partition is recorded and when a time is taken. So a time
+/// that was taken before a partition could be found is lower than the time of its creation.
 #[derive(Debug, Default)]
 pub(crate) struct CreationOrder(Mutex<Creations>);
 
 #[derive(Debug, Default)]
 struct Creations {
     count: u64,
-    /// For each topic, the first partition that was created at each moment.
+    /// For each topic, the first partition that was created at each time.
     topics: BTreeMap<TopicId, Vec<(u32, LogicalTime)>>,
 }
 
 impl CreationOrder {
-    /// Takes note that a topic has partitions from this number on.
+    /// Records that a topic has partitions from this number on.
     pub(crate) fn record(&self, topic: TopicId, from: u32) {
         let mut creations = self.0.lock();
         creations.count = creations.count.saturating_add(1);
@@ -43,7 +43,7 @@ impl CreationOrder {
         self.0.lock().topics.remove(&topic);
     }
 
-    /// When a partition was creations; the opening, if it was there already.
+    /// Returns when a partition was created: 0 if it existed when the store was opened.
     pub(crate) fn created_at(&self, topic: TopicId, partition: u32) -> LogicalTime {
         let creations = self.0.lock();
         let created = creations.topics.get(&topic).into_iter().flatten();

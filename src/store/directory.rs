@@ -1,4 +1,4 @@
-//! The directory of a store: which topics lie in it, and what an interrupted change left.
+//! The files of a store that belong to no log, and the directories of its partitions.
 //!
 //! ```text
 //!  data/
@@ -34,10 +34,10 @@ use std::sync::Arc;
 
 const SMALL_FILE_BYTES: u64 = 1 << 20;
 
-/// The most partitions a topic may have: each is a directory.
+/// The highest number of partitions of a topic, because each partition is a directory.
 pub(crate) const MOST_PARTITIONS: u32 = 100_000;
 
-/// The directory of a store, whose lock is held.
+/// The directory of a store, with its lock held.
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) dir: Arc<Dir>,
@@ -60,13 +60,12 @@ impl Directory {
             .into()
     }
 
-    /// What the name of a directory says; `None` for one that is something else, and is left
-    /// alone. One that could be taken for a partition's is refused.
+    /// Parses the name of a directory; `None` if it belongs to something else and is left alone.
+    /// Fails for an invalid name that could be taken for a partition's.
     pub(super) fn parse(&self, name: &str) -> Result<Option<Option<PartitionDir>>> {
         match PartitionDir::parse(name) {
             Ok(Some(dir)) if dir.partition >= MOST_PARTITIONS => {
-                let reason =
-                    "a topic has at most 100,000 partitions: if it is no partition, move it away";
+                let reason = "a topic has at most 100,000 partitions; if this is not a partition, move it away";
                 Err(self.invalid(name, reason))
             }
             Ok(parsed) => Ok(Some(parsed)),
@@ -75,19 +74,19 @@ impl Directory {
         }
     }
 
-    /// Fails for a directory that is something else. Nothing was written in it yet.
+    /// Fails if the directory belongs to something else. Nothing was written in it yet.
     pub(crate) fn check_is_store(&self) -> Result<()> {
         let path = &self.dir.path;
         let entries = self.dir.fs.list(path).map_err(|error| Error::list(path, error))?;
         for entry in &entries {
             if entry.kind == EntryKind::File && SegmentFile::parse(&entry.name).is_some() {
-                let reason = "it is a file of a log: this is the directory of one partition; give the one above it";
+                let reason = "it is a file of a log, so this is the directory of one partition; give the one above it";
                 return Err(self.invalid(&entry.name, reason));
             }
             match entry.kind {
                 EntryKind::Directory => drop(self.parse(&entry.name)?),
                 EntryKind::Other if matches!(self.parse(&entry.name), Ok(Some(Some(_)))) => {
-                    let reason = "it has the name of a partition and is no directory; symbolic links are not followed: put the directory itself there";
+                    let reason = "it has the name of a partition and is not a directory; symbolic links are not followed, so move the directory itself here";
                     return Err(self.invalid(&entry.name, reason));
                 }
                 EntryKind::File | EntryKind::Other => {}
@@ -99,7 +98,7 @@ impl Directory {
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
             let is_data_dir_file = match self.parse(&entry.name)? {
-                // A name alone may be of others.
+                // The name alone proves nothing: other programs may use such names, too.
                 Some(Some(_)) => {
                     let within = self.entries(&path.join(&entry.name))?.unwrap_or_default();
                     within.iter().any(is_log_file)
@@ -111,11 +110,11 @@ impl Directory {
                 return Ok(());
             }
         }
-        let reason = "the directory holds nothing of a store or a broker, so it belongs to something else; give the store a directory of its own";
+        let reason = "the directory has files, but none of a store or a broker, so it belongs to something else; give the store its own directory";
         Err(self.invalid(&other.name, reason))
     }
 
-    /// Reads the ids of the directory. A new directory gets random ids.
+    /// Checks the ids of the directory, and gives a new directory random ids.
     pub(crate) fn ensure_meta_properties(&self) -> Result<()> {
         let path = self.dir.path.join(META_PROPERTIES);
         match self.dir.read_small(&path, SMALL_FILE_BYTES)? {
@@ -131,24 +130,25 @@ impl Directory {
         }
     }
 
-    /// Whether the directory of a partition is there.
+    /// Returns whether the directory of a partition exists.
     pub(crate) fn has_partition(&self, topic: &str, partition: u32) -> Result<bool> {
         Ok(self.entries(&self.partition_path(topic, partition))?.is_some())
     }
 
-    /// Fails for a directory without an id of a topic that holds other things and nothing of a
-    /// log. Nothing was written in it yet.
+    /// Fails for a directory without a topic id that holds other files and no file of a log.
+    /// Nothing was written in it yet.
     pub(crate) fn check_is_log(&self, topic: &str, partition: u32) -> Result<()> {
         let path = self.partition_path(topic, partition);
         let entries = self.entries(&path)?.unwrap_or_default();
         if is_vacant(&entries) || entries.iter().any(is_log_file) {
             return Ok(());
         }
-        let reason = "it holds other files and no segment; move it out of the store's directory";
+        let reason =
+            "it holds other files and no segment; move it out of the directory of the store";
         Err(Error::NotALog { path: path.as_path().into(), reason })
     }
 
-    /// The entries of a directory; `None` where there is none.
+    /// Returns the entries of a directory; `None` if it does not exist.
     pub(super) fn entries(&self, path: &Path) -> Result<Option<Vec<DirEntry>>> {
         match self.dir.fs.list(path) {
             Ok(entries) => Ok(Some(entries)),
@@ -157,10 +157,10 @@ impl Directory {
         }
     }
 
-    /// Fails if the directory of a partition that is to be made is there and may be of something
-    /// else: of another topic, say, whose name differs in case, where the file system does not
-    /// see the difference. One that is empty is taken. With an id, what an interrupted call has
-    /// begun to make for that topic is its own.
+    /// Fails if the directory of a partition to be created already exists and may belong to
+    /// something else. For example, the name of another topic may differ only in case, where the
+    /// file system ignores case. An empty directory is accepted. With an id, so is a directory
+    /// that an interrupted call has begun to fill for that topic.
     pub(crate) fn check_free(
         &self,
         topic: &str,
@@ -173,7 +173,7 @@ impl Directory {
             return Ok(());
         }
         let reason =
-            "it is there already, and is not of this topic: take another name, or move it away";
+            "it already exists and belongs to something else; choose another name, or move it away";
         Err(TopicError::InvalidDirectory { path, reason: reason.to_owned() }.into())
     }
 
@@ -182,7 +182,7 @@ impl Directory {
         TopicDefinition::read(&self.dir, &self.partition_path(topic, 0))
     }
 
-    /// Writes down, durably, how a topic is set up.
+    /// Stores the definition of a topic, durably.
     pub(crate) fn write_definition(
         &self,
         topic: &str,
@@ -192,27 +192,27 @@ impl Directory {
         TopicDefinition { config: config.clone(), state }.write(&self.first_partition(topic))
     }
 
-    /// The directory of a topic's first partition.
+    /// Returns the directory of a topic's first partition.
     pub(super) fn first_partition(&self, topic: &str) -> Dir {
         let (fs, path) = (Arc::clone(&self.dir.fs), self.partition_path(topic, 0));
         Dir::new(fs, path, self.dir.events.clone(), true).with_reserve(self.dir.reserve().cloned())
     }
 
-    /// Makes the directory of a partition, if there is none.
+    /// Creates the directory of a partition, if there is none.
     pub(crate) fn create_partition(&self, topic: &str, partition: u32) -> Result<PathBuf> {
         let path = self.partition_path(topic, partition);
         self.dir.fs.create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
         Ok(path)
     }
 
-    /// The id of a topic as a partition of it has it.
+    /// Reads the id of a topic from one of its partitions.
     pub(crate) fn read_topic_id(&self, topic: &str, partition: u32) -> Result<Option<TopicId>> {
         let path = self.partition_path(topic, partition).join(PARTITION_METADATA);
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
         partition_metadata::parse(&bytes).map(Some).map_err(|reason| malformed(path, reason))
     }
 
-    /// Gives a partition the id of its topic, durably, before anything is appended.
+    /// Stores the id of a topic in a partition, durably, before anything is appended.
     pub(crate) fn write_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
         let path = self.partition_path(topic, partition);
         let dir = Dir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), true);
@@ -222,7 +222,7 @@ impl Directory {
         )
     }
 
-    /// Opens the log of a partition. Says whether it took over checkpoints from beside its
+    /// Opens the log of a partition. Also returns whether it took over the checkpoints beside its
     /// segments.
     pub(crate) fn open_log(
         &self,
@@ -235,24 +235,24 @@ impl Directory {
     }
 }
 
-/// Whether nothing in a directory was ever finished, and nothing is of others.
+/// Returns whether a directory holds no finished file and no file of another program.
 pub(super) fn is_vacant(entries: &[DirEntry]) -> bool {
     let is_unknown = |entry: &DirEntry| matches!(Name::parse(&entry.name), Name::Unknown);
     let is_of_others = |entry: &DirEntry| is_unknown(entry) && is_of_system(&entry.name);
     entries.iter().all(|entry| is_temporary(entry) || is_of_others(entry))
 }
 
-/// Whether it is what an atomic replacement of a file has left.
+/// Returns whether this is what an interrupted replacement of a file has left.
 pub(super) fn is_temporary(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && entry.name.ends_with(".tmp")
 }
 
-/// Whether it is a file that only the directory of a log has.
+/// Returns whether only the directory of a log has such a file.
 pub(super) fn is_log_file(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && !matches!(Name::parse(&entry.name), Name::Unknown)
 }
 
-/// Whether it is a file that a store or a broker keeps above its logs.
+/// Returns whether a store or a broker keeps such a file beside the directories of its logs.
 fn is_data_dir_file(entry: &DirEntry) -> bool {
     let names = [META_PROPERTIES, LOCK, CLEAN_SHUTDOWN];
     let mut names = names.into_iter().chain(Checkpoint::ALL.map(Checkpoint::file));

@@ -1,4 +1,4 @@
-//! The groups of a store: where they are stored.
+//! The topic that groups are stored in, and the coordinator over its logs.
 
 use crate::error::Result;
 use crate::group::coordinator::{Coordinator, GroupLogs};
@@ -9,8 +9,8 @@ use crate::store::topics::Store;
 use crate::topic_name::CONSUMER_OFFSETS;
 use std::sync::Arc;
 
-/// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all
-/// of it holds or nothing.
+/// The largest batch of the offsets topic. A commit is one batch, whatever its size, so that it
+/// is stored completely or not at all.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
 
 impl GroupLogs for Topic {
@@ -20,12 +20,12 @@ impl GroupLogs for Topic {
 }
 
 impl Store {
-    /// Returns the coordinator of its groups.
+    /// Returns the coordinator of the groups, creating it on first use.
     pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
         if let Some(coordinator) = &*self.inner().coordinator.lock() {
             return Ok(Arc::clone(coordinator));
         }
-        // Each caller that finds none creates one, with no lock held; the first one stays.
+        // Each caller that finds none creates one without holding a lock. The first one is kept.
         let made = Arc::new(self.create_coordinator()?);
         Ok(Arc::clone(self.inner().coordinator.lock().get_or_insert(made)))
     }
@@ -39,15 +39,16 @@ impl Store {
             .max_message_bytes(MAX_BATCH_BYTES);
         let topic = TopicConfig::default().partitions(config.partitions()).log(log);
         let topic = self.internal_topic(CONSUMER_OFFSETS, topic)?;
-        topic
-            .check_not_spread("groups are found by how many there are; keep them where all are")?;
+        topic.check_not_spread(
+            "their number decides where a group is stored; use groups in its Kafka cluster",
+        )?;
         let partitions = topic.partition_count();
         let clock = Arc::clone(&inner.config.log.clock);
         let (events, maintainer) = (inner.directory.dir.events.clone(), inner.maintainer.clone());
         Ok(Coordinator::new(Box::new(topic), partitions, config, clock, events, maintainer))
     }
 
-    /// Returns the coordinator of the groups, if this directory ever had any.
+    /// Returns the coordinator of the groups, if this directory ever had any group.
     pub(super) fn existing_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
         let topic = self.topic(CONSUMER_OFFSETS).ok();
         topic.filter(|topic| !topic.is_spread()).map(|_| self.coordinator()).transpose()

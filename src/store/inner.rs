@@ -19,9 +19,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// The state that all handles of a store share. Lock order: `changes`, a partition of the
-/// coordinator, then the locks of the logs, then `topics`. Events are delivered with none of them
-/// held.
+/// The state that all handles of a store share.
+///
+/// Lock order: `changes`, a partition of the coordinator, then the locks of the logs, then
+/// `topics`. Events are delivered with none of them held.
 pub(crate) struct StoreInner {
     pub(super) directory: Directory,
     pub(crate) config: StoreConfig,
@@ -30,26 +31,26 @@ pub(crate) struct StoreInner {
     pub(super) producer_ids: ProducerIds,
     /// Held while a topic is created, changed or deleted: see [`change`](StoreInner::change).
     changes: Mutex<()>,
-    /// Leaf lock. The lock of the directory, which each open log of the store keeps, too; `None`
+    /// Leaf lock. The lock of the directory; each open log of the store holds it, too. `None`
     /// once the store is closed.
     lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
-    /// Leaf lock: held to look a topic up, never across I/O.
+    /// Leaf lock: held to look a topic up, never during I/O.
     pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicInner>>>,
-    /// Directories that belong to no topic, left alone.
+    /// Directories that belong to no topic and are left alone.
     pub(super) unknown: RwLock<Vec<PathBuf>>,
-    /// The topics whose deletion, or failed creation, is still to be finished, with their number
-    /// of partitions. Leaf lock; only changed with `changes` held.
+    /// Topics whose deletion, or failed creation, is not finished, with their number of
+    /// partitions. Leaf lock; changed only while `changes` is held.
     pub(super) interrupted: Mutex<BTreeMap<String, u32>>,
-    /// A leaf lock, taken within `topics`.
+    /// Leaf lock, taken within `topics`.
     pub(super) creations: CreationOrder,
     /// Rises with each change of topics or partitions.
     version: AtomicU64,
-    /// Raised when `version` rises, with no lock held.
+    /// Notified when `version` rises, with no lock held.
     pub(super) changed: Notify,
-    /// They are told of each topic that is deleted.
+    /// The clients to notify when a topic is deleted.
     pub(super) watchers: TopicWatchers,
-    /// Leaf lock. The coordinator of the groups, created for the first consumer of a group.
+    /// Leaf lock. The coordinator of the groups, created on first use.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
@@ -62,7 +63,7 @@ pub(super) enum CloseKind {
     Normal,
 }
 
-/// What was done on a thread, with the events and the wakers that it held back.
+/// The result of work on a thread, with the events and the wakers that it held back.
 type Done<T> = ((T, Vec<Event>), Vec<Waker>);
 
 impl StoreInner {
@@ -93,13 +94,13 @@ impl StoreInner {
         }
     }
 
-    /// The lock of the directory.
+    /// Returns the lock of the directory.
     pub(super) fn write_lock(&self) -> Result<Arc<WriteLock>> {
         self.lock.lock().clone().ok_or(Error::StoreClosed)
     }
 
-    /// Changes topics, one call at a time. Wakes waiting consumers and delivers events after it
-    /// has released the lock, because both may call the store.
+    /// Runs one change of topics at a time. Wakes consumers and delivers events after the lock is
+    /// released, because both may call the store.
     pub(super) fn change<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let events = &self.directory.dir.events;
         let changing = || {
@@ -121,7 +122,7 @@ impl StoreInner {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Records that topics or partitions have changed. Waiting consumers are woken when the
+    /// Records that topics or partitions have changed. Waiting consumers wake when the
     /// [change](StoreInner::change) is done.
     pub(super) fn bump_version(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
@@ -134,11 +135,11 @@ impl StoreInner {
         let close = |log: &Log| log.close_with_others(CloseReason::WithStore);
         let closed = self.in_parallel(&logs, close);
         let failed = closed.into_iter().find_map(|closed| match closed {
-            // Another handle of the log has closed it.
+            // Another handle has closed the log.
             Ok(()) | Err(Error::Closed { .. }) => None,
             Err(error) => Some(error),
         });
-        // Lines of logs that could not be opened stay.
+        // The checkpoint lines of logs that could not be opened stay.
         let done = self.checkpoints.commit_all();
         let names = || {
             self.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect()
@@ -157,14 +158,14 @@ impl StoreInner {
     pub(super) fn is_gone(&self, log: &Log) -> Result<bool> {
         self.check_open()?;
         if log.close_reason() == CloseReason::Reopened {
-            // Its records are durable once the call that reopens it has ended.
+            // Its records are durable only once the call that reopens it has ended.
             drop(self.changes.lock());
         }
         Ok(!self.logs().iter().any(|other| other.is_same_log(log)))
     }
 
-    /// Translates an error of a log for the caller of a store: the logs of a closed store are
-    /// closed, too.
+    /// Translates an error of a log for the caller of a store: when a store is closed, so are its
+    /// logs.
     pub(crate) fn closed_with_store(&self, error: Error) -> Error {
         match error {
             Error::Closed { .. } => self.check_open().err().unwrap_or(error),
@@ -187,7 +188,7 @@ impl StoreInner {
         self.deliver_from_threads(work, |work| in_parallel(fs, threads, items, work))
     }
 
-    /// Applies `work` to each item, on few threads: for short work.
+    /// Applies `work` to each item, on few threads, because the work is short.
     pub(super) fn in_few_threads<T: Sync, R: Send>(
         &self,
         items: &[T],
@@ -197,8 +198,8 @@ impl StoreInner {
         self.deliver_from_threads(work, |work| in_few_threads(fs, threads, items, work))
     }
 
-    /// Runs `work` on several threads. If this thread holds its events and wakers back, it also
-    /// gets those of the others.
+    /// Runs `work` on several threads. If this thread holds back its events and wakers, it takes
+    /// over those of the other threads.
     fn deliver_from_threads<T, R>(
         &self,
         work: impl Fn(&T) -> R + Sync,
@@ -226,7 +227,7 @@ impl StoreInner {
         topics.iter().flat_map(|topic| topic.partitions().to_vec()).collect()
     }
 
-    /// Returns all partitions that are here, as checkpoints name them.
+    /// Returns all partitions that are here, with the names that checkpoints use.
     pub(super) fn partitions(&self) -> Vec<(String, i32)> {
         let topics = self.topics.read();
         let of = |(name, topic): (&Arc<str>, &Arc<TopicInner>)| {

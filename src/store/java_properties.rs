@@ -1,4 +1,4 @@
-//! Java's text for keys and values, which Kafka's small files are written in.
+//! Java's text format for keys and values, in which Kafka writes its small files.
 //!
 //! ```text
 //!  # a comment, as is a line that begins with `!`
@@ -8,18 +8,18 @@
 //!         a continued line
 //! ```
 //!
-//! Files are written in ASCII, so that they read the same as ISO 8859-1, which Java expects, and
-//! as UTF-8.
+//! Files are written in ASCII, so they read the same as ISO 8859-1, which Java expects, and as
+//! UTF-8.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Keys and their values.
+/// Keys with their values.
 pub(crate) type Properties = BTreeMap<String, String>;
 
-/// The text in these bytes: UTF-8 where they are that, otherwise ISO 8859-1, which any bytes are.
+/// Decodes bytes as UTF-8 if they are valid, and otherwise as ISO 8859-1, which any bytes are.
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(bytes) {
         Ok(text) => text.into(),
@@ -27,7 +27,7 @@ pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Reads what the text says. Of a key that is there twice the last one counts.
+/// Parses text. If a key occurs twice, the last value counts.
 ///
 /// # Errors
 ///
@@ -55,8 +55,8 @@ pub(crate) fn format<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)
 
 const BLANKS: [char; 3] = [' ', '\t', '\u{c}'];
 
-/// The lines without comments and blank ones, each with those that continue it; escapes are left
-/// as they are.
+/// Returns the lines without comments and blank lines, each joined with its continuation lines.
+/// Escapes stay as they are.
 fn logical_lines(text: &str) -> impl Iterator<Item = String> {
     let mut lines = natural_lines(text);
     std::iter::from_fn(move || {
@@ -79,8 +79,8 @@ fn logical_lines(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Lines that end with `\n`, `\r` or `\r\n`. What is empty between them does no harm but behind a
-/// continued line, so the two characters of `\r\n` must be one end.
+/// Returns the lines, which end with `\n`, `\r` or `\r\n`. The two characters of `\r\n` must be
+/// one end, because an empty line would end a continued line.
 fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -95,7 +95,7 @@ fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The line without the backslash that continues it, and whether there was one.
+/// Returns the line without the backslash that continues it, and whether there was one.
 fn without_continuation(line: &str) -> (&str, bool) {
     let backslashes = line.len() - line.trim_end_matches('\\').len();
     match line.strip_suffix('\\') {
@@ -104,7 +104,7 @@ fn without_continuation(line: &str) -> (&str, bool) {
     }
 }
 
-/// The key and the value of a line: between them blanks, and one `=` or `:`.
+/// Splits a line into key and value, at blanks with at most one `=` or `:`.
 fn split(line: &str) -> (&str, &str) {
     let mut escaped = false;
     let end = line.find(|c| {
@@ -138,7 +138,7 @@ fn unescape(text: &str) -> Result<String, &'static str> {
     Ok(plain)
 }
 
-/// A character by its number in UTF-16; one beyond 16 bits is two of them.
+/// Reads a UTF-16 code unit, or two of them for a character beyond 16 bits.
 fn unicode(chars: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> {
     let first = code_unit(chars)?;
     let mut units = vec![first];
@@ -148,7 +148,7 @@ fn unicode(chars: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> {
     }
     match char::decode_utf16(units).collect::<Result<Vec<char>, _>>().as_deref() {
         Ok(&[c]) => Ok(c),
-        _ => Err("half of a pair of `\\u` escapes is missing"),
+        _ => Err("a `\\u` escape lacks the other half of its surrogate pair"),
     }
 }
 
@@ -156,7 +156,7 @@ fn code_unit(chars: &mut Peekable<Chars<'_>>) -> Result<u16, &'static str> {
     let mut unit: u16 = 0;
     for _ in 0..4 {
         let digit = chars.next().and_then(|c| c.to_digit(16));
-        let digit = digit.ok_or("a `\\u` escape has not four hexadecimal digits")?;
+        let digit = digit.ok_or("a `\\u` escape does not have four hexadecimal digits")?;
         unit = unit << 4 | digit as u16;
     }
     Ok(unit)
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    /// What Java reads, by the description of `Properties.load`.
+    /// Texts and their meaning, by the description of Java's `Properties.load`.
     #[test]
     fn parse_matches_java() {
         for (text, expected) in [

@@ -9,7 +9,7 @@ const NODE_ID: &str = "node.id";
 const CLUSTER_ID: &str = "cluster.id";
 const DIRECTORY_ID: &str = "directory.id";
 
-/// The content of `meta.properties`: the ids of cluster, node and directory.
+/// The content of `meta.properties`: the ids of the node, the cluster and the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MetaProperties {
     version: MetaVersion,
@@ -23,14 +23,14 @@ pub(crate) struct MetaProperties {
 /// The two forms of `meta.properties`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MetaVersion {
-    /// That of brokers with ZooKeeper: the node is a `broker.id`, and all is optional.
+    /// The form of brokers with ZooKeeper: the node is `broker.id`, and every entry is optional.
     V0,
-    /// That of all others: node and cluster are required.
+    /// The form of all other brokers: node and cluster are required.
     V1,
 }
 
 impl MetaProperties {
-    /// Creates the content for a new directory of this node and cluster.
+    /// Returns the content for a new directory of this node and cluster.
     pub(crate) fn new(node_id: i32, cluster_id: &str, directory_id: KafkaUuid) -> MetaProperties {
         MetaProperties {
             version: MetaVersion::V1,
@@ -41,7 +41,7 @@ impl MetaProperties {
         }
     }
 
-    /// Reads the file.
+    /// Parses the file.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl MetaProperties {
         let mut others = java_properties::parse(&java_properties::text(bytes))?;
         let keys = [VERSION, BROKER_ID, NODE_ID, CLUSTER_ID, DIRECTORY_ID];
         if !others.is_empty() && !keys.iter().any(|key| others.contains_key(*key)) {
-            return Err("it names no version, node, cluster or directory");
+            return Err("it has no version, node, cluster or directory");
         }
         let version = match others.remove(VERSION).as_deref() {
             None | Some("0") => MetaVersion::V0,
@@ -58,7 +58,7 @@ impl MetaProperties {
             Some(_) => return Err("its version is neither 0 nor 1"),
         };
         let node_id = match others.remove(version.node_key()) {
-            Some(id) => Some(id.trim().parse().map_err(|_| "the id of its node is no number")?),
+            Some(id) => Some(id.trim().parse().map_err(|_| "the id of its node is not a number")?),
             None => None,
         };
         let cluster_id = others.remove(CLUSTER_ID);
@@ -72,16 +72,16 @@ impl MetaProperties {
             None => None,
             Some(id) => match id.parse() {
                 Ok(id) if KafkaUuid::is_reserved(id) => {
-                    return Err("its `directory.id` is one that Kafka keeps for itself");
+                    return Err("its `directory.id` is reserved by Kafka");
                 }
                 Ok(id) => Some(id),
-                Err(_) => return Err("its `directory.id` is not 22 characters of base64"),
+                Err(_) => return Err("its `directory.id` is not 22 base64 characters"),
             },
         };
         Ok(MetaProperties { version, node_id, cluster_id, directory_id, others })
     }
 
-    /// The content of the file.
+    /// Returns the content of the file.
     pub(crate) fn format(&self) -> String {
         let version = match self.version {
             MetaVersion::V0 => "0",

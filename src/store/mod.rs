@@ -5,12 +5,12 @@
 //!               ▲         │         ├─▶ Directory                        names, ids, topic.properties
 //!     Topic ────┘         │         ├─▶ DataCheckpoints, ProducerIds     small files of the store
 //!                         │         └─▶ group::Coordinator ──▶ the logs of __consumer_offsets
-//!                         └ one change of topics at a time: alteration, creation, deletion, reopening
+//!                         └ one act at a time: alteration, creation, deletion, reopening
 //!
 //!   StoreView ──▶ Directory, read-only logs                              beside the writing process
 //! ```
 //!
-//! Some files *decide*. They take no lock and read no clock:
+//! Some files *decide*. They open no log and read no clock:
 //!
 //! | file | decides |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `settings` | which options of a log correspond to Kafka's settings of a topic |
 //! | `creation_order` | which partitions were created after a consumer began to read their topic |
 //!
-//! The others *do* the work. Those of the acts extend [`Store`]:
+//! The others *do* the work. The acts are methods of [`Store`]:
 //!
 //! | file | does |
 //! |---|---|
@@ -29,20 +29,20 @@
 //! | `groups`, `admin`, `view` | the offsets topic; administration; reading a store that another process writes |
 //!
 //! **Opening.** `topics` checks that the directory is a store's, locks it, and reads its ids and
-//! checkpoints. `survey` lists the partitions, and removes those that were being removed. `opening`
-//! compares them with the definitions and with the topics at the last clean shutdown, opens all
-//! logs on several threads, and leaves damaged ones offline. Then it stores what recovery found,
-//! settles topics that were being created, and finishes interrupted deletions.
+//! checkpoints. `survey` lists the partitions, and removes those that were being removed.
+//! `opening` compares them with the definitions and with the topics at the last clean shutdown,
+//! opens all logs on several threads, and leaves damaged ones offline. Then it stores what
+//! recovery found, settles topics that were being created, and finishes interrupted deletions.
 //!
-//! **Creation.** With the lock of changes held, `creation` removes what is left of an earlier topic
-//! of that name, and checks that the directories are free. It writes `topic.properties` as
-//! *creating*, with the id: from here on, a crash does not undo the topic. It makes the directories,
-//! opens the logs, writes *settled*, and publishes the topic. Consumers wake after the lock is
-//! released.
+//! **Creation.** With the lock of changes held, `creation` removes what is left of an earlier
+//! topic of that name, and checks that the directories are free. It writes `topic.properties` as
+//! *creating*, with the id: from here on, a crash does not undo the topic. It makes the
+//! directories, opens the logs, writes *settled*, and publishes the topic. Consumers wake after
+//! the lock is released.
 //!
-//! **Deletion.** `deletion` writes *deleting* and unpublishes the topic: from here on, a crash does
-//! not bring it back. It closes the logs, tells the watchers, removes committed offsets durably,
-//! and removes the partitions. Partition 0, which has `topic.properties`, is the last.
+//! **Deletion.** `deletion` writes *deleting* and unpublishes the topic: from here on, a crash
+//! does not bring it back. It closes the logs, tells the watchers, removes committed offsets
+//! durably, and removes the partitions. Partition 0, which has `topic.properties`, is the last.
 
 pub(crate) mod admin;
 mod alteration;

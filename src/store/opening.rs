@@ -9,31 +9,41 @@ use crate::store::topic::{PartitionState, Topic, TopicInner};
 use crate::store::topic_properties::TopicState;
 use crate::store::topics::Store;
 use crate::uuid::TopicId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A partition to be opened.
+/// A partition to open.
 struct PartitionToOpen<'a> {
     topic: &'a TopicToOpen<'a>,
     number: u32,
 }
 
-/// A topic whose partitions are about to be opened.
+/// A topic whose partitions are to be opened.
 struct TopicToOpen<'a> {
     found: &'a FoundTopic,
     id: TopicId,
     config: LogConfig,
 }
 
-/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is
-/// not.
+/// The result of opening partitions.
+#[derive(Default)]
+struct Opened<'a> {
+    states: BTreeMap<&'a str, Vec<PartitionState>>,
+    /// The logs that took over the checkpoints beside their segments.
+    with_own_checkpoints: Vec<Log>,
+    /// The first error that prevents the store from opening.
+    failed: Option<Error>,
+}
+
+/// Returns whether an error concerns one log only. A full disk, too many open files or a lock
+/// concern all.
 fn affects_one_log(error: &Error) -> bool {
     let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Io];
     matches!(error, Error::Topic(_)) || kinds.contains(&error.kind())
 }
 
 impl Store {
-    /// Opens all partitions that are there, several at once.
+    /// Opens all partitions in the directory, several at once.
     pub(super) fn open_topics(&self) -> Result<()> {
         let inner = self.inner();
         let mut survey = inner.directory.survey(&inner.checkpoints)?;
@@ -45,61 +55,77 @@ impl Store {
         *inner.unknown.write() = unknown;
         let prepare = |topic| self.prepare(topic);
         let prepared: Vec<TopicToOpen<'_>> = found.iter().map(prepare).collect::<Result<_>>()?;
-        let jobs: Vec<PartitionToOpen<'_>> = prepared
-            .iter()
-            .flat_map(|topic| {
-                (0..topic.found.config.partitions)
-                    .map(move |number| PartitionToOpen { topic, number })
-            })
-            .collect();
-        let opened = inner.in_parallel(&jobs, |job| self.open_or_offline(job));
-        let mut states: BTreeMap<&str, Vec<PartitionState>> = BTreeMap::new();
-        let (mut with_own_checkpoints, mut failed) = (Vec::new(), None);
-        for (PartitionToOpen { topic, .. }, opened) in jobs.iter().zip(opened) {
-            let states = states.entry(&topic.found.name).or_default();
-            match opened {
-                Ok((state, own)) => {
-                    with_own_checkpoints.extend(own);
-                    states.push(state);
-                }
-                Err(error) => {
-                    states.push(PartitionState::offline(&error));
-                    failed = failed.or(Some(error));
-                }
-            }
-        }
-        {
-            let mut topics = inner.topics.write();
-            for TopicToOpen { found, id, .. } in &prepared {
-                let name: Arc<str> = found.name.as_str().into();
-                let states = states.remove(&*found.name).unwrap_or_default();
-                let topic = TopicInner::new(Arc::clone(&name), *id, states, found.config.clone());
-                topics.insert(name, Arc::new(topic));
-            }
-        }
+        let Opened { states, with_own_checkpoints, failed } = self.open_partitions(&prepared);
+        self.publish(&prepared, states);
         if let Some(error) = failed {
             return Err(error);
         }
         inner.checkpoints.unmark()?;
         self.persist_opening(&found, with_own_checkpoints)?;
-        for (topic, partitions) in deleting {
-            let groups = self.existing_coordinator()?;
-            let count = partitions.last().map_or(0, |last| last.saturating_add(1));
-            inner.interrupted.lock().insert(topic.clone(), count);
-            // All others can be used. It is tried again when the name is, or at the next opening.
-            if let Err(error) = self.finish_deletion(&topic, groups.as_deref()) {
-                let (path, error) = (inner.directory.partition_path(&topic, 0), error.to_string());
-                inner.directory.dir.events.emit(&Event::CleanupFailed { path, error });
-            }
-        }
+        self.finish_deletions(deleting)?;
         inner.directory.dir.fill_reserve();
         self.topics()
             .iter()
             .try_for_each(|topic| self.register_with_maintainer(&topic.partitions()))
     }
 
-    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all
-    /// directories of one are missing.
+    /// Opens the partitions of these topics, several at once.
+    fn open_partitions<'a>(&self, topics: &'a [TopicToOpen<'_>]) -> Opened<'a> {
+        let jobs: Vec<PartitionToOpen<'_>> = topics
+            .iter()
+            .flat_map(|topic| {
+                let numbers = 0..topic.found.config.partitions;
+                numbers.map(move |number| PartitionToOpen { topic, number })
+            })
+            .collect();
+        let done = self.inner().in_parallel(&jobs, |job| self.open_or_offline(job));
+        let mut opened = Opened::default();
+        for (PartitionToOpen { topic, .. }, done) in jobs.iter().zip(done) {
+            let states = opened.states.entry(&topic.found.name).or_default();
+            match done {
+                Ok((state, own)) => {
+                    opened.with_own_checkpoints.extend(own);
+                    states.push(state);
+                }
+                Err(error) => {
+                    states.push(PartitionState::offline(&error));
+                    opened.failed = opened.failed.or(Some(error));
+                }
+            }
+        }
+        opened
+    }
+
+    /// Makes these topics visible in the store.
+    fn publish(&self, opened: &[TopicToOpen<'_>], mut states: BTreeMap<&str, Vec<PartitionState>>) {
+        let mut topics = self.inner().topics.write();
+        for TopicToOpen { found, id, .. } in opened {
+            let name: Arc<str> = found.name.as_str().into();
+            let states = states.remove(&*found.name).unwrap_or_default();
+            let topic = TopicInner::new(Arc::clone(&name), *id, states, found.config.clone());
+            topics.insert(name, Arc::new(topic));
+        }
+    }
+
+    /// Finishes deletions that a crash has interrupted.
+    fn finish_deletions(&self, deleting: Vec<(String, BTreeSet<u32>)>) -> Result<()> {
+        let inner = self.inner();
+        for (topic, partitions) in deleting {
+            let groups = self.existing_coordinator()?;
+            let count = partitions.last().map_or(0, |last| last.saturating_add(1));
+            inner.interrupted.lock().insert(topic.clone(), count);
+            // The other topics can be used. The next call with this name, or the next opening,
+            // tries again.
+            if let Err(error) = self.finish_deletion(&topic, groups.as_deref()) {
+                let (path, error) = (inner.directory.partition_path(&topic, 0), error.to_string());
+                inner.directory.dir.events.emit(&Event::CleanupFailed { path, error });
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails if all directories of a topic are missing. The marker of a clean shutdown lists the
+    /// topics that existed, and no log can tell this.
     fn check_missing(&self, survey: &Survey) -> Result<()> {
         let inner = self.inner();
         if inner.config.log.on_corruption != OnCorruption::Fail {
@@ -115,7 +141,8 @@ impl Store {
         }
     }
 
-    /// A topic whose definition or id cannot be read may be offline, if that is what is wrong.
+    /// Fails if the definition or id of a topic cannot be read, unless such a topic may be
+    /// offline.
     fn check_load_errors(&self, survey: &mut Survey) -> Result<()> {
         let may_be = |error: &Error| {
             self.inner().config.offline != OfflinePartitions::Never && affects_one_log(error)
@@ -132,8 +159,9 @@ impl Store {
         Ok(TopicToOpen { found, id, config })
     }
 
-    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not
-    /// to be. The log is given, too, if it took over checkpoints from beside its segments.
+    /// Opens a partition if it is here. If it cannot be opened, it is offline, or the call fails
+    /// if it may not be offline. Also returns the log if it took over the checkpoints beside its
+    /// segments.
     fn open_or_offline(&self, job: &PartitionToOpen<'_>) -> Result<(PartitionState, Option<Log>)> {
         let (inner, number) = (self.inner(), job.number);
         let TopicToOpen { found, id, config } = job.topic;
@@ -164,7 +192,7 @@ impl Store {
         }
     }
 
-    /// Leaves a partition offline, if one may be with this error.
+    /// Returns a partition as offline, if this error allows that.
     fn offline_if_allowed(
         &self,
         topic: &str,
@@ -199,15 +227,15 @@ impl Store {
         for topic in found.iter().filter(|topic| topic.unfinished) {
             inner.directory.write_definition(&topic.name, &topic.config, TopicState::Settled)?;
         }
-        // What could not be opened is to be recovered from the same knowledge.
+        // A log that could not be opened must be recovered from the same state next time.
         if self.topics().iter().all(|topic| topic.unavailable_partitions().is_empty()) {
             inner.write_lock()?.recovered(&inner.directory.dir)?;
         }
         Ok(())
     }
 
-    /// Finds the id of a topic: what was decided before its partitions were made, or what any of
-    /// them has.
+    /// Finds the id of a topic: the id chosen before its partitions were created, or the one that
+    /// any partition has.
     fn find_id(&self, topic: &mut FoundTopic) {
         let id = match topic.state {
             TopicState::Creating(Some(id)) => Ok(id),
@@ -219,8 +247,8 @@ impl Store {
         }
     }
 
-    /// The id that any of these partitions of a topic has. A topic without one, as brokers
-    /// before Kafka 2.8 made them, gets a new id, but never because one could not be read.
+    /// Reads the id from any of these partitions. Brokers before Kafka 2.8 wrote none, so a topic
+    /// without an id gets a new one, but never because an id could not be read.
     fn read_id(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<TopicId> {
         let mut failed = None;
         for number in partitions {
@@ -233,7 +261,8 @@ impl Store {
         failed.map_or_else(|| Ok(TopicId::random()), Err)
     }
 
-    /// The id of a topic, looked for again if it could not be read when the store was opened.
+    /// Returns the id of a topic. Reads it again if it could not be read when the store was
+    /// opened.
     pub(super) fn resolve_id(&self, topic: &Topic) -> Result<TopicId> {
         if topic.id().is_zero() {
             topic.set_id(self.read_id(topic.name(), 0..topic.partition_count())?);
@@ -241,8 +270,8 @@ impl Store {
         Ok(topic.id())
     }
 
-    /// Opens the log of a partition whose directory is there. Says whether it took over
-    /// checkpoints from beside its segments.
+    /// Opens the log of a partition whose directory exists. Also returns whether it took over the
+    /// checkpoints beside its segments.
     pub(super) fn open_partition(
         &self,
         topic: &str,
@@ -265,7 +294,7 @@ impl Store {
             }
         }
         let mut config = config.clone();
-        // With its log the maintainer stays, even when no handle of the store is left.
+        // The log keeps the maintainer alive, even when no handle of the store is left.
         config.maintainer = inner.maintainer.clone();
         let within = DataDir {
             fs: Arc::clone(&inner.directory.dir.fs),
@@ -277,7 +306,8 @@ impl Store {
         inner.directory.open_log(topic, partition, &config, &within)
     }
 
-    /// Has logs maintained that were opened just now. An earlier one may be closed or poisoned.
+    /// Registers logs that were just opened for maintenance. An earlier log may be closed or
+    /// poisoned.
     pub(super) fn register_with_maintainer(&self, logs: &[Log]) -> Result<()> {
         let Some(maintainer) = &self.inner().maintainer else { return Ok(()) };
         logs.iter().try_for_each(|log| maintainer.add(log))

@@ -1,17 +1,17 @@
-//! Work on many items, on several threads.
+//! Working on many items with several threads.
 
 use crate::fs::{Fs, Place, Turns};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, thread};
 
-/// So many short jobs are done by the caller's thread alone.
+/// Up to this number of short jobs, the calling thread does all of them.
 const FEW: usize = 4;
 
-/// Does something to each, with so many threads, this one among them. The results are in the
-/// order of the items.
+/// Applies `work` to each item, on up to `threads` threads including this one. The results are in
+/// the order of the items.
 ///
-/// A file system that chooses the [order of calls](crate::fs::FaultFs::interleave) is told of all
-/// threads before the first begins.
+/// A file system that chooses the [order of calls](crate::fs::FaultFs::interleave) learns of all
+/// threads before the first one starts.
 pub(crate) fn in_parallel<T: Sync, R: Send>(
     fs: &dyn Fs,
     threads: usize,
@@ -43,7 +43,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     thread::scope(|scope| {
         for place in others {
             let helper = thread::Builder::new().name("annals-open".to_owned());
-            // Fewer threads do as well.
+            // If a thread cannot be started, the others do its work.
             helper.spawn_scoped(scope, move || in_turn(place)).ok();
         }
         in_turn(mine);
@@ -59,16 +59,16 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Does something short to each, as [`in_parallel`], but with a thread for each [`FEW`] items at
-/// the most: to start one takes longer than to do a few, and memory that a thread asked for is
-/// not all given back with it.
+/// Applies `work` to each item like [`in_parallel`], but with at most one thread for each [`FEW`]
+/// items. Starting a thread takes longer than a few short jobs, and not all of the memory that a
+/// thread has used is released when it ends.
 pub(crate) fn in_few_threads<T: Sync, R: Send>(
     fs: &dyn Fs,
     threads: usize,
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    // Where the order of calls is explored, all threads there could be take part.
+    // When the order of calls is explored, use all the threads that there could be.
     let most = if fs.turns().is_some() { threads } else { items.len().div_ceil(FEW) };
     in_parallel(fs, threads.min(most), items, work)
 }

@@ -1,15 +1,15 @@
-//! Names of topics, and of the directories of their partitions.
+//! Names of the directories of partitions.
 //!
 //! ```text
 //!  orders-0                                             partition 0 of topic `orders`
 //!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-delete     the same, deleted, and not removed yet
-//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, not assigned to this broker any more
-//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-future     a copy of it, being made for a move
-//!  remote-log-index-cache, __cluster_metadata-0         a broker's own
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, no longer of this broker
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-future     a copy that will replace it, for a move
+//!  remote-log-index-cache, __cluster_metadata-0         directories of the broker itself
 //! ```
 //!
-//! A broker does not start if its data directory has a directory of any other name, so a store
-//! creates none.
+//! A broker does not start if its data directory holds a directory with any other name, so a
+//! store creates none.
 
 use crate::topic_name::{CLUSTER_METADATA, invalid_reason};
 use crate::uuid::KafkaUuid;
@@ -17,11 +17,11 @@ use std::fmt;
 
 const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
 
-/// The longest name of a directory that is made from another.
+/// The longest name of a directory that is derived from another name.
 const MAX_DIR_CHARS: usize = 255;
 
-/// Whether a directory of that name would be taken for a partition's by its end: a `-` and digits,
-/// perhaps with an id and what is to become of it. All others are something else.
+/// Returns whether the end of a directory's name makes it look like a partition's: a `-` and
+/// digits, perhaps with an id and a suffix. All other directories are something else.
 pub(crate) fn is_like_partition(name: &str) -> bool {
     let staged = DirSuffix::SUFFIXES.iter().find_map(|(suffix, _)| {
         let (base, id) = name.strip_suffix(suffix)?.rsplit_once('.')?;
@@ -31,10 +31,10 @@ pub(crate) fn is_like_partition(name: &str) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The directory of a partition, as its name tells it.
+/// The directory of a partition, parsed from its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionDir {
-    /// The topic. Behind a suffix other than `Current` it can be cut short.
+    /// The topic. With `Delete` and `Stray`, it may be truncated.
     pub(crate) topic: String,
     /// The number of the partition.
     pub(crate) partition: u32,
@@ -42,16 +42,16 @@ pub(crate) struct PartitionDir {
     pub(crate) suffix: DirSuffix,
 }
 
-/// The suffix of a partition's directory.
+/// The suffix of a partition's directory, which tells its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DirSuffix {
-    /// It is in use.
+    /// The directory is in use.
     None,
-    /// It is deleted: to be removed, and not to be read.
+    /// The partition is deleted: the directory is to be removed and must not be read.
     Delete(KafkaUuid),
-    /// Its broker does not own it any more: to be left alone.
+    /// The broker no longer owns the partition: the directory is left alone.
     Stray(KafkaUuid),
-    /// A copy that is to take the place of the one in use: to be left alone.
+    /// The directory is a copy that will replace the one in use: it is left alone.
     Future(KafkaUuid),
 }
 
@@ -64,7 +64,7 @@ impl DirSuffix {
         ("-future", DirSuffix::Future),
     ];
 
-    /// How its names end.
+    /// Returns the end of the name.
     fn text(self) -> String {
         match self {
             DirSuffix::None => String::new(),
@@ -76,17 +76,17 @@ impl DirSuffix {
 }
 
 impl PartitionDir {
-    /// A partition's directory in use.
+    /// Returns the directory of a partition in use.
     pub(crate) fn current(topic: &str, partition: u32) -> PartitionDir {
         PartitionDir { topic: topic.to_owned(), partition, suffix: DirSuffix::None }
     }
 
-    /// What the name of a directory in a data directory says; `None` for a broker's own, which are
-    /// no logs of topics.
+    /// Parses the name of a directory in a data directory. Returns `None` for a directory of the
+    /// broker itself, which is not a log of a topic.
     ///
     /// # Errors
     ///
-    /// Why no partition has a directory of that name, in words.
+    /// The reason why no partition has a directory of that name, in words.
     pub(crate) fn parse(name: &str) -> Result<Option<PartitionDir>, &'static str> {
         let metadata =
             name.strip_prefix(CLUSTER_METADATA).is_some_and(|rest| rest.starts_with('-'));
@@ -100,10 +100,10 @@ impl PartitionDir {
             None => (name, DirSuffix::None),
             Some((rest, suffix)) => {
                 let (base, id) = rest.rsplit_once('.').ok_or(
-                    "it ends like a directory that is set aside, but has no `.` and id before that",
+                    "it has the suffix of a directory that is set aside, but no `.` and id before the suffix",
                 )?;
                 let id = KafkaUuid::from_hex(id)
-                    .ok_or("what stands between its last `.` and its end is no id of 32 digits")?;
+                    .ok_or("the part between its last `.` and its suffix is not an id of 32 hexadecimal digits")?;
                 (base, suffix(id))
             }
         };
@@ -119,30 +119,27 @@ impl PartitionDir {
         Ok(Some(PartitionDir { topic: topic.to_owned(), partition, suffix }))
     }
 
-    /// Returns the name of the directory at another suffix.
+    /// Returns the directory with another suffix.
     pub(crate) fn with_suffix(self, suffix: DirSuffix) -> PartitionDir {
         PartitionDir { suffix, ..self }
     }
 }
 
-/// A partition's number: only as it is written, so that no two names are the same partition.
+/// Parses a partition number. Accepts only the form that is written, so that no two names mean
+/// the same partition.
 fn number(text: &str) -> Result<u32, &'static str> {
     let number: u32 = match text.parse() {
         Ok(number) if number <= i32::MAX as u32 => number,
-        _ => return Err("what stands behind its last `-` is no number of a partition"),
+        _ => return Err("the part after its last `-` is not a partition number"),
     };
     let as_written = text.bytes().all(|b| b.is_ascii_digit())
         && (number == 0 || !text.starts_with('0'))
         && (number != 0 || text.len() == 1);
-    if as_written {
-        Ok(number)
-    } else {
-        Err("the number of its partition has a sign, or zeros before it")
-    }
+    if as_written { Ok(number) } else { Err("its partition number has a sign or leading zeros") }
 }
 
-/// The name of the directory. With `-delete` and `-stray` the topic is cut where that is more than
-/// 255 characters; a `-future` is not cut, as Kafka does not.
+/// Writes the name of the directory. With `-delete` and `-stray`, the topic is truncated if the
+/// name would exceed 255 characters. With `-future` it is not, as in Kafka.
 impl fmt::Display for PartitionDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest = format!("-{}{}", self.partition, self.suffix.text());

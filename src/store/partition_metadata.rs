@@ -5,8 +5,8 @@ use crate::uuid::TopicId;
 const VERSION: &str = "version";
 const TOPIC_ID: &str = "topic_id";
 
-/// Reads `partition.metadata`: the id of the topic. A version above 0 may have more to say behind
-/// it, which is left alone.
+/// Reads the id of the topic. A version above 0 may have more fields after the id, which are
+/// ignored.
 ///
 /// # Errors
 ///
@@ -16,30 +16,30 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<TopicId, &'static str> {
     let mut lines = text.lines();
     let version = lines.next().and_then(|line| field(line, VERSION));
     let version: i32 =
-        version.and_then(|v| v.parse().ok()).ok_or("its first line is no version")?;
+        version.and_then(|v| v.parse().ok()).ok_or("its first line is not a version")?;
     if version < 0 {
         return Err("its version is negative");
     }
     let id = lines.next().and_then(|line| field(line, TOPIC_ID));
     let id: TopicId = id
         .and_then(|id| id.parse().ok())
-        .ok_or("its second line is no `topic_id` of 22 characters of base64")?;
+        .ok_or("its second line is not a `topic_id` of 22 base64 characters")?;
     if id.is_zero() {
         return Err("its `topic_id` is zero, which no topic has");
     }
     if version == 0 && lines.any(|line| !line.trim().is_empty()) {
-        return Err("there is more in it than a version and a `topic_id`");
+        return Err("it has more lines than a version and a `topic_id`");
     }
     Ok(id)
 }
 
-/// The value of a line `name: value`.
+/// Returns the value of a line `name: value`.
 fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let value = line.strip_prefix(name)?.strip_prefix(':')?;
     if value.starts_with([' ', '\t']) { Some(value.trim()) } else { None }
 }
 
-/// The content of `partition.metadata` for a topic, whose id is not zero.
+/// Returns the content of the file for a topic, whose id is not zero.
 pub(crate) fn format(id: TopicId) -> String {
     format!("version: 0\ntopic_id: {id}")
 }

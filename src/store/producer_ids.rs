@@ -1,12 +1,12 @@
-//! The ids of producers: each is given out once, by the process that has the directory.
+//! Producer ids. The process that has the directory open assigns each id once.
 //!
-//! Ids are reserved a thousand at a time. The file says, durably and before the first of them is
-//! given out, where the next thousand begins; a crash loses the rest of one. Without the file,
-//! they begin above all of a store that the logs know.
+//! Ids are reserved a thousand at a time. Before the first one is assigned, the file durably
+//! records where the next thousand begins, so a crash loses the rest of a thousand. Without the
+//! file, ids begin above all store ids that the logs know.
 //!
-//! A broker that takes over the directory, or one whose batches are copied here, gives out ids of
-//! its own, from 0 on. If a log knew another producer of the same id, it could take a new batch
-//! for one that it has, and never store it. So ids of a store begin where no broker ever comes.
+//! A broker that takes over the directory, or whose batches are copied here, assigns its own ids
+//! from 0 on. If a log knew another producer with the same id, it could take a new batch for one
+//! that it has, and never store it. So the ids of a store begin where no broker's ids ever reach.
 
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::Dir;
@@ -19,15 +19,15 @@ use std::sync::Arc;
 const FILE: &str = "producer-ids.properties";
 const NEXT: &str = "next.producer.id";
 const RESERVED: ProducerId = 1000;
-/// Half of those above the first: no store comes so far. What lies above was made up by a client,
-/// and must not move the next one to where there are none left.
+/// Half of the ids above the first; no store gets this far. Ids above it were made up by a
+/// client, and must not move the next id to where none are left.
 const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1);
 
-/// The producer ids that are reserved and not given out yet.
+/// The producer ids that are reserved and not assigned yet.
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
     dir: Arc<Dir>,
-    /// The next id, and where those that are reserved end. The first use reads the file.
+    /// The next id and the end of the reserved ids. The first use reads the file.
     reserved: Mutex<Option<(ProducerId, ProducerId)>>,
 }
 
@@ -36,7 +36,7 @@ impl ProducerIds {
         ProducerIds { dir: Arc::clone(dir), reserved: Mutex::new(None) }
     }
 
-    /// An id that was never given out.
+    /// Returns an id that was never assigned.
     pub(crate) fn next(&self, logs: impl FnOnce() -> Vec<Log>) -> Result<ProducerId> {
         // A listener may need an id, too.
         self.dir.events.after(|| self.next_alone(logs))
@@ -48,7 +48,7 @@ impl ProducerIds {
             Some(known) => known,
             None => {
                 let stored = self.read()?;
-                // A log may have been put here that another store has written.
+                // A log that another store has written may have been moved here.
                 let above = highest(&logs())?.map_or(0, |highest| highest.saturating_add(1));
                 let begin = stored.unwrap_or(0).max(above).max(FIRST_STORE_PRODUCER_ID);
                 (begin, begin)
@@ -59,7 +59,8 @@ impl ProducerIds {
         } else {
             let end = next.saturating_add(RESERVED);
             let text = java_properties::format([(NEXT, end.to_string().as_str())]);
-            // Out of the reserve on a full disk: a service that restarts there creates its producers first.
+            // On a full disk, use the reserve: a service that restarts there creates its
+            // producers first.
             self.dir.replace(&self.dir.path.join(FILE), text.as_bytes())?;
             self.dir.fill_reserve();
             end
@@ -85,13 +86,13 @@ impl ProducerIds {
                 path,
                 position: 0,
                 offset: None,
-                reason: CorruptionKind::Malformed("it does not say which producer id is next"),
+                reason: CorruptionKind::Malformed("it has no valid `next.producer.id`"),
             }))),
         }
     }
 }
 
-/// The highest id of a store that a log knows.
+/// Returns the highest store id that a log knows.
 fn highest(logs: &[Log]) -> Result<Option<ProducerId>> {
     let mut highest = None;
     for log in logs {

@@ -10,8 +10,9 @@ use std::io;
 use std::path::Path;
 
 impl Directory {
-    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
-    /// One that is not there was never made, or has been removed.
+    /// Removes partitions in this order: partition 0 last, because its `topic.properties` says
+    /// that the topic is being deleted. A directory that does not exist was never created, or is
+    /// already removed.
     pub(crate) fn remove_partitions(
         &self,
         topic: &str,
@@ -31,22 +32,23 @@ impl Directory {
                 if !is_storage_full(&error) {
                     return Err(error);
                 }
-                // The name may be what there is no room for. What the directory holds makes some.
+                // The disk may have no room for the name. Removing the files in the directory
+                // makes room.
                 self.empty(&from)?;
                 self.dir.with_room_for_name(|| rename().map(drop)).map(|()| true)
             });
             if !renamed.map_err(|error| Error::io("rename", &from, error))? {
                 continue;
             }
-            // No opening may find partition 0 gone and another partition there.
+            // No opening may find partition 0 removed and another partition still there.
             self.dir.sync()?;
             self.remove_deleted_dir(&name)?;
         }
         Ok(())
     }
 
-    /// Removes what is in the directory of a partition but for what says that its topic is to be
-    /// deleted.
+    /// Removes the files in the directory of a partition, except the one that says that its topic
+    /// is being deleted.
     fn empty(&self, path: &Path) -> io::Result<()> {
         let fs = &self.dir.fs;
         for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
@@ -55,14 +57,15 @@ impl Directory {
         fs.sync_dir(path)
     }
 
-    /// Removes the directory of a deleted log. What will not go is reported, and tried again when
-    /// the store is opened.
+    /// Removes the directory of a deleted log. A failure is reported, and the next opening tries
+    /// again.
     pub(super) fn remove_deleted_dir(&self, name: &str) -> Result<()> {
         let path = self.dir.path.join(name);
         let fs = &self.dir.fs;
         let remove = || -> io::Result<()> {
             let mut entries = fs.list(&path)?;
-            // If this is interrupted, a file of the log still tells that the rest is to go.
+            // If this is interrupted, a remaining file of a log tells the next opening to remove
+            // the rest.
             entries.sort_by_key(is_log_file);
             for entry in entries {
                 fs.remove(&path.join(&entry.name))?;

@@ -1,12 +1,12 @@
-//! Opening one partition again, while the store and all other partitions are in use.
+//! Reopening one partition while the store and all other partitions are in use.
 //!
 //! ```text
-//!  1  its log is closed                   handles of it fail from here on; a producer keeps its records
-//!  2  its log is opened, as at a start    after a failed sync recovered as after a crash
-//!  3  the topic has the new log           producers, consumers and groups go on with it
+//!  1  close its log                       its handles fail; a producer keeps its records
+//!  2  open its log as at a start          after a failed sync, recover it as after a crash
+//!  3  give the topic the new log          producers, consumers and groups continue with it
 //! ```
 //!
-//! If the second step fails, the partition is offline, and says why.
+//! If the second step fails, the partition is offline, with the error as the reason.
 
 #[cfg(doc)]
 use crate::error::Error;
@@ -20,21 +20,21 @@ use crate::store::topics::Store;
 impl Store {
     /// Closes a partition and opens it again, and returns its new log.
     ///
-    /// It is the way back for a partition that is [offline](TopicError::PartitionOffline), that
-    /// [stopped accepting writes](Error::Poisoned), or that was [closed](Log::close), and the way
-    /// to set damage aside that a reader found: with [`OnCorruption::Quarantine`] all of the
-    /// partition is read. With the other choices, opening looks as little as [`Log::open`] does,
-    /// so a partition that could be closed cleanly is not read.
+    /// Use it for a partition that is [offline](TopicError::PartitionOffline), that [stopped
+    /// accepting writes](Error::Poisoned), or that was [closed](Log::close). Use it also to set
+    /// aside damage that a reader found: with [`OnCorruption::Quarantine`], the whole partition
+    /// is read. With the other choices, opening reads as little as [`Log::open`] does, so a
+    /// partition that could be closed cleanly is not read.
     ///
-    /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`].
+    /// Earlier handles of the log, and its readers and tails, fail with [`Error::Closed`].
     /// Producers and consumers of the store continue with the new log: a record that waits to be
     /// sent goes there, and a group needs no rebalance. A consumer keeps its position. If the new
-    /// log does not reach that far, or begins behind it, the consumer's
+    /// log ends before that position or starts after it, the consumer's
     /// [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) decides, as after any
     /// truncation or deletion. A send that was being written when the log failed reports that
-    /// failure. Other partitions stay in use meanwhile.
+    /// failure. Other partitions stay in use.
     ///
-    /// A [`Tail`](crate::Tail) does not continue: take a new one from the log that this returns.
+    /// A [`Tail`](crate::Tail) does not continue: create a new one from the returned log.
     ///
     /// A partition of `__consumer_offsets` may still have offsets of a topic that was
     /// [deleted](Store::delete_topic) while it was offline.
@@ -54,9 +54,8 @@ impl Store {
     ///
     /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
     /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory
-    ///   is not there. Nothing was changed.
-    /// - What is wrong with it, as [`Log::open`] says. The partition is offline until a later call
-    ///   succeeds.
+    ///   does not exist. Nothing was changed.
+    /// - The errors of [`Log::open`]. The partition is offline until a later call succeeds.
     pub fn reopen_partition(
         &self,
         topic: &str,
@@ -85,8 +84,8 @@ impl Store {
         let log = config.apply(&inner.config.log)?.on_corruption(on_corruption);
         let was_open = before.is_ok();
         if let Ok(before) = before {
-            // However that ends, it is closed. What it could not make durable, the opening finds
-            // or misses.
+            // The log is closed, whatever the result. The opening finds out which unsynced
+            // records are there.
             before.close_with_others(CloseReason::Reopened).ok();
         }
         let opened = self.open_again(&found, partition, &log);
@@ -107,13 +106,14 @@ impl Store {
         Ok(log)
     }
 
-    /// How its topic is set up, if it can be opened.
+    /// Returns the settings of its topic, if the partition can be opened.
     fn config_to_reopen(&self, topic: &Topic, partition: u32) -> Result<TopicConfig> {
         let directory = &self.inner().directory;
         match directory.read_definition(topic.name())? {
             Some(TopicDefinition { state: TopicState::Deleting, .. }) => {
                 let reason =
-                    "its topic was being deleted: open the store again to finish that".to_owned();
+                    "its topic is being deleted; open the store again to finish the deletion"
+                        .to_owned();
                 let path = directory.partition_path(topic.name(), partition);
                 Err(TopicError::InvalidDirectory { path, reason }.into())
             }
@@ -122,7 +122,7 @@ impl Store {
         }
     }
 
-    /// Opens the log of a partition that is closed, and makes durable what that found.
+    /// Opens the log of a closed partition, and makes durable what the opening found.
     fn open_again(&self, topic: &Topic, partition: u32, config: &LogConfig) -> Result<Log> {
         let (checkpoints, id) = (&self.inner().checkpoints, self.resolve_id(topic)?);
         let keys = [(topic.name().to_owned(), partition.cast_signed())];

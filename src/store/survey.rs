@@ -18,33 +18,33 @@ use std::path::PathBuf;
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) found: Vec<FoundTopic>,
-    /// Directories that have nothing to do with topics.
+    /// Directories that belong to no topic.
     pub(crate) unknown: Vec<PathBuf>,
-    /// Topics that were being deleted, and the partitions that are left of them.
+    /// Topics that were being deleted, and their remaining partitions.
     pub(crate) deleting: Vec<(String, BTreeSet<u32>)>,
 }
 
-/// A topic that was found.
+/// A topic in the directory.
 #[derive(Debug)]
 pub(crate) struct FoundTopic {
     pub(crate) name: String,
     pub(crate) config: TopicConfig,
     pub(crate) state: TopicState,
-    /// The partitions whose directories are there.
+    /// The partitions whose directories exist.
     pub(crate) partitions: BTreeSet<u32>,
-    /// The partitions that were here and are missing. A partition that is neither here nor missing is
-    /// elsewhere.
+    /// The partitions that were here and are missing. A partition that is neither here nor
+    /// missing is elsewhere.
     pub(crate) missing: BTreeSet<u32>,
-    /// Its id, once that was looked for, if it is known.
+    /// The id, once it was read and if it is known.
     pub(crate) id: Option<TopicId>,
-    /// Why it is not known how it is set up, or which id it has.
+    /// The error of reading its definition or its id.
     pub(crate) load_error: Option<Error>,
-    /// Whether some of its partitions may not be there yet.
+    /// Whether its creation was interrupted, so that some partitions may not exist yet.
     pub(crate) unfinished: bool,
 }
 
 impl Directory {
-    /// The topics that are there, after what is left of deleted logs was removed.
+    /// Removes what is left of deleted logs, then returns the topics in the directory.
     pub(crate) fn survey(&self, checkpoints: &DataCheckpoints) -> Result<Survey> {
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         let mut unknown = Vec::new();
@@ -80,14 +80,14 @@ impl Directory {
         Ok(survey)
     }
 
-    /// Leaves a directory alone, and says so.
+    /// Reports a directory that is left alone.
     fn report_unknown(&self, name: &str, survey: &mut Survey) {
         let path = self.dir.path.join(name);
         self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
         survey.unknown.push(path);
     }
 
-    /// Finds out what became of a topic with directories for these partitions.
+    /// Finds out the state of a topic with directories for these partitions.
     fn resolve_topic(
         &self,
         name: String,
@@ -100,13 +100,14 @@ impl Directory {
             Err(error) => (None, Some(error)),
         };
         if let Some(TopicDefinition { state: TopicState::Deleting, .. }) = defined {
-            // A process may have ended before that was durable. What comes of it now must not be
-            // durable first.
+            // A process may have ended before the mark was durable. What follows from the mark
+            // must not be durable before it.
             self.first_partition(&name).sync()?;
             survey.deleting.push((name, partitions));
             return Ok(());
         }
-        // Those that the topic has by its definition, whatever is in their directories.
+        // All numbers below this belong to the topic by its definition, whatever is in their
+        // directories.
         let counted = match (&defined, &load_error) {
             (Some(definition), _) => definition.config.partitions,
             (None, Some(_)) => u32::MAX,
@@ -126,12 +127,12 @@ impl Directory {
             state: TopicState::Settled,
         };
         let TopicDefinition { config, state } = defined.unwrap_or_else(by_broker);
-        // A broker may have added some since.
+        // A broker may have added partitions since.
         let count = config.partitions.max(highest);
         let unfinished = matches!(state, TopicState::Creating(_));
         let mut missing = BTreeSet::new();
         if !unfinished {
-            // A broker keeps no checkpoint of what it has not.
+            // A broker keeps no checkpoint for a partition that it does not have.
             let was_here = |number: &u32| {
                 *number < counted || Directory::has_checkpoint(&name, *number, checkpoints)
             };
@@ -153,12 +154,13 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether a directory that is named like a partition's is one, although nothing counts it
-    /// as such: a checkpoint knows it, or it has a file of a log. Any other that is empty is
-    /// left alone: nothing was ever acknowledged in it.
+    /// Returns whether a directory with the name of a partition is one, although the definition
+    /// of its topic does not count it: a checkpoint knows the partition, or the directory has a
+    /// file of a log. Any other empty directory is left alone, because nothing was ever
+    /// acknowledged in it.
     ///
-    /// Fails for one with a log that the topic has not. A broker that adds a partition writes
-    /// the topic's id into it.
+    /// Fails for a directory with a log that does not belong to the topic. A broker that adds a
+    /// partition writes the id of the topic into it.
     fn is_partition(
         &self,
         topic: &str,
@@ -175,15 +177,15 @@ impl Directory {
             return Ok(false);
         }
         if is_defined && !entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
-            let reason = "its number is beyond the partitions that `topic.properties` of its topic counts, and it has no `partition.metadata`; move it out of the store, and open it there as a log if you need its records";
+            let reason = "its number is beyond the partitions in `topic.properties` of its topic, and it has no `partition.metadata`; move it out of the store, and open it as a log if you need its records";
             let name = PartitionDir::current(topic, number).to_string();
             return Err(self.invalid(&name, reason));
         }
         Ok(true)
     }
 
-    /// Fails if two topics have one id: the directories of one are copies of those of the other.
-    /// What is missing of the copy is not missing.
+    /// Fails if two topics have the same id, because the directories of one are copies of the
+    /// other's. Partitions that the copy lacks do not count as missing.
     pub(crate) fn check_copies(
         &self,
         found: &[FoundTopic],
@@ -201,9 +203,9 @@ impl Directory {
             if let Some(original) = by_id.insert(id.to_bytes(), topic) {
                 let first = topic.partitions.first().copied().unwrap_or(0);
                 let what = if evidence(original) == evidence(topic) {
-                    "one of the two is a copy: move that one out"
+                    "so one of the two is a copy; move the copy out of the store"
                 } else {
-                    "of which it seems to be a copy: move it out"
+                    "and seems to be a copy of it; move it out of the store"
                 };
                 let reason = format!("it has the id of topic `{}`, {what}", original.name);
                 let path = self.partition_path(&topic.name, first);
@@ -213,7 +215,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether a checkpoint knows of a partition.
+    /// Returns whether a checkpoint has a line for a partition.
     fn has_checkpoint(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
         let log = (topic.to_owned(), partition.cast_signed());
         Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some())

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Fails if no topic may have this name.
+/// Fails if this cannot be the name of a topic.
 pub(crate) fn check_topic_name(name: &str) -> Result<(), TopicError> {
     match topic_name::invalid_reason(name) {
         None => Ok(()),
@@ -35,7 +35,7 @@ pub(crate) enum PartitionState {
         kind: ErrorKind,
         reason: Arc<str>,
     },
-    /// It is on another disk.
+    /// It is on another disk or broker.
     Elsewhere,
 }
 
@@ -53,7 +53,7 @@ impl PartitionState {
 #[derive(Debug, Clone)]
 struct Partitions {
     all: Arc<[PartitionState]>,
-    /// The open ones among them.
+    /// The open ones.
     open: Arc<[Log]>,
 }
 
@@ -69,7 +69,7 @@ impl Partitions {
 /// The state that all handles of a topic share.
 pub(crate) struct TopicInner {
     pub(crate) name: Arc<str>,
-    /// Leaf locks, held to take or store a value or a pointer.
+    /// Leaf locks, held only to copy or replace a value or a pointer.
     id: RwLock<TopicId>,
     partitions: RwLock<Partitions>,
     config: RwLock<Arc<TopicConfig>>,
@@ -116,15 +116,15 @@ impl Topic {
         &self.shared.name
     }
 
-    /// Returns the id of the topic. If you delete the topic and create one with the same name, the
-    /// new topic has another id. The id is zero while all partitions are offline because it could
-    /// not be read.
+    /// Returns the id of the topic. If you delete the topic and create another with the same
+    /// name, the new topic has another id. The id is zero if it could not be read because all
+    /// partitions are offline.
     #[must_use]
     pub fn id(&self) -> TopicId {
         *self.shared.id.read()
     }
 
-    /// Sets the id, which could not be read when the store was opened.
+    /// Sets the id, if it could not be read when the store was opened.
     pub(crate) fn set_id(&self, id: TopicId) {
         *self.shared.id.write() = id;
     }
@@ -139,22 +139,22 @@ impl Topic {
     /// Returns the number of partitions, including partitions that are offline or elsewhere.
     ///
     /// If a broker created the topic and some of its partitions are elsewhere, only the cluster
-    /// knows how many there are. The number is then one more than the highest partition number in
-    /// the directory.
+    /// knows how many there are. In that case, the number is one more than the highest partition
+    /// number in the directory.
     #[must_use]
     pub fn partition_count(&self) -> u32 {
         u32::try_from(self.shared.partitions.read().all.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns a partition by its number. Once the store is closed, or the topic deleted, that log
-    /// is closed.
+    /// Returns a partition by its number. When the store is closed or the topic deleted, the
+    /// returned log is closed.
     ///
     /// # Errors
     ///
     /// - [`TopicError::UnknownPartition`] if the topic has no partition of that number.
     /// - [`TopicError::PartitionOffline`] if it could not be opened;
     ///   [`Store::reopen_partition`](crate::Store::reopen_partition) tries again.
-    /// - [`TopicError::PartitionElsewhere`] if it is on another disk.
+    /// - [`TopicError::PartitionElsewhere`] if it is on another disk or broker.
     pub fn partition(&self, number: u32) -> Result<Log> {
         let states = self.shared.partition_states();
         match states.get(number as usize) {
@@ -182,14 +182,14 @@ impl Topic {
 
     /// Returns the partitions that can be used, in the order of their numbers.
     ///
-    /// These are all partitions, so that each one's index is its number, unless some are
-    /// [unavailable](Topic::unavailable_partitions).
+    /// Unless some partitions are [unavailable](Topic::unavailable_partitions), the index of each
+    /// one is its number.
     #[must_use]
     pub fn partitions(&self) -> Arc<[Log]> {
         self.shared.partitions()
     }
 
-    /// Returns the partitions that cannot be used, by their numbers, each with its reason: it is
+    /// Returns the partitions that cannot be used, by number, with the reason:
     /// [offline](TopicError::PartitionOffline) or [elsewhere](TopicError::PartitionElsewhere).
     #[must_use]
     pub fn unavailable_partitions(&self) -> BTreeMap<u32, TopicError> {
@@ -208,7 +208,7 @@ impl Topic {
         self.shared.partition_states()
     }
 
-    /// Fails if the topic has no partition of that number, here or elsewhere.
+    /// Fails if the topic has no partition with that number, here or elsewhere.
     pub(crate) fn check_has_partition(&self, number: u32) -> Result<()> {
         let states = self.shared.partition_states();
         if (number as usize) < states.len() {
@@ -217,7 +217,7 @@ impl Topic {
         Err(self.unavailable(&states, number).into())
     }
 
-    /// Returns whether some of its partitions are on other disks.
+    /// Returns whether some of its partitions are on other disks or brokers.
     pub(crate) fn is_spread(&self) -> bool {
         self.shared
             .partition_states()
@@ -225,7 +225,7 @@ impl Topic {
             .any(|state| matches!(state, PartitionState::Elsewhere))
     }
 
-    /// Fails if some of its partitions are on other disks.
+    /// Fails if some of its partitions are on other disks or brokers.
     pub(crate) fn check_not_spread(&self, reason: &'static str) -> Result<()> {
         if self.is_spread() {
             return Err(TopicError::Spread { topic: self.name().to_owned(), reason }.into());

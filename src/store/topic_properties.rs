@@ -1,18 +1,18 @@
 //! The definition of a topic, stored beside the segments of its first partition.
 //!
-//! A broker knows from its controller how many partitions a topic has and how it is set up. Here a
-//! file tells, in the directory of partition 0: it comes and goes with the topic, and brokers pay
-//! no attention to it.
+//! A broker learns from its controller how many partitions a topic has and which settings. Here,
+//! a file in the directory of partition 0 stores both. It is created and deleted with the topic,
+//! and brokers ignore it.
 //!
 //! ```text
 //!  partitions=8
 //!  retention.ms=3600000
-//!  state=creating            while partitions are being made; `deleting` while they are being removed
-//!  topic.id=<22 characters>  while partitions are being made: the id that all of them get
+//!  state=creating            while partitions are created; `deleting` while they are removed
+//!  topic.id=<22 characters>  while partitions are created: the id that all of them get
 //! ```
 //!
-//! A topic is made, or grows, with the write of that file, and is deleted with it: what a crash
-//! leaves undone of the rest is done when the store is opened.
+//! Writing this file creates, extends or deletes a topic. After a crash, the next opening of the
+//! store does the rest.
 
 use crate::checkpoint::TOPIC_PROPERTIES;
 use crate::error::{Corruption, CorruptionKind, Error, Result};
@@ -22,7 +22,7 @@ use crate::store::settings::TopicConfig;
 use crate::uuid::TopicId;
 use std::path::Path;
 
-/// The largest file that is read.
+/// The largest file that is accepted.
 const LARGEST_FILE_BYTES: u64 = 1 << 20;
 
 const PARTITIONS: &str = "partitions";
@@ -34,9 +34,9 @@ const ID: &str = "topic.id";
 pub(crate) enum TopicState {
     #[default]
     Settled,
-    /// Partitions are to be made, with this id. Files of earlier versions do not tell it.
+    /// Partitions are being created, with this id. Files of earlier versions have no id.
     Creating(Option<TopicId>),
-    /// All are to be removed.
+    /// All partitions are being removed.
     Deleting,
 }
 
@@ -50,7 +50,7 @@ impl TopicState {
     }
 }
 
-/// A topic, as it is written down.
+/// The stored definition of a topic.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicDefinition {
     pub(crate) config: TopicConfig,
@@ -58,13 +58,13 @@ pub(crate) struct TopicDefinition {
 }
 
 impl TopicDefinition {
-    /// Reads what is written down in the directory of a topic's first partition; `None` where a
-    /// broker made the topic.
+    /// Reads the definition from the directory of a topic's first partition; `None` if a broker
+    /// created the topic.
     pub(crate) fn read(dir: &Dir, first: &Path) -> Result<Option<TopicDefinition>> {
         let path = first.join(TOPIC_PROPERTIES);
         let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
         TopicDefinition::parse(&bytes).map(Some).map_err(|reason| {
-            // What it says decides what is deleted: it is not guessed at.
+            // The file decides what is deleted, so never guess at its content.
             Error::Corrupt(Box::new(Corruption {
                 path,
                 position: 0,
@@ -76,9 +76,8 @@ impl TopicDefinition {
 
     fn parse(bytes: &[u8]) -> Result<TopicDefinition, &'static str> {
         let mut entries = java_properties::parse(&java_properties::text(bytes))?;
-        let partitions =
-            entries.remove(PARTITIONS).ok_or("it does not say how many partitions there are")?;
-        let partitions = partitions.parse().map_err(|_| "its number of partitions is none")?;
+        let partitions = entries.remove(PARTITIONS).ok_or("it has no number of `partitions`")?;
+        let partitions = partitions.parse().map_err(|_| "its `partitions` is not a number")?;
         let id = entries.remove(ID).map(|id| id.parse().map_err(|_| "its `topic.id` is no id"));
         let id = id.transpose()?;
         let state = match entries.remove(STATE).as_deref() {
@@ -86,13 +85,13 @@ impl TopicDefinition {
             name => [TopicState::Creating(id), TopicState::Deleting]
                 .into_iter()
                 .find(|state| state.name() == name)
-                .ok_or("its state is none that a topic can be in")?,
+                .ok_or("its `state` is neither `creating` nor `deleting`")?,
         };
         let mut config = TopicConfig::default().partitions(partitions);
         for (key, value) in &entries {
             config = config
                 .set(key, value)
-                .map_err(|_| "a setting is unknown, or has a value that it cannot have")?;
+                .map_err(|_| "a setting is unknown or has an invalid value")?;
         }
         Ok(TopicDefinition { config, state })
     }
@@ -110,8 +109,8 @@ impl TopicDefinition {
         java_properties::format(own.chain(settings))
     }
 
-    /// Writes it down, durably. A topic that is being made does not take the room that others may
-    /// need to be deleted.
+    /// Stores the definition durably. Creating a topic does not use the reserved disk space,
+    /// which other topics may need to be deleted.
     pub(crate) fn write(&self, dir: &Dir) -> Result<()> {
         let path = dir.path.join(TOPIC_PROPERTIES);
         match self.state {

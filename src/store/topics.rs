@@ -20,19 +20,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A directory of topics, as in the `log.dirs` of a Kafka broker, in one process and without a
-/// broker.
+/// A directory of topics, like one of the `log.dirs` of a Kafka broker, in one process and
+/// without a broker.
 ///
 /// Clones are handles to the same store, and any thread can use them. Only [one process at a
-/// time](crate::docs::limits#one-writer-many-readers) can open a directory for writing; a broker
-/// counts as one.
+/// time](crate::docs::limits#one-writer-many-readers) can open a directory for writing, and a
+/// broker counts as one.
 ///
 /// | call | returns when | the result survives |
 /// |---|---|---|
-/// | [`create_topic`](Store::create_topic), [`add_partitions`](Store::add_partitions), [`alter_topic`](Store::alter_topic), [`delete_topic`](Store::delete_topic) | the disk has the change | loss of power; after an earlier crash the change is undone, or done when the store is opened again, never in part |
-/// | [`close`](Store::close) | all logs are flushed and closed | loss of power, and the next opening reads no log |
+/// | [`create_topic`](Store::create_topic), [`add_partitions`](Store::add_partitions), [`alter_topic`](Store::alter_topic), [`delete_topic`](Store::delete_topic) | the disk has the change | power loss; after an earlier crash, the change is undone, or completed when the store is opened again, and never done in part |
+/// | [`close`](Store::close) | all logs are flushed and closed | power loss, and the next opening reads no log |
 ///
-/// Topics, logs, readers and clients of a store are handles to it, too: while any of them lives,
+/// Topics, logs, readers and clients of a store are handles to it, too: while any of them exists,
 /// the directory stays locked and maintained. Dropping the last one has the same effect as a
 /// process crash: the next opening recovers everything that was not flushed.
 ///
@@ -59,47 +59,47 @@ pub struct Store {
 impl Store {
     /// Opens a directory of topics, creating it if there is none.
     ///
-    /// After a [`close`](Store::close), opening reads no log. After a crash, it first finishes the
-    /// creation or deletion of topics that was interrupted. Then it recovers the logs that were
-    /// written to since their last flush, [several at once](StoreConfig::recovery_threads), as
-    /// [`Log::open`] does. It opens the directory of a Kafka broker as it is.
+    /// After a [`close`](Store::close), opening reads no log. After a crash, it recovers the logs
+    /// that were written to since their last flush, [several at
+    /// once](StoreConfig::recovery_threads), as [`Log::open`] does, and finishes any interrupted
+    /// creation or deletion of a topic. It opens the directory of a Kafka broker as it is.
     ///
     /// Other files and directories, such as `lost+found`, are left alone: see
-    /// [`unknown_directories`](Store::unknown_directories). An empty directory that only has [the
-    /// name](crate::docs::format#a-directory-of-topics) of a partition is left alone, too.
+    /// [`unknown_directories`](Store::unknown_directories). So is an empty directory that only
+    /// has [the name](crate::docs::format#a-directory-of-topics) of a partition.
     ///
-    /// If opening fails, a directory that was closed cleanly still counts as that.
+    /// If opening fails, a directory that was closed cleanly still counts as closed cleanly.
     ///
-    /// A partition whose files are damaged is [offline](TopicError::PartitionOffline), and all
-    /// others can be used: [`Topic::unavailable_partitions`] lists such partitions,
-    /// [`reopen_partition`](Store::reopen_partition) opens one after a repair, and
+    /// A partition with damaged files is [offline](TopicError::PartitionOffline), and you can use
+    /// all others. [`Topic::unavailable_partitions`] lists such partitions, and
+    /// [`reopen_partition`](Store::reopen_partition) opens one after a repair.
     /// [`StoreConfig::offline_partitions`] changes this.
     ///
-    /// A broker of a cluster may have only some of a topic's partitions, for example only number 143.
-    /// You can use the partitions that are here; the others fail with
-    /// [`TopicError::PartitionElsewhere`]. Only the cluster knows how many there are. So you must
-    /// give a producer the partition of each record, because the key does not determine it, and
-    /// you cannot alter, grow or delete such a topic here ([`TopicError::Spread`]). Consumers read
-    /// the partitions that are here.
+    /// The directory of a broker in a cluster may have only some of a topic's partitions, for
+    /// example only number 143. You can use the partitions that are here, and consumers read
+    /// them. The others fail with [`TopicError::PartitionElsewhere`]. Only the cluster knows how
+    /// many partitions there are, so a key does not determine one: you must give a producer the
+    /// partition of each record. You cannot alter, grow or delete such a topic here
+    /// ([`TopicError::Spread`]).
     ///
     /// # Errors
     ///
     /// - [`Error::Locked`] while another store or a broker has the directory open, while one of
-    ///   its logs is open without a store, or while a handle of an earlier store lives that was
-    ///   not closed.
-    /// - [`Error::NotALog`] if the path is a file, or if the directory holds one that is named
-    ///   like a partition's and holds other files.
+    ///   its logs is open without a store, or while a handle of an earlier, unclosed store
+    ///   exists.
+    /// - [`Error::NotALog`] if the path is a file, or if a directory with the name of a partition
+    ///   holds other files.
     /// - [`TopicError::InvalidDirectory`] if the directory belongs to something else: it holds
-    ///   files or directories, other than hidden ones and what a fresh volume has, and nothing of
-    ///   a store or a broker. Nothing was written. Also if a partition is a symbolic link, if a
-    ///   topic has the id of another one, because it is a copy (`cp -a orders-0 copy-0`), and if a
-    ///   log is beyond the partitions that its topic has and has no `partition.metadata`. With
-    ///   one, it counts as a partition that a broker added, and the numbers between as elsewhere.
-    ///   A copy like `cp -a orders-0 orders-7` cannot be told from that, so never copy a partition
-    ///   within the directory of a store.
-    /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
-    /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with
-    ///   [`OfflinePartitions::Never`].
+    ///   files or directories (other than hidden ones and those of a fresh volume), and nothing
+    ///   of a store or a broker. Nothing was written. The same error is returned if a partition
+    ///   is a symbolic link, if a topic has the id of another one because it is a copy (`cp -a
+    ///   orders-0 copy-0`), and if a log is beyond the partitions of its topic and has no
+    ///   `partition.metadata`. With that file, it counts as a partition that a broker added, and
+    ///   missing numbers before it count as elsewhere. A copy like `cp -a orders-0 orders-7`
+    ///   looks the same, so never copy a partition within the directory of a store.
+    /// - [`TopicError::MissingPartition`] if the directory of a partition is missing.
+    /// - [`Error::Corrupt`] for damage in a file of the store itself, and, with
+    ///   [`OfflinePartitions::Never`], in a partition.
     /// - [`Error::InvalidConfig`], [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
@@ -119,18 +119,18 @@ impl Store {
         match store.open_topics() {
             Ok(()) => Ok(store),
             Err(error) => {
-                // Those that opened are closed again, so that the next opening finds of all logs
-                // what this one found.
+                // Close the logs that opened, so that the next opening finds all logs in the same
+                // state.
                 store.inner.change(|| store.inner.close(CloseKind::FailedOpening)).ok();
                 Err(error)
             }
         }
     }
 
-    /// Creates an empty store in memory, which is gone with its last handle.
+    /// Creates an empty store in memory, which is freed with its last handle.
     ///
     /// It runs the same code as a store on disk, over a [`MemFs`], without threads of its own. To
-    /// open the store again, pass a [`MemFs`] of yours to [`StoreConfig::fs`], and use
+    /// be able to open it again, pass your own [`MemFs`] to [`StoreConfig::fs`] and call
     /// [`Store::open`].
     ///
     /// ```
@@ -161,15 +161,15 @@ impl Store {
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
     }
 
-    /// Returns all topics, in the order of their names, including the internal ones. After a
-    /// close, these are the topics that there were.
+    /// Returns all topics, in the order of their names, including internal ones. After a close,
+    /// these are the topics that existed.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         self.inner.topics.read().values().map(Topic::new).collect()
     }
 
-    /// Runs retention and compaction for all logs now, one after the other. If some fail, it tries
-    /// all of them and returns the first error.
+    /// Runs retention and compaction for all logs now, one after the other. If some fail, it
+    /// still tries all of them, and returns the first error.
     ///
     /// # Errors
     ///
@@ -189,11 +189,11 @@ impl Store {
         failed.map_or(Ok(reports), Err)
     }
 
-    /// Makes everything that was appended to any topic durable.
+    /// Makes everything appended to any topic so far durable.
     ///
     /// # Errors
     ///
-    /// As [`Log::flush`]: the error of the first log that fails, after all logs were tried;
+    /// The error of [`Log::flush`] of the first log that fails, after all logs were tried;
     /// [`Error::StoreClosed`].
     pub fn flush(&self) -> Result<()> {
         self.inner.check_open()?;
@@ -205,25 +205,25 @@ impl Store {
         })
     }
 
-    /// Closes all logs cleanly, for all their handles, and unlocks the directory. The next opening
-    /// reads none of them. On a full disk `close` succeeds, too, and the next opening recovers the
-    /// logs. All files and directories are closed, even while handles live, except the segment
-    /// that a reader, tail or consumer is in: see [`Log::close`].
+    /// Closes all logs cleanly, for all their handles, and unlocks the directory, so that the
+    /// next opening reads no log. On a full disk, `close` also succeeds, and the next opening
+    /// recovers the logs. All files and directories are closed, even while handles exist, except
+    /// the segment that a reader, tail or consumer is in: see [`Log::close`].
     ///
-    /// Close producers and consumers first: the records that wait in a producer, and the positions
-    /// that a consumer has not committed, are not in the logs yet.
+    /// Close producers and consumers first. Records that wait in a producer, and positions that a
+    /// consumer has not committed, are not in the logs yet.
     ///
     /// # Errors
     ///
     /// - [`Error::StoreClosed`] if the store is already closed.
-    /// - As [`Log::close`]: the error of the first log that could not be closed cleanly. The
+    /// - The error of [`Log::close`] of the first log that could not be closed cleanly. The
     ///   directory is unlocked all the same, and the next opening recovers such logs.
     pub fn close(&self) -> Result<()> {
         self.inner.change(|| self.inner.close(CloseKind::Normal))
     }
 
-    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`,
-    /// or an empty one with the name of a partition. They are left alone.
+    /// Returns the directories within the store that belong to no topic, such as `lost+found`, or
+    /// an empty one with the name of a partition. They are left alone.
     #[must_use]
     pub fn unknown_directories(&self) -> Vec<PathBuf> {
         self.inner.unknown.read().clone()
@@ -249,37 +249,36 @@ impl Store {
         self.inner.version()
     }
 
-    /// Returns a moment between the creation of the partitions that exist now and of any later
-    /// ones.
+    /// Returns a time after the creation of all partitions that exist now, and before that of any
+    /// later one.
     pub(crate) fn logical_time(&self) -> LogicalTime {
         let _topics = self.inner.topics.read();
         self.inner.creations.now()
     }
 
-    /// Returns a partition, and when it was created.
+    /// Returns a partition and the time of its creation.
     pub(crate) fn partition(&self, topic: &str, number: u32) -> Result<(Log, LogicalTime)> {
         let topic = self.topic(topic)?;
         Ok((topic.partition(number)?, self.inner.creations.created_at(topic.id(), number)))
     }
 
-    /// Returns where events go.
+    /// Returns the sink for events.
     pub(crate) fn events(&self) -> &EventSink {
         &self.inner.directory.dir.events
     }
 
-    /// Returns the signal that is raised when the version rises.
+    /// Returns the notifier that wakes waiters when the version rises.
     pub(crate) fn changed(&self) -> &Notify {
         &self.inner.changed
     }
 
-    /// Returns a producer id that no store in this directory has ever given out, whatever happened
-    /// since. Use it if you number batches yourself, as a broker does for its clients.
-    /// Kafka: `InitProducerId`.
+    /// Returns a producer id that no store in this directory has ever assigned. Use it if you
+    /// number batches yourself, as a broker does for its clients. Kafka: `InitProducerId`.
     ///
-    /// The store reserves a thousand ids at a time, durably; a crash loses the unused ones. All
-    /// ids are at or above [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so none is
-    /// ever taken for an id that a broker gave out: logs of a store can be moved to a broker, and
-    /// batches of a broker's clients copied into a store.
+    /// The store reserves a thousand ids at a time, durably, and a crash loses the unused ones.
+    /// All ids are at or above [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so
+    /// none can be mistaken for an id of a broker: you can move logs of a store to a broker, and
+    /// copy batches of a broker's clients into a store.
     ///
     /// # Errors
     ///
@@ -290,7 +289,7 @@ impl Store {
         self.inner.producer_ids.next(|| self.inner.logs())
     }
 
-    /// Returns the watchers that are told of deleted topics.
+    /// Returns the watchers that learn of deleted topics.
     pub(crate) fn watchers(&self) -> &TopicWatchers {
         &self.inner.watchers
     }

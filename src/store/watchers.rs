@@ -1,17 +1,17 @@
-//! Those in this process that keep something of a topic, and let go of it when the topic is
-//! deleted.
+//! Telling the clients of this process that a topic is deleted, so that they release what they
+//! keep of it.
 
 use crate::sync::Mutex;
 use std::sync::{Arc, Weak};
 
-/// Keeps something of topics, such as their logs, whose files stay open with it.
+/// Keeps something of topics, such as their logs, whose files stay open until it is released.
 pub(crate) trait TopicWatcher: Send + Sync {
-    /// Lets go of what it keeps of a topic. The store changes no other topic meanwhile: it must
-    /// not wait.
+    /// Releases what it keeps of a topic. Must not wait, because the store changes no other topic
+    /// meanwhile.
     fn topic_deleted(&self, topic: &str);
 }
 
-/// The watchers that live.
+/// The watchers that still exist.
 #[derive(Default)]
 pub(crate) struct TopicWatchers {
     /// Leaf lock.
@@ -21,7 +21,7 @@ pub(crate) struct TopicWatchers {
 impl TopicWatchers {
     pub(crate) fn add(&self, watcher: Weak<dyn TopicWatcher>) {
         let mut all = self.all.lock();
-        // As long as the list has room, dropped watchers do no harm.
+        // While the list has room, dropped watchers do no harm.
         if all.len() == all.capacity() {
             all.retain(|watcher| watcher.strong_count() > 0);
             let living = all.len();
@@ -31,8 +31,9 @@ impl TopicWatchers {
         all.push(watcher);
     }
 
-    /// Tells all of them, with no lock of this held. Returns them: if one is the last to go it
-    /// takes user-supplied code with it, which must not be dropped with a lock of the store held.
+    /// Tells all of them, without holding the lock of this list. Returns them, because dropping
+    /// the last handle of one may run user-supplied code, which must not happen while a lock of
+    /// the store is held.
     #[must_use]
     pub(crate) fn topic_deleted(&self, topic: &str) -> Vec<Arc<dyn TopicWatcher>> {
         let all: Vec<_> = self.all.lock().iter().filter_map(Weak::upgrade).collect();

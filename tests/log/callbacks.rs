@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 use support::{DIR, T0, files, read_all, write_file};
 
-/// Runs on a thread of its own, so that one that hangs fails.
+/// Runs on a thread of its own, so that a call that hangs fails.
 fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (send, done) = mpsc::channel();
     std::thread::spawn(move || send.send(catch_unwind(AssertUnwindSafe(work))));
@@ -303,8 +303,8 @@ impl Listener for StoreCaller {
         }
         let name = format!("{event:?}");
         self.seen.lock().unwrap().insert(name.split([' ', '(']).next().unwrap().to_owned());
-        // The disk is full meanwhile, or the topic or the store is gone: what matters is that the
-        // call returns.
+        // The disk is full meanwhile, or the topic or the store is gone: the test is that the call
+        // returns.
         self.call(&store).ok();
         self.calling.store(false, Ordering::SeqCst);
     }
@@ -424,7 +424,7 @@ fn listener_may_call_log_anytime() {
     fs.add_rule(
         Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).path("index"),
     );
-    // And room for an index that has to be made again.
+    // And space for an index that has to be rebuilt.
     fs.add_rule(
         Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull))
             .path("index.tmp")

@@ -26,8 +26,8 @@
 //! # How a poll runs
 //!
 //! 1. `rebalance` takes the steps with the group that are possible now: join, sync, heartbeat,
-//!    apply the assignment. The group leaves its answers in a mailbox, which `membership` steps
-//!    through without waiting.
+//!    apply the assignment. `membership` holds the state between them. The group leaves its
+//!    answers in the member's mailbox, so that no step waits.
 //! 2. `commit` commits the positions, if automatic commits are due.
 //! 3. `current_log` replaces the logs of partitions that were reopened or created again.
 //! 4. `poll` resolves missing positions: the committed offset, or else the reset.

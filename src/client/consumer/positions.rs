@@ -14,7 +14,7 @@ impl Consumer {
     ///
     /// # Errors
     /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
-    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) for an offset below the start
+    /// - [`Error::OffsetOutOfRange`] for an offset below the start
     ///   or above the end of the partition.
     /// - [`ConsumeError::Partition`] if its log is closed or offline, or its topic was deleted.
     ///   The error is [retryable](crate::Error::is_retryable) while the partition is [being

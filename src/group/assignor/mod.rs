@@ -8,15 +8,16 @@
 //!                  A                      B                      when C joins
 //!  range           t0: 0 1   t1: 0 1      t0:     2  t1:     2   each topic is divided anew
 //!  roundrobin      t0: 0  2  t1:   1      t0:   1    t1: 0   2   all partitions are assigned anew
-//!  sticky          as roundrobin                                 A and B give one each, and keep two
+//!  sticky          as roundrobin                                 A and B each give one
 //! ```
 //!
 //! *Eager*: at each change of the group, all members give up all partitions, and then get new
 //! ones. *Cooperative*: each member keeps the partitions that stay. A partition that moves is
-//! first revoked from its owner. The owner then asks for a second rebalance, which assigns it.
+//! first revoked from its owner. The owner then asks for a second rebalance, which assigns the
+//! partition.
 //!
-//! The results are Kafka's, as far as Kafka's follow from the groups and not from the order of a
-//! hash map. Members and topics are processed in the order of Java's strings.
+//! The results are Kafka's, except where Kafka's depend on the order of a hash map. Members and
+//! topics are processed in the order of Java's strings.
 //!
 //! Racks are ignored, because everything is in this process. Kafka prefers partitions with a
 //! replica in the rack of the member, if it knows racks.
@@ -35,32 +36,33 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How members hand partitions over.
+/// The way in which members hand over partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RebalanceProtocol {
     /// Members give up all partitions before a rebalance.
     Eager,
     /// Members give up only the partitions that move, after a rebalance. A second rebalance
-    /// assigns them.
+    /// assigns these.
     Cooperative,
 }
 
-/// A member of a group, as the leader gets it.
+/// A member of a group, as the leader learns of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The name of a static member.
     pub instance_id: Option<String>,
     /// The topics that it subscribes to.
     pub topics: BTreeSet<String>,
-    /// The partitions that it had before the rebalance, as it reports them.
+    /// The partitions that it reports to have had before the rebalance.
     pub owned: Vec<TopicPartition>,
-    /// The generation of the group in which it got them; -1 is none.
+    /// The generation of the group in which it got these partitions; -1 for none.
     pub generation: i32,
     /// Its rack.
     pub rack: Option<String>,
 }
 
-/// The partitions of each member. It has all members, and no list has a partition twice.
+/// The partitions of each member. It contains all members, and no list contains a partition
+/// twice.
 pub type Assignments = BTreeMap<String, Vec<TopicPartition>>;
 
 /// A method to assign partitions to the members of a group. Kafka: `ConsumerPartitionAssignor`.
@@ -73,22 +75,22 @@ pub trait Assignor: Send + Sync {
         RebalanceProtocol::Eager
     }
 
-    /// Returns the data that a member puts into its subscription for the assignor of the leader,
-    /// from its last assignment and the generation of that.
+    /// Returns the user data that a member puts into its subscription, from its last assignment
+    /// and the generation of that. The assignor of the leader reads it.
     fn user_data(&self, _last: Option<(&[TopicPartition], i32)>) -> Option<Vec<u8>> {
         None
     }
 
-    /// Returns the partitions and the generation that the assignor of the leader reads from a
-    /// subscription.
+    /// Returns the member that a subscription describes, with its partitions and their
+    /// generation, for the assignor of the leader.
     fn member(&self, subscription: Subscription) -> Member {
         Member::from(subscription)
     }
 
     /// Assigns the partitions.
     ///
-    /// `partitions` has the number of partitions of each topic. A topic that is not in it has
-    /// none. The partitions of a topic without subscribers are not assigned.
+    /// `partitions` has the number of partitions of each topic. A topic that is missing has none.
+    /// The partitions of a topic without subscribers are not assigned.
     fn assign(
         &self,
         members: &BTreeMap<String, Member>,
@@ -114,12 +116,12 @@ impl From<Subscription> for Member {
     }
 }
 
-/// The order of Java's strings: by their UTF-16 units.
+/// Compares like Java's strings: by UTF-16 units.
 fn java_order(one: &str, other: &str) -> Ordering {
     one.encode_utf16().cmp(other.encode_utf16())
 }
 
-/// A topic to assign.
+/// A topic with partitions and subscribers.
 #[derive(Debug)]
 struct SubscribedTopic {
     name: Arc<str>,
@@ -148,8 +150,8 @@ fn subscribed_topics<'a>(
     topics
 }
 
-/// Returns the members in the order of turns: first those with an instance id, by that id, then
-/// the others by their member ids.
+/// Returns the members in turn: first static members by instance id, then the others by member
+/// id.
 fn in_turn_order(members: &BTreeMap<String, Member>) -> Vec<(&String, &Member)> {
     let mut turns: Vec<_> = members.iter().collect();
     turns.sort_by(|(a, one), (b, other)| match (&one.instance_id, &other.instance_id) {

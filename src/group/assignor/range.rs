@@ -1,17 +1,18 @@
-//! Each topic is cut into ranges, one for each member that subscribes to it.
+//! Range assignment: each topic is divided into ranges, one for each member that subscribes to
+//! it.
 //!
 //! ```text
 //!  7 partitions, 3 members      A: 0 1 2    B: 3 4    C: 5 6
 //! ```
 //!
-//! Topics with as many partitions and the same members are cut alike, so one member has partition
-//! n of both: what joins two topics by their keys needs that. In exchange the first members have
-//! more of everything.
+//! Topics with the same number of partitions and the same members are divided alike, so one
+//! member has partition n of both. A join of two topics by key needs that. In return, the first
+//! members have more partitions of every topic.
 
 use super::{Assignments, Assignor, Member, empty_assignments, in_turn_order, subscribed_topics};
 use std::collections::BTreeMap;
 
-/// Hands out ranges.
+/// Assigns ranges of each topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Range;
 

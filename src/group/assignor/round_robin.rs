@@ -1,16 +1,16 @@
-//! Assigns all partitions of all topics, one to each member in turn.
+//! Round-robin assignment: all partitions of all topics, one to each member in turn.
 //!
 //! ```text
 //!  t0: 3 partitions, t1: 2      A: t0-0 t1-0    B: t0-1 t1-1    C: t0-2
 //! ```
 //!
-//! A member that does not subscribe to a topic is skipped, and may get few partitions if the
+//! A member that does not subscribe to a topic is skipped. It may get few partitions if the
 //! others subscribe to more topics.
 
 use super::{Assignments, Assignor, Member, empty_assignments, in_turn_order, subscribed_topics};
 use std::collections::BTreeMap;
 
-/// Deals out partitions.
+/// Assigns partitions to members in turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RoundRobin;
 

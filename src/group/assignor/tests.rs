@@ -4,10 +4,10 @@ use super::sticky::{CooperativeSticky, Sticky};
 use super::*;
 use proptest::prelude::*;
 
-/// What Kafka 4.1.1 assigned, one group a line:
+/// The assignments of Kafka 4.1.1, one group in each line:
 ///
 /// ```text
-/// assignor | topics with their partitions | members: id/instance@generation +topic owned... | what each got
+/// assignor | topics with their partitions | members: id/instance@generation +topic owned... | assigned to each
 /// ```
 const VECTORS: &str = include_str!("vectors.txt");
 
@@ -22,7 +22,7 @@ fn partition(text: &str) -> TopicPartition {
     TopicPartition { topic: topic.into(), partition: partition.parse().unwrap() }
 }
 
-/// A member without instance id and generation is of generation 1.
+/// Parses a member. Without instance id and generation, its generation is 1.
 fn member(text: &str) -> (String, Member) {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap();
@@ -50,7 +50,7 @@ fn groups(topics: &str, members: &str) -> Groups {
     (members.split(';').map(member).collect(), topics.split_whitespace().map(topic).collect())
 }
 
-/// `id partition...; id partition...`, in order.
+/// Formats assignments as `id partition...; id partition...`, in order.
 fn shown(assigned: &Assignments) -> String {
     let list = |(id, partitions): (&String, &Vec<TopicPartition>)| {
         let mut sorted: Vec<_> = partitions.iter().collect();
@@ -110,7 +110,7 @@ fn static_members_are_first_in_turn() {
     let members = "a +t; b/z +t; c/y +t";
     assert_eq!(assign("range", "t=5", members), "a t:4; b t:2 t:3; c t:0 t:1");
     assert_eq!(assign("roundrobin", "t=4", members), "a t:2; b t:1; c t:0 t:3");
-    // Java's strings: what needs two units comes before the last of one.
+    // In Java's order, a character of two units comes before the last character of one unit.
     let members = "\u{ffee} +t; 😀 +t";
     for name in ["range", "roundrobin", "sticky"] {
         assert_eq!(assign(name, "t=1", members), "\u{ffee}; 😀 t:0", "{name}");
@@ -124,7 +124,7 @@ fn nothing_is_assigned_without_subscribers() {
         assert!(assignor.assign(&BTreeMap::new(), &BTreeMap::new()).is_empty());
         assert_eq!(assign(name, "t=3", "a; b"), "a; b", "{name}");
         assert_eq!(assign(name, "t=3 empty=0", "a +gone +empty; b +t"), "a; b t:0 t:1 t:2");
-        // What is not there can be owned by nobody.
+        // A partition that does not exist has no owner.
         assert_eq!(assign(name, "t=1", "a +t t:1 u:7 t:4294967295"), "a t:0", "{name}");
     }
 }
@@ -134,19 +134,19 @@ fn later_generation_wins_contested_partition() {
     let topics = "t=2 u=2";
     let later = "a@4 +t +u t:0 t:1; b@5 +t +u t:0 u:0";
     assert_eq!(assign("sticky", topics, later), "a t:1 u:1; b t:0 u:0");
-    // Neither of both: they start anew, and for the cooperative one nobody has it until both have
-    // let go.
+    // Neither claim counts: both start anew, and in a cooperative group, no member has the
+    // partition until both have given it up.
     let both = "a@5 +t +u t:1 t:0; b@5 +t +u t:1 u:0";
     assert_eq!(assign("sticky", topics, both), "a t:0 t:1; b u:0 u:1");
     assert_eq!(assign("cooperative-sticky", topics, both), "a t:0; b u:0 u:1");
-    // A third one that is later yet ends the dispute.
+    // A third member with a later generation settles the claim.
     let third = "a@4 +t t:0; b@4 +t t:0; c@5 +t t:0";
     assert_eq!(assign("cooperative-sticky", "t=3", third), "a t:1; b t:2; c t:0");
 }
 
 #[test]
 fn unsubscribed_owner_gets_no_partition() {
-    // Kafka gives `u:0` to its owner of before, which has the fewest partitions but left the
+    // Kafka gives `u:0` back to its previous owner, which has the fewest partitions but left the
     // topic.
     let members = "a@3 +t u:0; b@5 +t +u u:0 u:1 u:2; c@5 +u";
     let got = assign("sticky", "t=1 u=3", members);
@@ -184,7 +184,7 @@ fn member_is_read_from_subscription() {
     assert_eq!(protocols, [eager, eager, eager, cooperative]);
 }
 
-/// Groups of every kind. What members own may be twice claimed, not there, and of any generation.
+/// Groups of every kind. Owned partitions may be claimed twice, missing, and of any generation.
 fn any_groups() -> impl Strategy<Value = Groups> {
     let topic = || (0u8..5).prop_map(|n| format!("t{n}"));
     let owned = (topic(), 0u32..12)
@@ -224,7 +224,7 @@ fn any_groups() -> impl Strategy<Value = Groups> {
     )
 }
 
-/// The partitions that somebody can have.
+/// Returns the partitions that some member can have.
 fn wanted((members, partitions): &Groups) -> BTreeSet<TopicPartition> {
     let subscribed = |topic: &str| members.values().any(|member| member.topics.contains(topic));
     let topics = partitions.iter().filter(|(topic, _)| subscribed(topic));
@@ -235,7 +235,8 @@ fn wanted((members, partitions): &Groups) -> BTreeSet<TopicPartition> {
         .collect()
 }
 
-/// Who has each partition. Nobody has what it did not ask for, and nothing has two owners.
+/// Returns the owner of each partition. Checks that each owner subscribes, and that no partition
+/// has two.
 fn owners(groups: &Groups, assigned: &Assignments) -> BTreeMap<TopicPartition, String> {
     assert!(assigned.keys().eq(groups.0.keys()));
     let mut owners = BTreeMap::new();
@@ -248,7 +249,8 @@ fn owners(groups: &Groups, assigned: &Assignments) -> BTreeMap<TopicPartition, S
     owners
 }
 
-/// The group as it joins again after an assignment: what is no longer assigned has been let go of.
+/// Returns the group as it joins again after an assignment, when members have given up what
+/// moved.
 fn next(groups: &Groups, assigned: &Assignments) -> Groups {
     let mut groups = groups.clone();
     let last = groups.0.values().map(|member| member.generation).max().unwrap();
@@ -259,8 +261,9 @@ fn next(groups: &Groups, assigned: &Assignments) -> Groups {
     groups
 }
 
-/// The group and what it is assigned, once all partitions are. With unequal subscriptions one that
-/// was held back may go to another member than was meant, so that two steps may not be enough.
+/// Returns the group and its assignment once all partitions are assigned. With unequal
+/// subscriptions, a partition that was held back may go to another member than intended, so two
+/// steps may not be enough.
 fn settled(assignor: &dyn Assignor, mut groups: Groups) -> (Groups, Assignments) {
     for _ in 0..8 {
         let assigned = assignor.assign(&groups.0, &groups.1);
@@ -278,7 +281,7 @@ fn loads(assigned: &Assignments) -> Vec<usize> {
     loads
 }
 
-/// What each member claims and is right about.
+/// Returns the rightful claims of each member.
 fn rightly_owned(groups: &Groups) -> BTreeMap<&String, BTreeSet<TopicPartition>> {
     let claim = |id, partition: &TopicPartition| {
         let member: &Member = &groups.0[id];
@@ -307,7 +310,7 @@ proptest! {
                 prop_assert!(owners.keys().eq(&wanted), "{}", assignor.name());
                 continue;
             }
-            // Only what somebody else claims is held back.
+            // Only a partition that another member claims is held back.
             for partition in &wanted {
                 let claimed = groups.0.values().any(|member| member.owned.contains(partition));
                 prop_assert!(owners.contains_key(partition) || claimed, "{}", partition);
@@ -344,8 +347,8 @@ proptest! {
         prop_assert!(loads.last().unwrap() - loads.first().unwrap() < 2);
     }
 
-    /// What is promised with equal subscriptions: the quotas, and as many partitions stay as the
-    /// quotas let.
+    /// The promise with equal subscriptions: quotas are met, and as many partitions stay as they
+    /// allow.
     #[test]
     fn sticky_moves_least_with_equal_subscriptions(mut groups in any_groups()) {
         let topics = groups.0.values().next().unwrap().topics.clone();
@@ -363,7 +366,7 @@ proptest! {
         prop_assert_eq!(groups.0.keys().map(kept).sum::<usize>(), keep);
     }
 
-    /// What is promised with any subscriptions.
+    /// The promise with any subscriptions.
     #[test]
     fn sticky_balances_unequal_subscriptions(groups in any_groups()) {
         let assigned = Sticky.assign(&groups.0, &groups.1);
@@ -375,7 +378,7 @@ proptest! {
         }
     }
 
-    /// A fair group is left as it is.
+    /// A balanced group stays as it is.
     #[test]
     fn nothing_moves_without_change(groups in any_groups()) {
         for assignor in [&Sticky as &dyn Assignor, &CooperativeSticky] {
@@ -385,7 +388,7 @@ proptest! {
         }
     }
 
-    /// In a cooperative group nobody is given what another still reads.
+    /// In a cooperative group, no member gets a partition that another still reads.
     #[test]
     fn cooperative_keeps_partitions_of_others(groups in any_groups()) {
         let assigned = CooperativeSticky.assign(&groups.0, &groups.1);
@@ -396,7 +399,7 @@ proptest! {
         }
     }
 
-    /// In the end everybody has as much as if it had been in one step.
+    /// After two steps, loads are the same as after one eager step.
     #[test]
     fn two_cooperative_steps_balance_like_one(mut groups in any_groups()) {
         let topics = groups.0.values().next().unwrap().topics.clone();
@@ -410,7 +413,7 @@ proptest! {
     }
 }
 
-/// Many members and partitions, with subscriptions of every kind, take no time to speak of.
+/// Many members and partitions, with subscriptions of every kind, are assigned in little time.
 #[test]
 fn large_groups_are_assigned_quickly() {
     let partitions: BTreeMap<_, _> = (0..100).map(|n| (format!("t{n}"), 100)).collect();
@@ -418,7 +421,7 @@ fn large_groups_are_assigned_quickly() {
     let mut members = BTreeMap::new();
     for n in 0..200usize {
         let topics: BTreeSet<String> = topics(n).collect();
-        // The first ones have everything.
+        // The first members own everything.
         let owned = topics.iter().filter(|_| n < 7).flat_map(|topic| {
             let topic: Arc<str> = topic.as_str().into();
             (0..100).map(move |partition| TopicPartition { topic: Arc::clone(&topic), partition })

@@ -3,7 +3,7 @@
 use crate::error::GroupError;
 use std::time::Duration;
 
-/// The options that apply to all members.
+/// The options that apply to all members of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupConfig {
     /// How long an empty group waits for more members. Kafka: `group.initial.rebalance.delay.ms`.

@@ -13,35 +13,35 @@ pub(super) enum Awaits {
     Sync,
 }
 
-/// How the group knows that a member is alive.
+/// The way in which the group knows that a member is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
     /// It sends heartbeats.
     Remote,
     /// A consumer of this process holds it.
     Here,
-    /// No consumer holds it any more, but it may come back.
+    /// No consumer holds it, but it may come back.
     Away,
 }
 
-/// The condition for a member of this process to stay one.
+/// The condition under which a member of this process stays a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Polling {
-    /// Nothing: it polls, or need not.
+    /// No condition: it is polling, or need not poll.
     Free,
-    /// Poll by then.
+    /// It must begin a poll by this time.
     Until(Duration),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Member {
+pub(super) struct GroupMember {
     pub(super) instance_id: Option<String>,
     pub(super) client_id: String,
     pub(super) client_host: String,
     pub(super) rebalance_timeout: Duration,
     pub(super) session_timeout: Duration,
     max_poll_interval: Option<Duration>,
-    /// The most preferred comes first.
+    /// The most preferred protocol comes first.
     pub(super) protocols: Vec<Protocol>,
     pub(super) assignment: Bytes,
     /// A member that joined earlier has a lower number.
@@ -54,9 +54,9 @@ pub(super) struct Member {
     polling: Polling,
 }
 
-impl Member {
-    pub(super) fn new(join: Join, number: u64, now: Duration) -> Member {
-        let mut member = Member {
+impl GroupMember {
+    pub(super) fn new(join: Join, number: u64, now: Duration) -> GroupMember {
+        let mut member = GroupMember {
             instance_id: join.instance_id.clone(),
             client_id: join.client_id.clone(),
             client_host: join.client_host.clone(),
@@ -77,7 +77,7 @@ impl Member {
         member
     }
 
-    /// Takes over what it says of itself when it joins again.
+    /// Updates it when it joins again.
     pub(super) fn update(&mut self, join: Join, now: Duration) {
         self.protocols = join.protocols;
         self.rebalance_timeout = join.rebalance_timeout;
@@ -90,7 +90,7 @@ impl Member {
         }
     }
 
-    /// It is there, or there again.
+    /// Records that the member is present, possibly again.
     fn attach(&mut self, now: Duration) {
         let local = self.max_poll_interval.is_some();
         self.presence = if local { Presence::Here } else { Presence::Remote };
@@ -127,8 +127,8 @@ impl Member {
         self.begin_session(now);
     }
 
-    /// Returns when its session ends. A member that waits for an answer, or that a consumer holds,
-    /// needs no heartbeat.
+    /// Returns the end of its session. A member that waits for an answer, or that a consumer
+    /// holds, needs no heartbeat.
     pub(super) fn session_end(&self) -> Option<Duration> {
         let runs = match self.presence {
             Presence::Here => false,
@@ -138,7 +138,7 @@ impl Member {
         runs.then_some(self.session_end)
     }
 
-    /// When it must have polled.
+    /// Returns the time by which it must poll.
     pub(super) fn poll_end(&self) -> Option<Duration> {
         match self.polling {
             Polling::Free => None,
@@ -146,7 +146,7 @@ impl Member {
         }
     }
 
-    /// The one it prefers among these.
+    /// Returns the protocol that it prefers among these.
     pub(super) fn vote(&self, candidates: &BTreeSet<&str>) -> Option<&str> {
         let names = self.protocols.iter().map(|protocol| protocol.name.as_str());
         names.into_iter().find(|name| candidates.contains(name))

@@ -1,10 +1,10 @@
-//! Consumers that share the partitions of topics: Kafka's classic group protocol, as seen by the
+//! The state machine of a group: Kafka's classic group protocol, from the side of the
 //! coordinator.
 //!
 //! A member joins with its subscription. When all members have joined, a *generation* begins: one
-//! member, the leader, gets the subscriptions of all and assigns the partitions, and each member
-//! gets its share. When a member joins or leaves, all members join again. A commit names its
-//! generation, so no member commits for a partition that another one has by now.
+//! member, the leader, gets all subscriptions and assigns the partitions, and each member gets
+//! its share. When a member joins or leaves, all members join again. A commit names its
+//! generation, so no member commits for a partition that another member has by now.
 //!
 //! ```text
 //!  a: join ──────────┐ wait ┌─▶ generation 1, leads ── sync {a: 0 1, b: 2} ──┬─▶ 0 1
@@ -13,10 +13,10 @@
 //! ```
 //!
 //! [`Group`] implements this without threads and without a clock: each call gets the monotonic
-//! time, and returns a [`Step`] with the answers to members. The answer to a join or a sync comes
-//! with its own step or a later one. A member waits for one answer at a time: a valid call
-//! replaces an earlier one. Between calls, [`Group::tick`] does the work that is due at
-//! [`Group::next_deadline`]. Each call does that first, so a late tick does no harm.
+//! time, and returns a [`GroupStep`] with the answers to members. The answer to a join or a sync
+//! comes with the same step or a later one. A member waits for one answer at a time, and a valid
+//! call replaces an earlier one. Between calls, [`Group::tick`] does the work that is due at
+//! [`Group::next_deadline`]. Each call does this work first, so a late tick does no harm.
 //!
 //! A member stays as long as it meets one condition:
 //!
@@ -26,27 +26,26 @@
 //! | of this process | polls, and begins the next poll within the longest poll interval |
 //! | static, of this process | the same, with its session timeout in addition if it does not poll or was [detached](Group::detach) |
 //!
-//! A static member has an instance id. A consumer that joins with it takes the place of the member
-//! that had it, under a new member id. The other members have to join again only if its metadata
-//! differ.
+//! A static member has an instance id. A consumer that joins with that id replaces the member,
+//! under a new member id. The other members must join again only if the metadata differ.
 //!
 //! # Differences from Kafka
 //!
-//! - If a static member comes back with other metadata under the protocol in use, all members join
-//!   again. In Kafka they do so only if another protocol would be chosen.
+//! - If a static member comes back with other metadata under the protocol in use, all members
+//!   join again. In Kafka, they do so only if another protocol would be chosen.
 //! - A join and a sync count as heartbeats in every state of the group, and the timeouts of each
 //!   join apply from then on.
-//! - When the leader leaves, the oldest member leads, and of two protocols with as many votes, the
-//!   one that it prefers is chosen. Kafka chooses any.
-//! - If all members leave during the first wait of a group, it accepts members of another protocol
-//!   type.
+//! - When the leader leaves, the oldest member becomes the leader. If two protocols have the same
+//!   number of votes, the leader's preference decides. Kafka chooses any.
+//! - If all members leave during the initial wait of a group, it accepts members of another
+//!   protocol type.
 //! - A member that keeps its partitions while it joins again may commit for them under either
-//!   generation, also while the next one waits for its assignment. Kafka rejects the commit, and
+//!   generation, even while the next one waits for its assignment. Kafka rejects the commit, and
 //!   the records are read again.
-//! - A member gets its id with its first join. In Kafka, clients of other processes join twice for
-//!   that.
-//! - The consumer of a new member that waits for its first generation gives it up; Kafka does so
-//!   after five minutes.
+//! - A member gets its id with its first join. In Kafka, clients of other processes join twice
+//!   for it.
+//! - If a new member stops waiting for its first generation, its consumer removes it. Kafka does
+//!   so after five minutes.
 
 mod config;
 mod effects;
@@ -61,31 +60,31 @@ mod tests;
 
 pub(crate) use crate::error::GroupError;
 pub(crate) use config::GroupConfig;
-pub(crate) use effects::{Answer, Changes, Joined, JoinedMember, Removal, Step};
+pub(crate) use effects::{Answer, Changes, GroupStep, Joined, JoinedMember, Removal};
 pub(crate) use request::{Caller, Committer, Join, JoinAs, Protocol};
 pub(crate) use snapshot::CONSUMER;
 pub use state::GroupState;
 
 use bytes::Bytes;
-use member::{Awaits, Member};
+use member::{Awaits, GroupMember};
 use state::Phase;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One group.
+/// A group.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     config: GroupConfig,
     phase: Phase,
     generation: i32,
     protocol_type: Option<String>,
-    /// How partitions are assigned in this generation.
+    /// The assignor in use in this generation.
     protocol: Option<String>,
     leader: Option<String>,
-    members: BTreeMap<String, Member>,
-    /// The members that have an instance id.
+    members: BTreeMap<String, GroupMember>,
+    /// The member ids of static members, by instance id.
     instances: BTreeMap<String, String>,
-    /// How many have joined so far.
+    /// The number of members that have joined so far.
     joined_count: u64,
 }
 
@@ -108,12 +107,12 @@ impl Group {
         self.phase.state()
     }
 
-    /// How many times members have come together, or all have gone.
+    /// Returns the generation. It rises each time that members have joined or all have left.
     pub(crate) fn generation(&self) -> i32 {
         self.generation
     }
 
-    /// Returns what tells, when compared before and after a step, whether the members have to join
+    /// Returns the state and the generation. If a step changes them, members may have to join
     /// again.
     pub(crate) fn state_and_generation(&self) -> (GroupState, i32) {
         (self.state(), self.generation)
@@ -127,7 +126,7 @@ impl Group {
         self.leader.as_deref()
     }
 
-    /// The ids of its members, in order.
+    /// Returns the ids of its members, in order.
     pub(crate) fn member_ids(&self) -> impl Iterator<Item = &str> {
         self.members.keys().map(String::as_str)
     }
@@ -138,7 +137,7 @@ impl Group {
         self.members.iter().map(move |(id, member)| (id.as_str(), member.metadata(protocol)))
     }
 
-    /// Does what is due.
+    /// Does the work that is due.
     pub(crate) fn tick(&mut self, now: Duration) -> Changes {
         self.step(now, |_, _| Ok(())).changes
     }
@@ -154,8 +153,8 @@ impl Group {
             .min()
     }
 
-    /// Joins. The caller waits for [`Answer::Joined`], under the member id that is returned.
-    pub(crate) fn join(&mut self, join: Join, now: Duration) -> Step<String> {
+    /// Joins. The caller waits for [`Answer::Joined`] under the returned member id.
+    pub(crate) fn join(&mut self, join: Join, now: Duration) -> GroupStep<String> {
         self.step(now, |group, changes| {
             group.check_join(&join)?;
             let replaced =
@@ -170,15 +169,15 @@ impl Group {
         })
     }
 
-    /// Asks for the caller's assignment, and waits for [`Answer::Synced`]. The leader hands in
-    /// those of all.
+    /// Asks for the caller's assignment. The caller waits for [`Answer::Synced`]. If it is the
+    /// leader, it passes the assignments of all members.
     pub(crate) fn sync(
         &mut self,
         caller: Caller<'_>,
         generation: i32,
         assignments: BTreeMap<String, Bytes>,
         now: Duration,
-    ) -> Step<()> {
+    ) -> GroupStep<()> {
         self.step(now, |group, changes| {
             group.check_member(caller, generation)?;
             match group.phase {
@@ -198,13 +197,13 @@ impl Group {
         })
     }
 
-    /// The caller is there.
+    /// Extends the caller's session.
     pub(crate) fn heartbeat(
         &mut self,
         caller: Caller<'_>,
         generation: i32,
         now: Duration,
-    ) -> Step<()> {
+    ) -> GroupStep<()> {
         self.step(now, |group, _| {
             let preparing = matches!(group.phase, Phase::Preparing(_));
             group.check_member(caller, generation)?.heartbeat(now);
@@ -212,23 +211,24 @@ impl Group {
         })
     }
 
-    /// The caller polls from now on. Meanwhile no deadline runs for it.
-    pub(crate) fn begin_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    /// Begins a poll of the caller. Until it ends, the caller has no deadline.
+    pub(crate) fn begin_poll(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| group.member(caller).map(|member| member.begin_poll(now)))
     }
 
-    /// The caller has polled. It has to do so again within its longest poll interval.
-    pub(crate) fn end_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    /// Ends a poll of the caller. The next one must begin within the longest poll interval.
+    pub(crate) fn end_poll(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| group.member(caller).map(|member| member.end_poll(now)))
     }
 
-    /// The caller goes without leaving. Its session runs on, for it may come back.
-    pub(crate) fn detach(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    /// Records that no consumer holds the caller any more. Its session continues, because it may
+    /// come back.
+    pub(crate) fn detach(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| group.member(caller).map(|member| member.detach(now)))
     }
 
-    /// The caller leaves.
-    pub(crate) fn leave(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+    /// Removes the caller.
+    pub(crate) fn leave(&mut self, caller: Caller<'_>, now: Duration) -> GroupStep<()> {
         self.step(now, |group, changes| {
             group.member(caller)?;
             group.remove(caller.member_id, Removal::Left, changes);
@@ -237,8 +237,8 @@ impl Group {
         })
     }
 
-    /// Makes the member with this instance id leave.
-    pub(crate) fn leave_instance(&mut self, instance_id: &str, now: Duration) -> Step<()> {
+    /// Removes the member with this instance id.
+    pub(crate) fn leave_instance(&mut self, instance_id: &str, now: Duration) -> GroupStep<()> {
         self.step(now, |group, changes| {
             group.check_alive()?;
             let Some(id) = group.instances.get(instance_id).cloned() else {
@@ -250,16 +250,16 @@ impl Group {
         })
     }
 
-    /// Whether the caller may commit offsets. It counts as a heartbeat.
+    /// Fails if the caller may not commit offsets. A successful check counts as a heartbeat.
     ///
-    /// A commit that is part of a transaction may be a simple one whatever members there are, and
-    /// is taken while a generation waits for its assignment.
+    /// A commit in a transaction may come from a committer that is not a member, even if the
+    /// group has members. It is also accepted while a generation waits for its assignment.
     pub(crate) fn check_commit(
         &mut self,
         committer: Committer<'_>,
         transactional: bool,
         now: Duration,
-    ) -> Step<()> {
+    ) -> GroupStep<()> {
         self.step(now, |group, _| {
             group.check_alive()?;
             let completing = matches!(group.phase, Phase::Completing { .. });
@@ -283,7 +283,8 @@ impl Group {
         })
     }
 
-    /// Makes all members join again: their assignment could not be stored, or topics have changed.
+    /// Makes all members join again, because their assignment could not be stored or topics have
+    /// changed.
     pub(crate) fn rebalance(&mut self, now: Duration) -> Changes {
         let step = self.step(now, |group, changes| {
             if matches!(group.phase, Phase::Completing { .. } | Phase::Stable { .. }) {
@@ -294,8 +295,8 @@ impl Group {
         step.changes
     }
 
-    /// Ends the group if it has no members.
-    pub(crate) fn delete(&mut self, name: &str, now: Duration) -> Step<()> {
+    /// Marks the group as dead if it has no members.
+    pub(crate) fn delete(&mut self, name: &str, now: Duration) -> GroupStep<()> {
         self.step(now, |group, _| {
             group.check_alive()?;
             if group.phase != Phase::Empty {
@@ -306,18 +307,18 @@ impl Group {
         })
     }
 
-    /// Does what is due, then what is asked for, then what became due with it.
+    /// Does the work that is due, then the call, then the work that became due with the call.
     fn step<T>(
         &mut self,
         now: Duration,
         call: impl FnOnce(&mut Group, &mut Changes) -> Result<T, GroupError>,
-    ) -> Step<T> {
+    ) -> GroupStep<T> {
         let mut changes = Changes::default();
         self.advance(now, &mut changes);
         let result = call(self, &mut changes);
         self.advance(now, &mut changes);
         changes.next_deadline = self.next_deadline();
-        Step { result, changes }
+        GroupStep { result, changes }
     }
 
     fn check_alive(&self) -> Result<(), GroupError> {
@@ -325,8 +326,9 @@ impl Group {
         if dead { Err(GroupError::CoordinatorNotAvailable) } else { Ok(()) }
     }
 
-    /// The member that calls, if it is the one it takes itself for.
-    fn member(&mut self, caller: Caller<'_>) -> Result<&mut Member, GroupError> {
+    /// Returns the calling member. Fails if it is unknown, or if another member has its instance
+    /// id.
+    fn member(&mut self, caller: Caller<'_>) -> Result<&mut GroupMember, GroupError> {
         self.check_alive()?;
         let Caller { member_id, instance_id } = caller;
         let unknown = || GroupError::UnknownMemberId { member_id: member_id.to_owned() };
@@ -339,12 +341,12 @@ impl Group {
         self.members.get_mut(member_id).ok_or_else(unknown)
     }
 
-    /// Fails if the caller is not a member, or names another generation.
+    /// Returns the calling member. Also fails if it names another generation.
     fn check_member(
         &mut self,
         caller: Caller<'_>,
         generation: i32,
-    ) -> Result<&mut Member, GroupError> {
+    ) -> Result<&mut GroupMember, GroupError> {
         let current = self.generation;
         let member = self.member(caller)?;
         if generation != current {

@@ -1,13 +1,13 @@
-//! How a group gets from one generation to the next.
+//! The transitions of a group from one generation to the next.
 
-use super::member::{Awaits, Member};
+use super::member::{Awaits, GroupMember};
 use super::state::{Phase, Preparing};
 use super::{Answer, Caller, Changes, Group, GroupError, Join, Joined, JoinedMember, Removal};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The shortest wait for members, so that time always goes on.
+/// The shortest wait for members, so that time always advances.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 impl Group {
@@ -17,22 +17,22 @@ impl Group {
         self.config.check_session_timeout(join.session_timeout)?;
         let differs = |reason| Err(GroupError::InconsistentGroupProtocol { reason });
         if join.protocol_type.is_empty() || join.protocols.is_empty() {
-            return differs("it has no protocol type, or no protocols");
+            return differs("it has no protocol type or no protocols");
         }
         if self.members.is_empty() {
             return Ok(());
         }
         if self.protocol_type.as_ref() != Some(&join.protocol_type) {
-            return differs("the protocol type is another");
+            return differs("its protocol type differs from that of the group");
         }
         let candidates = self.common_protocols();
         if !join.protocols.iter().any(|protocol| candidates.contains(protocol.name.as_str())) {
-            return differs("there is no such protocol");
+            return differs("no protocol is supported by all members");
         }
         Ok(())
     }
 
-    /// A member comes.
+    /// Adds a new member.
     pub(super) fn add(
         &mut self,
         id: String,
@@ -52,7 +52,7 @@ impl Group {
             self.instances.insert(instance_id.clone(), id.clone());
         }
         self.joined_count = self.joined_count.saturating_add(1);
-        let mut member = Member::new(join, self.joined_count, now);
+        let mut member = GroupMember::new(join, self.joined_count, now);
         member.awaits = Awaits::Join;
         self.members.insert(id.clone(), member);
         self.leader.get_or_insert_with(|| id.clone());
@@ -63,7 +63,7 @@ impl Group {
         Ok(id)
     }
 
-    /// A member joins that is one.
+    /// Lets a member join again.
     pub(super) fn join_again(
         &mut self,
         id: String,
@@ -78,7 +78,7 @@ impl Group {
         member.awaits = Awaits::Join;
         let leads = self.leader.as_ref() == Some(&id);
         match self.phase {
-            // It did not hear that the generation has begun.
+            // The answer about the new generation was lost.
             Phase::Completing { .. } if same => self.answer_join(&id, false, changes),
             Phase::Stable { .. } if same && !leads => self.answer_join(&id, false, changes),
             _ => self.prepare_or_complete(now, changes),
@@ -86,7 +86,7 @@ impl Group {
         Ok(id)
     }
 
-    /// Replaces a static member by a new one with the same instance id.
+    /// Replaces a static member with a new one that has the same instance id.
     pub(super) fn replace(
         &mut self,
         old: &str,
@@ -123,7 +123,7 @@ impl Group {
             changes.store = true;
             self.answer_join(&id, true, changes);
         } else {
-            // Where the leader is assigning partitions, it does so to the member id that is gone.
+            // A leader that is assigning partitions would assign them to the old member id.
             self.prepare_or_complete(now, changes);
         }
         Ok(id)
@@ -135,7 +135,7 @@ impl Group {
         if taken { Err(refused()) } else { Ok(()) }
     }
 
-    /// Takes a member out.
+    /// Removes a member.
     pub(super) fn remove(&mut self, id: &str, why: Removal, changes: &mut Changes) {
         let Some(member) = self.members.remove(id) else { return };
         if member.awaits != Awaits::Nothing {
@@ -151,7 +151,7 @@ impl Group {
         }
     }
 
-    /// Goes on after members were taken out.
+    /// Rebalances after members were removed.
     pub(super) fn rebalance_after_removal(&mut self, now: Duration, changes: &mut Changes) {
         match self.phase {
             Phase::Completing { .. } | Phase::Stable { .. } => self.prepare(now, changes),
@@ -189,7 +189,8 @@ impl Group {
         }
     }
 
-    /// A group that was empty waits for its time to be up.
+    /// Completes the join if all members have joined. A group that was empty waits for its
+    /// initial delay.
     fn complete_if_joined(&mut self, now: Duration, changes: &mut Changes) {
         let joined = self.members.values().all(|member| member.awaits == Awaits::Join);
         if joined && matches!(self.phase, Phase::Preparing(Preparing { initial: None, .. })) {
@@ -197,8 +198,8 @@ impl Group {
         }
     }
 
-    /// Begins a generation of the members that have joined, and of static members that may still
-    /// join.
+    /// Begins a generation with the members that have joined. Static members that have not joined
+    /// stay members.
     fn complete(&mut self, now: Duration, changes: &mut Changes) {
         let gone: Vec<String> = self
             .members
@@ -209,7 +210,7 @@ impl Group {
         for id in gone {
             self.remove(&id, Removal::NotJoined, changes);
         }
-        let joined = |member: &Member| member.awaits == Awaits::Join;
+        let joined = |member: &GroupMember| member.awaits == Awaits::Join;
         let leader = self.leader.as_ref().and_then(|id| self.members.get(id));
         if !leader.is_some_and(joined) {
             let leader = self.oldest_member(joined);
@@ -238,7 +239,7 @@ impl Group {
         }
     }
 
-    /// Tells a member of the generation, if it waits for that.
+    /// Answers a member that waits to join.
     fn answer_join(&mut self, id: &str, back: bool, changes: &mut Changes) {
         let leads = self.leader.as_deref() == Some(id);
         let mut joined = Joined {
@@ -249,7 +250,7 @@ impl Group {
             skip_assignment: leads && back,
         };
         if leads {
-            let seen = |(id, member): (&String, &Member)| JoinedMember {
+            let seen = |(id, member): (&String, &GroupMember)| JoinedMember {
                 member_id: id.clone(),
                 instance_id: member.instance_id.clone(),
                 metadata: member.metadata(&joined.protocol),
@@ -264,7 +265,7 @@ impl Group {
         }
     }
 
-    /// Takes over what the leader has assigned.
+    /// Stores the assignments from the leader.
     pub(super) fn assign(&mut self, mut assignments: BTreeMap<String, Bytes>) {
         for (id, member) in &mut self.members {
             member.assignment = assignments.remove(id).unwrap_or_default();
@@ -272,7 +273,7 @@ impl Group {
         self.phase = Phase::Stable { until: self.phase.until() };
     }
 
-    /// Answers the members that wait for their assignment, once there is one.
+    /// Answers the members that wait for their assignment, once the leader has assigned.
     pub(super) fn answer_syncs(&mut self, now: Duration, changes: &mut Changes) {
         let Phase::Stable { until } = &mut self.phase else { return };
         for (id, member) in &mut self.members {
@@ -287,7 +288,7 @@ impl Group {
         }
     }
 
-    /// Does all that is due.
+    /// Does all the work that is due.
     pub(super) fn advance(&mut self, now: Duration, changes: &mut Changes) {
         self.expire(now, changes);
         while self.phase.until().is_some_and(|until| until <= now) {
@@ -299,8 +300,8 @@ impl Group {
                 Phase::Completing { .. } => {
                     let all = changes.removed.len();
                     self.remove_unsynced(now, changes);
-                    // The leader at least has not synced. Were it otherwise, time would stand
-                    // still.
+                    // At least the leader has not synced. If no member were removed, time would
+                    // never advance.
                     if changes.removed.len() == all {
                         self.prepare(now, changes);
                     }
@@ -314,7 +315,7 @@ impl Group {
         }
     }
 
-    /// Removes members that have not polled, or whose session has ended.
+    /// Removes members that have not polled, and members whose session has ended.
     fn expire(&mut self, now: Duration, changes: &mut Changes) {
         let due = |end: Option<Duration>| end.is_some_and(|end| end <= now);
         for member in self.members.values_mut() {
@@ -322,9 +323,9 @@ impl Group {
                 member.detach(now);
             }
         }
-        let overdue = |member: &Member| due(member.poll_end());
+        let overdue = |member: &GroupMember| due(member.poll_end());
         self.remove_all(Removal::PollOverdue, now, changes, overdue);
-        let expired = |member: &Member| due(member.session_end());
+        let expired = |member: &GroupMember| due(member.session_end());
         self.remove_all(Removal::SessionExpired, now, changes, expired);
     }
 
@@ -337,7 +338,7 @@ impl Group {
         why: Removal,
         now: Duration,
         changes: &mut Changes,
-        which: impl Fn(&Member) -> bool,
+        which: impl Fn(&GroupMember) -> bool,
     ) {
         let found = self.members.iter().filter(|(_, member)| which(member));
         let ids: Vec<String> = found.map(|(id, _)| id.clone()).collect();
@@ -349,19 +350,19 @@ impl Group {
         }
     }
 
-    /// How long members are waited for: as long as the slowest of them says.
+    /// Returns how long to wait for members: the longest rebalance timeout of any member.
     fn rebalance_timeout(&self) -> Duration {
         let longest = self.members.values().map(|member| member.rebalance_timeout).max();
         longest.unwrap_or_default().max(SHORTEST_WAIT)
     }
 
-    /// The first that joined among some.
-    fn oldest_member(&self, which: impl Fn(&Member) -> bool) -> Option<String> {
+    /// Returns the member that joined first, among some.
+    fn oldest_member(&self, which: impl Fn(&GroupMember) -> bool) -> Option<String> {
         let some = self.members.iter().filter(|(_, member)| which(member));
         some.min_by_key(|(_, member)| member.number).map(|(id, _)| id.clone())
     }
 
-    /// The protocols that all members support.
+    /// Returns the protocols that all members support.
     fn common_protocols(&self) -> BTreeSet<&str> {
         let mut members = self
             .members
@@ -371,8 +372,8 @@ impl Group {
         members.fold(first, |common, next| common.intersection(&next).copied().collect())
     }
 
-    /// The protocol that most members prefer among those all support. Of two with as many votes,
-    /// the leader prefers one.
+    /// Returns the protocol with the most votes among those that all members support. If several
+    /// have as many votes, the leader's preference decides.
     fn choose_protocol(&self) -> Option<String> {
         let candidates = self.common_protocols();
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();

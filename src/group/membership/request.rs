@@ -1,9 +1,9 @@
-//! What members send to a group.
+//! The requests of members.
 
 use bytes::Bytes;
 use std::time::Duration;
 
-/// The request to be a member of the next generation.
+/// A request to be a member of the next generation.
 #[derive(Debug, Clone)]
 pub(crate) struct Join {
     pub(crate) member: JoinAs,
@@ -15,7 +15,7 @@ pub(crate) struct Join {
     /// The assignors that the member accepts, the most preferred one first.
     pub(crate) protocols: Vec<Protocol>,
     pub(crate) session_timeout: Duration,
-    /// How long others wait for it to join again.
+    /// How long other members wait for this one to join again.
     pub(crate) rebalance_timeout: Duration,
     /// For a member of this process: the longest time between two polls.
     pub(crate) max_poll_interval: Option<Duration>,
@@ -24,13 +24,13 @@ pub(crate) struct Join {
 /// The member that joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JoinAs {
-    /// A new member, with this id, which no member had before.
+    /// A new member, with this id that no member had before.
     New(String),
-    /// A member.
+    /// An existing member.
     Known(String),
 }
 
-/// The caller, as far as a group can tell.
+/// The identity that a caller claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller<'a> {
     pub(crate) member_id: &'a str,
@@ -44,9 +44,9 @@ pub(crate) enum Committer<'a> {
     Simple,
     /// A member of a generation.
     Member { caller: Caller<'a>, generation: i32 },
-    /// A member of this process that kept its partitions as it joined again, and may not know yet
-    /// which generation has begun. It told the leader what it has, so no other member has it
-    /// before this one joins once more.
+    /// A member of this process that kept its partitions while it joined again, and may not know
+    /// yet which generation has begun. It told the leader which partitions it has, so no other
+    /// member gets them before this one joins once more.
     Holder { caller: Caller<'a> },
 }
 

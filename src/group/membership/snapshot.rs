@@ -1,6 +1,6 @@
-//! A group as its record has it.
+//! Storing and restoring a group.
 
-use super::member::Member;
+use super::member::GroupMember;
 use super::state::Phase;
 use super::{Group, GroupConfig, Join, JoinAs, Protocol};
 use crate::group::offsets::{GroupMetadata, GroupUse, MemberMetadata};
@@ -12,10 +12,10 @@ use std::time::Duration;
 pub(crate) const CONSUMER: &str = "consumer";
 
 impl Group {
-    /// What is to be stored when a step says so.
+    /// Returns the state to store when a step requires it.
     pub(crate) fn metadata(&self, now: Timestamp) -> GroupMetadata {
         let protocol = self.protocol.as_deref().unwrap_or_default();
-        let member = |(id, member): (&String, &Member)| MemberMetadata {
+        let member = |(id, member): (&String, &GroupMember)| MemberMetadata {
             member_id: id.clone(),
             instance_id: member.instance_id.clone(),
             client_id: member.client_id.clone(),
@@ -35,8 +35,8 @@ impl Group {
         }
     }
 
-    /// What it is doing, as far as its offsets may expire: since when it has been empty, and what
-    /// its members read, if that is known.
+    /// Returns how the group uses its offsets, which decides which of them may expire. `since` is
+    /// when it became empty, and `subscribed` the topics that its members read, if known.
     pub(crate) fn offset_use<'a>(
         &self,
         since: Option<Timestamp>,
@@ -52,13 +52,13 @@ impl Group {
         }
     }
 
-    /// The group that was stored. Its members have a session timeout from now on to be heard of.
+    /// Restores a stored group. Each member has one session timeout from now to send a heartbeat.
     pub(crate) fn restore(config: GroupConfig, stored: &GroupMetadata, now: Duration) -> Group {
         let mut group = Group::new(config);
         group.generation = stored.generation.max(0);
         let protocol_type = Some(stored.protocol_type.clone());
         group.protocol_type = protocol_type.filter(|name| !name.is_empty());
-        // Without a protocol nothing can be assigned to anybody.
+        // Without a protocol, nothing can be assigned.
         let Some(protocol) = stored.protocol.clone() else { return group };
         for member in &stored.members {
             group.restore_member(member, &protocol, now);
@@ -75,7 +75,7 @@ impl Group {
 
     fn restore_member(&mut self, stored: &MemberMetadata, protocol: &str, now: Duration) {
         let id = stored.member_id.clone();
-        // An id that is there twice is the last one's.
+        // If an id occurs twice, the last member has it.
         let instance_id = self.members.remove(&id).and_then(|member| member.instance_id);
         if let Some(instance_id) = instance_id {
             self.instances.remove(&instance_id);
@@ -101,7 +101,7 @@ impl Group {
             max_poll_interval: None,
         };
         self.joined_count = self.joined_count.saturating_add(1);
-        let mut member = Member::new(join, self.joined_count, now);
+        let mut member = GroupMember::new(join, self.joined_count, now);
         member.assignment = stored.assignment.clone();
         member.synced = true;
         self.members.insert(id, member);

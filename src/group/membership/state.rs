@@ -4,8 +4,8 @@
 //!                 a member joins                     all have joined, or time is up
 //!      Empty ─────────────────────▶ PreparingRebalance ─────────────────────▶ CompletingRebalance
 //!        ▲                           │      ▲      ▲                           │             │
-//!        └───────────────────────────┘      │      └───────────────────────────┘             │ the leader hands in
-//!              the last member leaves       │        a member joins, leaves or changes       │ the assignment
+//!        └───────────────────────────┘      │      └───────────────────────────┘             │ the leader
+//!              the last member leaves       │        a member joins, leaves or changes       │ assigns
 //!                                           │                                                ▼
 //!                                           └───────────────────────────────────────────── Stable
 //! ```
@@ -22,24 +22,24 @@ pub enum GroupState {
     Empty,
     /// Members are asked to join.
     PreparingRebalance,
-    /// They have joined, and wait for the leader's assignment.
+    /// Members have joined, and wait for the leader's assignment.
     CompletingRebalance,
-    /// Each member has an assignment, or can get it.
+    /// Each member has its assignment, or can get it.
     Stable,
     /// The group was deleted.
     Dead,
 }
 
-/// A state, and what it wait for.
+/// A state, with what the group waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Empty,
     Preparing(Preparing),
-    /// Until then every member must have asked for its assignment.
+    /// By this time, every member must have asked for its assignment.
     Completing {
         until: Duration,
     },
-    /// The same, unless all have.
+    /// By this time, if some members have not asked for their assignment.
     Stable {
         until: Option<Duration>,
     },
@@ -50,20 +50,22 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Preparing {
     pub(super) until: Duration,
-    /// In a group that was empty: it wait for more members, even if all known ones have joined.
+    /// Set in a group that was empty: it waits for more members, even if all known ones have
+    /// joined.
     pub(super) initial: Option<InitialWait>,
 }
 
-/// The wait of a group that was empty. It begins anew when members member_joined meanwhile, up to a limit.
+/// The initial wait of a group that was empty. If members joined during the wait, it is extended,
+/// up to a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InitialWait {
-    /// How long it wait each time.
+    /// The length of each extension.
     delay: Duration,
-    /// How long it wait now.
+    /// The length of the present wait.
     wait: Duration,
-    /// What is left of the limit when it has waited.
+    /// The time that is left after this wait.
     left: Duration,
-    /// Whether anybody member_joined since it began to wait.
+    /// Whether a member joined during this wait.
     member_joined: bool,
 }
 
@@ -78,7 +80,7 @@ impl Phase {
         }
     }
 
-    /// When it ends of itself.
+    /// Returns when the state ends by itself.
     pub(super) fn until(self) -> Option<Duration> {
         match self {
             Phase::Empty | Phase::Dead => None,
@@ -89,26 +91,26 @@ impl Phase {
 }
 
 impl Preparing {
-    /// In a group that had members: until all have joined.
+    /// Waits until all members have joined, in a group that had members.
     pub(super) fn for_rebalance(now: Duration, limit: Duration) -> Preparing {
         Preparing { until: now.saturating_add(limit), initial: None }
     }
 
-    /// In a group that was empty.
+    /// Waits for the initial delay, in a group that was empty.
     pub(super) fn for_empty_group(now: Duration, delay: Duration, limit: Duration) -> Preparing {
         let left = limit.saturating_sub(delay);
         let initial = InitialWait { delay, wait: delay, left, member_joined: false };
         Preparing { until: now.saturating_add(delay), initial: Some(initial) }
     }
 
-    /// A member member_joined.
+    /// Records that a member joined.
     pub(super) fn record_join(&mut self) {
         if let Some(initial) = &mut self.initial {
             initial.member_joined = true;
         }
     }
 
-    /// What to wait for when the time is up; `None` if there is nothing more.
+    /// Returns the next wait when the time is up; `None` if there is nothing more to wait for.
     pub(super) fn extended(self, now: Duration) -> Option<Preparing> {
         let initial =
             self.initial.filter(|initial| initial.member_joined && !initial.left.is_zero())?;

@@ -1,14 +1,14 @@
 //! Keys and values of the offsets topic, as bytes.
 //!
-//! Both begin with a version of two bytes. That of a key tells what the record is about, that of a
-//! value how it is laid out.
+//! Both begin with a version of two bytes. The version of a key tells the kind of record, and the
+//! version of a value its layout.
 //!
 //! ```text
 //! key 0, 1   group | topic | partition 4                                         a committed offset; 1 is written
 //! key 2      group                                                               a group
 //!
 //! committed offset   0, 2   offset 8 | metadata | committed at 8
-//!                    1      offset 8 | metadata | committed at 8 | expires at 8    written if it expires at a time of its own
+//!                    1      offset 8 | metadata | committed at 8 | expires at 8    written if it has its own expiry time
 //!                    3      offset 8 | leader epoch 4 | metadata | committed at 8  written
 //!                    4      as 3, flexible
 //! group              0      protocol type | generation 4 | protocol? | leader? | members
@@ -27,8 +27,8 @@
 //! 0003 000000000000002a 00000007 0001 6d 0000018bcfe56800
 //! ```
 //!
-//! Kafka skips what may follow a message's last field; here that is malformed, because no program
-//! writes any.
+//! Kafka skips bytes after the last field of a message. Here they make the message malformed,
+//! because no program writes any.
 
 use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
 use crate::group::wire::{FieldReader, FieldTooLong, FieldWriter, MalformedField};
@@ -37,17 +37,16 @@ use bytes::Bytes;
 
 const OFFSET_KEYS: std::ops::RangeInclusive<i16> = 0..=1;
 const GROUP_KEY: i16 = 2;
-/// The first version of either value that is flexible, which is the last one too.
+/// The first flexible version of either value, which is also the last version.
 const FLEXIBLE: i16 = 4;
-/// The version of a committed offset that has a time of its own to expire at.
+/// The version of a committed offset with its own expiry time.
 const WITH_EXPIRY: i16 = 1;
-/// The versions of both values that are written otherwise.
+/// The version of both values that is written otherwise.
 const DEFAULT: i16 = 3;
-/// The least bytes of a member, which is one of version 4 with six empty fields, two timeouts and
-/// no tags.
+/// The least bytes of a member: version 4 with six empty fields, two timeouts and no tags.
 const LEAST_MEMBER: usize = 15;
 
-/// A key and a value, as they are stored.
+/// A key and a value as stored.
 pub(crate) type Stored = (Vec<u8>, Option<Vec<u8>>);
 
 impl OffsetsRecord {
@@ -82,11 +81,11 @@ impl OffsetsRecord {
         Ok(OffsetsRecord::Group { group, value })
     }
 
-    /// The record as it is written, `None` if it is of an unknown kind.
+    /// Encodes the record. Returns `None` if its kind is unknown.
     ///
     /// # Errors
     ///
-    /// A text or a byte field is longer than can be stored.
+    /// A text or a byte field is too long to be stored.
     pub(crate) fn encode(&self) -> Result<Option<Stored>, FieldTooLong> {
         Ok(match self {
             OffsetsRecord::Offset { key, value } => {
@@ -103,7 +102,7 @@ impl OffsetsRecord {
 }
 
 impl OffsetKey {
-    /// The key of its record, as it is written.
+    /// Encodes the key of its record.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FieldTooLong> {
         let mut output = FieldWriter::default();
         output.i16(*OFFSET_KEYS.end());
@@ -114,7 +113,7 @@ impl OffsetKey {
     }
 }
 
-/// The key of a group's record.
+/// Encodes the key of a group's record.
 pub(crate) fn group_key(group: &str) -> Result<Vec<u8>, FieldTooLong> {
     let mut output = FieldWriter::default();
     output.i16(GROUP_KEY);
@@ -122,7 +121,7 @@ pub(crate) fn group_key(group: &str) -> Result<Vec<u8>, FieldTooLong> {
     Ok(output.finish())
 }
 
-/// The version of a value, which says how to read on.
+/// Reads the version of a value, which tells how to read the rest.
 fn version(input: &mut FieldReader<'_>) -> Result<i16, MalformedField> {
     let unknown = input.malformed("its version is not one of 0 to 4");
     let version = input.i16()?;
@@ -151,7 +150,7 @@ impl CommittedOffset {
         self.encode_as(if self.expire_timestamp.is_some() { WITH_EXPIRY } else { DEFAULT })
     }
 
-    /// Encodes it in this version, without the fields that the version does not have.
+    /// Encodes the offset in this version, without the fields that the version lacks.
     pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, FieldTooLong> {
         let mut output = FieldWriter::default();
         output.i16(version);
@@ -189,7 +188,7 @@ impl GroupMetadata {
         self.encode_as(DEFAULT)
     }
 
-    /// Encodes it in this version, without the fields that the version does not have.
+    /// Encodes the group in this version, without the fields that the version lacks.
     pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, FieldTooLong> {
         let mut output = FieldWriter::default();
         output.i16(version);
@@ -251,7 +250,7 @@ impl MemberMetadata {
     }
 }
 
-/// A time that is stored as -1 if there is none.
+/// Returns a time, which is stored as -1 if there is none.
 fn some_time(millis: i64) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis)).filter(|time| !time.is_none())
 }

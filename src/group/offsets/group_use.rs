@@ -1,4 +1,4 @@
-//! How a group is used, which decides when its offsets expire.
+//! The use of a group, which decides when its offsets expire.
 
 use super::offset_map::StoredOffset;
 use super::{CommittedOffset, GroupMetadata};
@@ -6,21 +6,21 @@ use crate::types::Timestamp;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The use of a group, as far as it matters for the expiry of its offsets.
+/// The use of a group, as far as the expiry of its offsets depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupUse<'a> {
-    /// It never had members: consumers choose their partitions by themselves, and only commit.
+    /// It never had members: consumers assign partitions to themselves, and only commit.
     Simple,
-    /// Its members have gone, at a time that may not be known.
+    /// All members have left, at a time that may be unknown.
     Empty { since: Option<Timestamp> },
     /// It is stable, and its members read these topics.
     Stable { subscribed: &'a BTreeSet<String> },
-    /// It is between two generations, or what its members read is not known.
+    /// It is between two generations, or the topics of its members are unknown.
     Busy,
 }
 
 impl GroupUse<'_> {
-    /// That of a group of which nothing is known but what is stored.
+    /// Returns the use of a group of which only the stored state is known.
     pub(crate) fn from_metadata(metadata: Option<&GroupMetadata>) -> GroupUse<'static> {
         match metadata {
             None => GroupUse::Simple,
@@ -44,7 +44,8 @@ impl GroupUse<'_> {
         }
     }
 
-    /// What is to be stored of an offset that is in use, if it was not for half of the retention.
+    /// Returns a used offset as it is to be stored, if it was not stored for half of the
+    /// retention.
     pub(super) fn renewed(
         self,
         topic: &str,
@@ -59,7 +60,7 @@ impl GroupUse<'_> {
         renews.then(|| CommittedOffset { commit_timestamp: used, ..stored.offset.clone() })
     }
 
-    /// From when on an offset counts as unused, as far as that is stored; `None` if it is in use.
+    /// Returns the stored time from which an offset counts as unused; `None` if it is in use.
     fn counted_from(self, topic: &str, offset: &CommittedOffset) -> Option<Timestamp> {
         let committed = offset.commit_timestamp;
         match self {

@@ -1,8 +1,8 @@
 //! The records of Kafka's topic `__consumer_offsets`: committed offsets and groups.
 //!
-//! A group commits, for each partition it reads, the offset to go on from. A commit is a record of
-//! a compacted topic, so the topic is a table: the last record of a key is what holds, and one
-//! without a value removes it. The group itself has a record in it too.
+//! For each partition that it reads, a group commits the offset to continue from. A commit is a
+//! record in a compacted topic, so the topic is a table: the last record of a key counts, and a
+//! record without a value removes the key. The group itself has a record in it, too.
 //!
 //! ```text
 //!  offset  key                    value
@@ -10,10 +10,10 @@
 //!     1    g1                     generation 1, members a and b
 //!     2    g1, orders, 0          offset 25        replaces 10
 //!     3    g1, orders, 1          offset 7
-//!     4    g1, orders, 1          none             nothing is committed any more
+//!     4    g1, orders, 1          none             no offset is committed any more
 //! ```
 //!
-//! [`codec`] turns records into bytes and back. [`OffsetTable`] is what they come to.
+//! [`codec`] encodes and decodes records. [`OffsetTable`] is the state that results from them.
 
 pub(crate) mod codec;
 mod group_use;
@@ -29,7 +29,7 @@ pub(crate) use table::OffsetTable;
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 use bytes::Bytes;
 
-/// The longest metadata that Kafka takes with a commit, in bytes.
+/// The longest metadata that Kafka accepts with a commit, in bytes.
 pub(crate) const MAX_METADATA_BYTES: usize = 4096;
 
 /// A committed offset with its metadata. An [`Offset`] converts into it.
@@ -58,26 +58,26 @@ impl OffsetAndMetadata {
     }
 }
 
-/// The partition of a group or a transactional id in the topic that keeps them. `None` if that has
-/// no partitions.
+/// Returns the partition in which a group or a transactional id is stored, of a topic with this
+/// number of partitions. `None` if it has no partitions.
 pub(crate) fn partition_for(id: &str, partitions: u32) -> Option<u32> {
-    // The one hash whose absolute value is not an `i32` counts as 0.
+    // The only hash whose absolute value is not an `i32` counts as 0.
     java_hash(id).checked_abs().unwrap_or(0).unsigned_abs().checked_rem(partitions)
 }
 
-/// Java's hash of strings.
+/// Returns Java's hash of a string.
 fn java_hash(text: &str) -> i32 {
     text.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
 }
 
-/// A record of the offsets topic. Without a value it removes what its key names.
+/// A record of the offsets topic. Without a value, it removes its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OffsetsRecord {
     /// A group has committed an offset for a partition.
     Offset { key: OffsetKey, value: Option<CommittedOffset> },
     /// A group has changed.
     Group { group: String, value: Option<GroupMetadata> },
-    /// Something that is not known here. To be ignored.
+    /// The kind of the key is unknown, so the record is ignored.
     Unknown { key_version: i16 },
 }
 
@@ -89,47 +89,48 @@ pub(crate) struct OffsetKey {
     pub(crate) partition: i32,
 }
 
-/// An offset that a group goes on from, as it is stored.
+/// A committed offset as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommittedOffset {
-    /// The next offset to read. No consumer commits one below 0, though it could be stored.
+    /// The next offset to read. A value below 0 can be stored, although no consumer commits it.
     pub(crate) offset: i64,
-    /// The leader epoch of the last record that was read; -1 if that is not known.
+    /// The leader epoch of the last record that was read; -1 if unknown.
     pub(crate) leader_epoch: LeaderEpoch,
-    /// Anything the consumer wants to keep with it.
+    /// Any text of the consumer.
     pub(crate) metadata: String,
     pub(crate) commit_timestamp: Timestamp,
-    /// When it expires, if that was given with the commit.
+    /// The time at which it expires, if the commit set one.
     pub(crate) expire_timestamp: Option<Timestamp>,
 }
 
 impl CommittedOffset {
-    /// The offset to go on from.
+    /// Returns the offset to continue from.
     pub(crate) fn next(&self) -> Option<Offset> {
         Offset::try_from(self.offset).ok()
     }
 }
 
-/// A group as of its last change that lasts.
+/// The stored state of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct GroupMetadata {
-    /// What its members have in common; `consumer` for consumers, empty if it never had a member.
+    /// The protocol type of its members: `consumer` for consumers, empty if it never had a
+    /// member.
     pub(crate) protocol_type: String,
     pub(crate) generation: i32,
-    /// How its partitions are assigned.
+    /// The name of the assignor in use.
     pub(crate) protocol: Option<String>,
-    /// The id of the member that assigns them.
+    /// The id of the leader, which assigns the partitions.
     pub(crate) leader: Option<String>,
     /// When it came into its state.
     pub(crate) state_since: Option<Timestamp>,
     pub(crate) members: Vec<MemberMetadata>,
 }
 
-/// A member of a group, as it is stored.
+/// The stored state of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct MemberMetadata {
     pub(crate) member_id: String,
-    /// The name that a static member keeps when it comes back.
+    /// The instance id of a static member.
     pub(crate) instance_id: Option<String>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,

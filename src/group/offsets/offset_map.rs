@@ -10,12 +10,12 @@ pub(super) struct OffsetMap(
     pub(super) BTreeMap<String, BTreeMap<String, BTreeMap<i32, StoredOffset>>>,
 );
 
-/// An offset, and that of the record that says so.
+/// A committed offset, and the offset of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredOffset {
     pub(super) offset: CommittedOffset,
     pub(super) at: Offset,
-    /// When a consumer without membership last read on from it, if that was after the commit.
+    /// When a consumer that is not a member last continued from it, if that was after the commit.
     pub(super) used: Option<Timestamp>,
 }
 
@@ -48,7 +48,7 @@ impl OffsetMap {
         topics.entry(key.topic).or_default().insert(key.partition, stored);
     }
 
-    /// Leaves no group and no topic behind that has nothing.
+    /// Removes an offset, and the topic and the group if they have none left.
     pub(super) fn remove(&mut self, key: &OffsetKey) {
         let Some(topics) = self.0.get_mut(&key.group) else { return };
         let Some(partitions) = topics.get_mut(&key.topic) else { return };

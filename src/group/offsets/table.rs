@@ -1,4 +1,4 @@
-//! The committed offsets that result from the records of the offsets topic.
+//! The committed offsets and groups that result from the records of the offsets topic.
 
 use super::group_use::GroupUse;
 use super::offset_map::{OffsetMap, StoredOffset};
@@ -7,11 +7,11 @@ use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// All offsets and groups, after some of the records of the topic.
+/// All offsets and groups that result from a prefix of the topic's records.
 ///
-/// Records are [applied](OffsetTable::apply) in their order. Offsets that were committed in a
-/// transaction wait for its end. When it is [committed](OffsetTable::end_transaction), each
-/// replaces what is there only if its own record is the later one.
+/// Records are [applied](OffsetTable::apply) in order. Offsets that are committed in a
+/// transaction wait for its end. When it is [committed](OffsetTable::end_transaction), an offset
+/// replaces the present one only if its own record is the later one.
 ///
 /// ```text
 ///  record  producer
@@ -33,18 +33,17 @@ const RECORD_BYTES: usize = 100;
 /// The expired offsets of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ExpiredOffsets {
-    /// The records that remove it, in the order to write them.
+    /// The records that remove them, in the order in which to write them.
     pub(crate) tombstones: Vec<OffsetsRecord>,
-    /// The same offsets once more, committed when they were last used: what is only known in
-    /// memory, and would be missed after a restart.
+    /// Used offsets with the time of their last use as the time of the commit. That time is only
+    /// known in memory, and would be lost at a restart.
     pub(crate) renewed: Vec<OffsetsRecord>,
     /// Whether nothing is left of the group, which has no members.
     pub(crate) group_gone: bool,
 }
 
 impl OffsetTable {
-    /// Takes note of a record at this offset, which is part of a transaction of that producer if
-    /// there is one.
+    /// Applies the record at this offset. With a producer, the record is part of its transaction.
     pub(crate) fn apply(
         &mut self,
         at: Offset,
@@ -59,7 +58,7 @@ impl OffsetTable {
                 };
                 offsets.put(key, StoredOffset { offset, at, used: None });
             }
-            // What is pending is older than it.
+            // Pending offsets are older than the tombstone.
             OffsetsRecord::Offset { key, value: None } => {
                 self.committed.remove(&key);
                 self.pending.retain(|_, offsets| {
@@ -77,7 +76,7 @@ impl OffsetTable {
         }
     }
 
-    /// Decides about what the producer has pending.
+    /// Ends the transaction of a producer, and keeps or drops its pending offsets.
     pub(crate) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
         let pending = self.pending.remove(&producer).filter(|_| committed);
         for (key, stored) in pending.into_iter().flat_map(OffsetMap::into_all) {
@@ -98,14 +97,14 @@ impl OffsetTable {
         self.committed.get(group, topic, partition).map(|stored| &stored.offset)
     }
 
-    /// Takes note that a consumer goes on from what the group has committed for a partition.
+    /// Records that a consumer continues from the committed offset of a partition.
     pub(crate) fn record_use(&mut self, group: &str, topic: &str, partition: i32, now: Timestamp) {
         if let Some(stored) = self.committed.get_mut(group, topic, partition) {
             stored.used = stored.used.max(Some(now));
         }
     }
 
-    /// All that a group has committed, by topic and partition.
+    /// Returns all committed offsets of a group, by topic and partition.
     pub(crate) fn committed_by(
         &self,
         group: &str,
@@ -114,12 +113,12 @@ impl OffsetTable {
         all.map(|(topic, partition, stored)| (topic, partition, &stored.offset))
     }
 
-    /// Whether a transaction that has not ended has committed for a partition.
+    /// Returns whether an open transaction has an offset for a partition.
     pub(crate) fn is_pending(&self, group: &str, topic: &str, partition: i32) -> bool {
         self.pending.values().any(|offsets| offsets.get(group, topic, partition).is_some())
     }
 
-    /// The records that remove all that is committed for a topic, or is about to be.
+    /// Returns the records that remove all committed and pending offsets of a topic.
     pub(crate) fn tombstones_of_topic(&self, topic: &str) -> Vec<OffsetsRecord> {
         let all = std::iter::once(&self.committed).chain(self.pending.values());
         let groups = all.flat_map(|offsets| &offsets.0);
@@ -134,7 +133,7 @@ impl OffsetTable {
         keys.into_iter().map(tombstone).collect()
     }
 
-    /// About how many bytes the records have that would say all this, each key once.
+    /// Returns the approximate size of records with this content, one for each key.
     pub(crate) fn stored_bytes(&self) -> u64 {
         let sum = |sum: u64, bytes: usize| sum.saturating_add(bytes as u64);
         let stored = |key: usize, stored: &StoredOffset| {
@@ -163,14 +162,14 @@ impl OffsetTable {
         self.groups.get(group)
     }
 
-    /// The names of all groups that there is anything of, in order.
+    /// Returns the names of all groups with any content, in order.
     pub(crate) fn group_names(&self) -> BTreeSet<&str> {
         let pending = self.pending.values().flat_map(|offsets| offsets.0.keys());
         let names = self.groups.keys().chain(self.committed.0.keys()).chain(pending);
         names.map(String::as_str).collect()
     }
 
-    /// What of a group has expired. Nothing is removed before its tombstone is
+    /// Returns the expired offsets of a group. Each stays until its tombstone is
     /// [applied](OffsetTable::apply).
     ///
     /// | group | partitions that may expire | counted from the latest of |
@@ -180,9 +179,9 @@ impl OffsetTable {
     /// | stable | those of topics that its members do not read | the commit, the last use |
     /// | busy | none | |
     ///
-    /// An offset that has a time of its own to expire goes by that. One that a transaction is
-    /// about to replace stays. One whose last use is all that keeps it for longer than half of the
-    /// retention is renewed.
+    /// An offset with its own expiry time expires at that time. An offset that an open
+    /// transaction is about to replace stays. If only its last use keeps an offset for longer
+    /// than half of the retention, it is renewed.
     pub(crate) fn expired(
         &self,
         group: &str,

@@ -1,6 +1,7 @@
-//! The messages between the members of a group: subscriptions to the leader, assignments from it.
+//! The messages between the members of a group: subscriptions to the leader, and assignments from
+//! it.
 //!
-//! The group carries them as bytes and does not look into them.
+//! The group passes them on as bytes and does not decode them.
 //!
 //! ```text
 //!  subscription   version 2 | topics | user data | since 1: owned partitions | since 2: generation 4 | since 3: rack
@@ -12,14 +13,14 @@
 //!  rack           length 2 (-1: none), name
 //! ```
 //!
-//! A later version has its new fields at the end, so it is read as the last one known here, and
-//! what follows is left alone.
+//! A later version has its new fields at the end, so it is read as the last version known here,
+//! and the rest is ignored.
 //!
-//! User data belongs to the assignor. The sticky ones keep in it what was assigned to the member
-//! last:
+//! User data belongs to the assignor. The sticky assignors store the last assignment of the
+//! member:
 //!
 //! ```text
-//!  sticky               partitions | generation 4 (members of before Kafka 2.3 have none)
+//!  sticky               partitions | generation 4 (missing in members before Kafka 2.3)
 //!  cooperative-sticky   generation 4
 //! ```
 
@@ -28,24 +29,24 @@ use crate::types::TopicPartition;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The version that is written, unless a member cannot read it.
+/// The last version, which is written unless a member cannot read it.
 pub(crate) const LAST_VERSION: i16 = 3;
 
-/// No generation.
+/// The number for no generation.
 pub(crate) const NO_GENERATION: i32 = -1;
 
-/// The subscription of a member: the topics it wants, and the partitions it has.
+/// The subscription of a member: the topics that it wants, and the partitions that it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// The topics.
     pub topics: Vec<String>,
     /// Data for the assignor.
     pub user_data: Option<Vec<u8>>,
-    /// The partitions that it has.
+    /// The partitions that the member has.
     pub owned: Vec<TopicPartition>,
-    /// The generation of the group in which it got them; -1 is none.
+    /// The generation of the group in which the member got them; -1 for none.
     pub generation: i32,
-    /// Its rack.
+    /// The rack of the member.
     pub rack: Option<String>,
 }
 
@@ -71,7 +72,7 @@ pub(crate) struct Assignment {
 }
 
 impl Subscription {
-    /// Reads one. What a version has not, is as in the default.
+    /// Decodes a subscription. Fields that its version lacks have their defaults.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Subscription, MalformedField> {
         let mut input = FieldReader::new(bytes);
         let version = read_version(&mut input)?;
@@ -91,11 +92,10 @@ impl Subscription {
         Ok(read)
     }
 
-    /// The message of that version, or of the last one. Topics and partitions are sorted, as Kafka
-    /// sends them.
+    /// Encodes the subscription in this version, or the last one if this is later. Topics and
+    /// partitions are sorted, as Kafka sends them.
     ///
-    /// `None` if a name is longer than 32767 bytes, or there is more of something than can be
-    /// counted.
+    /// Returns `None` if a name is longer than 32767 bytes, or a list is too long.
     pub(crate) fn encode(&self, version: i16) -> Option<Vec<u8>> {
         let version = version.clamp(0, LAST_VERSION);
         let mut output = FieldWriter::default();
@@ -123,7 +123,7 @@ impl Subscription {
 }
 
 impl Assignment {
-    /// Reads one.
+    /// Decodes an assignment.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Assignment, MalformedField> {
         let mut input = FieldReader::new(bytes);
         read_version(&mut input)?;
@@ -132,11 +132,11 @@ impl Assignment {
         Ok(Assignment { partitions, user_data })
     }
 
-    /// The message of that version, or of the last one. Topics come in the order in which they are
-    /// first named.
+    /// Encodes the assignment in this version, or the last one if this is later. Topics are in
+    /// the order in which they first occur.
     ///
-    /// `None` if a name is longer than 32767 bytes, or there is more of something than can be
-    /// counted.
+    /// Returns `None` if a name is longer than 32767 bytes, a list is too long, or a partition
+    /// number is above 2147483647.
     pub(crate) fn encode(&self, version: i16) -> Option<Vec<u8>> {
         let mut output = FieldWriter::default();
         output.i16(version.clamp(0, LAST_VERSION));
@@ -146,7 +146,7 @@ impl Assignment {
     }
 }
 
-/// The user data of the sticky assignor: what a member got last, and in which generation.
+/// Returns the user data of the sticky assignor: the last assignment and its generation.
 pub(crate) fn sticky_user_data(last: &[TopicPartition], generation: i32) -> Option<Vec<u8>> {
     let mut output = FieldWriter::default();
     write_partitions(&mut output, &last.iter().collect::<Vec<_>>())?;
@@ -154,15 +154,16 @@ pub(crate) fn sticky_user_data(last: &[TopicPartition], generation: i32) -> Opti
     Some(output.finish())
 }
 
-/// Reads the user data of the sticky assignor. As in Kafka, a member whose data cannot be read
-/// counts as one without partitions.
+/// Reads the user data of the sticky assignor. As in Kafka, unreadable data counts as no
+/// partitions.
 pub(crate) fn read_sticky_user_data(bytes: &[u8]) -> (Vec<TopicPartition>, i32) {
     let mut input = FieldReader::new(bytes);
     let Ok(last) = read_partitions(&mut input) else { return (Vec::new(), NO_GENERATION) };
     (last, read_generation(&mut input))
 }
 
-/// The user data of the cooperative sticky assignor: the generation of the last assignment.
+/// Returns the user data of the cooperative sticky assignor: the generation of the last
+/// assignment.
 pub(crate) fn cooperative_user_data(generation: i32) -> Vec<u8> {
     generation.to_be_bytes().to_vec()
 }
@@ -198,7 +199,7 @@ fn read_partitions(input: &mut FieldReader<'_>) -> Result<Vec<TopicPartition>, M
     Ok(topics.into_iter().flatten().collect())
 }
 
-/// Writes partitions by topic, in the order in which topics are first named.
+/// Writes partitions by topic, in the order in which topics first occur.
 fn write_partitions(output: &mut FieldWriter, partitions: &[&TopicPartition]) -> Option<()> {
     let mut indexes: BTreeMap<&str, usize> = BTreeMap::new();
     let mut topics: Vec<(&str, Vec<u32>)> = Vec::new();

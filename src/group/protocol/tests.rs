@@ -11,7 +11,7 @@ fn at(topic: &str, partition: u32) -> TopicPartition {
     TopicPartition { topic: topic.into(), partition }
 }
 
-/// As Kafka 4.1.1 writes it, in each version.
+/// Bytes as Kafka 4.1.1 writes them, in each version.
 #[test]
 fn subscription_bytes_match_kafka() {
     let names = "00000002 0001 61 0006 6f7264657273";
@@ -79,7 +79,7 @@ fn user_data_bytes_match_kafka() {
     let bytes = hex("00000001 0006 6f7264657273 00000002 00000003 00000001 00000007");
     assert_eq!(sticky_user_data(&last, 7), Some(bytes.clone()));
     assert_eq!(read_sticky_user_data(&bytes), (last.to_vec(), 7));
-    // Once there was no generation.
+    // Old members store no generation.
     let (old, none) = (bytes.split_at(bytes.len() - 4).0, Vec::new());
     assert_eq!(read_sticky_user_data(old), (last.to_vec(), -1));
     assert_eq!(read_sticky_user_data(&bytes[..20]), (none.clone(), -1));
@@ -99,7 +99,7 @@ fn later_version_reads_as_last() {
     assert!(Assignment::decode(&hex("0004 00000000 ffffffff 00")).is_ok());
     assert_eq!(read.encode(9), read.encode(3));
     assert_eq!(read.encode(-1), read.encode(0));
-    // Kafka takes an empty rack for none, and all negative generations.
+    // As in Kafka, an empty rack is no rack, and a negative generation is none.
     let read = Subscription::decode(&hex("0003 00000000 ffffffff 00000000 fffffff0 0000"));
     assert_eq!(read, Ok(Subscription::default()));
 }
@@ -107,33 +107,33 @@ fn later_version_reads_as_last() {
 #[test]
 fn decode_error_names_position() {
     for (bytes, position, reason) in [
-        ("", 0, "it ends within a field that begins here"),
+        ("", 0, "it ends within the field that begins here"),
         ("ffff 00000000", 0, "its version is negative"),
-        ("0000 000000", 2, "it ends within a field that begins here"),
-        ("0000 ffffffff", 6, "bytes or an array that must be there are null"),
-        ("0000 7fffffff 0000 0000", 6, "there is no room for as many elements as it counts"),
-        ("0000 00000001 0003 6161", 8, "it ends within a field that begins here"),
+        ("0000 000000", 2, "it ends within the field that begins here"),
+        ("0000 ffffffff", 6, "a required array or byte field is null"),
+        ("0000 7fffffff 0000 0000", 6, "an array has fewer bytes than its elements need"),
+        ("0000 00000001 0003 6161", 8, "it ends within the field that begins here"),
         ("0000 00000001 fffe 6161", 8, "a length is below -1"),
-        ("0000 00000001 ffff", 8, "a text that must be there is null"),
+        ("0000 00000001 ffff", 8, "a required text is null"),
         ("0000 00000001 0002 c328", 10, "the text that ends here is not UTF-8"),
-        ("0000 00000000 00000003 0101", 10, "it ends within a field that begins here"),
+        ("0000 00000000 00000003 0101", 10, "it ends within the field that begins here"),
         ("0000 00000000 fffffffe", 10, "a length is below -1"),
         (
             "0001 00000000 ffffffff 00000002 0000 00000000",
             14,
-            "there is no room for as many elements as it counts",
+            "an array has fewer bytes than its elements need",
         ),
         (
             "0001 00000000 ffffffff 00000001 0000 00000002 00000000",
             20,
-            "there is no room for as many elements as it counts",
+            "an array has fewer bytes than its elements need",
         ),
         ("0001 00000000 ffffffff 00000001 0000 00000001 80000000", 20, "a partition is negative"),
-        ("0002 00000000 ffffffff 00000000 0000", 14, "it ends within a field that begins here"),
+        ("0002 00000000 ffffffff 00000000 0000", 14, "it ends within the field that begins here"),
         (
             "0003 00000000 ffffffff 00000000 00000000 0005 61",
             20,
-            "it ends within a field that begins here",
+            "it ends within the field that begins here",
         ),
     ] {
         let error = Err(MalformedField { position, reason });
@@ -180,7 +180,7 @@ proptest! {
         sorted.owned.sort();
         let bytes = whole.encode(3).unwrap();
         prop_assert_eq!(Subscription::decode(&bytes), Ok(sorted));
-        // Nothing can be missing.
+        // No field can be missing.
         for length in 0..bytes.len() {
             prop_assert!(Subscription::decode(&bytes[..length]).is_err());
         }
@@ -196,7 +196,7 @@ proptest! {
         prop_assert_eq!((read.partitions, read.user_data), (owned, assigned.user_data));
     }
 
-    /// Any bytes are read or refused, and what is read of them is not more than they are.
+    /// Any bytes are decoded or rejected, and the result is no larger than the bytes.
     #[test]
     fn decode_survives_any_bytes(
         version in 0u8..5,

@@ -13,8 +13,8 @@ use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The target of [`Admin::reset_offsets`] in each partition. An offset outside the partition
-/// becomes its start or its end.
+/// The target of [`Admin::reset_offsets`] in each partition. An offset outside the partition is
+/// replaced by the start or end of the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetTo {
@@ -28,12 +28,12 @@ pub enum ResetTo {
     Time(Timestamp),
     /// This many offsets after the committed one, or before it if negative.
     ShiftBy(i64),
-    /// The committed offset, moved into the partition if it lies outside; the end if none is
-    /// committed.
+    /// The committed offset, or the nearest offset in the partition if it lies outside; the end
+    /// if none is committed.
     Current,
 }
 
-/// Groups of consumers.
+/// Administration of consumer groups.
 ///
 /// ```
 /// use annals::{ConsumerConfig, ResetTo, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -60,12 +60,12 @@ pub enum ResetTo {
 impl Admin {
     /// Lists all groups that have members or committed offsets.
     ///
-    /// If a partition of `__consumer_offsets` cannot be read, the groups of the others are listed,
-    /// and [`unavailable`](ListedGroups::unavailable) has the reason why its own are missing.
+    /// If a partition of `__consumer_offsets` cannot be read, its groups are missing, and
+    /// [`unavailable`](ListedGroups::unavailable) has the reason.
     ///
     /// # Errors
-    /// [`Error::StoreClosed`](crate::Error::StoreClosed); [`TopicError::Spread`] if partitions of `__consumer_offsets` are
-    /// elsewhere.
+    /// [`Error::StoreClosed`](crate::Error::StoreClosed); [`TopicError::Spread`] if partitions of
+    /// `__consumer_offsets` are elsewhere.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         self.store.inner().check_open()?;
         if !self.has_groups() {
@@ -79,8 +79,8 @@ impl Admin {
     /// # Errors
     /// - [`GroupError::UnknownGroup`].
     /// - If the group's partition of `__consumer_offsets` cannot be read:
-    ///   [`TopicError::PartitionOffline`], [`GroupError::CorruptOffsetsTopic`], [`Error::Corrupt`](crate::Error::Corrupt),
-    ///   [`Error::Io`](crate::Error::Io).
+    ///   [`TopicError::PartitionOffline`], [`GroupError::CorruptOffsetsTopic`],
+    ///   [`Error::Corrupt`](crate::Error::Corrupt), [`Error::Io`](crate::Error::Io).
     /// - [`Error::StoreClosed`](crate::Error::StoreClosed).
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let mut described = self.coordinator_for(group)?.describe(group)?;
@@ -93,14 +93,15 @@ impl Admin {
         Ok(described)
     }
 
-    /// Commits offsets for a group that has no members. The group need not exist yet.
+    /// Commits offsets for a group that has no members. The group need not exist.
     ///
     /// The offsets survive a process crash, like those that a consumer commits.
     ///
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
     /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
-    /// - [`ConsumeError::CommitFailed`](crate::ConsumeError::CommitFailed) for metadata that is too long.
+    /// - [`ConsumeError::CommitFailed`](crate::ConsumeError::CommitFailed) for metadata that is
+    ///   too long.
     pub fn alter_offsets(
         &self,
         group: &str,
@@ -127,7 +128,8 @@ impl Admin {
     }
 
     /// Resets the committed offsets of a group that has no members, in these partitions. Without
-    /// any partition, it resets all for which the group has committed. Returns the new offsets.
+    /// any partition, it resets all partitions for which the group has committed. Returns the new
+    /// offsets.
     ///
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
@@ -195,14 +197,14 @@ impl Admin {
         self.coordinator_for(group)?.delete(group)
     }
 
-    /// Removes members from a group; without any member, removes all. Members of this process join
-    /// again with their next poll.
+    /// Removes members from a group. Without any member, it removes all. Members of this process
+    /// join again with their next poll.
     ///
     /// Returns the number of members removed.
     ///
     /// # Errors
-    /// [`GroupError::UnknownMemberId`] for a member that does not exist: those before it are
-    /// removed. [`GroupError::UnknownGroup`].
+    /// [`GroupError::UnknownMemberId`] for a member that does not exist; the members before it
+    /// are removed. [`GroupError::UnknownGroup`].
     pub fn remove_members(
         &self,
         group: &str,
@@ -230,13 +232,13 @@ impl Admin {
         Ok(members.len())
     }
 
-    /// Deletes the offsets that have expired, and groups that have none left; returns the number
-    /// of records that it wrote for that.
+    /// Deletes expired offsets, and groups that have none left. Returns the number of records
+    /// that it wrote to delete them.
     ///
-    /// A partition of `__consumer_offsets` that is offline is left as it is.
+    /// A partition of `__consumer_offsets` that is offline is skipped.
     ///
     /// # Errors
-    /// As [`describe_group`](Admin::describe_group): the first error, after all partitions were
+    /// The first error of [`describe_group`](Admin::describe_group), after all partitions were
     /// tried; [`Error::StoreClosed`](crate::Error::StoreClosed).
     pub fn expire_offsets(&self) -> Result<usize> {
         self.store.inner().check_open()?;
@@ -246,7 +248,7 @@ impl Admin {
         self.store.coordinator()?.expire_offsets()
     }
 
-    /// The topics of partitions that must be there.
+    /// Returns the ids of the topics of these partitions, which must exist.
     fn topic_ids<'a>(
         &self,
         partitions: impl Iterator<Item = &'a TopicPartition>,
@@ -260,7 +262,7 @@ impl Admin {
         Ok(ids)
     }
 
-    /// Fails if a topic is not there any more, though another of its name may be.
+    /// Fails if a topic no longer exists, even if another one has its name.
     fn check_same_topics(&self, ids: &BTreeMap<Arc<str>, TopicId>) -> Result<()> {
         for (name, id) in ids {
             if self.store.topic(name)?.id() != *id {
@@ -270,7 +272,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Whether there is anything to look at, so that looking does not make the offsets topic.
+    /// Returns whether the offsets topic exists, so that describing groups does not create it.
     fn has_groups(&self) -> bool {
         self.store.topic(CONSUMER_OFFSETS).is_ok()
     }

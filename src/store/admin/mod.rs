@@ -11,8 +11,8 @@ use crate::types::Offset;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 
-/// The administration of topics and groups: the calls of Kafka's `AdminClient` that apply within
-/// one process.
+/// The administration of topics and groups: the calls of Kafka's `AdminClient` that make sense
+/// within one process.
 ///
 /// To create, alter and delete topics, call the [`Store`] itself. [`Store::admin`] returns an
 /// `Admin`.
@@ -21,7 +21,8 @@ use std::collections::BTreeMap;
 /// use annals::{Store, StoreConfig, TopicConfig};
 ///
 /// let store = Store::in_memory(StoreConfig::default())?;
-/// let orders = store.create_topic("orders", TopicConfig::default().partitions(2).segment_bytes(1 << 20))?;
+/// let config = TopicConfig::default().partitions(2).segment_bytes(1 << 20);
+/// let orders = store.create_topic("orders", config)?;
 /// orders.partition(1)?.append_all(["a", "b", "c"].map(Into::into))?;
 ///
 /// let admin = store.admin();
@@ -85,7 +86,7 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unknown`](crate::TopicError::Unknown), and as
+    /// [`TopicError::Unknown`](crate::TopicError::Unknown), and the errors of
     /// [`Log::stats`](crate::Log::stats).
     pub fn describe_topic(&self, topic: &str) -> Result<TopicDescription> {
         let topic = self.store.topic(topic)?;
@@ -114,12 +115,12 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// As [`Log::delete_before`](crate::Log::delete_before) and
+    /// The errors of [`Log::delete_before`](crate::Log::delete_before) and
     /// [`Topic::partition`](crate::Topic::partition); [`TopicError::Unknown`];
     /// [`TopicError::Internal`] for an internal topic.
     pub fn delete_records(&self, topic: &str, partition: u32, before: Offset) -> Result<Offset> {
         if topic_name::is_internal(topic) {
-            let reason = "its records are what groups have committed; use `Admin::delete_offsets`";
+            let reason = "it holds committed offsets; call `Admin::delete_offsets`";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
         self.store.topic(topic)?.partition(partition)?.delete_before(before)

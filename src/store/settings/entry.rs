@@ -1,4 +1,4 @@
-//! The description of a setting.
+//! The description of a setting, for administrators.
 
 #[cfg(doc)]
 use crate::log::LogConfig;

@@ -1,19 +1,20 @@
-//! How a topic is set up: its partitions, and Kafka's settings of a topic by Kafka's keys.
+//! The settings of a topic: its number of partitions, and Kafka's settings with Kafka's keys.
 //!
-//! A topic has a setting of its own, or the default holds:
+//! A topic sets a value itself, or a default applies:
 //!
 //! ```text
-//!   the topic's own            retention.ms=3600000     set by `TopicConfig::set` or a method such as `retention_age`
-//!        │ where there is none
+//!   the topic's own            retention.ms=3600000     `TopicConfig::set` or a method
+//!        │ if not set
 //!        ▼
-//!   the store's options of logs, for what the store sets otherwise than Kafka
-//!        │ where there is none
+//!   the store's log options    where they differ from Kafka's defaults
+//!        │ if not set
 //!        ▼
 //!   Kafka's default            retention.ms=604800000
 //! ```
 //!
-//! Only the topic's own ones are kept on disk, as in Kafka.
+//! Only the topic's own settings are stored, as in Kafka.
 
+mod common_settings;
 mod entry;
 mod keys;
 mod topic_config;

@@ -1,4 +1,4 @@
-use super::keys::{KEYS, Rule};
+use super::keys::{KEYS, ValueRule};
 use super::topic_config::{NO_LIMIT, ONE_HOUR, SEVEN_DAYS};
 use super::*;
 use crate::error::{Error, ErrorKind, TopicError};
@@ -45,23 +45,23 @@ const DEFAULTS: [(&str, &str); 33] = [
     ("unclean.leader.election.enable", "false"),
 ];
 
-/// Values that a key may have.
-fn valid(rule: Rule) -> BoxedStrategy<String> {
+/// Valid values of a setting.
+fn valid(rule: ValueRule) -> BoxedStrategy<String> {
     match rule {
-        Rule::Number(from, to) => {
+        ValueRule::Number(from, to) => {
             prop_oneof![Just(from), Just(to), from..=to].prop_map(|n| n.to_string()).boxed()
         }
-        Rule::Limit(_) => (-1..=i64::MAX).prop_map(|n| n.to_string()).boxed(),
-        Rule::Ratio => (0.0..=1.0_f64).prop_map(|r| r.to_string()).boxed(),
-        Rule::Bool => any::<bool>().prop_map(|b| b.to_string()).boxed(),
-        Rule::Word(words) => proptest::sample::select(words).prop_map(str::to_owned).boxed(),
-        Rule::GzipLevel => prop_oneof![Just("-1".to_owned()), "[1-9]"].boxed(),
-        Rule::Policy => "delete|compact|compact,delete".boxed(),
-        Rule::Replicas => "\\*||[0-9]:[0-9](,[0-9]:[0-9])?".boxed(),
+        ValueRule::Limit(_) => (-1..=i64::MAX).prop_map(|n| n.to_string()).boxed(),
+        ValueRule::Ratio => (0.0..=1.0_f64).prop_map(|r| r.to_string()).boxed(),
+        ValueRule::Bool => any::<bool>().prop_map(|b| b.to_string()).boxed(),
+        ValueRule::Word(words) => proptest::sample::select(words).prop_map(str::to_owned).boxed(),
+        ValueRule::GzipLevel => prop_oneof![Just("-1".to_owned()), "[1-9]"].boxed(),
+        ValueRule::Policy => "delete|compact|compact,delete".boxed(),
+        ValueRule::Replicas => "\\*||[0-9]:[0-9](,[0-9]:[0-9])?".boxed(),
     }
 }
 
-/// A few settings with values that each may have.
+/// A few settings with valid values.
 fn settings() -> impl Strategy<Value = TopicConfig> {
     let one = (0..KEYS.len()).prop_flat_map(|n| (Just(KEYS[n].name), valid(KEYS[n].rule)));
     proptest::collection::vec(one, 0..12).prop_map(|settings| {
@@ -309,7 +309,7 @@ fn store_default_applies_when_topic_unset() {
     assert_eq!(unset, TopicConfig::default());
     assert_eq!(
         unset.apply(&LogConfig::default().leader_epoch(-2)).unwrap_err().to_string(),
-        "option `leader_epoch`: must be -1, which is unknown, or higher"
+        "option `leader_epoch`: must be at least -1, which means unknown"
     );
 }
 

@@ -1,13 +1,10 @@
-//! How a topic is set up.
+//! The settings of a topic.
 
 use super::entry::{ConfigEntry, ConfigSource};
-use super::keys::{self, KEYS, Key, Meaning};
-use super::values::millis;
+use super::keys::{self, KEYS, Setting, SettingEffect};
 use crate::error::{Error, Result, TopicError};
 use crate::log::{CleanupPolicy, LogConfig};
-use crate::record::Compression;
 use crate::topic_name::is_compacted;
-use crate::types::TimestampType;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,24 +14,24 @@ pub(super) const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(super) const ONE_HOUR: Duration = Duration::from_secs(3600);
 pub(super) const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 
-/// The settings of a topic: its number of partitions, and the settings of Kafka that it does not
-/// leave to the defaults.
+/// The settings of a topic: its number of partitions, and Kafka's settings that differ from the
+/// defaults.
 ///
-/// Settings have Kafka's names, and a value that Kafka rejects is rejected. A setting with a
-/// meaning in one process is an option of the topic's logs: [`LogConfig`] describes the effect.
+/// Settings have Kafka's names, and invalid values are rejected as in Kafka. A setting that makes
+/// sense within one process is an option of the topic's logs: [`LogConfig`] describes the effect.
 /// The others (`min.insync.replicas`, `unclean.leader.election.enable`, `remote.*` and
 /// `local.retention.*`, throttled replicas, `file.delete.delay.ms`, `compression.lz4.level`) are
 /// validated, stored and described, and have no effect.
 ///
 /// Note three defaults. A topic deletes records older than **7 days**, as in Kafka, while a
-/// [`Log`](crate::Log) deletes nothing: with `retention.ms=-1`, or
-/// [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], a topic keeps everything. A
-/// topic rejects records whose timestamp lies more than **an hour** ahead of its clock, as in
-/// Kafka 4, while a log accepts any: see `message.timestamp.after.max.ms`. And a topic that only
-/// compacts deletes nothing by age or size, whatever its `retention.*` settings are.
+/// [`Log`](crate::Log) deletes nothing. With `retention.ms=-1`, or
+/// [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], a topic keeps everything.
+/// A topic rejects records with a timestamp more than **an hour** ahead of its clock, as in Kafka
+/// 4, while a log accepts any: see `message.timestamp.after.max.ms`. A topic that only compacts
+/// deletes nothing by age or size, whatever its `retention.*` settings are.
 ///
-/// The methods that take text validate it at once. The others accept any value;
-/// [`validate`](TopicConfig::validate) and the creation of the topic validate it.
+/// Methods that take text validate it at once. The others accept any value, and
+/// [`validate`](TopicConfig::validate) or the creation of the topic validates it.
 ///
 /// ```
 /// use annals::{CleanupPolicy, TopicConfig};
@@ -50,10 +47,14 @@ pub(super) const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 /// let refused = config.clone().set("retention.ms", "1h").unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "`retention.ms` cannot be `1h`: it must be a whole number from 0 to 9223372036854775807, or -1 for no limit",
+///     "`retention.ms` cannot be `1h`: it must be a whole number from 0 to 9223372036854775807, \
+///      or -1 for no limit",
 /// );
 /// let refused = config.set("retention.millis", "1").unwrap_err();
-/// assert_eq!(refused.to_string(), "topics have no setting `retention.millis`; did you mean `retention.ms`?");
+/// assert_eq!(
+///     refused.to_string(),
+///     "topics have no setting `retention.millis`; did you mean `retention.ms`?",
+/// );
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +71,14 @@ impl Default for TopicConfig {
     }
 }
 
-/// The options of the logs of a topic without settings of its own: Kafka's.
+/// Returns the options of the logs of topics without their own settings, which are Kafka's
+/// defaults.
 pub(crate) fn default_log() -> LogConfig {
     LogConfig::default().retention_age(SEVEN_DAYS).timestamp_after_max(ONE_HOUR)
 }
 
 /// Returns the settings of a topic that a broker created. Only its controller knows them, so
-/// nothing is deleted until the user alters them. Internal topics are compacted, as in every
+/// nothing is deleted until you alter the topic. Internal topics are compacted, as in every
 /// broker.
 pub(crate) fn broker_topic_config(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
@@ -91,8 +93,8 @@ impl TopicConfig {
     /// Sets the number of partitions.
     ///
     /// *Default* 1. *Limits* 1 and up; you can raise it later, and never lower it. *Effect*:
-    /// records with the same key go to the same partition and stay in order, until there are more
-    /// partitions. Kafka: `num.partitions`.
+    /// records with the same key go to the same partition and stay in order, until the number
+    /// changes. Kafka: `num.partitions`.
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = partitions;
@@ -123,8 +125,8 @@ impl TopicConfig {
         Ok(self)
     }
 
-    /// Returns the topic's own value for this key; `None` if the default applies, or topics have
-    /// no such setting.
+    /// Returns the topic's own value for this key; `None` if the default applies, or if topics
+    /// have no such setting.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.own.get(key).map(String::as_str)
@@ -142,10 +144,10 @@ impl TopicConfig {
         self.entries_over(&default_log())
     }
 
-    /// Returns all settings with their values, in the order of the keys, with these options as the
-    /// defaults.
+    /// Returns all settings with their values, in the order of the keys, with these options as
+    /// the defaults.
     pub(crate) fn entries_over(&self, defaults: &LogConfig) -> Vec<ConfigEntry> {
-        let entry = |key: &Key| {
+        let entry = |key: &Setting| {
             let default = key.default(defaults);
             let (value, source) = match self.get(key.name) {
                 Some(own) => (own.to_owned(), ConfigSource::Topic),
@@ -159,12 +161,13 @@ impl TopicConfig {
     }
 
     /// Takes the settings from the options of a log. An option that differs from Kafka's default
-    /// of a topic becomes the topic's own setting; the others are left to the default. So the
-    /// options of a log that keeps everything and accepts any timestamp, as logs do by default,
-    /// make a topic that does the same.
+    /// of a topic becomes the topic's own setting, and the others stay at the default. By
+    /// default, a log keeps everything and accepts any timestamp, so its options make a topic
+    /// that does the same.
     ///
-    /// Options that are not settings of topics are ignored, because the store has its own: file
-    /// system, clock, listener, maintainer, and [`on_corruption`](LogConfig::on_corruption),
+    /// Options that are not settings of topics are ignored, because the store has its own: the
+    /// file system, the clock, the listener, the maintainer,
+    /// [`on_corruption`](LogConfig::on_corruption),
     /// [`dedupe_buffer_bytes`](LogConfig::dedupe_buffer_bytes),
     /// [`producer_id_expiration`](LogConfig::producer_id_expiration),
     /// [`leader_epoch`](LogConfig::leader_epoch) and
@@ -182,7 +185,7 @@ impl TopicConfig {
     pub fn log(mut self, log: LogConfig) -> Self {
         let defaults = default_log();
         for key in KEYS {
-            if let Meaning::Option { read, .. } = key.meaning {
+            if let SettingEffect::Option { read, .. } = key.meaning {
                 let value = read(&log);
                 if value == read(&defaults) {
                     self.own.remove(key.name);
@@ -207,22 +210,22 @@ impl TopicConfig {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::InvalidSetting`] names the first setting that is invalid, alone or together
-    ///   with the others.
-    /// - [`Error::InvalidConfig`] if an option is invalid that is not a setting of topics.
+    /// - [`TopicError::InvalidSetting`] names the first setting that is invalid, alone or
+    ///   together with the others.
+    /// - [`Error::InvalidConfig`] if an option that is not a setting of topics is invalid.
     pub fn apply(&self, defaults: &LogConfig) -> Result<LogConfig> {
         let mut log = defaults.clone();
         for key in KEYS {
             let Some(value) = self.get(key.name) else { continue };
             check(key, value)?;
-            if let Meaning::Option { write, .. } = key.meaning
+            if let SettingEffect::Option { write, .. } = key.meaning
                 && write(&mut log, value).is_none()
             {
                 return Err(invalid(key, value, "it cannot be read".to_owned()));
             }
         }
         if !log.cleanup_policy.deletes() {
-            // In Kafka these limits may be set and do nothing. A log takes them for a
+            // In Kafka, these limits may be set and have no effect. A log would reject them as a
             // contradiction.
             log = log.retention_age(NO_LIMIT).retention_bytes(u64::MAX);
         }
@@ -243,7 +246,7 @@ impl TopicConfig {
     ///
     /// # Errors
     ///
-    /// As [`apply`](TopicConfig::apply).
+    /// The errors of [`apply`](TopicConfig::apply).
     pub fn validate(&self) -> Result<()> {
         self.log_config().map(drop)
     }
@@ -253,160 +256,23 @@ impl TopicConfig {
         self.apply(&default_log())
     }
 
-    fn put(mut self, key: &'static str, value: String) -> Self {
+    pub(super) fn put(mut self, key: &'static str, value: String) -> Self {
         self.own.insert(key, value);
         self
     }
 }
 
-/// Methods for common settings.
-impl TopicConfig {
-    /// Sets the age at which records are deleted.
-    ///
-    /// *Default* 7 days. *Limits* from `i64::MAX` milliseconds on, [`Duration::MAX`] for one,
-    /// there is no limit. *Effect*: [`LogConfig::retention_age`]. Kafka: `retention.ms`.
-    #[must_use]
-    pub fn retention_age(self, age: Duration) -> Self {
-        let unlimited = age >= NO_LIMIT;
-        self.put("retention.ms", if unlimited { "-1".to_owned() } else { millis::text(age) })
-    }
-
-    /// Sets the size of a partition at which its oldest records are deleted.
-    ///
-    /// *Default* no limit. *Limits* [`u64::MAX`] is no limit. *Effect*:
-    /// [`LogConfig::retention_bytes`]. Kafka: `retention.bytes`.
-    #[must_use]
-    pub fn retention_bytes(self, bytes: u64) -> Self {
-        self.put("retention.bytes", i64::try_from(bytes).unwrap_or(-1).to_string())
-    }
-
-    /// Sets whether old records are deleted, or superseded ones, or both.
-    ///
-    /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`].
-    /// Kafka: `cleanup.policy`.
-    #[must_use]
-    pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
-        self.read("cleanup.policy", &LogConfig::default().cleanup_policy(policy))
-    }
-
-    /// Sets the size at which a segment is closed and the next begun.
-    ///
-    /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: [`LogConfig::segment_bytes`].
-    /// Kafka: `segment.bytes`.
-    #[must_use]
-    pub fn segment_bytes(self, bytes: u64) -> Self {
-        self.put("segment.bytes", bytes.to_string())
-    }
-
-    /// Sets the age at which a segment is closed even if it is not full.
-    ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`].
-    /// Kafka: `segment.ms`.
-    #[must_use]
-    pub fn segment_age(self, age: Duration) -> Self {
-        self.put("segment.ms", millis::text(age))
-    }
-
-    /// Sets the largest batch that the topic accepts.
-    ///
-    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: [`LogConfig::max_message_bytes`].
-    /// Kafka: `max.message.bytes`.
-    #[must_use]
-    pub fn max_message_bytes(self, bytes: u64) -> Self {
-        self.put("max.message.bytes", bytes.to_string())
-    }
-
-    /// Compresses every batch with this codec, at this level. To keep the producers' compression,
-    /// [`unset`](TopicConfig::unset) `compression.type`.
-    ///
-    /// *Default* the producers' compression. *Limits* the codecs of this build. *Effect*:
-    /// [`LogConfig::compression`]. Kafka: `compression.type`, with its levels.
-    #[must_use]
-    pub fn compression(self, compression: Compression) -> Self {
-        let log = LogConfig::default().compression(compression);
-        let names = ["compression.type", "compression.gzip.level", "compression.zstd.level"];
-        names.into_iter().fold(self, |config, key| config.read(key, &log))
-    }
-
-    /// Sets which timestamps records carry: those of their producer, or the time of the append.
-    ///
-    /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`].
-    /// Kafka: `message.timestamp.type`.
-    #[must_use]
-    pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
-        self.read("message.timestamp.type", &LogConfig::default().timestamp_type(timestamp_type))
-    }
-
-    /// Sets the share of a partition that must be dirty for it to be compacted.
-    ///
-    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`].
-    /// Kafka: `min.cleanable.dirty.ratio`.
-    #[must_use]
-    pub fn min_cleanable_dirty_ratio(self, ratio: f64) -> Self {
-        self.put("min.cleanable.dirty.ratio", ratio.to_string())
-    }
-
-    /// Sets the shortest time for which a record stays, even if a later one supersedes it.
-    ///
-    /// *Default* none. *Limits* at most [`max_compaction_lag`](TopicConfig::max_compaction_lag).
-    /// *Effect*: [`LogConfig::min_compaction_lag`]. Kafka: `min.compaction.lag.ms`.
-    #[must_use]
-    pub fn min_compaction_lag(self, lag: Duration) -> Self {
-        self.put("min.compaction.lag.ms", millis::text(lag))
-    }
-
-    /// Sets the longest time for which a superseded record stays.
-    ///
-    /// *Default* no limit. *Limits* 1 ms and up. *Effect*: [`LogConfig::max_compaction_lag`].
-    /// Kafka: `max.compaction.lag.ms`.
-    #[must_use]
-    pub fn max_compaction_lag(self, lag: Duration) -> Self {
-        self.put("max.compaction.lag.ms", millis::text(lag))
-    }
-
-    /// Sets how long a tombstone stays after the pass that first met it.
-    ///
-    /// *Default* 1 day. *Effect*: [`LogConfig::delete_retention`]. Kafka: `delete.retention.ms`.
-    #[must_use]
-    pub fn delete_retention(self, retention: Duration) -> Self {
-        self.put("delete.retention.ms", millis::text(retention))
-    }
-
-    /// Flushes the log whenever this many records are not durable.
-    ///
-    /// *Default* never. *Limits* 1 and up. *Effect*: [`LogConfig::flush_messages`].
-    /// Kafka: `flush.messages`.
-    #[must_use]
-    pub fn flush_messages(self, records: u64) -> Self {
-        self.put("flush.messages", i64::try_from(records).unwrap_or(i64::MAX).to_string())
-    }
-
-    /// Makes each record durable within this time of its append.
-    ///
-    /// *Default* never. *Effect*: [`LogConfig::flush_interval`]. Kafka: `flush.ms`.
-    #[must_use]
-    pub fn flush_interval(self, interval: Duration) -> Self {
-        self.put("flush.ms", millis::text(interval))
-    }
-
-    /// Sets a setting to the value of a log's option.
-    fn read(self, key: &'static str, log: &LogConfig) -> Self {
-        let value = keys::find(key).map(|key| key.default(log)).unwrap_or_default();
-        self.put(key, value)
-    }
-}
-
-fn known(key: &str) -> Result<&'static Key> {
+fn known(key: &str) -> Result<&'static Setting> {
     keys::find(key).ok_or_else(|| {
         let nearest = keys::nearest(key);
         TopicError::UnknownSetting { key: key.to_owned(), nearest }.into()
     })
 }
 
-fn check(key: &Key, value: &str) -> Result<()> {
+fn check(key: &Setting, value: &str) -> Result<()> {
     key.rule.check(value).map_err(|reason| invalid(key, value, reason))
 }
 
-fn invalid(key: &Key, value: &str, reason: String) -> Error {
+fn invalid(key: &Setting, value: &str, reason: String) -> Error {
     TopicError::InvalidSetting { key: key.name.to_owned(), value: value.to_owned(), reason }.into()
 }

@@ -15,7 +15,7 @@ pub(super) mod bytes {
     }
 }
 
-/// Kafka's largest number is no limit.
+/// Kafka's largest number means no limit.
 pub(super) mod count {
     pub(in crate::store::settings) fn text(count: u64) -> String {
         i64::try_from(count).unwrap_or(i64::MAX).to_string()
@@ -27,8 +27,8 @@ pub(super) mod count {
     }
 }
 
-/// What is less than a millisecond counts as one, and what is more than Kafka can say as the most
-/// that it can.
+/// Less than a millisecond counts as one millisecond. A time that is longer than Kafka can
+/// express counts as the longest.
 pub(super) mod millis {
     use super::Duration;
 
@@ -148,7 +148,7 @@ pub(super) mod compression {
         word.to_owned()
     }
 
-    /// The codec at its usual level.
+    /// Returns the codec with its default level.
     pub(in crate::store::settings) fn value(text: &str) -> Option<Option<Compression>> {
         match text {
             "producer" => Some(None),

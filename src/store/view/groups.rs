@@ -12,18 +12,18 @@ use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::TopicPartition;
 
 impl StoreView {
-    /// Lists all groups that something is stored of, as
-    /// [`Admin::list_groups`](crate::Admin::list_groups) does.
+    /// Lists all groups with stored state, as [`Admin::list_groups`](crate::Admin::list_groups)
+    /// does.
     ///
-    /// A group with members counts as stable: whether they are just joining, or have ended, is
-    /// known only to the process that runs it. If no process has the directory open for writing,
-    /// the members have ended with the last one that had, and the group is empty. Only static
-    /// members remain, as their place is kept for them.
+    /// A group with members counts as stable. Only the process that runs the group knows whether
+    /// the members are still joining, or have ended. If no process has the directory open for
+    /// writing, the members ended with the last such process, and the group is empty. Only static
+    /// members remain, because their place is kept.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Corrupt`] if it cannot be read how many partitions
-    /// `__consumer_offsets` has.
+    /// [`Error::Io`]; [`Error::Corrupt`] if the number of partitions of `__consumer_offsets`
+    /// cannot be read.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
         for number in 0..self.count(CONSUMER_OFFSETS)? {
@@ -32,14 +32,14 @@ impl StoreView {
         Ok(listed.sorted())
     }
 
-    /// Describes a group: its members, what it has committed, and its lag.
+    /// Describes a group: its members, its committed offsets, and its lag.
     ///
     /// Members and state are those of [`list_groups`](StoreView::list_groups).
     ///
     /// # Errors
     ///
-    /// [`GroupError::UnknownGroup`]; what the partition of `__consumer_offsets` that keeps the
-    /// group cannot be read for.
+    /// [`GroupError::UnknownGroup`]; the error of reading the group's partition of
+    /// `__consumer_offsets`.
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
         let count = self.count(CONSUMER_OFFSETS)?;
@@ -82,8 +82,8 @@ impl StoreView {
         table.group_names().into_iter().map(listing).collect()
     }
 
-    /// What is stored of a group, with the members that there can be: what the next opening would
-    /// leave.
+    /// Returns the stored state of a group with the members that can still exist, which is the
+    /// state after the next opening.
     fn with_members(&self, stored: Option<&GroupMetadata>) -> Option<GroupMetadata> {
         let mut stored = stored?.clone();
         if !stored.members.is_empty() && !self.has_writer() {
@@ -95,7 +95,7 @@ impl StoreView {
     fn table(&self, number: u32) -> Result<OffsetTable> {
         match self.partition(CONSUMER_OFFSETS, number) {
             Ok(log) => Shard::read(number, &log).map(|(table, _)| table),
-            // It is being made.
+            // The partition is being created.
             Err(Error::Topic(error)) if matches!(*error, TopicError::PartitionElsewhere { .. }) => {
                 Ok(OffsetTable::default())
             }

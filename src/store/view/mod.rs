@@ -1,4 +1,4 @@
-//! A store that is only looked at, beside the process that writes it.
+//! Reading a store beside the process that writes it.
 
 pub(crate) mod groups;
 
@@ -23,11 +23,12 @@ use std::sync::Arc;
 
 /// A read-only view of a store, which another process may have open.
 ///
-/// It changes nothing. Each call looks at the directory again, so it sees new and deleted topics,
-/// and a log follows its writer as [`Log::open_read_only`] does. A view has no calls that write,
-/// and writes to one of its logs fail with [`Error::ReadOnly`]. It locks nothing, but for a moment
-/// when [`describe_group`](StoreView::describe_group) or [`list_groups`](StoreView::list_groups)
-/// finds members, to see whether a process has the directory open for writing.
+/// A view changes nothing. Each call reads the directory again, so it sees new and deleted
+/// topics, and a log follows its writer as [`Log::open_read_only`] does. A view has no calls that
+/// write, and writes to its logs fail with [`Error::ReadOnly`]. It holds no lock. Only when
+/// [`describe_group`](StoreView::describe_group) or [`list_groups`](StoreView::list_groups) finds
+/// members, it tries the lock for a moment, to see whether a process has the directory open for
+/// writing.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig, fs::MemFs};
@@ -50,7 +51,7 @@ pub struct StoreView {
     log: LogConfig,
 }
 
-/// The known state of a topic.
+/// A topic and its partitions in the directory.
 struct KnownTopic {
     config: TopicConfig,
     here: BTreeSet<u32>,
@@ -59,7 +60,7 @@ struct KnownTopic {
 impl Store {
     /// Opens a directory of topics for reading, while another process may be writing it.
     ///
-    /// It uses only the file system, the listener and the options of logs in `config`.
+    /// Of `config`, it uses only the file system, the listener and the options of logs.
     ///
     /// # Errors
     ///
@@ -100,7 +101,7 @@ impl StoreView {
         Ok(found.filter(is_there).collect())
     }
 
-    /// Returns the partitions whose directories are there.
+    /// Returns the partitions whose directories exist.
     fn list_partitions(&self) -> Result<BTreeMap<String, BTreeSet<u32>>> {
         let path = self.path();
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
@@ -138,8 +139,8 @@ impl StoreView {
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`].
-    /// - [`TopicError::PartitionElsewhere`] if its directory is not there.
-    /// - As [`Log::open_read_only`].
+    /// - [`TopicError::PartitionElsewhere`] if its directory does not exist.
+    /// - The errors of [`Log::open_read_only`].
     pub fn partition(&self, topic: &str, number: u32) -> Result<Log> {
         let KnownTopic { config, here } = self.look_up(topic)?;
         self.open(topic, number, &config, &here)
@@ -216,12 +217,13 @@ impl StoreView {
         Ok(self.look_up(topic)?.config.partitions)
     }
 
-    /// Returns whether a process has the directory open for writing, or that cannot be found out.
+    /// Returns whether a process has the directory open for writing. Also returns true if that is
+    /// not known.
     pub(crate) fn has_writer(&self) -> bool {
         WriteLock::check_free(&*self.directory.dir.fs, self.path()).is_err()
     }
 
-    /// Returns the number of partitions of a topic; 0 if there is no such topic.
+    /// Returns the number of partitions of a topic; 0 if the topic does not exist.
     pub(crate) fn count(&self, topic: &str) -> Result<u32> {
         match self.partition_count(topic) {
             Err(Error::Topic(_)) => Ok(0),

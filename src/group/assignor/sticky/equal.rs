@@ -1,4 +1,4 @@
-//! Assignment with equal subscriptions: each member has a quota.
+//! Sticky assignment with equal subscriptions: each member has a quota.
 //!
 //! ```text
 //!  8 partitions, 3 members      each member 2, and two of them one more
@@ -36,14 +36,14 @@ pub(super) fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
 struct QuotaAssignment {
     assignments: Vec<MemberAssignment>,
     kept: BTreeSet<PartitionIndex>,
-    /// The partitions above the quota of their member.
+    /// The partitions above the quota of their member, with that member.
     surplus: BTreeMap<PartitionIndex, usize>,
     small: usize,
-    /// How many more may have one more than the small quota.
+    /// How many more members may have the large quota.
     large_left: usize,
-    /// The members below the small quota, each with the number missing, the next in turn first.
+    /// The members below the small quota, each with the number missing, in turn.
     below: VecDeque<(usize, usize)>,
-    /// The members that have the small quota, and may get one more.
+    /// The members with the small quota, which may get one more.
     at_small: VecDeque<usize>,
 }
 
@@ -62,7 +62,7 @@ impl QuotaAssignment {
         }
     }
 
-    /// Leaves a member what it has, up to its quota.
+    /// Lets a member keep its partitions, up to its quota.
     fn keep(&mut self, member: usize, owned: &BTreeSet<PartitionIndex>) {
         let mut owned: Vec<PartitionIndex> = owned.iter().copied().collect();
         owned.sort_by_key(|(topic, partition)| (*partition, *topic));

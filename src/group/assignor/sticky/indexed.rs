@@ -1,11 +1,11 @@
-//! A group whose members, topics and partitions are named by their index.
+//! A group whose members and topics are referred to by index.
 
 use crate::group::assignor::{Assignments, Member, SubscribedTopic, java_order, subscribed_topics};
 use crate::types::TopicPartition;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A partition: the index of its topic among all, and its number.
+/// A partition: the index of its topic, and its number.
 pub(super) type PartitionIndex = (usize, u32);
 
 /// The partitions of a member.
@@ -16,7 +16,7 @@ pub(super) struct MemberAssignment {
     pub(super) moving: BTreeSet<PartitionIndex>,
 }
 
-/// A group with its members and topics in order, and named by their partitions in it.
+/// A group with its members and topics in order.
 pub(super) struct IndexedGroup<'a> {
     pub(super) ids: Vec<&'a String>,
     pub(super) members: Vec<&'a Member>,
@@ -26,9 +26,9 @@ pub(super) struct IndexedGroup<'a> {
 
 /// The partitions that the members claim.
 pub(super) struct Claims {
-    /// By member, without repetitions and partitions that are not there.
+    /// The claims of each member, without repetitions and without partitions that do not exist.
     pub(super) all: Vec<BTreeSet<PartitionIndex>>,
-    /// The part of it that they are believed.
+    /// The claims of each member that count.
     pub(super) valid: Vec<BTreeSet<PartitionIndex>>,
     /// The partitions that several members claim for the same generation.
     pub(super) contested: BTreeSet<PartitionIndex>,
@@ -53,7 +53,7 @@ impl<'a> IndexedGroup<'a> {
         subscriptions.len() <= 1
     }
 
-    /// All partitions, in order.
+    /// Returns all partitions, in order.
     pub(super) fn all_partitions(&self) -> impl Iterator<Item = PartitionIndex> {
         let topics = self.topics.iter().enumerate();
         topics.flat_map(|(at, topic)| (0..topic.partitions).map(move |partition| (at, partition)))
@@ -85,7 +85,7 @@ impl Claims {
         let all: Vec<BTreeSet<PartitionIndex>> =
             members.iter().map(|member| member.owned.iter().filter_map(index).collect()).collect();
 
-        // The member that claims it for the last generation; none if several do.
+        // The member that claims a partition for the last generation; `None` if several do.
         let mut owners: BTreeMap<PartitionIndex, (i32, Option<usize>)> = BTreeMap::new();
         for ((by, member), claimed) in members.iter().enumerate().zip(&all) {
             for index in claimed {

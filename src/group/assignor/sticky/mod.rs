@@ -1,7 +1,7 @@
 //! Sticky assignment: partitions stay with their member, as far as that is fair.
 //!
-//! With equal subscriptions each member gets the same number of partitions, or one more. So a
-//! partition moves only when its member has left, or has more than its assignment:
+//! With equal subscriptions, each member gets the same number of partitions, or one more. So a
+//! partition moves only when its member has left, or has more than its share:
 //!
 //! ```text
 //!  before       A: 0 1 2 3      B: 4 5 6         7 partitions
@@ -9,15 +9,15 @@
 //!  B leaves     A: 0 1 2 4      C: 3 6 5
 //! ```
 //!
-//! With unequal subscriptions an even number for all may be impossible. Then no member has two
-//! more than another that could take one of them.
+//! With unequal subscriptions, an even number for all may be impossible. In that case, no member
+//! has two more than another member that could take one of them.
 //!
 //! Each member reports its partitions, with the generation in which it got them. If two members
-//! claim one partition, the later generation is right. Two members of one generation cannot both
-//! be right, so neither claim counts.
+//! claim one partition, the later generation counts. Two members of one generation cannot both be
+//! right, so neither claim counts.
 //!
 //! The cooperative kind assigns in two steps. A partition that moves has no member after the
-//! first. Its previous member sees that, gives the partition up, and joins again:
+//! first step. Its previous member sees that, gives the partition up, and joins again:
 //!
 //! ```text
 //!  C joins      A: 0 1 2        B: 4 5           C: -           3 and 6 are given up
@@ -28,13 +28,14 @@
 //! third step follows.
 //!
 //! The results are Kafka's, with three exceptions:
-//! - In Kafka, the order of a hash map decides which of several members keeps the larger assignment,
-//!   and which of several moves is undone. Here it is the first in order.
-//! - Kafka may give a partition back to an older owner that left its topic, or fail because of it.
-//!   Here it goes to a subscriber.
+//!
+//! - In Kafka, the order of a hash map decides which of several members keeps the larger share,
+//!   and which of several moves is undone. Here, it is the first in order.
+//! - Kafka may give a partition back to an older owner that left its topic, or fail because of
+//!   it. Here, the partition goes to a subscriber.
 //! - With unequal subscriptions, Kafka trusts a member that claims a partition that no other
-//!   member reads it. Here the partition is held back while a member with a better or equal claim
-//!   may have it.
+//!   member reads it. Here, the partition is held back while a member with a better or equal
+//!   claim may have it.
 
 mod equal;
 mod indexed;
@@ -46,11 +47,11 @@ use crate::types::TopicPartition;
 use indexed::{IndexedGroup, MemberAssignment};
 use std::collections::BTreeMap;
 
-/// Leaves partitions where they are, in one step.
+/// Keeps partitions with their members, and moves the others in one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sticky;
 
-/// Leaves partitions where they are, in two steps.
+/// Keeps partitions with their members, and moves the others in two steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CooperativeSticky;
 
@@ -63,7 +64,8 @@ impl Assignor for Sticky {
         last.and_then(|(partitions, generation)| protocol::sticky_user_data(partitions, generation))
     }
 
-    /// What the members own is nothing: they have let go of it. What they had is in the user data.
+    /// Members own nothing now, because they gave up all partitions. Their last assignment is in
+    /// the user data.
     fn member(&self, subscription: Subscription) -> Member {
         let data = subscription.user_data.as_deref().unwrap_or_default();
         let (owned, generation) = protocol::read_sticky_user_data(data);
@@ -94,7 +96,7 @@ impl Assignor for CooperativeSticky {
         Some(protocol::cooperative_user_data(generation))
     }
 
-    /// Subscriptions have the generation since version 2, the user data has it for those before.
+    /// Subscriptions contain the generation since version 2. Before that, it is in the user data.
     fn member(&self, subscription: Subscription) -> Member {
         let generation = match (subscription.generation, &subscription.user_data) {
             (protocol::NO_GENERATION, Some(data)) => protocol::read_cooperative_user_data(data),

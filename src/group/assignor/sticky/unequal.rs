@@ -1,13 +1,13 @@
-//! Assignment with different subscriptions: partitions go to the member with the fewest, and move
-//! while that makes the assignment fairer.
+//! Sticky assignment with different subscriptions: partitions go to the member with the fewest,
+//! and move while that makes the assignment fairer.
 //!
 //! Each member keeps its partitions. A partition without a member goes to the subscriber of its
-//! topic with the fewest; topics with few subscribers come first, because there is less choice.
-//! Then partitions move, one at a time, from a member to one that has at least two fewer. Each
-//! move brings two numbers closer to each other, so the moves end.
+//! topic with the fewest partitions. Topics with few subscribers come first, because they have
+//! less choice. Then partitions move, one at a time, to a member that has at least two fewer.
+//! Each move brings two numbers closer together, so the moves end.
 //!
-//! Two members must not give each other partitions of one topic. Before a partition goes from A to
-//! B, one that came from B to A goes back:
+//! Two members must not give each other partitions of one topic. Before a partition moves from A
+//! to B, a partition of the topic that moved from B to A moves back:
 //!
 //! ```text
 //!  t0-1 went from B to A, and t0-7 is to go from A to B:    t0-1 goes to B, t0-7 stays
@@ -27,8 +27,8 @@ pub(super) fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
             balance.move_to(*index, member);
         }
     }
-    // Where the new ones can even it out, the others stay. That is not tried when some must move
-    // anyway.
+    // If the new partitions can balance the assignment, the others stay. This is not tried when
+    // partitions must move anyway.
     if !balance.has_lost_partitions {
         balance.even_out(&free);
     }
@@ -39,11 +39,11 @@ pub(super) fn assign(group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
 struct BalancedAssignment {
     held: Vec<BTreeSet<PartitionIndex>>,
     owners: BTreeMap<PartitionIndex, usize>,
-    /// The members, by how much they have.
+    /// The members, by their number of partitions.
     by_load: BTreeSet<(usize, usize)>,
     /// The subscribers of each topic.
     subscribers: Vec<BTreeSet<usize>>,
-    /// Whether a member has lost what it does not subscribe to any more.
+    /// Whether a member has lost a partition because it no longer subscribes to the topic.
     has_lost_partitions: bool,
     /// The previous owner of a partition, with its generation.
     previous_owners: BTreeMap<PartitionIndex, (i32, usize)>,
@@ -83,7 +83,7 @@ impl BalancedAssignment {
         balance
     }
 
-    /// Records the members that claim partitions for an older generation than the last.
+    /// Records the members that claim partitions for a generation before the last.
     fn record_previous_owners(&mut self, group: &IndexedGroup<'_>) {
         let last = group.members.iter().map(|member| member.generation).max();
         for ((at, member), claimed) in group.members.iter().enumerate().zip(&group.claims.all) {
@@ -109,7 +109,7 @@ impl BalancedAssignment {
         self.held.get(member).map_or(0, BTreeSet::len)
     }
 
-    /// Gives a partition to a member, and takes it from its present owner.
+    /// Assigns a partition to a member, and takes it from its present owner.
     fn move_to(&mut self, index: PartitionIndex, to: usize) {
         let from = self.owners.insert(index, to);
         for (member, gets) in from.map(|from| (from, false)).into_iter().chain([(to, true)]) {
@@ -125,7 +125,7 @@ impl BalancedAssignment {
         }
     }
 
-    /// All partitions, those with the fewest subscribers first.
+    /// Returns all partitions; those with the fewest subscribers come first.
     fn partitions_by_choice(&self, group: &IndexedGroup<'_>) -> Vec<PartitionIndex> {
         let mut partitions: Vec<PartitionIndex> = group.all_partitions().collect();
         partitions.sort_by_key(|(topic, _)| self.subscribers.get(*topic).map_or(0, BTreeSet::len));
@@ -138,7 +138,7 @@ impl BalancedAssignment {
         members.find(|member| self.subscribes(*member, index))
     }
 
-    /// Moves those partitions, until none of them can move to where it would be fairer.
+    /// Moves partitions, until no move of one of them would be fairer.
     fn even_out(&mut self, partitions: &[PartitionIndex]) {
         loop {
             let mut moved = false;
@@ -154,15 +154,15 @@ impl BalancedAssignment {
         }
     }
 
-    /// How much more the member with the most has than the one with the least.
+    /// Returns how many more partitions the member with the most has than the one with the least.
     fn spread(&self) -> usize {
         let (least, most) = (self.by_load.first(), self.by_load.last());
         let load = |at: Option<&(usize, usize)>| at.map_or(0, |(load, _)| *load);
         load(most).saturating_sub(load(least))
     }
 
-    /// Moves a partition to its previous owner, or else to the member with the fewest, if that is
-    /// fairer.
+    /// Moves a partition to its previous owner or, failing that, to the member with the fewest,
+    /// if that is fairer.
     fn move_to_fewer(&mut self, index: PartitionIndex) -> bool {
         let Some(from) = self.owners.get(&index).copied() else { return false };
         let before = self.previous_owners.get(&index).map(|(_, member)| *member);
@@ -182,12 +182,12 @@ impl BalancedAssignment {
         true
     }
 
-    /// Whether it is fairer if one partition moves.
+    /// Returns whether it is fairer if one partition moves.
     fn is_fairer(&self, from: usize, to: usize) -> bool {
         self.load(from) > self.load(to).saturating_add(1)
     }
 
-    /// Returns the partitions of each member, and which of them another member claims.
+    /// Returns the partitions of each member, with those of them that another member claims.
     fn assignments(self, group: &IndexedGroup<'_>) -> Vec<MemberAssignment> {
         let claims = &group.claims;
         let mut claimed_by: BTreeMap<PartitionIndex, Vec<usize>> = BTreeMap::new();
@@ -212,16 +212,16 @@ impl BalancedAssignment {
     }
 }
 
-/// From where to where partitions went.
+/// The moves so far.
 #[derive(Default)]
 struct Moves {
     last_move: BTreeMap<PartitionIndex, (usize, usize)>,
-    /// By topic, source and target member.
+    /// The moved partitions by topic, source and target member.
     between: BTreeMap<(usize, usize, usize), BTreeSet<PartitionIndex>>,
 }
 
 impl Moves {
-    /// A partition of the same topic that went the other way.
+    /// Returns a partition of the same topic that moved the other way.
     fn back(&self, index: PartitionIndex, from: usize, to: usize) -> Option<PartitionIndex> {
         let first_from = self.last_move.get(&index).map_or(from, |(first, _)| *first);
         self.between.get(&(index.0, to, first_from))?.first().copied()

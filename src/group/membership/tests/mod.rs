@@ -15,7 +15,7 @@ pub(super) fn protocols(all: &[(&str, &str)]) -> Vec<Protocol> {
     all.iter().map(one).collect()
 }
 
-/// The join of a member of another process.
+/// Returns a join of a member of another process.
 pub(super) fn join(member: JoinAs) -> Join {
     Join {
         member,

@@ -1,5 +1,5 @@
-//! Clients that join, leave, pause, crash and come back at random, against what must hold whatever
-//! they do.
+//! Random clients that join, leave, pause, crash and come back, and the invariants that must
+//! hold.
 
 use super::*;
 use crate::random::SplitMix64;
@@ -7,17 +7,17 @@ use std::collections::BTreeSet;
 
 const SEEDS: u64 = 600;
 const STEPS: usize = 250;
-/// Fewer than there are members at times, so that some get none.
+/// At times fewer than there are members, so that some get none.
 const PARTITIONS: u8 = 4;
 
-/// What a client believes.
+/// The state that a client believes in.
 #[derive(Debug, Clone, Default)]
 struct Client {
     id: Option<String>,
     instance: Option<String>,
     local: bool,
     generation: i32,
-    /// As the leader: whom to assign partitions to.
+    /// As the leader: the members to assign partitions to.
     leads: Vec<String>,
     owns: Vec<u8>,
 }
@@ -29,7 +29,7 @@ enum Waits {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Tally {
     joined: u64,
     synced: u64,
     refused: u64,
@@ -42,14 +42,14 @@ struct World {
     group: Group,
     now: Duration,
     clients: Vec<Client>,
-    /// Whom an answer is due to, by member id.
+    /// The members that wait for an answer, by member id.
     waiting: BTreeMap<String, Waits>,
-    /// Who owns a partition in the last generation that anybody owned one in.
+    /// The owners of partitions in the last generation that had any.
     owners: BTreeMap<u8, String>,
     owned_in: i32,
     ids: u64,
     random: SplitMix64,
-    seen: Seen,
+    seen: Tally,
     last_state: (GroupState, i32),
 }
 
@@ -72,7 +72,7 @@ impl World {
             owned_in: 0,
             ids: 0,
             random,
-            seen: Seen::default(),
+            seen: Tally::default(),
             last_state: (GroupState::Empty, 0),
         }
     }
@@ -81,7 +81,7 @@ impl World {
         self.clients.iter_mut().find(|client| client.id.as_deref() == Some(id))
     }
 
-    /// Acts upon what has changed, and checks that it may.
+    /// Applies changes, and checks that they are allowed.
     fn take(&mut self, changes: Changes) {
         assert_eq!(changes.next_deadline, self.group.next_deadline());
         assert!(changes.next_deadline.is_none_or(|at| at > self.now), "{changes:?}");
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// What a client does that was told no.
+    /// Reacts to an error like a client.
     fn refused(&mut self, id: &str, why: &GroupError) {
         let Some(client) = self.client_of(id) else { return };
         client.owns.clear();
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    /// What holds after every step.
+    /// Checks the invariants that hold after every step.
     fn check(&self) {
         let members: BTreeSet<&str> = self.group.member_ids().collect();
         assert!(self.waiting.keys().all(|id| members.contains(id.as_str())), "{:?}", self.waiting);
@@ -190,7 +190,7 @@ impl World {
     fn join(&mut self, n: usize) {
         let client = self.clients[n].clone();
         self.ids += 1;
-        // A static member may have lost its id, as one that was started again has.
+        // A restarted static member has lost its id.
         let anew = client.instance.is_some() && self.random.below(3) == 0;
         let member = match client.id.filter(|_| !anew) {
             Some(id) => JoinAs::Known(id),
@@ -263,7 +263,7 @@ impl World {
         assert_eq!(step.result.is_ok(), is_member && current && !waits);
         if step.result.is_ok() {
             self.seen.commits += 1;
-            // Unless it has guessed the generation, nobody else owns its partitions by now.
+            // Unless the client guessed the generation, no other member owns its partitions.
             let owns = &self.clients[n].owns;
             let own = owns.iter().all(|partition| self.owners.get(partition) == Some(&id));
             assert!(own || stray != 0);
@@ -276,7 +276,7 @@ impl World {
         }
     }
 
-    fn call(&mut self, n: usize, call: impl FnOnce(&mut Group, Caller<'_>, i32) -> Step<()>) {
+    fn call(&mut self, n: usize, call: impl FnOnce(&mut Group, Caller<'_>, i32) -> GroupStep<()>) {
         let client = self.clients[n].clone();
         let Some(id) = client.id else { return };
         let caller = Caller { member_id: &id, instance_id: client.instance.as_deref() };
@@ -290,7 +290,7 @@ impl World {
     fn act(&mut self) {
         let n = self.random.below(self.clients.len() as u64) as usize;
         let now = self.now;
-        // A call does that itself, and its answers would be of two generations then.
+        // Tick first: a call does that itself, and its answers would then be of two generations.
         let changes = self.group.tick(now);
         self.take(changes);
         match self.random.below(40) {
@@ -309,7 +309,7 @@ impl World {
                 self.take(changes);
             }
             35 => {
-                // A pause, of which nobody knows how long it was.
+                // A pause of unknown length.
                 self.now += secs(self.random.below(50));
                 let changes = self.group.tick(self.now);
                 self.take(changes);
@@ -323,7 +323,7 @@ impl World {
         }
     }
 
-    /// From here on nobody calls any more. Whoever waits is answered, and soon all are gone.
+    /// Stops all calls. Waiting members are answered, and soon all members are removed.
     fn silence(&mut self) {
         for n in 0..self.clients.len() {
             let now = self.now;
@@ -335,7 +335,7 @@ impl World {
             self.now = at;
             let changes = self.group.tick(at);
             self.take(changes);
-            // Join, be told, not sync; poll overdue, then a session: each once.
+            // Join, be answered, do not sync; poll overdue, then a session: each once.
             assert!(self.now - begun <= secs(4 * 45 + 30 + 30), "{:?}", self.group);
         }
         assert!(self.waiting.is_empty(), "{:?}", self.waiting);
@@ -343,7 +343,7 @@ impl World {
     }
 }
 
-fn run(seed: u64) -> Seen {
+fn run(seed: u64) -> Tally {
     let mut world = World::new(seed);
     for step in 0..STEPS {
         world.act();
@@ -362,7 +362,7 @@ fn invariants_hold_for_random_clients() {
         println!("{:?}", run(seed.parse().unwrap()));
         return;
     }
-    let mut all = Seen::default();
+    let mut all = Tally::default();
     for seed in 0..SEEDS {
         let run = std::panic::catch_unwind(|| run(seed));
         let seen = run.unwrap_or_else(|_| panic!("GROUP_SEED={seed} shows it"));

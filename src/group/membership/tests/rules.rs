@@ -1,4 +1,4 @@
-//! Each rule by itself.
+//! Each rule of a group.
 
 use super::*;
 use crate::group::offsets::{GroupUse, MemberMetadata};
@@ -9,7 +9,7 @@ fn group() -> Group {
     Group::new(GroupConfig::default())
 }
 
-/// What members were told, in the order of their ids.
+/// Returns the answers, in the order of member ids.
 fn told(changes: Changes) -> Vec<(String, Answer)> {
     let mut answers = changes.answers;
     answers.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -44,7 +44,8 @@ fn fenced(id: &str) -> GroupError {
     GroupError::FencedInstanceId { instance_id: id.into() }
 }
 
-/// A stable group of these, in generation 1, of which the first leads, at 3 seconds.
+/// Returns a stable group with these members in generation 1, whose leader is the first, at 3
+/// seconds.
 fn stable(joins: &[Join]) -> Group {
     let mut group = group();
     for join in joins {
@@ -86,7 +87,7 @@ fn initial_delay_extends_when_members_join() {
     assert!(group.join(new("a"), secs(2)).result.is_ok());
     let changes = group.tick(secs(3));
     assert_eq!((changes.answers.len(), changes.next_deadline), (0, Some(secs(6))));
-    // Nobody came since.
+    // No member has joined since.
     assert_eq!(joined(group.tick(secs(6))), [("a".into(), 1, 0), ("b".into(), 1, 2)]);
     assert_eq!((group.state(), group.leader()), (GroupState::CompletingRebalance, Some("b")));
 }
@@ -126,7 +127,7 @@ fn leader_sync_assigns_all_members() {
     assert!(group.tick(secs(3)).answers.is_empty());
     assert_eq!(joined(group.tick(secs(6))).len(), 3);
     let none = BTreeMap::new;
-    // What others hand in is not looked at.
+    // Assignments from other members are ignored.
     let step = group.sync(by("b"), 1, assigned(&[("b", "all")]), secs(7));
     assert_eq!((step.result, step.changes.answers), (Ok(()), vec![]));
     assert_eq!(group.sync(by("b"), 0, none(), secs(7)).result, Err(illegal(0, 1)));
@@ -136,7 +137,7 @@ fn leader_sync_assigns_all_members() {
     let synced = |share: &'static str| Answer::Synced(share.into());
     let expected = [("a".into(), synced("0")), ("b".into(), synced("1"))];
     assert_eq!(told(step.changes), expected);
-    // Who comes late gets what there is for it: nothing, here.
+    // A late member gets its assignment, which is empty here.
     let step = group.sync(by("c"), 1, none(), secs(9));
     assert!(!step.changes.store);
     assert_eq!(told(step.changes), [("c".into(), synced(""))]);
@@ -180,16 +181,16 @@ fn join_is_rejected_with_reason() {
         Err(GroupError::InconsistentGroupProtocol { reason }) => reason,
         other => panic!("{other:?}"),
     };
-    let nothing = "it has no protocol type, or no protocols";
+    let nothing = "it has no protocol type or no protocols";
     assert_eq!(inconsistent(try_join(Join { protocols: vec![], ..new("p") })), nothing);
     assert_eq!(inconsistent(try_join(Join { protocol_type: "".into(), ..new("p") })), nothing);
     assert_eq!(try_join(again("a")), Err(unknown("a")));
     assert_eq!(try_join(new("a")), Ok("a".into()));
     assert_eq!(try_join(new("a")), Err(GroupError::InvalidRequest { member_id: "a".into() }));
     let other = Join { protocol_type: "connect".into(), ..new("b") };
-    assert_eq!(inconsistent(try_join(other)), "the protocol type is another");
+    assert_eq!(inconsistent(try_join(other)), "its protocol type differs from that of the group");
     let other = Join { protocols: protocols(&[("other", "")]), ..new("b") };
-    assert_eq!(inconsistent(try_join(other)), "there is no such protocol");
+    assert_eq!(inconsistent(try_join(other)), "no protocol is supported by all members");
     assert_eq!(try_join(new("b")), Ok("b".into()));
     assert_eq!(try_join(new("c")), Err(GroupError::GroupMaxSizeReached { limit: 2 }));
 }
@@ -204,7 +205,7 @@ fn late_rejoiner_is_removed_after_timeout() {
         let step = group.heartbeat(by(id), 1, at(5));
         assert_eq!(step.result, Err(GroupError::RebalanceInProgress));
     }
-    // They may commit what they have read before they give it up.
+    // Members may commit what they have read before they give it up.
     let committer = Committer::Member { caller: by("a"), generation: 1 };
     assert_eq!(group.check_commit(committer, false, at(5)).result, Ok(()));
     assert!(group.join(again("a"), at(6)).changes.answers.is_empty());
@@ -233,7 +234,7 @@ fn missing_leader_sync_restarts_rebalance() {
             assert_eq!(group.heartbeat(by(id), 2, at(seconds)).result, Ok(()));
         }
     }
-    // The leader never hands anything in.
+    // The leader never syncs.
     let changes = group.tick(at(60));
     let out = |id: &str| (id.to_owned(), Removal::NotSynced);
     assert_eq!(changes.removed, [out("a"), out("c")]);
@@ -268,7 +269,7 @@ fn sessions_expire_without_heartbeats() {
     let changes = group.tick(now + secs(10));
     assert_eq!(changes.removed, [("a".into(), Removal::SessionExpired)]);
     assert_eq!((group.state(), group.leader()), (GroupState::PreparingRebalance, Some("b")));
-    // Whoever asks first: no tick is needed.
+    // The first call removes the member: no tick is needed.
     let step = group.heartbeat(by("b"), 1, now + secs(19));
     assert_eq!(step.result, Err(unknown("b")));
     assert!(step.changes.store);
@@ -331,7 +332,7 @@ fn static_member_rebalances_when_metadata_changes() {
     let other = Join { protocols: protocols(&[("range", "more")]), ..named("b2", "B") };
     assert!(group.join(other, now).changes.answers.is_empty());
     assert_eq!(group.state(), GroupState::PreparingRebalance);
-    // Who comes with the same name while it waits fences it.
+    // Another consumer with the same instance id fences the one that waits.
     let step = group.join(named("b3", "B"), now);
     assert_eq!(refused(step.changes), [("b2".into(), fenced("B"))]);
     let known = Join { member: JoinAs::Known("b2".into()), ..named("", "B") };
@@ -339,7 +340,7 @@ fn static_member_rebalances_when_metadata_changes() {
     let known = Join { member: JoinAs::Known("a1".into()), ..named("", "A") };
     let changes = group.join(known, now).changes;
     assert_eq!(joined(changes), [("a1".into(), 2, 2), ("b3".into(), 2, 0)]);
-    // While the leader assigns, the new id would be left out.
+    // While the leader assigns, the new id would get nothing.
     assert!(group.sync(caller("b3", "B"), 2, BTreeMap::new(), now).changes.answers.is_empty());
     assert_eq!(refused(group.join(named("b4", "B"), now).changes), [("b3".into(), fenced("B"))]);
     assert_eq!(group.state(), GroupState::PreparingRebalance);
@@ -350,7 +351,7 @@ fn static_members_stay_until_session_ends() {
     let long = |join: Join| Join { session_timeout: secs(100), ..join };
     let mut group = stable(&[long(named("a1", "A")), long(named("b1", "B")), long(new("c"))]);
     let now = group.next_deadline().unwrap() - secs(100);
-    // Nobody joins again: the dynamic member is out, the others are waited for.
+    // No member joins again: the dynamic member is removed, and the others are waited for.
     assert!(group.rebalance(now).answers.is_empty());
     let changes = group.tick(now + secs(60));
     assert_eq!(changes.removed, [("c".into(), Removal::NotJoined)]);
@@ -396,7 +397,7 @@ fn local_member_stays_while_polling() {
     assert_eq!(group.end_poll(b, at(10_000)).result, Ok(()));
     let changes = group.tick(at(10_299));
     assert_eq!((changes.removed.len(), changes.next_deadline), (0, Some(at(10_300))));
-    // The static member has its session timeout more, which no heartbeat prolongs.
+    // The static member has its session timeout in addition, which no heartbeat extends.
     let changes = group.tick(at(10_300));
     assert_eq!(changes.removed, [("a".into(), Removal::PollOverdue)]);
     let heartbeat = group.heartbeat(b, 1, at(10_309)).result;
@@ -404,7 +405,7 @@ fn local_member_stays_while_polling() {
     let mut back = group.clone();
     assert_eq!(back.begin_poll(b, at(10_309)).result, Ok(()));
     assert_eq!(back.tick(at(10_359)).removed, []);
-    // So it is with one that joins again instead.
+    // The same holds for a member that joins again instead.
     let mut back = group.clone();
     let known = Join { member: JoinAs::Known("b1".into()), ..local(named("", "B")) };
     assert_eq!(joined(back.join(known, at(10_309)).changes).len(), 1);
@@ -471,7 +472,7 @@ fn stored_group_is_restored() {
     let step = restored.join(named("a2", "A"), secs(101));
     assert_eq!(joined(step.changes), [("a2".into(), 1, 2)]);
     assert_eq!(restored.heartbeat(by("b"), 1, secs(101)).result, Ok(()));
-    // What nobody writes.
+    // No program writes such a record.
     let mut odd = stored.clone();
     odd.generation = -7;
     odd.leader = Some("nobody".into());

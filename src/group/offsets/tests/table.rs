@@ -44,7 +44,7 @@ fn transactional_offsets_wait_for_marker() {
     assert_eq!((found(&other), other.is_pending("g", "t", 0)), (Some(10), true));
     other.end_transaction(7, true);
     assert_eq!((found(&other), other.is_pending("g", "t", 0)), (Some(20), false));
-    // What was committed after it is the later one, though it is decided before.
+    // The commit after it is later, although the transaction ends after the commit.
     table.apply(6, None, commit(15));
     table.end_transaction(7, true);
     assert_eq!(found(&table), Some(15));
@@ -79,7 +79,7 @@ fn group_names_include_every_source() {
     assert_eq!((table.group("a"), table.group_names().len()), (None, 2));
 }
 
-/// A table with two topics, whose offsets were committed at the time and a day later.
+/// A table with two topics: one offset was committed at `T0`, the other a day later.
 fn two_topics() -> OffsetTable {
     let mut table = OffsetTable::default();
     for (n, (topic, later)) in [("old", 0), ("young", DAY)].into_iter().enumerate() {
@@ -92,7 +92,7 @@ fn two_topics() -> OffsetTable {
     table
 }
 
-/// The topics that expire at a time after `T0`, and whether the group goes with them.
+/// Returns the topics that expire at a time after `T0`, and whether the group is removed.
 fn expire(table: &OffsetTable, used: GroupUse<'_>, after: i64) -> (Vec<String>, bool) {
     let expired = table.expired("g", used, at(T0 + after), WEEK);
     let mut removed = table.clone();
@@ -120,7 +120,7 @@ fn expiry_follows_group_use() {
     let since = |after| GroupUse::Empty { since: Some(at(T0 + after)) };
     assert_eq!(expire(&table, since(2 * DAY), week + 2 * DAY - 1), (vec![], false));
     assert_eq!(expire(&table, since(2 * DAY), week + 2 * DAY), (topics(&both), true));
-    // What was committed after the group became empty counts from the commit.
+    // An offset that was committed after the group became empty counts from the commit.
     assert_eq!(expire(&table, since(-DAY), week - 1), (vec![], false));
     assert_eq!(expire(&table, since(-DAY), week), (topics(&["old"]), false));
     assert_eq!(expire(&table, since(-DAY), week + DAY), (topics(&both), true));
@@ -134,7 +134,7 @@ fn expiry_follows_group_use() {
     assert_eq!(expire(&table, idle, week + DAY), (topics(&both), false));
 }
 
-/// A consumer that reads and never commits keeps the offset, and after a restart at least half of
+/// A consumer that reads and never commits keeps its offset. After a restart, at least half of
 /// the retention is left.
 #[test]
 fn used_offset_renews_after_half_retention() {
@@ -172,7 +172,7 @@ fn own_expiry_and_transaction_take_precedence() {
     table.apply(4, Some(7), pending);
     let (topics, gone) = expire(&table, GroupUse::Simple, 100 * DAY);
     assert_eq!((topics, gone), (vec!["own".into(), "young".into()], false));
-    // A group of which nothing else is left.
+    // A group that has only its own record.
     let mut table = OffsetTable::default();
     let stored = OffsetsRecord::Group { group: "g".into(), value: Some(GroupMetadata::default()) };
     table.apply(0, None, stored);
@@ -195,34 +195,34 @@ fn group_use_follows_stored_metadata() {
 }
 
 #[derive(Debug, Clone)]
-enum Event {
+enum TableEvent {
     Commit { producer: Option<ProducerId>, partition: i32 },
     Tombstone { partition: i32 },
     Marker { producer: ProducerId, committed: bool },
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = TableEvent> {
     let producer = prop_oneof![Just(None), (0..3_i64).prop_map(Some)];
     prop_oneof![
-        5 => (producer, 0..3).prop_map(|(producer, partition)| Event::Commit { producer, partition }),
-        1 => (0..3).prop_map(|partition| Event::Tombstone { partition }),
+        5 => (producer, 0..3).prop_map(|(producer, partition)| TableEvent::Commit { producer, partition }),
+        1 => (0..3).prop_map(|partition| TableEvent::Tombstone { partition }),
         2 => (0..3_i64, any::<bool>())
-            .prop_map(|(producer, committed)| Event::Marker { producer, committed }),
+            .prop_map(|(producer, committed)| TableEvent::Marker { producer, committed }),
     ]
 }
 
-/// What is committed for a partition, told from all that ever happened.
-fn last(events: &[Event], of: i32) -> Option<i64> {
+/// Computes the committed offset of a partition from the complete history.
+fn last(events: &[TableEvent], of: i32) -> Option<i64> {
     let decided = |from: usize, by: ProducerId| {
         events.iter().skip(from).find_map(|event| match event {
-            Event::Marker { producer, committed } if *producer == by => Some(*committed),
+            TableEvent::Marker { producer, committed } if *producer == by => Some(*committed),
             _ => None,
         })
     };
     for (n, event) in events.iter().enumerate().rev() {
         match event {
-            Event::Tombstone { partition } if *partition == of => return None,
-            Event::Commit { producer, partition }
+            TableEvent::Tombstone { partition } if *partition == of => return None,
+            TableEvent::Commit { producer, partition }
                 if *partition == of
                     && producer.is_none_or(|producer| decided(n, producer) == Some(true)) =>
             {
@@ -241,7 +241,7 @@ proptest! {
         let mut open: BTreeMap<ProducerId, BTreeSet<i32>> = BTreeMap::new();
         for (n, event) in events.iter().enumerate() {
             match event.clone() {
-                Event::Commit { producer, partition } => {
+                TableEvent::Commit { producer, partition } => {
                     let value = Some(value(n as i64));
                     let record = OffsetsRecord::Offset { key: key("g", "t", partition), value };
                     table.apply(n as Offset, producer, record);
@@ -249,12 +249,12 @@ proptest! {
                         open.entry(producer).or_default().insert(partition);
                     }
                 }
-                Event::Tombstone { partition } => {
+                TableEvent::Tombstone { partition } => {
                     let record = OffsetsRecord::Offset { key: key("g", "t", partition), value: None };
                     table.apply(n as Offset, None, record);
                     open.values_mut().for_each(|partitions| { partitions.remove(&partition); });
                 }
-                Event::Marker { producer, committed } => {
+                TableEvent::Marker { producer, committed } => {
                     table.end_transaction(producer, committed);
                     open.remove(&producer);
                 }
