@@ -131,7 +131,8 @@ impl CleanupPolicy {
 /// log.append("b")?;
 ///
 /// let disk = fs.kill();
-/// let file = disk.open(Path::new("orders-0/00000000000000000000.log"), OpenMode::ReadWrite).unwrap();
+/// let path = Path::new("orders-0/00000000000000000000.log");
+/// let file = disk.open(path, OpenMode::ReadWrite).unwrap();
 /// file.write_all_at(b"!", 67).unwrap(); // into the first batch; the second is whole
 ///
 /// let config = LogConfig::default().fs(disk);

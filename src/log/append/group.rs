@@ -74,7 +74,7 @@ impl LogInner {
         (!pending.is_done()).then_some(slot)
     }
 
-    /// Returns the result of a batch that was queued and served.
+    /// Returns the result of a queued batch that a leader has written.
     pub(crate) fn outcome(&self, pending: Arc<PendingAppend>) -> Result<AppendOutcome> {
         pending.take_outcome().unwrap_or_else(|| {
             // The log was closed or poisoned first, or the leader panicked.

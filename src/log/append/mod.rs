@@ -211,29 +211,29 @@ impl LogInner {
         header: &BatchHeader,
     ) -> Result<Appended> {
         let held = self.dir.events.hold_own();
-        let done = self.append_under_lock(slot.as_mut(), batch, header);
+        let appended = self.append_under_lock(slot.as_mut(), batch, header);
+        let is_due = |writer: &mut Writer| self.flush_is_due(writer);
+        let flush = appended.is_ok() && slot.as_mut().is_some_and(is_due);
         let events = held.release();
         drop(slot);
-        if done.is_ok() {
+        if appended.is_ok() {
             self.state.waiters.notify();
         }
         self.emit_all(events);
-        let (appended, flush) = done?;
-        self.flush_if_due(appended, flush)
+        self.flush_if_due(appended?, flush)
     }
 
-    /// Appends with the writer lock held. Also returns whether a flush is due.
+    /// Appends with the writer lock held.
     #[inline(always)]
     fn append_under_lock(
         &self,
         writer: Option<&mut Writer>,
         batch: &mut [u8],
         header: &BatchHeader,
-    ) -> Result<(Appended, bool)> {
+    ) -> Result<Appended> {
         self.state.check_writable()?;
         let writer = writer.ok_or_else(|| self.state.closed())?;
-        let appended = self.append_locked(writer, batch, header)?;
-        Ok((appended, self.flush_is_due(writer)))
+        self.append_locked(writer, batch, header)
     }
 
     /// Flushes if the log is configured to after this append.
