@@ -4,6 +4,7 @@ use crate::error::{Corruption, CorruptionKind};
 use crate::types::Offset;
 use std::cell::RefCell;
 use std::fmt::Debug;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -243,7 +244,15 @@ pub(crate) struct EventSink {
 
 crate::sync::thread_local! {
     /// The events that this thread caused under a lock; `None` while it holds none back.
-    static HELD_BACK: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
+    ///
+    /// Without a destructor, it is there until the thread is gone: another thread-local's
+    /// destructor may use a log or a producer.
+    static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<Event>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
+}
+
+fn replace_held(events: Option<Vec<Event>>) -> Option<Vec<Event>> {
+    HELD_BACK.with(|held_back| held_back.replace(events))
 }
 
 impl EventSink {
@@ -254,14 +263,14 @@ impl EventSink {
     /// Delivers an event, or keeps it if this thread is inside [`hold`](EventSink::hold).
     pub(crate) fn emit(&self, event: &Event) {
         let Some(listener) = &self.listener else { return };
-        let held_back = HELD_BACK.try_with(|held_back| match &mut *held_back.borrow_mut() {
+        let is_held_back = HELD_BACK.with(|held_back| match &mut *held_back.borrow_mut() {
             Some(events) => {
                 events.push(event.clone());
                 true
             }
             None => false,
         });
-        if !held_back.unwrap_or(false) {
+        if !is_held_back {
             listener.on_event(event);
         }
     }
@@ -273,18 +282,16 @@ impl EventSink {
     /// Does work under a lock, and returns its events. The caller delivers them after releasing
     /// the lock: a listener may call the log, and may panic.
     pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        let outer = RestoreOuter(HELD_BACK.replace(Some(Vec::new())));
+        let held = HeldEvents(Some(replace_held(Some(Vec::new()))));
         let done = work();
-        let events = HELD_BACK.take().unwrap_or_default();
-        drop(outer);
-        (done, events)
+        (done, held.release())
     }
 
-    /// Like [`hold`](EventSink::hold), for work whose events all go to this sink. Without a
-    /// listener there are none to hold back, and an append pays nothing.
+    /// Like [`hold`](EventSink::hold), until the guard is released, for work whose events all go
+    /// to this sink. Without a listener there are none to hold back, and an append pays nothing.
     #[inline(always)]
-    pub(crate) fn hold_own<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        if self.listener.is_none() { (work(), Vec::new()) } else { self.hold(work) }
+    pub(crate) fn hold_own(&self) -> HeldEvents {
+        HeldEvents(self.listener.as_ref().map(|_| replace_held(Some(Vec::new()))))
     }
 
     /// Does work that takes and releases locks, and delivers its events afterwards.
@@ -296,15 +303,33 @@ impl EventSink {
 
     /// Returns whether this thread holds its events back.
     pub(crate) fn are_held_back() -> bool {
-        HELD_BACK.try_with(|held_back| held_back.borrow().is_some()).unwrap_or(false)
+        HELD_BACK.with(|held_back| held_back.borrow().is_some())
     }
 }
 
-/// Restores the events that an outer [`EventSink::hold`] has kept so far, also if the work panics.
-struct RestoreOuter(Option<Vec<Event>>);
+/// Holds the events of this thread back. It keeps the events that an outer guard has held so far,
+/// and restores them also if the work panics; `None` once they are restored.
+#[must_use]
+pub(crate) struct HeldEvents(Option<Option<Vec<Event>>>);
 
-impl Drop for RestoreOuter {
+impl HeldEvents {
+    /// Returns the events, to be delivered without the lock.
+    #[inline(always)]
+    pub(crate) fn release(mut self) -> Vec<Event> {
+        if self.0.is_none() { Vec::new() } else { self.restore() }
+    }
+
+    fn restore(&mut self) -> Vec<Event> {
+        let held = self.0.take().and_then(|before| replace_held(before));
+        held.unwrap_or_default()
+    }
+}
+
+impl Drop for HeldEvents {
+    #[inline(always)]
     fn drop(&mut self) {
-        HELD_BACK.set(self.0.take());
+        if self.0.is_some() {
+            self.restore();
+        }
     }
 }

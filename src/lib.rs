@@ -28,7 +28,8 @@
 //! the committed offsets of consumer groups.
 //!
 //! ```
-//! use annals::{AutoOffsetReset, ConsumerConfig, ProducerConfig, Record, TopicConfig};
+//! use annals::{AutoOffsetReset, ConsumerConfig, ProducerConfig, Record};
+//! use annals::{Store, StoreConfig, TopicConfig};
 //! use std::time::Duration;
 //!
 //! # let dir = tempfile::tempdir().unwrap();
@@ -278,7 +279,7 @@
 //! by method or by key, and have Kafka's defaults. A partition is a [`Log`].
 //!
 //! ```
-//! use annals::{CleanupPolicy, TopicConfig};
+//! use annals::{CleanupPolicy, Store, StoreConfig, TopicConfig};
 //! use std::time::Duration;
 //!
 //! let store = Store::in_memory(StoreConfig::default())?;
@@ -303,7 +304,7 @@
 //! [`Acks`] chooses what the handle waits for.
 //!
 //! ```
-//! use annals::{Acks, ProducerConfig, ProducerRecord, Record, TopicConfig};
+//! use annals::{Acks, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
 //! # let store = Store::in_memory(StoreConfig::default())?;
 //! # store.create_topic("orders", TopicConfig::default().partitions(3))?;
 //! let producer = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
@@ -329,7 +330,7 @@
 //! thread. Committed offsets are records of `__consumer_offsets`, as in Kafka.
 //!
 //! ```
-//! use annals::{AutoOffsetReset, ConsumerConfig, TopicConfig};
+//! use annals::{AutoOffsetReset, ConsumerConfig, ResetTo, Store, StoreConfig, TopicConfig};
 //! use std::time::Duration;
 //! # let store = Store::in_memory(StoreConfig::default())?;
 //! # let orders = store.create_topic("orders", TopicConfig::default().partitions(4))?;
@@ -358,7 +359,8 @@
 //! sends it to a topic of dead letters. It never blocks the records after it.
 //!
 //! ```
-//! use annals::{ConsumerConfig, ProducerConfig, TypedProducer};
+//! use annals::{ConsumerConfig, ProducerConfig, Store, StoreConfig, TopicConfig};
+//! use annals::{TopicPartition, TypedProducer};
 //! use std::time::Duration;
 //! # let store = Store::in_memory(StoreConfig::default())?;
 //! # let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;

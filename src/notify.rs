@@ -6,6 +6,7 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -26,7 +27,15 @@ pub(crate) struct Notify {
 
 crate::sync::thread_local! {
     /// The wakers of what this thread does under a lock; `None` while it holds none.
-    static HELD_BACK: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+    ///
+    /// Without a destructor, it is there until the thread is gone: another thread-local's
+    /// destructor may use a log or a store.
+    static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<Waker>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
+}
+
+fn replace_held(wakers: Option<Vec<Waker>>) -> Option<Vec<Waker>> {
+    HELD_BACK.with(|held_back| held_back.replace(wakers))
 }
 
 /// Restores the wakers that were held back before, and wakes those added since, however the work
@@ -35,16 +44,16 @@ struct Outer(Option<Vec<Waker>>);
 
 impl Drop for Outer {
     fn drop(&mut self) {
-        wake_all(HELD_BACK.replace(self.0.take()).unwrap_or_default());
+        wake_all(replace_held(self.0.take()).unwrap_or_default());
     }
 }
 
 /// Does work under a lock that a waker may want, and returns the wakers of its tasks, to be
 /// [woken](wake_all) when the lock is released: an executor may run the task there and then.
 pub(crate) fn hold_wakers<T>(work: impl FnOnce() -> T) -> (T, Vec<Waker>) {
-    let outer = Outer(HELD_BACK.replace(Some(Vec::new())));
+    let outer = Outer(replace_held(Some(Vec::new())));
     let done = work();
-    let wakers = HELD_BACK.take().unwrap_or_default();
+    let wakers = replace_held(None).unwrap_or_default();
     drop(outer);
     (done, wakers)
 }
@@ -60,13 +69,11 @@ pub(crate) fn wake_after<T>(work: impl FnOnce() -> T) -> T {
 /// and may panic; the others are woken all the same, and what woke them goes on.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     let mut wakers = Some(wakers);
-    let keep = |held_back: &RefCell<Option<Vec<Waker>>>| {
+    HELD_BACK.with(|held_back| {
         if let Some(kept) = &mut *held_back.borrow_mut() {
             kept.extend(wakers.take().into_iter().flatten());
         }
-    };
-    // A thread that ends holds nothing back any more.
-    HELD_BACK.try_with(keep).ok();
+    });
     for waker in wakers.into_iter().flatten() {
         // The panic hook has told. The panic belongs to the task, not to an append that happens
         // to wake it.

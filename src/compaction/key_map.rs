@@ -70,14 +70,14 @@ impl KeyMap {
         if room_in(slots) == 0 {
             let least = 2 * SLOT_BYTES;
             return Err(reject(format!(
-                "{memory_bytes} bytes hold no key; give it {least} or more"
+                "{memory_bytes} bytes are too few for a key; set at least {least}"
             )));
         }
         // Zeroed memory need not be written, but its allocation cannot fail gracefully: so a
         // reservation is tried first.
         if Vec::<Slot>::new().try_reserve_exact(slots).is_err() {
             let bytes = slots.saturating_mul(SLOT_BYTES);
-            return Err(reject(format!("{bytes} bytes cannot be allocated; give it less")));
+            return Err(reject(format!("{bytes} bytes cannot be allocated; set fewer")));
         }
         let hasher = KeyHasher::new(seed);
         Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), hasher, len: 0 })

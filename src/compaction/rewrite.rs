@@ -23,7 +23,7 @@ use crate::types::{Codec, LeaderEpoch, Offset, Timestamp};
 use std::time::Duration;
 
 const CHANGED: InvalidBatch =
-    InvalidBatch::RuleViolation("it is not what it was when its keys were read");
+    InvalidBatch::RuleViolation("it has changed since its keys were read");
 
 /// Segments that become one.
 #[derive(Debug, Clone, Copy)]

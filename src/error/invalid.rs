@@ -1,7 +1,6 @@
 //! Invalid batches and records.
 
 use super::location::TimeLimit;
-use super::{Error, Unsupported};
 use crate::types::{Codec, Timestamp};
 
 /// The reason why bytes are not a record batch.
@@ -136,20 +135,4 @@ pub enum InvalidRecord {
     /// The encoded record exceeds 2 GiB, the limit of the format.
     #[error("the record exceeds 2 GiB, the limit of the format; split it")]
     TooLarge,
-}
-
-/// A format or codec that this build cannot decode becomes [`Error::Unsupported`], any other
-/// problem [`Error::InvalidBatch`].
-impl From<InvalidBatch> for Error {
-    fn from(reason: InvalidBatch) -> Error {
-        match reason {
-            InvalidBatch::LegacyFormat { magic } => {
-                Error::Unsupported(Unsupported::MessageFormat(magic))
-            }
-            InvalidBatch::CodecUnavailable { codec } => {
-                Error::Unsupported(Unsupported::Codec(codec))
-            }
-            other => Error::InvalidBatch(other),
-        }
-    }
 }

@@ -294,3 +294,19 @@ mod tests {
         assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
     }
 }
+
+/// A format or codec that this build cannot decode becomes [`Error::Unsupported`], any other
+/// problem [`Error::InvalidBatch`].
+impl From<InvalidBatch> for Error {
+    fn from(reason: InvalidBatch) -> Error {
+        match reason {
+            InvalidBatch::LegacyFormat { magic } => {
+                Error::Unsupported(Unsupported::MessageFormat(magic))
+            }
+            InvalidBatch::CodecUnavailable { codec } => {
+                Error::Unsupported(Unsupported::Codec(codec))
+            }
+            other => Error::InvalidBatch(other),
+        }
+    }
+}

@@ -14,8 +14,6 @@
 mod dir;
 mod disk;
 mod fault;
-#[cfg(unix)]
-mod held;
 mod memory;
 mod reserve;
 mod revocable;

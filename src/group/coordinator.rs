@@ -19,9 +19,10 @@
 //! # Differences from Kafka
 //!
 //! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of its
-//! live records. This needs no lock: the [`Maintainer`] of the store does it or, without one, the
-//! thread that used the group. Kafka waits until a segment of 100 MiB is full. So here, the first
-//! use of a group reads little. A group without members takes no memory beyond its stored state.
+//! live records. The [`Maintainer`] of the store does this or, without one, the thread that used
+//! the group, and the partition stays unlocked. Kafka waits until a segment of 100 MiB is full.
+//! So here, the first use of a group reads little. A group without members takes no memory beyond
+//! its stored state.
 //!
 //! When a process ends, so do its consumers. So the dynamic members of a group are gone when the
 //! store is opened again, where Kafka waits until their sessions end. Static members can come

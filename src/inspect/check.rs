@@ -143,8 +143,7 @@ fn check_times(
         }
         let ends = batch.is_some_and(|batch| batch.header.last_offset() == entry.offset);
         if !ordered || !ends || largest != entry.timestamp {
-            let what =
-                "the batch that ends with its offset is not the latest so far, or has another time";
+            let what = "the batch that ends with its offset has another timestamp, or an earlier batch has a later one";
             let damage = CorruptionKind::IndexEntry { entry: number, what };
             report(corruption(path, number.saturating_mul(12), Some(entry.offset), damage));
         }

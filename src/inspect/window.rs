@@ -73,7 +73,7 @@ impl Window {
     /// Returns the whole file, if it is not longer than `limit`.
     pub(super) fn whole(&self, limit: u64) -> Result<Vec<u8>> {
         if self.len > limit {
-            return Err(super::malformed(&self.path, 0, "it is too large for what it should hold"));
+            return Err(super::malformed(&self.path, 0, "it is too large for a file of its kind"));
         }
         self.copy(0, self.len)
     }

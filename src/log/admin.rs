@@ -67,7 +67,8 @@ impl Log {
     /// use std::{sync::Arc, time::Duration};
     ///
     /// let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
-    /// let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).clock(clock.clone());
+    /// let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
+    /// let config = config.clock(clock.clone());
     /// let log = Log::open("users-0", config.fs(MemFs::new()))?;
     /// log.append(Record::new("Ada").key("1"))?;
     /// log.append(Record::tombstone("1"))?;
@@ -119,7 +120,8 @@ impl Log {
     /// log.append("b")?;
     /// assert!(log.verify()?.is_empty());
     ///
-    /// let file = fs.open(Path::new("orders-0/00000000000000000000.log"), OpenMode::ReadWrite).unwrap();
+    /// let path = Path::new("orders-0/00000000000000000000.log");
+    /// let file = fs.open(path, OpenMode::ReadWrite).unwrap();
     /// file.write_all_at(b"!", 69 + 67).unwrap(); // into the second batch
     /// let damage = log.verify()?;
     /// assert_eq!((damage[0].position, damage[0].offset), (69, Some(1)));

@@ -131,7 +131,8 @@ impl CleanupPolicy {
 /// log.append("b")?;
 ///
 /// let disk = fs.kill();
-/// let file = disk.open(Path::new("orders-0/00000000000000000000.log"), OpenMode::ReadWrite).unwrap();
+/// let path = Path::new("orders-0/00000000000000000000.log");
+/// let file = disk.open(path, OpenMode::ReadWrite).unwrap();
 /// file.write_all_at(b"!", 67).unwrap(); // into the first batch; the second is whole
 ///
 /// let config = LogConfig::default().fs(disk);
@@ -569,8 +570,8 @@ impl LogConfig {
         }
         let limits_retention = self.retention_age < FOREVER || self.retention_bytes < u64::MAX;
         if limits_retention && !self.cleanup_policy.deletes() {
-            let reason = "does not delete, so it contradicts the limit of retention that is set: take \
-                CompactAndDelete, or set no limit";
+            let reason = "does not delete, but a retention limit is set; choose `CompactAndDelete`, or \
+                set no limit";
             return invalid("cleanup_policy", reason);
         }
         if !(0.0..=1.0).contains(&self.min_cleanable_dirty_ratio) {
@@ -586,7 +587,7 @@ impl LogConfig {
             return invalid("dedupe_buffer_bytes", "must be at least 1 KiB");
         }
         if self.leader_epoch < -1 {
-            return invalid("leader_epoch", "must be -1, which is unknown, or higher");
+            return invalid("leader_epoch", "must be at least -1, which means unknown");
         }
         if self.max_decompressed_bytes == 0 {
             return invalid("max_decompressed_bytes", "must be at least 1");
@@ -595,7 +596,7 @@ impl LogConfig {
             Some(compression) if !compression.codec().is_available() => Err(Error::InvalidConfig {
                 option: "compression",
                 reason: format!(
-                    "this build has no {0}: enable the cargo feature `{0}`",
+                    "this build has no {0}; enable the cargo feature `{0}`",
                     compression.codec()
                 ),
             }),

@@ -111,8 +111,11 @@ impl LogInner {
         self.dir.events.emit(event);
     }
 
+    #[inline(always)]
     pub(crate) fn emit_all(&self, events: Vec<Event>) {
-        self.dir.events.emit_all(&events);
+        if !events.is_empty() {
+            self.dir.events.emit_all(&events);
+        }
     }
 
     /// Rejects all changes from now on, for this reason, and reports that. The first reason stays.

@@ -134,7 +134,8 @@ impl MaintainerConfig {
 /// use annals::{CleanupPolicy, Log, LogConfig, Maintainer, MaintainerConfig, fs::MemFs};
 /// use std::time::Duration;
 ///
-/// let config = MaintainerConfig::default().interval(Duration::from_secs(60)).bytes_per_second(50 << 20);
+/// let config = MaintainerConfig::default().interval(Duration::from_secs(60));
+/// let config = config.bytes_per_second(50 << 20);
 /// let maintainer = Maintainer::new(config)?;
 ///
 /// let fs = MemFs::new();

@@ -1,17 +1,18 @@
 //! The log: an ordered, append-only sequence of records in a directory of segments.
 //!
-//! A [`Log`] is a handle to a `LogInner`, whose parts stand in `state/`. What happens, in order:
+//! A [`Log`] is a handle to a `LogInner`, whose parts are in `state/`. In order, these things
+//! happen:
 //!
-//! - **Open** (`open/`): find and lock the directory, list it, finish or undo a replacement. After a
-//!   clean close take the stored indexes; otherwise read from the recovery point on and truncate a
-//!   torn tail. Replay the producers, sync, store the recovery point.
-//! - **Append** (`append/`): encode and validate without a lock. Take the writer lock, or queue the
-//!   batch for its holder. Check the producer, roll if the segment is full, stamp the offsets, write
-//!   once, add index entries; publish the segment, then the end. Unlock, wake, flush if due.
+//! - **Open** (`open/`): find and lock the directory, list it, finish or undo a replacement. After
+//!   a clean close take the stored indexes; otherwise read from the recovery point on and truncate
+//!   a torn tail. Replay the producers, sync, store the recovery point.
+//! - **Append** (`append/`): encode and validate without a lock. Take the writer lock, or queue
+//!   the batch for its holder. Check the producer, roll if the segment is full, stamp the offsets,
+//!   write once, add index entries; publish the segment, then the end. Unlock, wake, flush if due.
 //! - **Read** (`read/`): load the counters, take the list of segments, locate the offset, read and
 //!   verify a batch, load the revision again. No lock. A read-only log looks at its files first.
-//! - **Flush** (`flush/`): join the running fsync or lead one. Sync the segments, their indexes and
-//!   names, raise the durable end, then the recovery point, and wake the others.
+//! - **Flush** (`flush/`): join the running fsync or lead one. Sync the segments, their indexes
+//!   and names, raise the durable end, then the recovery point, and wake the others.
 //! - Truncations, deletions and closes (`change/`), and compaction and retention (`maintain/`),
 //!   publish a new list of segments and then remove files. `files/` are the files they all share.
 
@@ -64,9 +65,17 @@ use std::sync::Arc;
 ///
 /// | call | returns when | the result survives |
 /// |---|---|---|
-/// | [`append`](Log::append), [`append_all`](Log::append_all), [`append_batch`](Log::append_batch), [`append_builder`](Log::append_builder) | the operating system has the bytes | a process crash |
-/// | [`flush`](Log::flush), [`flush_through`](Log::flush_through), `flush_async` | the disk has them | loss of power |
-/// | [`truncate_to`](Log::truncate_to), [`close`](Log::close) | the disk has the change | loss of power |
+/// | [`append`], [`append_all`], [`append_batch`], [`append_builder`] | the operating system has the bytes | a process crash |
+/// | [`flush`], [`flush_through`], `flush_async` | the disk has them | loss of power |
+/// | [`truncate_to`], [`close`](Log::close) | the disk has the change | loss of power |
+///
+/// [`append`]: Log::append
+/// [`append_all`]: Log::append_all
+/// [`append_batch`]: Log::append_batch
+/// [`append_builder`]: Log::append_builder
+/// [`flush`]: Log::flush
+/// [`flush_through`]: Log::flush_through
+/// [`truncate_to`]: Log::truncate_to
 ///
 /// Dropping the last handle without [`close`](Log::close) is safe: it has the same effect as a
 /// process crash. The next opening then reads everything above the last recovery point; after a

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 /// log.append("a")?;
 ///
 /// let again = Log::open("orders-0", LogConfig::default().fs(fs.kill()))?;
-/// assert!(!again.recovery().clean_shutdown); // it was not closed, so opening read what was not flushed:
+/// // It was not closed, so the opening read what was not flushed.
+/// assert!(!again.recovery().clean_shutdown);
 /// assert_eq!(again.recovery().scanned_bytes, 69);
 /// assert_eq!(again.recovery().truncated_bytes, 0);
 /// # Ok::<(), annals::Error>(())

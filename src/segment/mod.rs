@@ -30,6 +30,7 @@ pub(crate) mod name;
 pub(crate) mod offset_index;
 pub(crate) mod placeholder;
 pub(crate) mod recover;
+pub(crate) mod recovered;
 pub(crate) mod resume;
 pub(crate) mod resync;
 pub(crate) mod scan;

@@ -8,7 +8,7 @@ use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::offset_index::OffsetEntry;
-use crate::segment::recover::{Recovered, ScanRules, SegmentTail};
+use crate::segment::recovered::{Recovered, ScanRules, SegmentTail};
 use crate::segment::resync::is_batch;
 use crate::segment::time_index::{TimeEntry, TimeIndex};
 use crate::types::{Offset, Timestamp};

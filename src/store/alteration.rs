@@ -1,8 +1,12 @@
 //! Changing the settings of topics.
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::{Result, TopicError};
 use crate::log::CleanupPolicy;
 use crate::store::settings::TopicConfig;
+#[cfg(doc)]
+use crate::store::topic::Topic;
 use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::topic_name;
@@ -11,7 +15,8 @@ impl Store {
     /// Changes the settings of a topic while it is in use. The number of partitions in `config`
     /// is ignored: [`add_partitions`](Store::add_partitions) changes that number.
     ///
-    /// A setting that is not in `config` returns to its default, so begin with [`Topic::config`].
+    /// A setting that is not in `config` returns to its default, so begin with
+    /// [`Topic::config`](crate::Topic::config).
     /// Most settings apply at once. `index.interval.bytes` applies after the next opening, and
     /// settings of a segment, such as `preallocate` and `segment.jitter.ms`, apply to the next
     /// segment.
@@ -28,8 +33,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`],
-    ///   [`Error::Io`]: nothing was altered.
+    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`],
+    ///   [`Error::StoreClosed`](crate::Error::StoreClosed), [`Error::Io`](crate::Error::Io):
+    ///   nothing was altered.
     /// - [`TopicError::Internal`] for a policy without compaction on `__consumer_offsets`;
     ///   [`TopicError::Spread`] for a topic that has partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {

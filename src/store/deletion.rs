@@ -51,7 +51,7 @@ impl Store {
         deleted
     }
 
-    /// Deletes a topic. Returns the watchers that were told, and the result.
+    /// Deletes a topic. Returns the notified watchers, and the result.
     fn delete_locked(
         &self,
         topic: &str,
@@ -62,7 +62,7 @@ impl Store {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
         if topic_name::is_internal(topic) {
-            let reason = "it holds committed offsets, or data of a broker; to delete a group, call `Admin::delete_group`";
+            let reason = "it holds committed offsets or data of a broker, and cannot be deleted; to delete a group, call `Admin::delete_group`";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
         let found = self.topic(topic)?;

@@ -48,7 +48,7 @@ pub(crate) struct StoreInner {
     version: AtomicU64,
     /// Notified when `version` rises, with no lock held.
     pub(super) changed: Notify,
-    /// The clients that are told when a topic is deleted.
+    /// The clients to notify when a topic is deleted.
     pub(super) watchers: TopicWatchers,
     /// Leaf lock. The coordinator of the groups, created on first use.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,

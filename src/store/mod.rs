@@ -10,7 +10,7 @@
 //!   StoreView ──▶ Directory, read-only logs                              beside the writing process
 //! ```
 //!
-//! Some files *decide*. They take no lock and read no clock:
+//! Some files *decide*. They open no log and read no clock:
 //!
 //! | file | decides |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `settings` | which options of a log correspond to Kafka's settings of a topic |
 //! | `creation_order` | which partitions were created after a consumer began to read their topic |
 //!
-//! The others *do* the work. Those of the acts extend [`Store`]:
+//! The others *do* the work. The acts are methods of [`Store`]:
 //!
 //! | file | does |
 //! |---|---|

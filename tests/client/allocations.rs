@@ -88,7 +88,7 @@ fn send_bytes_allocates_nothing_per_record() {
         producer.flush().unwrap();
     };
     send(10_000);
-    // The batches each take a little: what they share with the handles of their records.
+    // Each batch allocates a little: the state it shares with the handles of its records.
     let before = producer.stats().batches;
     let taken = allocations(|| send(100_000));
     let batches = producer.stats().batches - before;

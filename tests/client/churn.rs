@@ -1,5 +1,5 @@
-//! A day of topics, producers, groups and consumers that come and go, on a clock that is moved by
-//! hand: memory, descriptors, files and bytes on disk follow what lives, and not what has lived.
+//! A day of topics, producers, groups and consumers that come and go, on a clock that the test
+//! moves: memory, descriptors, files and bytes on disk follow what exists, not what has existed.
 //!
 //! `ANNALS_CHURN_ROUNDS=20000 cargo test --all-features --test client churn -- --nocapture` makes
 //! a longer day, and prints the figures of each tenth of it.
@@ -123,7 +123,7 @@ fn day() {
         Ok(rounds) => rounds.parse().unwrap(),
         Err(_) => 500,
     };
-    // In memory where there is such a file system: what is measured does not depend on the disk.
+    // In memory where there is such a file system, so that the figures do not depend on the disk.
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let dir = dir.unwrap();

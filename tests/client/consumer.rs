@@ -336,7 +336,7 @@ fn automatic_commits_cover_earlier_polls() {
 
     append(&orders, 0, 10..12);
     assert_eq!(consumer.poll(NOW).unwrap().len(), 2);
-    // A crash: what was not committed is read again.
+    // A crash: uncommitted records are read again.
     drop(consumer);
     let mut next = store.consumer(config.clone()).unwrap();
     next.subscribe(["orders"]).unwrap();
@@ -546,7 +546,7 @@ fn commit_for_unknown_topic_is_final() {
     assert_eq!(listed.offsets.into_keys().collect::<Vec<_>>(), [at("users", 0)]);
 }
 
-/// The consumer has no position yet when it finds that what it would go on from was deleted.
+/// The consumer has no position yet when it finds that its committed offset was deleted.
 #[test]
 fn error_names_deleted_committed_offset() {
     let World { store, .. } = world();
@@ -562,7 +562,7 @@ fn error_names_deleted_committed_offset() {
     }
 }
 
-/// A consumer that is told that its close is done counts on what it has read being committed.
+/// A consumer whose close succeeded counts on its records being committed.
 #[test]
 fn close_fails_when_nothing_was_committed() {
     let World { store, clock, .. } = world();

@@ -1,4 +1,4 @@
-//! Groups of consumers: a model with random work, threads, and what each rule says.
+//! Groups of consumers: a model with random work, threads, and each rule by itself.
 //!
 //! `ANNALS_GROUP_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
@@ -608,7 +608,7 @@ fn compaction_keeps_current_offsets() {
     assert_eq!((after.offsets, after.state), (before, GroupState::Empty));
 }
 
-/// The bytes of the largest partition of the offsets topic: what the first use of a group reads.
+/// The bytes of the largest partition of the offsets topic, which the first use of a group reads.
 fn largest_offsets_log(store: &Store) -> u64 {
     let offsets = store.topic("__consumer_offsets").unwrap();
     offsets.partitions().iter().map(|log| log.stats().unwrap().bytes).max().unwrap()
@@ -635,7 +635,7 @@ fn offsets_log_stays_small() {
     assert!(largest > 3 << 20 && largest < 5 << 20, "{largest}");
     assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 2499 % 200)]));
 
-    // A log that an earlier program, or a broker, let grow is made small when it is read first.
+    // A log that an earlier program or a broker let grow is compacted when it is first read.
     let number = stored_in(&store);
     let log = store.topic("__consumer_offsets").unwrap().partition(number).unwrap();
     let (key, value) = stored(&store).pop().unwrap();
@@ -657,7 +657,7 @@ fn stored_in(store: &Store) -> u32 {
     u32::try_from(number).unwrap()
 }
 
-/// A group that all members left is what is stored of it, and goes on from there.
+/// A group without members continues from its stored state.
 #[test]
 fn generation_continues_after_all_left() {
     let World { store, clock, fs } = world();
@@ -1230,7 +1230,7 @@ fn full_disk_stops_commits_and_rebalances() {
     assert_eq!(a.poll(NOW).unwrap().len(), 2);
     let mut b = member(&store, config());
     b.poll(NOW).unwrap();
-    // Before it gives up what it has, it would commit.
+    // It would commit before it revokes its partitions.
     for _ in 0..3 {
         assert_eq!(a.poll(NOW).unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(b.poll(NOW).unwrap().len(), 0);

@@ -16,6 +16,7 @@ mod producer;
 mod producer_waits;
 mod rebalances;
 mod serialize;
+mod split_batches;
 mod typed;
 
 use annals::assignor::{Assignor, CooperativeSticky};

@@ -295,7 +295,7 @@ fn failed_write_retries_with_backoff() {
     let rule = scene.fs.add_rule(Rule::new(Operation::Write, full).path("orders-0"));
     let handle = producer.send(to(0, "0")).unwrap();
     let behind = producer.send(to(0, "1")).unwrap();
-    // Others go on.
+    // Other partitions continue.
     assert!(producer.send(to(1, "x")).unwrap().is_done());
     for millis in [100, 200, 400, 800, 1000, 1000] {
         assert_eq!(producer.poll(), Some(Duration::from_millis(millis)));
@@ -794,7 +794,7 @@ fn records_follow_recreated_topics_through_retries() {
             match chance.below(12) {
                 0 => {
                     scene.fs.clear_rules();
-                    // Nothing is due behind this, so the producer's thread writes no more.
+                    // Nothing else is due, so the producer's thread writes no more.
                     producer.poll();
                     let stored = values(&log);
                     scene.store.delete_topic(TOPIC).unwrap();
@@ -1025,7 +1025,8 @@ fn callbacks_run_in_order() {
     producer.flush().unwrap();
     assert!(told.lock().unwrap().iter().copied().eq(0..20));
     producer.send(to(0, "still")).unwrap().wait().unwrap();
-    // One that fails hears why, and one that was refused hears nothing.
+    // The callback of a failed record gets the error; a record that `send` rejected has no
+    // callback.
     scene.fs.add_rule(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).nth(1));
     let (tell, heard) = channel();
     let first = tell.clone();
@@ -1208,7 +1209,7 @@ fn invalid_options_are_rejected() {
     }
 }
 
-/// A record of the model: what is known of it, and where it went.
+/// A record of the model: its state, and its partition.
 struct Sent {
     value: u32,
     handle: SendHandle,

@@ -1,7 +1,7 @@
 //! Producers that are closed, dropped or waited for while their threads write and call back: no
 //! record disappears without a word, and no thread waits for ever.
 //!
-//! Each wait that could hang is watched: a channel answers, or the test fails.
+//! Each wait that could hang has a limit: a channel answers, or the test fails.
 
 use crate::{HOUR, TOPIC, to};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
@@ -66,7 +66,7 @@ fn drop_writes_record_sent_during_write() {
         let (seen, behind) = (ending.clone(), told.clone());
         let slow = Fault::call(move |_| {
             writes.send(()).unwrap();
-            // Long enough for the other thread to give `b` up, if it does.
+            // Long enough for the other thread to drop `b`, if it does.
             let given_up = || behind.lock().unwrap().as_ref().is_some_and(SendHandle::is_done);
             let mut looks = 0;
             while !seen.load(Ordering::SeqCst) || (looks < 2000 && !given_up()) {

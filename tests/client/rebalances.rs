@@ -266,7 +266,7 @@ enum Birth {
     AgainAssigned,
 }
 
-/// A consumer that reads before the partition is made, and `next` poll only after a record was
+/// A consumer that reads before the partition is created; its `next` poll comes after a record was
 /// appended to it.
 fn read_of_new_partition(birth: Birth, config: ConsumerConfig) -> usize {
     let store = Store::in_memory(StoreConfig::default()).unwrap();

@@ -1,5 +1,4 @@
-//! Keys and values as a user of the crate meets them: types of one's own, and errors that say what
-//! to do.
+//! Keys and values as users see them: custom types, and errors that say what to do.
 
 use annals::{
     Deserialize, DeserializeContext, DeserializeError, Error, ErrorKind, Header, KafkaUuid,

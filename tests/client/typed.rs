@@ -1,5 +1,5 @@
-//! Producers and consumers of values with types, and what becomes of records that are not what was
-//! expected.
+//! Producers and consumers of typed values, and the handling of records that cannot be
+//! deserialized.
 
 use annals::{
     AutoOffsetReset, Consumer, ConsumerConfig, Deserialize, DeserializeContext, DeserializeError,

@@ -1,6 +1,6 @@
 //! Crashes and failures at every call that compaction makes to the file system.
 //!
-//! `ANNALS_COMPACTION_SEEDS=3..40` chooses the seeds of what survives in part.
+//! `ANNALS_COMPACTION_SEEDS=3..40` chooses the seeds of the parts that survive.
 
 use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{CleanupPolicy, Error, Log, LogConfig, ManualClock, Offset, Record};
@@ -51,7 +51,7 @@ impl State {
         let least = if all && next.end >= self.end {
             self.end
         } else {
-            // A truncation takes what it takes step by step, and leaves the gap behind it last.
+            // A truncation removes segments step by step, and leaves the gap at the end last.
             last(self, durable).min(last(next, durable))
         };
         assert!(end >= least, "it ends at {end}, {durable} was durable");
@@ -74,7 +74,7 @@ impl State {
     }
 }
 
-/// Where the last record ends that lies below an offset: what lies between was never promised.
+/// The end of the last record below an offset: the offsets between were never promised.
 fn last(state: &State, below: Offset) -> Offset {
     let last = state.records.iter().rev().find(|rec| rec.offset < below);
     last.map_or(state.start, |rec| rec.offset + 1)

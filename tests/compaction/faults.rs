@@ -1,5 +1,5 @@
-//! Each call that compaction makes fails, for each call and each way to fail; and what an earlier
-//! failure left does no harm later.
+//! Each call of a compaction fails, in each way; and the leftovers of an earlier failure do no
+//! harm later.
 //!
 //! `ANNALS_COMPACTION_SEEDS=0..12` tries all calls; each seed takes a twelfth of them.
 

@@ -504,8 +504,8 @@ fn cleaner_checkpoint_is_void_after_broker() {
     assert_eq!(log.compact().unwrap().records_kept, 1);
 }
 
-/// Where the log's codec packs worse than the one a producer used, what was built of a group could
-/// be larger than a segment.
+/// If the log's codec compresses worse than the producer's, the output of a group could be larger
+/// than a segment.
 #[test]
 fn compaction_keeps_codec_when_smaller() {
     let fs = MemFs::new();

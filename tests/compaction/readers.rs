@@ -1,4 +1,4 @@
-//! Readers, truncations, deletions and closing while a compaction goes on.
+//! Readers, truncations, deletions and closing during a compaction.
 
 use annals::fs::{Call, DiskFs, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{

@@ -353,8 +353,8 @@ impl Explorer<'_> {
     }
 }
 
-/// Opens a disk and compares it with what was promised. It goes on from there, and what it
-/// acknowledges survives the next loss of power.
+/// Opens a disk and compares it with the promise. Then it continues from there, and what it
+/// acknowledges survives the next power loss.
 fn use_after_crash(promise: &Promise, disk: MemFs, config: &LogConfig, closely: bool) -> Model {
     let log = Log::open(DIR, config.clone().fs(disk.clone())).unwrap();
     let found = promise.check(&log);
@@ -559,9 +559,8 @@ fn flushed_segment_keeps_its_name() {
     assert_eq!(log.get(1).unwrap().unwrap().value_str(), Some("second"));
 }
 
-/// After a truncation the recovery point lies in a segment whose new indexes were not synced: what
-/// was left of them was taken for whole, and a time that is not the latest so far was stored as
-/// such.
+/// After a truncation the recovery point lies in a segment whose new indexes were not synced: the
+/// rest of them was taken for whole, and a time that is not the latest so far was stored as such.
 #[test]
 fn unsynced_index_is_rebuilt_after_truncation() {
     let fs = MemFs::new();

@@ -103,15 +103,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// A producer that was killed sends all it has again: what is there is known, and the rest is
-    /// taken.
+    /// A killed producer resends everything: stored batches are recognised, and the rest is
+    /// appended.
     fn send_all_again(&self, log: &Log) {
         check_producers(log);
         let mut sequence = 0;
         for recs in &self.numbered {
             match send(log, sequence, recs) {
                 Ok(_) => {}
-                // It was stored too long ago to be told from one that comes too late.
+                // It was stored too long ago to be told from a late resend.
                 Err(Error::Producer(ProducerStateError::OutOfOrder { expected, .. })) => {
                     assert!(expected > sequence, "{expected} is expected, and {sequence} refused");
                 }
@@ -209,7 +209,7 @@ impl Bench {
         self.fs.clear_rules();
     }
 
-    /// After the first error: calls while things go on failing, and then the promises.
+    /// After the first error: calls while things keep failing, and then the promises.
     fn settle(&self, ledger: &mut Ledger, log: &Log, error: &Error) {
         if self.forever {
             let _ = ledger.append(log, 1);
@@ -336,7 +336,7 @@ fn number(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     sent
 }
 
-/// Reads what another writes, whose own calls do not fail.
+/// A reader beside the writer, whose own calls do not fail.
 fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     let writer = Log::open(DIR, bench.config.clone().fs(bench.memory.clone())).unwrap();
     ledger.append(&writer, 2).unwrap();
@@ -479,7 +479,7 @@ impl Way {
         if forever { rule.from_nth(n) } else { rule.nth(n) }
     }
 
-    /// Whether an error is what such a failure must become.
+    /// Whether an error is the one that such a failure must become.
     fn explains(&self, error: &Error) -> bool {
         let Error::Io { source, .. } = error else {
             // A file that ends where it should not looks as if it had been cut.
@@ -495,7 +495,7 @@ impl Way {
 
 type Work = fn(&Bench, &mut Ledger) -> Result<()>;
 
-/// A disk to begin with, what it holds, and what is done with it.
+/// A disk to begin with, its content, and the calls made on it.
 struct Scene {
     name: &'static str,
     work: Work,
@@ -732,8 +732,8 @@ fn failed_sync_fails_every_waiting_flush() {
     assert_eq!(fs.count(Operation::SyncData), 1, "a sync that failed was tried again");
 }
 
-/// A system that could not write what an fsync asked for may count it as written all the same. An
-/// opening reads it from memory then, and its own fsync does nothing.
+/// A system that could not write what an fsync asked for may count it as written all the same. The
+/// next opening then reads it from memory, and its own fsync does nothing.
 #[test]
 fn close_rewrites_bytes_after_failed_sync() {
     let fs = FaultFs::new(MemFs::new());
@@ -962,8 +962,8 @@ fn failed_sync_poisons_with_any_error() {
     }
 }
 
-/// Reserved room that could not be given back stayed behind the last batch; after a clean close it
-/// was damage.
+/// Preallocated space that could not be removed stayed after the last batch; after a clean close
+/// it was damage.
 #[test]
 fn roll_fails_when_preallocation_cannot_shrink() {
     let fs = FaultFs::new(MemFs::new());
@@ -1004,7 +1004,7 @@ fn failed_roll_leaves_no_segment_name() {
     }
 }
 
-/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves
+/// Valid batches after bad bytes, and the machine has not stopped: no interrupted write leaves
 /// that.
 #[test]
 fn opening_never_truncates_at_corruption() {

@@ -155,8 +155,8 @@ fn act(act: Act, log: Log, open: &dyn Fn() -> Log, clock: &ManualClock) -> (Log,
     }
 }
 
-/// Fills a log, does something with it while the disk is full, and goes on; a crash at any moment
-/// in between leaves what was acknowledged, and a log that opens although the disk is full.
+/// Fills a log, changes it while the disk is full, and continues; a crash at any moment in between
+/// leaves the acknowledged records, and a log that opens although the disk is full.
 fn fill_and_go_on(device: &dyn Device, what: Act, preallocate: bool) {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let path = device.root().join(format!("{what:?}-{preallocate}-0"));
@@ -491,9 +491,9 @@ fn full_disk_hides_no_power_loss() {
     }
 }
 
-/// A topic is not created while the checkpoints still have lines of an earlier one of its name, or
-/// have none of its own: it began where the earlier one started, was to have what that one had, or
-/// looked as if a broker had brought it.
+/// A topic is not created while the checkpoints still have lines of an earlier topic of its name,
+/// or have no line of its own: it began where the earlier one started, was expected to have its
+/// records, or looked as if a broker had brought it.
 #[test]
 fn topic_creation_fails_without_checkpoints() {
     use annals::fs::{Fault, FaultFs, Operation, Rule};
@@ -718,8 +718,8 @@ mod real {
             mounted.clear();
             fill_and_go_on(&mounted, *what, false);
         }
-        // On xfs what was set aside is not made again before something is freed: it is too little
-        // for all.
+        // On xfs, the reserve is not refilled before something is freed: the space is too little
+        // for all of it.
         for reopen in [false, true].into_iter().take(if kind == "xfs" { 1 } else { 2 }) {
             mounted.clear();
             fill_store_and_go_on(&mounted, reopen);

@@ -41,8 +41,8 @@ fn every_read_reports_raised_base_offset() {
     }
 }
 
-/// The records of a batch with a right checksum did not follow the rules from the second one on. A
-/// reader said so once, and when it was asked again it went on with the batch behind it.
+/// The records of a batch with a valid checksum were malformed from the second one on. A reader
+/// reported that once, and its next call continued with the batch after it.
 #[test]
 fn reader_never_skips_undecodable_record() {
     let fs = MemFs::new();
@@ -68,9 +68,9 @@ fn reader_never_skips_undecodable_record() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a2"));
 }
 
-/// A batch with a right checksum did not decode, and the length of the one behind it was zero. The
-/// reader that had come to the first from the segment before named it; asked again, it looked its
-/// place up in the index, which leads by way of the second, and named that.
+/// A batch with a valid checksum did not decode, and the length of the next one was zero. A reader
+/// that had reached the first from the previous segment named it; its next call looked its place
+/// up in the index, which leads past the second, and named that one.
 #[test]
 fn reader_repeats_the_same_corruption() {
     let fs = MemFs::new();
@@ -194,8 +194,8 @@ fn shortened_time_index_is_rebuilt() {
 }
 
 /// The last offset delta of a batch was damaged downwards, below a clean close. Looking for the
-/// offsets that it no longer named, `get` and `read` passed over it by its header, came to the
-/// batch behind it, and said that there is no such record: in the middle of a segment, and at its
+/// offsets that it no longer covered, `get` and `read` passed over it by its header, reached the
+/// next batch, and reported that there is no such record: in the middle of a segment, and at its
 /// end.
 #[test]
 fn get_reports_lowered_last_offset_delta() {
@@ -254,8 +254,8 @@ fn damaged_shutdown_marker_is_ignored() {
 }
 
 /// The recovery point of a log that had been closed in order was damaged upwards. Opening went by
-/// the marker and left it there: after the next crash a sound log was refused as one that had lost
-/// its end.
+/// the marker and left the point: after the next crash, a sound log was rejected as one that had
+/// lost its end.
 #[test]
 fn opening_corrects_point_beyond_clean_end() {
     let fs = MemFs::new();
@@ -347,9 +347,9 @@ fn batch_beyond_index_range_is_corruption() {
     assert_eq!(found.reason, CorruptionKind::OffsetsOverlapNext { limit: 1 << 31, found: far });
 }
 
-/// Beside the last segment lay an empty replacement of it, which no writer leaves: what is
-/// appended to is not replaced. A read-only log took it for the last segment, found that cut at
-/// each look, and looked for ever.
+/// Beside the last segment lay an empty replacement of it, which no writer leaves: the active
+/// segment is never replaced. A read-only log took it for the last segment, found that truncated
+/// at each refresh, and refreshed forever.
 #[test]
 fn viewer_ignores_replacement_of_last_segment() {
     let fs = MemFs::new();
@@ -362,8 +362,8 @@ fn viewer_ignores_replacement_of_last_segment() {
     assert_eq!(other.verify().unwrap(), []);
 }
 
-/// The same, with a file behind it that is none of the log's: without that one the replacement was
-/// that of the last segment, and a reader looked for ever once more.
+/// The same with a foreign file after it: without that file the replacement was that of the last
+/// segment, and a reader again refreshed forever.
 #[test]
 fn stray_after_replacement_ends_reader() {
     let fs = MemFs::new();

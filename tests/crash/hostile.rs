@@ -1,5 +1,4 @@
-//! Whole directories damaged by chance: what is served is what was written there, or there is an
-//! error.
+//! Whole directories with random damage: a log serves what was written there, or returns an error.
 //!
 //! `ANNALS_CORRUPTIONS=100000` damages more, `ANNALS_CORRUPTIONS=1234..1235` repeats one.
 
@@ -203,8 +202,8 @@ struct Damaged<'a> {
     from: &'a Original,
     files: &'a Files,
     mode: OnCorruption,
-    /// From here on nothing can be said: the base offset of the last batch of all was raised. It
-    /// stands outside of the checksum, and after a crash nothing behind it tells.
+    /// From here on nothing can be said: the base offset of the very last batch was raised. No
+    /// checksum covers it, and after a crash no later batch contradicts it.
     raised: Offset,
 }
 
@@ -242,8 +241,8 @@ impl Damaged<'_> {
         !self.is_there(batch)
     }
 
-    /// A cut is right where a crash explains it: above the recovery point, and nothing good is
-    /// behind.
+    /// A truncation is right where a crash explains it: above the recovery point, with no valid
+    /// batch after it.
     fn check_cut(&self, log: &Log) {
         let end = log.offsets().end;
         assert!(

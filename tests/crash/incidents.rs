@@ -59,9 +59,9 @@ fn end_inside_batch_survives_power_loss() {
     assert_eq!(log.get(5).unwrap().unwrap().value_str(), Some("next"));
 }
 
-/// Opening wrote the new boot id into .lock before it recovered. When that recovery was cut
-/// short, the next one believed the machine had never stopped, and refused as rot what
-/// the loss of power had torn: the log could never be opened again.
+/// Opening wrote the new boot id into `.lock` before it recovered. When that recovery was
+/// interrupted, the next one believed that the machine had never stopped, and rejected as
+/// corruption what the power loss had torn: the log could never be opened again.
 #[test]
 fn interrupted_recovery_still_knows_power_loss() {
     let fs = MemFs::new();
@@ -151,7 +151,7 @@ fn close_waits_for_running_sync() {
         let flush = scope.spawn(|| log.flush());
         reached.recv().unwrap();
         let close = scope.spawn(|| log.clone().close());
-        // The close cannot get past the sync: what it writes next is the recovery point.
+        // The close cannot pass the sync: the next thing it writes is the recovery point.
         for _ in 0..1000 {
             std::thread::yield_now();
         }
@@ -193,8 +193,8 @@ fn failed_checkpoint_sync_poisons() {
     assert!(matches!(log.append("more"), Err(Error::Poisoned { .. })));
 }
 
-/// An index had to be made again, and there was no room to write it: reading failed, although
-/// everything to be read was there.
+/// An index had to be rebuilt, and there was no space to write it: reading failed, although all
+/// records were there.
 #[test]
 fn index_is_rebuilt_when_disk_full() {
     let fs = MemFs::new();
@@ -386,7 +386,7 @@ fn missing_inner_segment_is_an_error() {
         other => panic!("{other}"),
     }
 
-    // At the front, too: what makes room there says where the log begins.
+    // At the front, too: the segment that makes space there also says where the log begins.
     let lost = fs.kill();
     lost.remove(&Path::new(DIR).join(name(0, "log"))).unwrap();
     assert!(matches!(open(&lost, OnCorruption::Fail).unwrap_err(), Error::Corrupt(_)));

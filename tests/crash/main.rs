@@ -1,4 +1,4 @@
-//! Crashes, faults and damage of a log: what is left, and what recovery makes of it.
+//! Crashes, faults and damage of a log: what is left, and how recovery handles it.
 #![allow(
     clippy::double_ended_iterator_last,
     clippy::expect_used,
@@ -13,7 +13,6 @@
 )]
 
 mod cycles;
-mod explorers;
 mod faults;
 mod full_disk;
 mod fuzz_regressions;
@@ -26,3 +25,4 @@ mod processes;
 mod quarantine;
 mod recovery;
 mod recovery_holes;
+mod transaction_indexes;

@@ -182,7 +182,7 @@ fn replacement_is_completed_from_any_step() {
     }
 }
 
-/// A flush covers the indexes of closed segments: none is made again after a loss of power.
+/// A flush covers the indexes of closed segments: none is rebuilt after a power loss.
 #[test]
 fn flushed_segments_keep_their_indexes() {
     let fs = MemFs::new();

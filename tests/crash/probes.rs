@@ -328,7 +328,7 @@ fn missing_codec_is_served_as_bytes() {
         let fs = MemFs::new();
         let log = open(&fs).unwrap();
         log.append("before").unwrap();
-        let bytes = std::fs::read(format!("tests/vectors/batches/three-{codec}-aio.bin")).unwrap();
+        let bytes = std::fs::read(format!("vectors/batches/three-{codec}-aio.bin")).unwrap();
         let batch = annals::RecordBatch::parse(bytes.clone().into()).unwrap();
         assert_eq!(log.append_batch(batch).unwrap().last, 3, "{codec}");
         log.append("after").unwrap();
@@ -490,7 +490,7 @@ fn log_opens_from_segments_alone() {
 
 #[test]
 fn old_message_formats_are_unsupported() {
-    for file in std::fs::read_dir("tests/vectors/legacy").unwrap() {
+    for file in std::fs::read_dir("vectors/legacy").unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         let fs = MemFs::new();
         fs.create_dir(Path::new(DIR)).unwrap();
@@ -533,8 +533,8 @@ fn one_concurrent_close_succeeds() {
 fn vector(of: &str) -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
-    for entry in DiskFs.list(&Path::new("tests/vectors/logs").join(of)).unwrap() {
-        let bytes = std::fs::read(format!("tests/vectors/logs/{of}/{}", entry.name)).unwrap();
+    for entry in DiskFs.list(&Path::new("vectors/logs").join(of)).unwrap() {
+        let bytes = std::fs::read(format!("vectors/logs/{of}/{}", entry.name)).unwrap();
         write_file(&fs, DIR, &entry.name, &bytes);
     }
     fs

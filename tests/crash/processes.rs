@@ -1,6 +1,6 @@
 //! Logs of several processes, and of one that has few descriptors.
 //!
-//! A child is this test program again, told by a variable which part it plays.
+//! A child is this test program again; a variable names the test that it runs.
 
 use annals::{Error, Log, LogConfig, Offset, StartAt};
 use std::io::{BufRead, BufReader};

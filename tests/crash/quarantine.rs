@@ -1,5 +1,5 @@
-//! Opening a damaged log with `OnCorruption::Quarantine`: what is whole stays, what is not is set
-//! aside, and both are said.
+//! Opening a damaged log with `OnCorruption::Quarantine`: whole batches stay, damaged bytes are
+//! moved, and both are reported.
 //!
 //! `ANNALS_QUARANTINE_SEEDS=0..1000` chooses the seeds.
 
@@ -127,8 +127,8 @@ fn quarantine_moves_only_damaged_bytes() {
         let gone: BTreeSet<u64> =
             (0..model.end).filter(|offset| left.iter().all(|rec| rec.offset != *offset)).collect();
         assert!(left == without(&model, &gone), "what is left is as it was");
-        // Where a length is damaged and more close behind it, a batch between the two can go with
-        // them.
+        // If a length is damaged and more damage follows closely, a batch between the two may be
+        // moved with them.
         assert!(
             gone == lost || (lengths > 0 && damaged.len() > 1 && gone.is_superset(&lost)),
             "{gone:?}"
@@ -253,8 +253,8 @@ fn quarantine_ignores_batch_inside_damaged_value() {
     }
 }
 
-/// Nothing behind it speaks for a batch that is followed by a damaged one, but what is before it
-/// can: it is whole but for its length.
+/// No batch after it confirms a batch that is followed by a damaged one, but the batch before it
+/// can: it is whole except for its length.
 #[test]
 fn batch_between_two_damages_stays() {
     let fs = MemFs::new();
@@ -269,8 +269,8 @@ fn batch_between_two_damages_stays() {
     assert_eq!(found, [0, 2, 4]);
 }
 
-/// A damaged batch still says how long it is, and the one behind it, too: what lies in its values
-/// is passed over.
+/// A damaged batch still says how long it is, and so does the one after it: the bytes in its
+/// values are skipped.
 #[test]
 fn quarantine_skips_values_of_damaged_batch() {
     let fs = MemFs::new();
@@ -319,7 +319,7 @@ fn quarantine_loses_only_damaged_batches() {
     let places = places(&fs);
     let (base, length, checksum) = (7, 9, 17);
     let cases = [
-        // The base offset of the batch behind it, upwards; and that of the one behind that,
+        // The base offset of the batch after it, upwards; and that of the batch after that,
         // downwards.
         (vec![(1, checksum, 6), (2, base, 0)], vec![0, 3, 4, 5, 6]),
         (vec![(1, checksum, 6), (2, base, 2)], vec![0, 3, 4, 5, 6]),

@@ -194,8 +194,8 @@ fn recovery_truncates_torn_nested_header() {
     }
 }
 
-/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has
-/// written reads as zeros.
+/// A follower of a compacted log leaves offsets out, and the space preallocated after its last
+/// write reads as zeros.
 #[test]
 fn offset_gap_before_preallocation_is_accepted() {
     let fs = killed(0, &[1; 4], &[]);

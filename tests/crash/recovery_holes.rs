@@ -1,5 +1,5 @@
-//! Offsets without a batch, and bytes that are no batch of ours: what opening a log keeps, and
-//! what it calls damage.
+//! Offsets without a batch, and bytes that are no batch of ours: the parts that opening a log
+//! keeps, and those it reports as damage.
 
 use annals::fs::{CrashState, DiskFs, FaultFs, Fs, MemFs, OpenMode, Operation};
 use annals::record::{BatchBuilder, crc32c};
@@ -399,8 +399,8 @@ fn missing_front_is_corruption_after_crash() {
     }
 }
 
-/// A segment that was not synced may be lost with the power, while the name of the next one is
-/// there. Where all before it was deleted, the log began behind the hole.
+/// A segment that was not synced may be lost in a power loss, while the name of the next one is
+/// there. If all segments before it were deleted, the log began after the hole.
 #[test]
 fn front_lost_with_power_removes_rest() {
     for dir in [DIR, "d/t-0"] {
@@ -578,7 +578,8 @@ fn flipped_base_offset_is_corruption() {
     }
 }
 
-/// Below a checkpoint above the end, what was never compacted counted as compacted, for ever.
+/// Below a checkpoint above the end, records that were never compacted counted as compacted,
+/// forever.
 #[test]
 fn cleaner_checkpoint_above_end_is_ignored() {
     let fs = MemFs::new();
@@ -662,8 +663,7 @@ fn whole_messages_are_never_truncated() {
                 assert!(matches!(opened, Err(Error::Corrupt(_))), "{opened:?}");
             }
         }
-        // Without the right checksum, it is what such a write leaves, if the write was one of
-        // ours.
+        // Without a valid checksum, it is the rest of such a write, if the write was one of ours.
         let disk = fs.kill();
         let mut torn = [&before[..], &message].concat();
         *torn.last_mut().unwrap() ^= 1;
@@ -830,8 +830,7 @@ fn stats_skip_damaged_segment() {
     }
 }
 
-/// The last offset there is was given out, and its record deleted: what is left is an empty
-/// segment behind it.
+/// The last possible offset was used, and its record deleted: an empty segment after it is left.
 #[test]
 fn log_emptied_at_last_offset_opens() {
     let fs = MemFs::new();
@@ -870,8 +869,8 @@ fn foreign_file_named_as_segment_stays() {
         let taken = &log.recovery().quarantined;
         assert_eq!(taken.iter().map(|taken| taken.bytes).collect::<Vec<_>>(), [bytes.len() as u64]);
     }
-    // Cut anywhere, and with reserved room behind it or not, the beginning of a batch is a torn
-    // write.
+    // Truncated anywhere, with preallocated space after it or not, the beginning of a batch is a
+    // torn write.
     for (len, room) in (1..whole.len() - 1).flat_map(|len| [(len, 0), (len, 500)]) {
         let fs = MemFs::new();
         fs.create_dir(Path::new(DIR)).unwrap();
@@ -905,7 +904,7 @@ fn damaged_log_opens_read_only() {
         assert_eq!(before.2.iter().flatten().count(), 5);
         let log = Log::open(DIR, config()).unwrap();
         assert_eq!(before, found(&log), "batch {batch}");
-        // It follows on, behind the damage.
+        // It continues after the damage.
         append(&log, 6..7);
         assert_eq!(follower.get(6).unwrap().unwrap().offset, 6);
     }

@@ -240,7 +240,7 @@ fn check_some(model: &Model, disk: &MemFs) -> Result<(), TestCaseError> {
         prop_assert!(kept, "file {file} had a synced name, was not removed, and has none");
     }
     prop_assert!(disk.unsynced().is_empty());
-    // Nothing lies in wait behind the end of a file.
+    // No old bytes wait beyond the end of a file.
     for name in present {
         let file = disk.open(Path::new(&name), OpenMode::ReadWrite).unwrap();
         let len = file.len().unwrap();

@@ -270,7 +270,7 @@ fn hook_blocks_one_sync_only() {
         let sync = scope.spawn(|| file.sync_data());
         let call = at_gate.recv().unwrap();
         assert_eq!((call.operation, &*call.path), (Operation::SyncData, Path::new("dir.log")));
-        // Held before it did anything; everything else goes on, the rules included.
+        // Blocked before it had any effect; everything else continues, the rules included.
         file.write_all_at(&[1; 4], 0).unwrap();
         assert_eq!(fs.count(Operation::SyncData), 1);
         assert_eq!(read(&memory.crash(CrashState::SyncedOnly), "dir.log").unwrap(), b"");

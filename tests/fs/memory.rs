@@ -1,4 +1,4 @@
-//! The file system in memory: room, paths, what is synced, a killed process.
+//! The file system in memory: space, paths, synced state, a killed process.
 
 use crate::{kind, read, same};
 use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
@@ -24,7 +24,7 @@ fn full_device_writes_what_fits() {
     // Bytes that have space already can be written again.
     file.write_all_at(&[4; 3 * 4096], 0).unwrap();
     same(&read(&fs, "a").unwrap(), &[4; 3 * 4096]);
-    // A failed write leaves no gap behind.
+    // A failed write leaves no gap.
     assert_eq!(kind(file.write_at(&[3; 1], 1 << 30)), ErrorKind::StorageFull);
     assert_eq!(file.len().unwrap(), 3 * 4096);
 }

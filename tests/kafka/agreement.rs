@@ -174,8 +174,8 @@ fn dumped(log: &Log) -> Vec<String> {
     lines
 }
 
-/// Goes through what the tool printed: nothing but what it prints of sound files, and of them what
-/// we wrote.
+/// Checks the output of the tool: only lines that it prints for sound files, and among them the
+/// records we wrote.
 fn check_dump(printed: &[String], log: &Log, name: &str) {
     let mut data = Vec::new();
     let mut entries: HashMap<String, usize> = HashMap::new();
@@ -317,8 +317,8 @@ fn kafka_reads_our_logs() {
     }
     let mut script = Vec::new();
     for (name, how) in &names {
-        // After a crash the active segment has no index, and perhaps reserved room behind its last
-        // batch: once it is recovered, by Kafka, the tool has whole files to look at.
+        // After a crash the active segment has no index, and perhaps preallocated space after its
+        // last batch: once Kafka has recovered it, the tool has whole files to read.
         let mut steps = [
             format!("dump {}", dir(name).display()),
             format!("load {} {how}", dir(name).display()),
@@ -581,7 +581,7 @@ fn kafka_knows_same_producers() {
             // Kafka drops one where the log begins.
             assert!(*offset == 0 || snapshots.get(offset) == Some(lines), "{name}, {offset}");
         }
-        // It went on, and we go on after it.
+        // Kafka continued, and we continue after it.
         let log = open(name);
         same(&printed[at * 2 + 1], &producer_lines(&log.producers().unwrap()), name);
         number(&log, 120);
@@ -736,8 +736,8 @@ fn kafka_knows_same_groups() {
     say(&format!("kafka: knows the same groups from {records} records"));
 }
 
-/// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again
-/// and again.
+/// Kafka starts on a directory that a store has closed, and a store on the directory that Kafka
+/// leaves, several times.
 #[test]
 fn directory_alternates_between_store_and_broker() {
     let Some(kafka) = kafka() else { return };
@@ -769,7 +769,7 @@ fn directory_alternates_between_store_and_broker() {
         }
         store.close().unwrap();
         let mut printed = run(kafka, &[format!("broker {} 30", root.path().display())]).remove(0);
-        // It has no cleaner, and says what that will be like one day.
+        // It has no cleaner, and announces a change in a later release.
         printed.retain(|line| !line.contains("The config `log.cleaner.enable` is deprecated"));
         same(&printed, &expected, "the directory");
         let store = Store::open(root.path(), config.clone()).unwrap();

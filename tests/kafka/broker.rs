@@ -1,4 +1,4 @@
-//! A Kafka broker takes over the directory of a store in place, and gives it back.
+//! A Kafka broker takes over the directory of a store in place, and returns it.
 //!
 //! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their
 //! absence a failure. The broker is a whole one: Kafka's own, with its controller, as
@@ -141,7 +141,7 @@ impl Broker {
     }
 }
 
-/// A test that fails leaves no broker behind.
+/// A failing test leaves no broker running.
 struct Stopped<'a>(&'a Site);
 
 impl Drop for Stopped<'_> {
@@ -215,10 +215,10 @@ fn committed(store: &Store) -> Vec<String> {
 }
 
 /// A store outgrows its machine: a broker is started on its directory. Every record, offset and
-/// setting is there, a group goes on where it was, and records of new producers are stored, none
-/// taken for one that was there before: ids of producers count from 0 at a broker, and so did
-/// those of the batch that another program had numbered. Then the store has the directory again,
-/// and the broker once more.
+/// setting is there, a group continues where it was, and records of new producers are stored, none
+/// taken for one that was there before: a broker counts producer ids from 0, and so did those of
+/// the batch that another program had numbered. Then the store has the directory again, and the
+/// broker once more.
 #[test]
 fn broker_takes_over_and_returns_store() {
     let Some(kafka) = kafka() else { return };

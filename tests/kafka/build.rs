@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// Says what happens also where the output of tests that pass is not shown.
+/// Prints a line also where the output of passing tests is hidden.
 #[allow(clippy::explicit_write, reason = "the macro's output is captured")]
 pub fn say(what: &str) {
     writeln!(std::io::stderr(), "{what}").unwrap();

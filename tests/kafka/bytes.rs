@@ -122,11 +122,11 @@ fn all(problems: impl Iterator<Item = Result<(), String>>) {
 }
 
 fn stored_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/bytes.txt")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/bytes.txt")
 }
 
-/// The cases in `vectors/bytes.txt`: "F NAME", "B" and the batch in hexadecimal, then what Kafka
-/// says.
+/// The cases in `vectors/bytes.txt`: "F NAME", "B" and the batch in hexadecimal, then the answer
+/// of Kafka.
 fn stored() -> BTreeMap<String, (Vec<u8>, Said)> {
     let text = std::fs::read_to_string(stored_path()).unwrap();
     let mut cases = BTreeMap::new();
@@ -237,7 +237,7 @@ fn corpus_decodes_as_in_kafka() {
     }
 }
 
-/// Stores the small batches, and what Kafka says of them.
+/// Stores the small batches, and Kafka's answers.
 fn store(dir: &Path, cases: &BTreeMap<String, Said>) {
     let mut text = "# Made by tests/kafka/bytes.rs; see there.\n".to_owned();
     for (name, said) in cases.iter().filter(|(name, _)| !name.starts_with("large-")) {

@@ -1,4 +1,4 @@
-//! Other people's Kafka clients decode what this crate encodes.
+//! Other Kafka clients decode batches that this crate encodes.
 //!
 //! Needs Python with kafka-python, aiokafka, python-snappy, lz4, zstandard and cramjam.
 //! Without them the test says so and passes, unless `ANNALS_REQUIRE_INTEROP=1`.
@@ -12,11 +12,11 @@ use std::process::{Command, Output};
 use support::T0;
 
 fn python(arguments: &[&str]) -> Option<Output> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/decode.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/decode.py");
     Command::new("python3").arg(script).args(arguments).output().ok()
 }
 
-/// Says what happens also where the output of tests that pass is not shown.
+/// Prints a line also where the output of passing tests is hidden.
 #[allow(clippy::explicit_write, reason = "the macro's output is captured")]
 fn say(what: &str) {
     writeln!(std::io::stderr(), "interop: {}", what.trim_end()).unwrap();

@@ -1,4 +1,4 @@
-//! A log on the real disk and in memory: what a user does first.
+//! A log on the real disk and in memory: the calls that a user makes first.
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::record::{BatchBuilder, Compression, EndTxnMarker, RecordBatch, stamp_base_offset};
@@ -27,7 +27,7 @@ fn small() -> LogConfig {
     LogConfig::default().segment_bytes(4096).index_interval_bytes(200)
 }
 
-/// Compaction drops what has no key, so no way in may take it.
+/// Compaction drops records without a key, so no append may accept them.
 #[test]
 fn append_rejects_null_key_when_compacted() {
     for policy in [CleanupPolicy::Compact, CleanupPolicy::CompactAndDelete] {
@@ -88,7 +88,8 @@ fn records_are_read_after_reopening() {
     }
 }
 
-/// Once the next batch was lent, and what had not been given out of the one before was never seen.
+/// The reader returned the next batch at once, and the remaining records of the previous one were
+/// never returned.
 #[test]
 fn reader_switches_from_records_to_batches() {
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
@@ -209,7 +210,7 @@ fn read_only_log_follows_writer() {
     assert_eq!(values(&follower), expected(100));
 }
 
-/// As a Kafka broker does for what Sarama sends.
+/// A Kafka broker does the same with batches of Sarama.
 #[test]
 fn append_batch_corrects_largest_timestamp() {
     for timestamp_type in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
@@ -314,7 +315,7 @@ fn builder_takes_compression_of_each_log() {
     }
 }
 
-/// A tail that begins to wait just as the thread that watches the files gives up must not be
+/// A tail that starts to wait just as the thread that watches the files ends must not be
 /// forgotten.
 #[test]
 fn read_only_tail_wakes_every_time() {
@@ -345,7 +346,7 @@ impl annals::Clock for Markers {
         let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         assert!(looks < 300, "it goes on waiting");
         let path = std::path::Path::new("l-0/00000000000000000000.log");
-        // There is none while the log is made.
+        // The directory is not there while the log is created.
         if let Ok(file) = self.fs.open(path, OpenMode::ReadWrite) {
             let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
             let mut bytes = marker.to_batch(1, 0, Timestamp::from_millis(1)).unwrap();
@@ -476,8 +477,8 @@ fn truncation_leaves_no_file() {
     assert!(!files(&fs, DIR).into_keys().any(|name| name.ends_with(".deleted")));
 }
 
-/// A segment begins with none of the bytes that another left under its name, nor with what that
-/// knew of producers.
+/// A segment keeps none of the bytes that an earlier file left under its name, nor the producer
+/// state of that file.
 #[test]
 fn new_segment_replaces_stale_files() {
     let fs = MemFs::new();

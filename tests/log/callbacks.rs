@@ -14,9 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
-use support::{DIR, T0, files, read_all, write_file};
+use support::{DIR, Heard, T0, files, read_all, write_file};
 
-/// Runs on a thread of its own, so that one that hangs fails.
+/// Runs on a thread of its own, so that a call that hangs fails.
 fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (send, done) = mpsc::channel();
     std::thread::spawn(move || send.send(catch_unwind(AssertUnwindSafe(work))));
@@ -303,8 +303,8 @@ impl Listener for StoreCaller {
         }
         let name = format!("{event:?}");
         self.seen.lock().unwrap().insert(name.split([' ', '(']).next().unwrap().to_owned());
-        // The disk is full meanwhile, or the topic or the store is gone: what matters is that the
-        // call returns.
+        // The disk is full meanwhile, or the topic or the store is gone: the test is that the call
+        // returns.
         self.call(&store).ok();
         self.calling.store(false, Ordering::SeqCst);
     }
@@ -424,7 +424,7 @@ fn listener_may_call_log_anytime() {
     fs.add_rule(
         Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).path("index"),
     );
-    // And room for an index that has to be made again.
+    // And space for an index that has to be rebuilt.
     fs.add_rule(
         Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull))
             .path("index.tmp")
@@ -748,4 +748,35 @@ fn waker_may_call_store_anytime() {
             });
         }
     }
+}
+
+/// A buffer of a thread, as a program may keep it: what is left is appended when the thread ends.
+struct AppendsWhenDropped(Log);
+
+impl Drop for AppendsWhenDropped {
+    fn drop(&mut self) {
+        self.0.append("last").unwrap();
+    }
+}
+
+thread_local! {
+    static LEFT: std::cell::RefCell<Option<AppendsWhenDropped>> = const { std::cell::RefCell::new(None) };
+}
+
+/// The log held its events back in a thread-local that was destroyed before the program's own: the
+/// append panicked in a destructor, and the process was aborted.
+#[test]
+fn append_succeeds_while_thread_locals_are_destroyed() {
+    let heard = Arc::new(Heard::default());
+    let config = LogConfig::default().fs(MemFs::new()).flush_messages(1).listener(heard.clone());
+    let log = Log::open(DIR, config).unwrap();
+    let theirs = log.clone();
+    let thread = std::thread::spawn(move || {
+        LEFT.set(Some(AppendsWhenDropped(theirs.clone())));
+        theirs.append("first").unwrap();
+        theirs.flush().unwrap();
+    });
+    thread.join().unwrap();
+    assert_eq!(log.offsets().end, 2);
+    assert!(heard.0.lock().unwrap().len() >= 2);
 }

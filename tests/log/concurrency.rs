@@ -44,7 +44,8 @@ fn follow(log: &Log, made: &[AtomicU64], done: &AtomicBool) {
                 }
                 Ok(None) => break,
                 Err(Error::OffsetOutOfRange { end, .. }) => {
-                    // Truncated below this place: what comes next may repeat nothing that stayed.
+                    // Truncated below this place: the next records may repeat none of those that
+                    // stayed.
                     next = end.min(log.offsets().end);
                     reader.seek(annals::StartAt::Latest).unwrap();
                     next = next.min(reader.offset());
@@ -186,8 +187,8 @@ fn stress_appends(log: &Log, thread: u64, seed: u64, operations: u64) -> Told {
     told
 }
 
-/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and
-/// in its order.
+/// Checks the records that a log returns: offsets without a hole, and each thread's records whole
+/// and in its order.
 struct Witness {
     next: u64,
     counts: Vec<u64>,
@@ -271,7 +272,7 @@ fn acknowledged_appends_keep_thread_order() {
                 appenders.into_iter().map(|appender| appender.join().unwrap()).collect();
             done.store(true, Ordering::SeqCst);
             looker.join().unwrap();
-            // A tail that is behind sees the log closed before it has seen the end of it.
+            // A lagging tail sees the log closed before it has seen its end.
             log.clone().close().unwrap();
             let end: u64 = told.iter().map(|told| told.len() as u64).sum();
             for tail in tails {
@@ -335,8 +336,8 @@ fn concurrent_truncations_keep_acknowledged_records() {
     }
 }
 
-/// A thread may hand over its next batch while the one that wrote its last is not done with the
-/// others it took along: what that one does with them then must not be taken for an answer.
+/// A thread may queue its next batch while the thread that wrote its last one is not done with the
+/// other batches of that write: what that thread does with those must not be taken for the answer.
 #[test]
 fn group_append_answers_each_batch_once() {
     let log = Log::open(DIR, LogConfig::default().segment_bytes(4_000).fs(MemFs::new())).unwrap();

@@ -133,8 +133,8 @@ fn flush_syncs_only_changed_files() {
     assert_eq!(synced(&fs, &log), [name(5, "log")]);
 }
 
-/// An index that is gone is made again when it is needed; one that cannot be opened may be one
-/// that is not synced.
+/// A missing index is rebuilt when it is needed; an index that cannot be opened may be one that is
+/// not synced.
 #[test]
 fn flush_fails_when_index_cannot_open() {
     for extension in ["index", "timeindex"] {

@@ -48,8 +48,8 @@ impl Along {
     }
 }
 
-/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked
-/// up, and the log is opened anew.
+/// At every call of a compaction, a reader reads a record or two, a record is looked up, and the
+/// log is opened anew.
 #[test]
 fn reader_continues_through_foreign_compaction() {
     for pace in [1, 7] {

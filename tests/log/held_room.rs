@@ -230,7 +230,7 @@ fn poll_without_records_keeps_no_segment() {
 }
 
 /// The next segment cannot be opened, for example because the process has no descriptor left. The
-/// reader used to go on in the file of the segment before, and reported damage.
+/// reader used to continue in the file of the previous segment, and reported damage.
 #[test]
 fn reader_continues_once_next_segment_opens() {
     let fs = FaultFs::new(MemFs::new());

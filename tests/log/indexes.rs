@@ -296,7 +296,7 @@ fn lookups_survive_wrong_index_after_crash() {
     }
 }
 
-/// The events that tell of an index that was made again, after everything was looked up in it.
+/// The events about rebuilt indexes, after everything was looked up in them.
 fn rebuilt(fs: &MemFs, interval: u64, model: &Model) -> usize {
     let heard = Arc::new(Heard::default());
     let log = Log::open(DIR, config(fs, interval).listener(heard.clone())).unwrap();

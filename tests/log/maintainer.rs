@@ -1,4 +1,4 @@
-//! Threads that maintain logs: what they do, in which order, and how they end.
+//! Threads that maintain logs: their work, its order, and how they end.
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
@@ -177,7 +177,7 @@ fn maintainer_takes_deletions_then_dirtiest() {
     assert_eq!(order, ["feed-0", "all-0", "most-0", "half-0"]);
 }
 
-/// A clock that panics when it is told to.
+/// A clock that panics on demand.
 #[derive(Debug, Default)]
 struct Bomb(AtomicBool);
 
@@ -310,7 +310,8 @@ fn dropping_last_maintainer_ends_threads() {
     let fs = MemFs::new();
     let (maintainer, log) = in_the_middle(&fs);
     drop(maintainer);
-    // The log is the last to have it, and goes on without when it is closed and gone.
+    // The maintainer holds the last handle of the log, and continues without it once the log is
+    // closed and gone.
     log.close().unwrap();
     let log = Log::open("t-0", compacted().fs(fs)).unwrap();
     assert_eq!(read_all(&log).len(), 500);

@@ -75,7 +75,7 @@ impl Run {
         record
     }
 
-    /// Notes in the model what an append must have done.
+    /// Records in the model what an append must have done.
     fn note(&mut self, first: u64, records: &[Record], now: i64) {
         assert_eq!(first, self.model.end);
         let records = (first..).zip(records).map(|(offset, record)| Rec {

@@ -1,5 +1,5 @@
-//! Idempotent producers on a log: what is stored once, what is refused, and what of it an opening
-//! knows.
+//! Idempotent producers on a log: batches that are stored once, batches that are rejected, and the
+//! producer state that an opening knows.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::record::BatchBuilder;
@@ -234,8 +234,8 @@ fn producer_expiration_ignores_clock_jumps() {
     }
 }
 
-/// Kafka's snapshot has one batch of each producer. A client with five on the way that lost its
-/// answers was refused for four of them, began another epoch and stored all of them again.
+/// Kafka's snapshot has one batch of each producer. A client with five batches in flight that lost
+/// the answers was rejected for four of them, began another epoch and stored all of them again.
 #[test]
 fn five_batches_are_recognised_after_opening() {
     let before: [fn(&Log); 3] =
@@ -336,8 +336,8 @@ fn snapshot_below_first_segment_is_ignored() {
     assert!(!files(&disk, DIR).contains_key(&name(2, "snapshot")));
 }
 
-/// The segment a snapshot was taken at may be read for other reasons from further in front, where
-/// nothing tells of a producer any more: what the snapshot knows counted for nothing.
+/// The segment of a snapshot may be read for other reasons from an earlier segment on, where no
+/// batch names a producer any more: the content of the snapshot counted for nothing.
 #[test]
 fn recovery_uses_later_snapshots() {
     let fs = MemFs::new();
@@ -445,8 +445,8 @@ fn compaction_keeps_snapshots_of_segments() {
     assert_eq!(log.producers().unwrap(), known);
 }
 
-/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of
-/// a store that had begun at 0 too, acknowledged them, and stored nothing.
+/// A broker assigns producer ids from 0 on. It took the first batches of its first producer for
+/// those of a store that had begun at 0 too, acknowledged them, and stored nothing.
 #[test]
 fn store_avoids_producer_ids_of_broker() {
     let fs = MemFs::new();
@@ -526,9 +526,8 @@ fn batches(log: &Log) -> Vec<(ProducerId, i32)> {
     }
 }
 
-/// A compaction whose map is full ends early, and took the last batch of a producer that lies
-/// behind that point for one before its last: with the snapshots lost, it was stored a second
-/// time.
+/// A compaction whose map is full ends early. It took the last batch of a producer that lies after
+/// that point for an earlier one: with the snapshots lost, a resend was stored a second time.
 #[test]
 fn last_batch_stays_when_map_full() {
     let fs = MemFs::new();
@@ -605,7 +604,7 @@ fn compaction_removes_batches_of_forgotten_producers() {
 fn log_with_transactions() -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/logs/txn/pay-0");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/logs/txn/pay-0");
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -657,7 +656,7 @@ fn last_stable_offset_precedes_open_transaction() {
     }
 }
 
-/// A clean close tells a broker to trust the index. It hid committed records behind a transaction
+/// A clean close tells a broker to trust the index. It hid committed records after a transaction
 /// that had been truncated, and showed aborted ones whose entry was missing.
 #[test]
 fn transaction_index_follows_log() {
@@ -669,7 +668,7 @@ fn transaction_index_follows_log() {
         if let Some(found) = found {
             write_file(&fs, DIR, &name(0, "txnindex"), found);
         }
-        // It was killed: what is read is indexed anew.
+        // It was killed: the batches that are read are indexed anew.
         let log = Log::open(DIR, config(&fs)).unwrap();
         assert_eq!(read_file(&fs, DIR, &name(0, "txnindex")), whole);
         log.close().unwrap();
@@ -739,8 +738,8 @@ struct Model {
     compacts: bool,
     /// Below it, batches may be gone that were the last of their producer before the log went on.
     compacted: Offset,
-    /// Up to where it went for producers whose last batch lay above: what is below is not kept for
-    /// them.
+    /// The offset up to which producers with a higher last batch were known: batches below are not
+    /// kept for them.
     went_on: BTreeMap<ProducerId, Offset>,
     /// Whose batches were deleted with all that said of them.
     forgotten: BTreeSet<ProducerId>,
@@ -912,7 +911,7 @@ impl Model {
         }
     }
 
-    /// Sends a batch, and holds what comes back against what is stored.
+    /// Sends a batch, and compares the answer with the stored batches.
     fn send(&mut self, log: &Log, batch: Sent, place: &str) -> bool {
         let last = self.last(batch.id).map(|(last, ..)| *last);
         let (must, may) = self.is_remembered(batch.id);

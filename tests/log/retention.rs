@@ -1,4 +1,5 @@
-//! Deleting from the front: what goes, what stays, and what readers see of it.
+//! Deleting records from the start of the log: the records that go, the records that stay, and how
+//! readers see it.
 //!
 //! `ANNALS_RETENTION_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
@@ -197,8 +198,7 @@ fn idle_reader_keeps_no_deleted_segment() {
     assert_eq!(left.count(), 1);
 }
 
-/// Deletes when an index is made again, as a pass of compaction does before it rewrites the
-/// segment.
+/// Deletes while an index is rebuilt, as a compaction does before it rewrites the segment.
 #[derive(Debug, Default)]
 struct DeletesMeanwhile(OnceLock<Log>);
 
@@ -310,7 +310,7 @@ fn clock_jump_empties_no_log() {
     assert_eq!(log.maintain().unwrap().segments_deleted, 0);
 }
 
-/// A record from a host whose clock was wrong kept its segment, and all behind it, until the year
+/// A record from a host whose clock was wrong kept its segment, and all later ones, until the year
 /// 2096.
 #[test]
 fn record_from_future_delays_retention_briefly() {
@@ -525,8 +525,8 @@ fn retention_matches_model() {
     }
 }
 
-/// Readers beside deletions see every record from where they began, until they are told that they
-/// are too late.
+/// Readers during deletions see every record from their start on, until they get
+/// `OffsetOutOfRange`.
 #[test]
 fn readers_skip_nothing_during_deletions() {
     let fs = MemFs::new();

@@ -155,7 +155,7 @@ fn owned_records_share_batch_memory() {
     }
 }
 
-/// Bytes that lie right before or behind those to be shared are none of them.
+/// Bytes right before or after the shared ones are not shared.
 #[test]
 fn records_outside_the_batch_are_copied() {
     let one = batch(|builder| builder.push(T, Some(b"key"), Some(b"value")).unwrap());

@@ -1,4 +1,4 @@
-//! Batches written by other implementations, and ones that must be refused.
+//! Batches written by other implementations, and batches that must be rejected.
 //!
 //! `vectors/MANIFEST.txt` says of every file what is in it.
 
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use support::T0;
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
 }
 
 fn read(path: &str) -> Vec<u8> {

@@ -1,8 +1,7 @@
-//! A loss of power, and a kill, at every call that a store makes to the file system: what was
-//! acknowledged of topics, their settings and their records is there, and what was under way is
-//! there wholly or not at all.
+//! A power loss, and a kill, at every call that a store makes to the file system: acknowledged
+//! topics, settings and records are there, and a change in progress is there wholly or not at all.
 //!
-//! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
+//! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of the parts that survive.
 
 use crate::DATA;
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
@@ -425,9 +424,9 @@ fn survive_one_way(images: &[Image<Promise>], seed: u64) -> usize {
     images.len()
 }
 
-/// The logs of a topic that is deleted are closed on several threads, and no crash leaves a part
-/// of it, nor anything less of another topic. A topic of its name that is made at once has nothing
-/// of it.
+/// The logs of a deleted topic are closed on several threads, and no crash leaves a part of it,
+/// nor takes anything from another topic. A topic of its name that is created at once has none of
+/// its records.
 #[test]
 fn promises_survive_crash_in_parallel_deletion() {
     let mut checked = 0;
@@ -496,8 +495,8 @@ fn promises_survive_failure_of_any_call() {
     support::say(&format!("{fired} calls of a store failed"));
 }
 
-/// The same where logs are opened, made and closed on several threads: what one of them could not
-/// do says nothing of what the others did. A third of the calls fails with each seed.
+/// The same where logs are opened, created and closed on several threads: the failure of one says
+/// nothing about the others. A third of the calls fails with each seed.
 #[test]
 fn promises_survive_failure_in_parallel_work() {
     for seed in seeds("ANNALS_STORE_SEEDS", 1) {
@@ -633,8 +632,8 @@ fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promi
 }
 
 /// Appends, growth, deletion and creation, maintenance and a reader at once, each on its thread,
-/// call by call in an order by the seed: what was acknowledged is there whenever the process ends,
-/// and when the store closes beside it.
+/// call by call in an order by the seed: acknowledged records are there whenever the process ends,
+/// and when the store closes meanwhile.
 #[test]
 fn promises_hold_during_concurrent_changes() {
     use std::sync::atomic::{AtomicU64, Ordering};

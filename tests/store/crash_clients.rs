@@ -1,8 +1,7 @@
-//! A loss of power, and a kill, at every call that producers, consumers and groups make to the
-//! file system: what was acknowledged is there, each record once and in order, and no group goes
-//! back.
+//! A power loss, and a kill, at every call that producers, consumers and groups make to the file
+//! system: acknowledged records are there, each once and in order, and no group goes back.
 //!
-//! `ANNALS_CLIENT_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
+//! `ANNALS_CLIENT_SEEDS=3..40` chooses the seeds of the workloads and of the parts that survive.
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
@@ -306,7 +305,7 @@ impl Sim {
         }
     }
 
-    /// Says what a call will leave of a group, and takes note of what it has left.
+    /// Returns the state that a call will leave of a group, and records the state it has left.
     fn group<T>(
         &mut self,
         group: &'static str,
@@ -611,7 +610,7 @@ fn topic_deletion_removes_offsets_across_crash() {
     images.watch(&fs, &disk, move || *is_done.lock().unwrap());
     store.delete_topic(TOPIC).unwrap();
     *done.lock().unwrap() = true;
-    // Anything more, so that there is an image of what deleting left.
+    // One more call, so that there is an image of the state that the deletion left.
     store.flush().unwrap();
     store.new_producer_id().unwrap();
     drop(store);
@@ -634,7 +633,7 @@ fn topic_deletion_removes_offsets_across_crash() {
     assert!(kept > 0 && gone > 0);
 }
 
-/// A topic is deleted to make room: what cannot be written before is written after.
+/// A topic is deleted to free space: files that cannot be written before are written after.
 #[test]
 fn topic_deletion_works_when_disk_full() {
     let full = Fault::Error(io::ErrorKind::StorageFull);

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod calendar;
 mod crash;
 mod crash_clients;
 mod openings;

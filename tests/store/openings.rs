@@ -82,8 +82,8 @@ fn unknown_partition_is_not_created() {
     assert!(is_clean(&fs));
 }
 
-/// An error of a look at the directory above counted as "there is none": the log was refused
-/// later, and its directory stayed.
+/// A failed look at the directory above counted as "there is none": the log was rejected later,
+/// and its directory stayed.
 #[test]
 fn rejected_log_leaves_no_directory() {
     let fs = closed_store();
@@ -381,7 +381,8 @@ fn rejected_opening_keeps_shutdown_marker() {
     check_knows_all(&fs, "after a refusal");
 }
 
-/// Whichever call of an opening fails, and however, the next opening knows what this one knew.
+/// Whichever call of an opening fails, and in whatever way, the next opening knows what this one
+/// knew.
 #[test]
 fn failed_store_opening_keeps_knowledge() {
     let faults = [Fault::Error(io::ErrorKind::Other), Fault::Errno(24)];
@@ -513,9 +514,9 @@ fn unreadable_id_is_not_replaced() {
     assert!(!names(&fs, "d/orders-0").contains(&"partition.metadata".to_owned()));
 }
 
-/// A partition that was copied out of its store, with a file of others that has the name of a
-/// segment: it was emptied, and the log ended behind it. Where it was refused, the message blamed
-/// the sound segment before it.
+/// A partition was copied out of its store, with a foreign file that has the name of a segment:
+/// the file was emptied, and the log ended after it. Where it was rejected, the message blamed the
+/// sound segment before it.
 #[test]
 fn foreign_last_segment_stays_whole() {
     let contents: [&[u8]; 3] = [b"root:x:0:0:root:/root:/bin/bash\n", b"x", &[0xff; 100]];
@@ -554,8 +555,8 @@ fn closed_logs() -> [(MemFs, &'static str); 2] {
     [(fs, "log"), (closed_store(), "d/orders-1")]
 }
 
-/// An opening that set damage aside failed after it had covered the offsets up to the name of the
-/// foreign file, 100 million, or succeeded and ended there. An empty file was not even told of.
+/// An opening that quarantines failed after it had covered the offsets up to the name of the
+/// foreign file, 100 million, or succeeded and ended there. An empty file was not even reported.
 #[test]
 fn stray_last_segment_is_quarantined_whole() {
     let zeros = [0; 100];
@@ -595,7 +596,7 @@ fn stray_last_segment_is_quarantined_whole() {
     }
 }
 
-/// The way out that the error names, and what truncation does with such a file.
+/// The way out that the error names, and a truncation with such a file.
 #[test]
 fn log_opens_after_stray_is_removed() {
     for (fs, dir) in closed_logs() {
@@ -604,7 +605,7 @@ fn log_opens_after_stray_is_removed() {
         Log::open(dir, plain(&fs)).unwrap_err();
         fs.remove(&Path::new(dir).join(&stray)).unwrap();
         let log = Log::open(dir, plain(&fs)).unwrap();
-        // The refused opening left the mark.
+        // The rejected opening kept the marker.
         assert!(log.recovery().clean_shutdown, "{dir}");
         assert_eq!(log.offsets().end, 3);
         log.close().unwrap();
@@ -646,7 +647,7 @@ fn quarantine_keeps_synced_end() {
             log.append_all(["d", "e"].map(Record::new)).unwrap();
             log.close().unwrap();
             write_file(&fs, dir, &name(2, "log"), bytes);
-            // In the last segment, and in one behind a hole.
+            // In the last segment, and in one after a hole.
             for base in [2, 4] {
                 let fs = fs.kill();
                 if base == 4 {

@@ -469,7 +469,7 @@ fn store_opens_when_offsets_are_damaged() {
     store.create_topic("t", partitions(1)).unwrap();
     store.delete_topic("t").unwrap();
     store.close().unwrap();
-    // The partition is offline now: the groups of the other one go on.
+    // The partition is offline now: the groups of the other one continue.
     damage(&mem, dir);
     let store = open(&mem).unwrap();
     assert_eq!(store.topic("__consumer_offsets").unwrap().unavailable_partitions().len(), 1);

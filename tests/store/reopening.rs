@@ -1,4 +1,4 @@
-//! One partition of a store is closed and opened again while everything else goes on.
+//! One partition of a store is closed and opened again while everything else continues.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{
@@ -72,9 +72,9 @@ fn fail_sync(fs: &FaultFs) {
     fs.add_rule(rule.path("orders-1").nth(1));
 }
 
-/// One failed sync of one partition meant to close the whole store: the call that the message
-/// names returned `Ok`, and the log stayed as it was. The batch whose sync failed is in the log,
-/// and its producer must not give its numbers to another.
+/// One failed sync of one partition meant closing the whole store: the call that the message names
+/// returned `Ok`, and the log stayed as it was. The batch whose sync failed is in the log, and its
+/// producer must not use its numbers again.
 #[test]
 fn reopened_partition_accepts_after_failed_sync() {
     let (fs, store) = store();
@@ -118,8 +118,8 @@ fn clients_continue_after_reopening() {
     assert_eq!(poll(&mut consumer).unwrap(), ["a", "c"]);
 }
 
-/// A log that reads only what may be torn finds out later, from a reader, that one of its synced
-/// batches is damaged.
+/// A log that reads only its possibly torn part learns later, from a reader, that one of its
+/// synced batches is damaged.
 #[test]
 fn reopening_quarantines_damage_from_poll() {
     let (fs, store) = store();
@@ -170,7 +170,7 @@ fn partition_is_offline_when_reopening_fails() {
     assert_eq!(poll(&mut consumer).unwrap(), ["c"]);
 }
 
-/// While the partition is between two logs, what is sent waits, and a poll finds nothing.
+/// While the partition is between two logs, sends wait, and a poll finds nothing.
 #[test]
 fn clients_wait_while_partition_reopens() {
     let (fs, store) = store();
@@ -207,7 +207,7 @@ fn clients_wait_while_partition_reopens() {
     consumer.commit().unwrap();
 }
 
-/// A partition that is closed in order is back before a client has to give up anything.
+/// A partition that is closed in order is back before a client has to fail a call.
 #[test]
 fn working_clients_survive_reopening() {
     const RECORDS: usize = 200;
@@ -286,9 +286,9 @@ fn group_continues_when_offsets_reopen() {
     assert_eq!(described.offsets[&at].committed.offset, 4);
 }
 
-/// The store had been opened after a loss of power, which explained any damage above the recovery
-/// point for as long as it was open: acknowledged records behind a byte that was damaged since
-/// were cut, without an error.
+/// The store had been opened after a power loss, which explained any damage above the recovery
+/// point for as long as it was open: acknowledged records after a byte that was damaged since were
+/// truncated without an error.
 #[test]
 fn reopening_fails_on_damage_after_crash() {
     let disk = MemFs::new();
@@ -391,7 +391,7 @@ fn errors_name_log_and_remedy() {
     says(at(1 << 50).unwrap_err(), &["`message.timestamp.after.max.ms`", "`timestamp_after_max`"]);
     says(at(-7).unwrap_err(), &["omit it"]);
     store.delete_topic("other").unwrap();
-    says(deleted.append("no").unwrap_err(), &["data/other-0", "deleted with topic `other`"]);
+    says(deleted.append("no").unwrap_err(), &["data/other-0", "topic `other` was deleted"]);
     store.close().unwrap();
     says(log.append("no").unwrap_err(), &["data/orders-1", "open the store again"]);
     says(closed, &["`Store::reopen_partition(\"orders\", 0, OnCorruption::Fail)`"]);
@@ -401,7 +401,7 @@ fn errors_name_log_and_remedy() {
     assert!(format!("{handle:?}").len() < 80, "{handle:?}");
 }
 
-/// A topic that was deleted and created again has the name of the one before, and none of its
+/// A topic that was deleted and created again has the name of the earlier one, and none of its
 /// records.
 #[test]
 fn pending_records_stay_with_deleted_topic() {
@@ -565,8 +565,8 @@ fn consumer_continues_after_truncated_partition_reopens() {
     }
 }
 
-/// The topic was cut, then deleted and created again: what the consumer had not read is none of
-/// the new topic's affairs.
+/// The topic was truncated, then deleted and created again: the records that the consumer had not
+/// read do not belong to the new topic.
 #[test]
 fn consumer_restarts_when_topic_is_recreated() {
     for (is_member, first) in [(false, 0), (false, 2), (false, 4), (true, 0), (true, 2), (true, 4)]

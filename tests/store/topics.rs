@@ -65,8 +65,8 @@ fn opening_reads_nothing_after_close() {
     }
 }
 
-/// A broker that finds a directory with another name in it refuses to start, and keeps its
-/// checkpoints above the logs.
+/// A broker that finds a foreign name in a directory does not start, and keeps its checkpoints
+/// above the logs.
 #[test]
 fn directory_layout_matches_broker() {
     let fs = MemFs::new();
@@ -144,8 +144,8 @@ fn broker_directory_is_taken_over() {
     assert_eq!(directories(&fs).len(), 4);
 }
 
-/// Nothing in the directory says how its topics were set up: by the defaults of a store, retention
-/// would take what a broker was told to keep.
+/// Nothing in the directory says how its topics were configured: with the defaults of a store,
+/// retention would delete records that a broker was configured to keep.
 #[test]
 fn broker_records_stay_until_altered() {
     let (fs, clock) = (MemFs::new(), clock());
@@ -335,9 +335,9 @@ fn failed_growth_is_completed_after_alteration() {
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
 }
 
-/// Partitions are made in any order. When the process ends, partition 1 may have the id of its
-/// topic and partition 0 none yet: the next opening drew another id, and refused partition 1 for
-/// ever.
+/// Partitions are created in any order. When the process ends, partition 1 may have the id of its
+/// topic and partition 0 none yet: the next opening generated another id, and rejected partition 1
+/// forever.
 #[test]
 fn topic_opens_with_partial_ids() {
     for (with_id, partitions) in [(vec![1], 4), (vec![0], 4), (vec![2, 3], 4), (vec![], 4)] {
@@ -695,8 +695,8 @@ fn foreign_directory_stays_unchanged() {
     }
 }
 
-/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there
-/// twice, and where the two differ, the directory is refused.
+/// A start offset with a wrong digit would delete records, or bring deleted ones back: it is
+/// stored twice, and if the two differ, the directory is rejected.
 #[test]
 fn damaged_checkpoint_line_is_ignored() {
     let fs = MemFs::new();

@@ -3,7 +3,7 @@
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use std::sync::{Arc, Mutex};
 
-/// A disk as it was before a call, and what had been promised by then.
+/// A disk as it was before a call, and the promise at that time.
 #[derive(Debug)]
 pub struct Image<P> {
     pub call: String,

@@ -84,7 +84,7 @@ impl Op {
 /// The producer of sequenced batches.
 const PRODUCER: ProducerId = 7;
 
-/// A log knows of its producers what the headers of its batches say.
+/// A log knows about its producers what the headers of its batches say.
 pub fn check_producers(log: &Log) {
     let mut stored = BTreeMap::new();
     let mut from = log.offsets().start;
@@ -230,7 +230,7 @@ impl Promise {
         if upcoming.is_some_and(|next| next[0].offset < kept.end) {
             return None;
         }
-        // A gap that a truncation left may be there without what comes behind it.
+        // A gap that a truncation left may be there without the batches after it.
         let gap = upcoming.map_or(began, |next| next[0].offset.min(began)).max(kept.end);
         // Truncating takes segments away one by one, also empty ones that earlier truncations
         // left.
@@ -256,7 +256,7 @@ fn records(batch: &[Rec]) -> Vec<Record> {
 /// The state of a disk after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// The process dies, and the machine goes on.
+    /// The process is killed, and the machine keeps running.
     Kill,
     SyncedOnly,
     Everything,
@@ -349,7 +349,7 @@ impl Way {
     }
 }
 
-/// A number for what is on a disk, and for what of it is synced if that matters.
+/// A hash of the content of a disk, and of its synced part if that matters.
 pub fn fingerprint(disk: &MemFs, way: Way) -> u64 {
     let mut hasher = DefaultHasher::new();
     let content = |disk: &MemFs| disk.list(Path::new(DIR)).is_ok().then(|| files(disk, DIR));
@@ -572,8 +572,8 @@ impl Sim {
             next.truncate(target);
             let end_of_data = next.batches.last().map_or(0, |b| b.last().unwrap().offset + 1);
             if target < promise.now.end {
-                // From the first step on, what was durable above the target is not promised any
-                // more.
+                // From the first step on, records above the target are not promised to be durable
+                // any more.
                 promise.now.durable = promise.now.durable.min(end_of_data);
                 promise.next = Some(next);
             }

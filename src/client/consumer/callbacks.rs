@@ -18,7 +18,7 @@ use std::fmt;
 /// |---|---|---|
 /// | eager | revoked: all partitions | assigned: all partitions that it has now |
 /// | cooperative | | revoked: the partitions that move, if any; then assigned: the new ones |
-/// | removed from the group | lost: all partitions; other members may already read them | assigned |
+/// | removed from the group | lost: all partitions, which others may already read | assigned |
 ///
 /// If the listener panics, the poll fails with [`ConsumeError::CallbackPanicked`], and the
 /// consumer continues as if the listener had returned. Kafka: `ConsumerRebalanceListener`.

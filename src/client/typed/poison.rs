@@ -63,9 +63,8 @@ impl OnPoison {
     /// Sends poison to this topic, which must exist.
     ///
     /// ```
-    /// use annals::{
-    ///     ConsumerConfig, OnPoison, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition,
-    /// };
+    /// use annals::{ConsumerConfig, OnPoison, ProducerConfig};
+    /// use annals::{Store, StoreConfig, TopicConfig, TopicPartition};
     /// use std::time::Duration;
     ///
     /// let store = Store::in_memory(StoreConfig::default())?;

@@ -1,6 +1,6 @@
 //! Open files and locks of a [`FaultFs`](super::FaultFs).
 
-use super::Faults;
+use super::faults::Faults;
 use super::operation::{Call, Operation};
 use super::rule::Effect;
 use crate::fs::{DirLock, File, FileView};

@@ -15,29 +15,28 @@
 //! Over a [`MemFs`](super::MemFs), faults and crashes combine: fail a sync, continue, then check
 //! what a [`crash`](super::MemFs::crash) leaves.
 
+mod faults;
 mod file;
 mod operation;
 mod rule;
 mod turns;
 
+pub use self::faults::RuleId;
 pub use self::operation::{Call, Operation};
 pub use self::rule::{Fault, FaultHook, Rule};
 pub(crate) use self::turns::Place;
 pub use self::turns::Turns;
 
+use self::faults::{Faults, State};
 use self::file::{FaultFile, FaultLock};
-use self::rule::{ActiveRule, Effect};
-use super::{DirEntry, DirGuard, DirLock, File, FileView, Fs, HeldDir, OpenMode};
+use self::rule::ActiveRule;
+use super::{DirEntry, DirGuard, DirLock, File, Fs, HeldDir, OpenMode};
 use crate::sync::{Mutex, thread};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The id of a rule that was added to a [`FaultFs`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleId(u64);
 
 /// A file system that wraps another, and makes calls fail, return short, return wrong bytes or
 /// block, by rule. Clones share it.
@@ -72,23 +71,6 @@ pub struct RuleId(u64);
 pub struct FaultFs {
     inner: Arc<dyn Fs>,
     faults: Arc<Faults>,
-}
-
-/// The rules and the trace, shared by a file system and its files.
-#[derive(Debug)]
-struct Faults {
-    state: Mutex<State>,
-    turns: Arc<Turns>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// The rules, in the order in which they were added.
-    rules: BTreeMap<RuleId, ActiveRule>,
-    next: u64,
-    trace: Vec<Call>,
-    tracing: bool,
-    counts: BTreeMap<Operation, u64>,
 }
 
 impl FaultFs {
@@ -203,88 +185,6 @@ impl FaultFs {
         self.faults.state.lock().counts.get(&operation).copied().unwrap_or(0)
     }
 }
-
-impl Faults {
-    /// Applies the rules to a call, and makes it unless a fault prevents that. `work` gets the
-    /// effect that it has to implement, if any.
-    pub(super) fn pass<T: Answer>(
-        &self,
-        mut call: Call,
-        work: impl FnOnce(Option<Effect>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        self.turns.wait();
-        let (hooks, effect) = self.apply_rules(&call);
-        for hook in hooks {
-            hook(&call);
-        }
-        let result = match effect {
-            Some(Effect::Error(failure)) => Err(failure.into()),
-            effect => work(effect),
-        };
-        let mut state = self.state.lock();
-        if state.tracing {
-            call.result = match &result {
-                Ok(answer) => Ok(answer.bytes()),
-                Err(error) => Err(error.kind()),
-            };
-            state.trace.push(call);
-        }
-        result
-    }
-
-    /// Counts a call with every rule, and returns the hooks to run and the effect.
-    fn apply_rules(&self, call: &Call) -> (Vec<FaultHook>, Option<Effect>) {
-        let mut state = self.state.lock();
-        *state.counts.entry(call.operation).or_default() += 1;
-        let mut hooks = Vec::new();
-        let mut effect = None;
-        for rule in state.rules.values_mut() {
-            let matches = rule.matches(call);
-            if !matches || (effect.is_some() && !rule.only_watches()) {
-                continue;
-            }
-            match rule.fire() {
-                Effect::Call(hook) => hooks.push(hook),
-                other => effect = Some(other),
-            }
-        }
-        (hooks, effect)
-    }
-
-    /// Applies the rules to a call without a result.
-    pub(super) fn pass_unit(
-        &self,
-        call: Call,
-        work: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.pass(call, |effect| match effect {
-            Some(Effect::IgnoreSilently) => Ok(()),
-            _ => work(),
-        })
-    }
-}
-
-/// The result of a call, as its number of bytes in a trace.
-pub(super) trait Answer {
-    fn bytes(&self) -> u64 {
-        0
-    }
-}
-
-impl Answer for usize {
-    fn bytes(&self) -> u64 {
-        *self as u64
-    }
-}
-
-impl Answer for () {}
-impl Answer for u64 {}
-impl Answer for FileView {}
-impl Answer for Vec<DirEntry> {}
-impl Answer for Arc<dyn File> {}
-impl Answer for Box<dyn DirLock> {}
-impl Answer for Box<dyn DirGuard> {}
-impl Answer for Option<HeldDir> {}
 
 impl Fs for FaultFs {
     fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {

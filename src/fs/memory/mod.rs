@@ -70,7 +70,7 @@ pub enum CrashState {
 /// as [`DiskFs`](super::DiskFs) does.
 ///
 /// ```
-/// use annals::fs::{File, Fs, MemFs, OpenMode, CrashState};
+/// use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
 /// use std::path::Path;
 ///
 /// # fn main() -> std::io::Result<()> {
@@ -81,7 +81,7 @@ pub enum CrashState {
 /// file.sync_data()?;
 /// file.write_all_at(b", not synced", 6)?;
 ///
-/// let disk = fs.crash(CrashState::SyncedOnly)
+/// let disk = fs.crash(CrashState::SyncedOnly);
 /// let left = disk.open(Path::new("/log"), OpenMode::ReadOnly)?;
 /// assert_eq!(left.view(left.len()?)?.as_slice(), b"synced");
 /// assert_ne!(disk.boot_id(), fs.boot_id());

@@ -55,8 +55,8 @@ pub(super) struct Preparing {
     pub(super) initial: Option<InitialWait>,
 }
 
-/// The initial wait of a group that was empty. It is extended if members joined meanwhile, up to
-/// a limit.
+/// The initial wait of a group that was empty. If members joined during the wait, it is extended,
+/// up to a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InitialWait {
     /// The length of each extension.

@@ -43,7 +43,9 @@ impl LogInner {
         }
         let pending = self.appends.queue.push(batch, header);
         if let Some(mut slot) = slot.or_else(|| self.wait_for_writer(&pending)) {
-            let ((), events) = self.dir.events.hold_own(|| self.append_queued(slot.as_mut()));
+            let held = self.dir.events.hold_own();
+            self.append_queued(slot.as_mut());
+            let events = held.release();
             drop(slot);
             self.state.waiters.notify();
             self.emit_all(events);
@@ -72,7 +74,7 @@ impl LogInner {
         (!pending.is_done()).then_some(slot)
     }
 
-    /// Returns the result of a batch that was queued and served.
+    /// Returns the result of a queued batch that a leader has written.
     pub(crate) fn outcome(&self, pending: Arc<PendingAppend>) -> Result<AppendOutcome> {
         pending.take_outcome().unwrap_or_else(|| {
             // The log was closed or poisoned first, or the leader panicked.

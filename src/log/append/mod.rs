@@ -35,6 +35,7 @@ fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::parse_unverified(own.into())?)
 }
 
+// While a thread's locals are destroyed, an append does without them.
 crate::sync::thread_local! {
     /// A builder for appends of records, kept for its memory. Taken while in use, because an
     /// iterator of records may itself append to a log.
@@ -75,7 +76,7 @@ impl LogInner {
         encode: impl FnOnce(&mut BatchBuilder, Timestamp) -> Result<()>,
     ) -> Result<Appended> {
         self.state.check_writable()?;
-        let mut builder = BUILDER.take().unwrap_or_default();
+        let mut builder = BUILDER.try_with(Cell::take).ok().flatten().unwrap_or_default();
         // The builder may come from an append to a log that compresses.
         builder.compression(self.dynamic.compression().unwrap_or(Compression::None));
         let now = self.clock().now();
@@ -83,7 +84,7 @@ impl LogInner {
             encode(&mut builder, now).and_then(|()| self.append_built(&mut builder, now));
         if builder.size_bytes() <= KEPT_BYTES {
             builder.clear();
-            BUILDER.set(Some(builder));
+            BUILDER.try_with(|kept| kept.set(Some(builder))).ok();
         }
         appended
     }
@@ -119,12 +120,14 @@ impl LogInner {
         }
         let limit = self.config.max_decompressed_bytes;
         let mut scratch = SCRATCH
-            .take()
+            .try_with(Cell::take)
+            .ok()
+            .flatten()
             .filter(|scratch| scratch.limit_bytes() == limit)
             .unwrap_or_else(|| Box::new(DecodeBuffer::new(limit)));
         let rules = self.rules(self.clock().now());
         let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
-        SCRATCH.set(Some(scratch));
+        SCRATCH.try_with(|kept| kept.set(Some(scratch))).ok();
         let checked = checked?;
         // Read once, because it may be altered meanwhile.
         let recompress = self
@@ -210,19 +213,30 @@ impl LogInner {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
-        let (done, events) = self.dir.events.hold_own(|| -> Result<(Appended, bool)> {
-            self.state.check_writable()?;
-            let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
-            let appended = self.append_locked(writer, batch, header)?;
-            Ok((appended, self.flush_is_due(writer)))
-        });
+        let held = self.dir.events.hold_own();
+        let appended = self.append_under_lock(slot.as_mut(), batch, header);
+        let is_due = |writer: &mut Writer| self.flush_is_due(writer);
+        let flush = appended.is_ok() && slot.as_mut().is_some_and(is_due);
+        let events = held.release();
         drop(slot);
-        if done.is_ok() {
+        if appended.is_ok() {
             self.state.waiters.notify();
         }
         self.emit_all(events);
-        let (appended, flush) = done?;
-        self.flush_if_due(appended, flush)
+        self.flush_if_due(appended?, flush)
+    }
+
+    /// Appends with the writer lock held.
+    #[inline(always)]
+    fn append_under_lock(
+        &self,
+        writer: Option<&mut Writer>,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<Appended> {
+        self.state.check_writable()?;
+        let writer = writer.ok_or_else(|| self.state.closed())?;
+        self.append_locked(writer, batch, header)
     }
 
     /// Flushes if the log is configured to after this append.

@@ -15,7 +15,7 @@ use crate::segment::batches::SegmentBatches;
 use crate::segment::headers::read_header;
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::RecoveryObserver;
+use crate::segment::recovered::RecoveryObserver;
 use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeSet;
@@ -150,7 +150,7 @@ impl ProducerReplay {
                         self.is_partial = false;
                         return self.recall(&states, &bytes, offset);
                     }
-                    Ok(_) => "it says of producers what cannot be at its offset",
+                    Ok(_) => "it has a state of producers that is impossible at its offset",
                     Err((_, reason)) => reason,
                 },
                 None => "it is missing",

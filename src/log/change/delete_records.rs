@@ -42,8 +42,8 @@ impl LogInner {
         if !self.dynamic.current().cleanup_policy.deletes() {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
-                reason: "a log that is only compacted has no records to delete by offset: append a tombstone for each \
-                    key, or open it with CompactAndDelete"
+                reason: "is `Compact`, which deletes by key and not by offset; append a tombstone for each \
+                    key, or open the log with `CompactAndDelete`"
                     .to_owned(),
             });
         }

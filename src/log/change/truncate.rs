@@ -19,7 +19,7 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::RecoveryObserver as _;
+use crate::segment::recovered::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::{Offset, Timestamp};
 use std::io;
@@ -247,7 +247,7 @@ impl LogInner {
                 scan.position(),
                 Some(end),
                 crate::error::CorruptionKind::Malformed(
-                    "it cannot be read up to where it is to be cut",
+                    "it cannot be read up to the truncation point",
                 ),
             ));
         }

@@ -111,14 +111,14 @@ impl Listing {
         if !has_segments && self.holds_logs(dir) {
             return Err(Error::NotALog {
                 path: dir.path.as_path().into(),
-                reason: "it holds logs and is none itself; open it as a store, or give the directory of one of them",
+                reason: "it holds logs and is not a log itself; open it as a store, or give the directory of one log",
             });
         }
         let ours = self.known || has_segments;
         if !ours && self.unknown.iter().any(|name| !is_of_system(name)) {
             return Err(Error::NotALog {
                 path: dir.path.as_path().into(),
-                reason: "it holds other files and no segment; give the log a directory of its own",
+                reason: "it holds other files and no segment; give the log its own directory",
             });
         }
         Ok(())

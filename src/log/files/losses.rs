@@ -7,7 +7,7 @@ use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Recovered, SegmentTail};
+use crate::segment::recovered::{Recovered, SegmentTail};
 use crate::types::Offset;
 use std::collections::BTreeMap;
 

@@ -74,8 +74,9 @@ impl LogInner {
         if !self.dynamic.current().cleanup_policy.compacts() {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
-                reason: "is Delete: open the log with Compact or CompactAndDelete to compact it"
-                    .to_owned(),
+                reason:
+                    "is `Delete`; to compact the log, open it with `Compact` or `CompactAndDelete`"
+                        .to_owned(),
             });
         }
         self.compact(Scope::All, &mut |_| true)

@@ -117,7 +117,7 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
             Err(no_such_partition(&**fs, &above.path, key, is_known)?.into())
         }
         None => {
-            let reason = "it would lie in the directory of a store and be none of its partitions; create topics with `Store::create_topic`";
+            let reason = "its path is in the directory of a store, but is none of its partitions; create topics with `Store::create_topic`";
             Err(Error::NotALog { path: path.into(), reason })
         }
     }
@@ -141,7 +141,7 @@ fn check_no_link(place: &DirHandle, fs: &Arc<dyn Fs>, path: &Path) -> Result<()>
         entries => entries.map_err(|error| Error::io("list", above, error))?,
     };
     if entries.iter().any(|entry| entry.kind == EntryKind::Other && *entry.name == *name) {
-        let reason = "it is a symbolic link in the directory of a store, and such links are not followed; put the directory itself there, or open it where it is";
+        let reason = "it is a symbolic link in the directory of a store, and such links are not followed; move the directory itself there, or open the directory that the link names";
         return Err(Error::NotALog { path: path.into(), reason });
     }
     Ok(())
@@ -220,7 +220,7 @@ fn open_plain(place: &DirHandle, dir: SegmentDir, config: LogConfig) -> Result<L
     let guard = guard?;
     let metadata = dir.path.join(PARTITION_METADATA);
     if place.is_mount && dir.read_small(&metadata, 0)?.is_some() {
-        let reason = "it is a partition, mounted without the directory that its checkpoints are in; open it where that is";
+        let reason = "it is a partition that is mounted without the directory above it, which holds its checkpoints; open it below that directory";
         return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
     }
     let dir = Arc::new(dir.with_own_reserve());
@@ -302,7 +302,7 @@ fn open_within(place: &DirHandle, config: LogConfig, within: &DataDir) -> Result
     let dir = segment_dir(&place.fs, &place.path, &config, true);
     let dir = Arc::new(dir.with_reserve(within.checkpoints.reserve()));
     let Some(key) = place.name.as_deref().and_then(key_of) else {
-        let reason = "its name is not that of a partition";
+        let reason = "its name is not the name of a partition";
         return Err(Error::NotALog { path: place.path.as_path().into(), reason });
     };
     let ownership = Ownership::shared(place.guard()?, &within.lock);

@@ -37,9 +37,8 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{
-    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
-};
+use crate::segment::recover::recover_segment;
+use crate::segment::recovered::{Recovered, RecoveryObserver as _, ScanRules, SegmentTail};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::sync::Arc;
@@ -312,7 +311,7 @@ impl Opener {
                 return Err(damage_at_end(&self.dir, marker.base, &found, None, 0));
             }
             let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
-            let reason = "it does not match the log it was closed with";
+            let reason = "it does not match the log";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
             let stored = self.dir.store_indexes(marker.base, &found.indexes)?;

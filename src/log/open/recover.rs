@@ -48,9 +48,8 @@ use crate::segment::Segment;
 use crate::segment::first_bytes::{NOT_A_SEGMENT, begins_segment};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::{
-    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
-};
+use crate::segment::recover::recover_segment;
+use crate::segment::recovered::{Recovered, RecoveryObserver as _, ScanRules, SegmentTail};
 use crate::segment::resume::end_of_sealed;
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::Offset;

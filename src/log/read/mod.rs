@@ -201,7 +201,7 @@ impl LogInner {
                 index = index.saturating_add(1);
                 continue;
             };
-            let mut kept = POINT_READ.take();
+            let mut kept = POINT_READ.try_with(Cell::take).unwrap_or_default();
             let limit_bytes = self.config.max_decompressed_bytes;
             let mut scratch = kept
                 .scratch
@@ -224,7 +224,8 @@ impl LogInner {
             });
             let buffer = batches.into_buffer();
             let buffer = if buffer.len() > KEPT_BYTES { Vec::new() } else { buffer };
-            POINT_READ.set(PointRead { buffer, scratch: Some(scratch) });
+            let kept = PointRead { buffer, scratch: Some(scratch) };
+            POINT_READ.try_with(|slot| slot.set(kept)).ok();
             return found;
         }
         // A truncation shortens the list before it announces that. Once it is done, the caller

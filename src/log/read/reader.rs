@@ -48,7 +48,7 @@ use std::sync::Arc;
 pub struct Reader {
     cursor: Cursor,
     scratch: DecodeBuffer,
-    /// The records of a batch that is being given out one by one.
+    /// The records of a batch that are returned one by one.
     pending: Option<StoredRecords>,
     pending_end: Offset,
     /// The problem with the next record or with its whole batch, and the revision of the log that
@@ -128,8 +128,7 @@ impl Reader {
         }
     }
 
-    /// Goes over from records to batches: a batch of which some records were given out is the next
-    /// one.
+    /// Changes from records to batches. A batch of which some records were returned is lent next.
     fn leave_records(&mut self) {
         self.drop_outdated();
         let pending = self.pending.take();
@@ -197,9 +196,9 @@ impl Reader {
         }
     }
 
-    /// Returns the next record of the batch that is decoded already; `None` if
-    /// [`next_record`](Reader::next_record) is to be asked. It does not look whether the log was
-    /// truncated since the record before, which was then read just before that.
+    /// Returns the next record of the batch that is decoded already; `None` if the caller must
+    /// call [`next_record`](Reader::next_record). It does not check whether the log was truncated
+    /// since the previous record, which was then read just before that.
     pub(crate) fn next_decoded(&mut self) -> Option<StoredRecord> {
         match self.pending.as_mut()?.next()? {
             Ok(record) => {

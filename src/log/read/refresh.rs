@@ -22,7 +22,7 @@ use std::time::Duration;
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl LogInner {
-    /// On a read-only log, looks at the files again; does nothing on any other.
+    /// Looks at the files of a read-only log again; does nothing for any other log.
     pub(crate) fn refresh(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
         let mut slot = follower.files.lock();
@@ -44,8 +44,8 @@ impl LogInner {
         looked.map(drop)
     }
 
-    /// On a read-only log, checks whether it was truncated, and looks at all its files if it was.
-    /// If there was no revision, everything read below its end since the last look belongs to the
+    /// Checks whether a read-only log was truncated, and looks at all its files if it was. If
+    /// there was no revision, everything read below its end since the last look belongs to the
     /// same log.
     pub(crate) fn recheck(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
@@ -149,7 +149,7 @@ impl LogInner {
     }
 }
 
-/// On a read-only log, starts a thread that looks at the files while a tail waits. The thread ends
+/// Starts a thread that looks at the files of a read-only log while a tail waits. The thread ends
 /// when no tail waits any more.
 pub(crate) fn watch_files(log: &Arc<LogInner>) {
     let Some(follower) = &log.follower else { return };

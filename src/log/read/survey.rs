@@ -16,7 +16,8 @@ use crate::log::state::follower::open_txns::OpenTxns;
 use crate::log::state::follower::{Follower, ReplacementEnds, Scan};
 use crate::log::state::segment_list::SegmentList;
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{ScanRules, SegmentTail, recover_segment};
+use crate::segment::recover::recover_segment;
+use crate::segment::recovered::{ScanRules, SegmentTail};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
@@ -130,7 +131,7 @@ fn survey_listed(
         listing.check(dir)?;
         return Err(Error::NotALog {
             path: dir.path.as_path().into(),
-            reason: "it holds no segment; give the directory of a log, or open it for writing to make one",
+            reason: "it holds no segment; give the directory of a log, or open it for writing to create one",
         });
     };
     let segment = |(file, bytes): &(SegmentFile, u64)| {

@@ -194,7 +194,7 @@ impl LogInner {
         let times = indexes.times.iter().take_while(|entry| sealed || Some(entry.offset) <= last);
         for (number, entry) in (0..).zip(times) {
             if by_offset.get(&entry.offset) != Some(&entry.timestamp) {
-                let what = "the batch that ends with its offset is not the latest so far, or has another time";
+                let what = "the batch that ends with its offset has another timestamp, or an earlier batch has a later one";
                 let damage = CorruptionKind::IndexEntry { entry: number, what };
                 note(Kind::TimeIndex, number, 12, Some(entry.offset), damage);
             }

@@ -66,7 +66,7 @@ impl PendingAppend {
     /// Takes the result, and keeps the value for the thread's next batch.
     pub(crate) fn take_outcome(self: Arc<Self>) -> Option<Result<AppendOutcome>> {
         let outcome = self.outcome.lock().take();
-        PENDING.set(Some(self));
+        PENDING.try_with(|kept| kept.set(Some(self))).ok();
         outcome
     }
 }
@@ -84,7 +84,7 @@ impl AppendQueue {
 
     /// Queues a copy of a batch.
     pub(crate) fn push(&self, batch: &[u8], header: &BatchHeader) -> Arc<PendingAppend> {
-        let pending = PENDING.take().unwrap_or_default();
+        let pending = PENDING.try_with(Cell::take).ok().flatten().unwrap_or_default();
         pending.done.store(false, Ordering::Relaxed);
         let queued = QueuedBatch { header: *header, pending: Arc::clone(&pending) };
         let mut waiting = self.waiting.lock();

@@ -1,12 +1,10 @@
 //! Encoding one record at the end of a batch.
 
-use super::{BatchBuilder, too_large};
+use super::BatchBuilder;
+use super::parts::{MAX_BATCH_BYTES, RecordParts, length_of, too_large};
 use crate::error::Error;
 use crate::record::varint;
 use crate::types::Timestamp;
-
-/// The maximum size of a batch: its length field has 31 bits. No record can be larger either.
-pub(super) const MAX_BATCH_BYTES: usize = i32::MAX as usize;
 
 /// Room for the bytes before the key of a record, or before its value if it has no key: four
 /// numbers of up to 5 bytes, one of up to 10, and one byte of attributes, rounded up.
@@ -15,16 +13,6 @@ const _: () = assert!(PREFIX_BYTES > 4 * varint::MAX_BYTES_32 + varint::MAX_BYTE
 
 /// Room for one number of up to 5 bytes.
 const NUMBER_BYTES: usize = 8;
-
-/// The parts of a record whose headers are encoded separately.
-pub(super) struct RecordParts<'a> {
-    pub(super) delta: i32,
-    pub(super) timestamp: Timestamp,
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) header_count: usize,
-    pub(super) headers_size: usize,
-}
 
 impl BatchBuilder {
     /// Encodes a record. `write_headers` appends as many bytes as `parts` says.
@@ -91,27 +79,6 @@ impl BatchBuilder {
         batch.next_delta = i64::from(parts.delta).wrapping_add(1);
         Ok(())
     }
-}
-
-/// Returns the bytes, and the number that is stored for their length: -1 for null.
-#[inline(always)]
-fn length_of(bytes: Option<&[u8]>) -> (&[u8], u64) {
-    match bytes {
-        Some(bytes) => (bytes, varint::zigzag(bytes.len() as i64)),
-        None => (&[], varint::zigzag(-1)),
-    }
-}
-
-/// Returns the size of the bytes with their length.
-pub(super) fn bytes_size(bytes: Option<&[u8]>) -> usize {
-    let (bytes, length) = length_of(bytes);
-    bytes.len().saturating_add(varint::size(length))
-}
-
-pub(super) fn write_bytes(output: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    let (bytes, length) = length_of(bytes);
-    varint::write(output, length);
-    output.extend_from_slice(bytes);
 }
 
 /// Appends the bytes that `write` writes into an array; `write` returns their number.

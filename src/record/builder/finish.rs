@@ -1,6 +1,7 @@
 //! Finishing a batch: compression, the header, the checksum.
 
-use super::{BatchBuilder, Settings, rule, too_large};
+use super::parts::too_large;
+use super::{BatchBuilder, Settings, rule};
 use crate::error::{Error, InvalidBatch};
 use crate::record::batch::RecordBatch;
 use crate::record::compress::Compression;

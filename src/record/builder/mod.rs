@@ -2,6 +2,7 @@
 
 mod encode;
 mod finish;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +12,12 @@ use super::record::Record;
 use super::record_ref::{HeaderRef, RecordRef};
 use super::records::Records;
 use super::validate::AppendRules;
-use crate::error::{Error, InvalidBatch, InvalidRecord};
+use crate::error::{Error, InvalidBatch};
 use crate::types::{
     Codec, LeaderEpoch, NO_PRODUCER_ID, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp,
     TimestampType,
 };
-use encode::{RecordParts, bytes_size, write_bytes};
+use parts::{RecordParts, bytes_size, too_large, write_bytes};
 
 /// Encodes records into a batch, one batch after the other.
 ///
@@ -360,7 +361,9 @@ impl BatchBuilder {
             .fixed_max_timestamp
             .is_some_and(|max| max.as_millis() != self.batch.max_timestamp)
         {
-            return Err(rule("the largest timestamp that was set is not that of the records"));
+            return Err(rule(
+                "the largest timestamp that was set differs from the largest of the records",
+            ));
         }
         let (earliest, latest) = rules.range();
         let times_hold = rules.timestamp_type == TimestampType::LogAppendTime
@@ -416,12 +419,6 @@ impl Default for BatchBuilder {
     fn default() -> BatchBuilder {
         BatchBuilder::new()
     }
-}
-
-#[cold]
-fn too_large(index: i32) -> Error {
-    let index = usize::try_from(index).unwrap_or(0);
-    Error::InvalidRecord { index, reason: InvalidRecord::TooLarge }
 }
 
 #[cold]

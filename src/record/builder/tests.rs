@@ -1,5 +1,7 @@
-use super::encode::{MAX_BATCH_BYTES, PREFIX_BYTES};
+use super::encode::PREFIX_BYTES;
+use super::parts::MAX_BATCH_BYTES;
 use super::*;
+use crate::error::InvalidRecord;
 use crate::record::{BatchRef, DecodeBuffer, validate_for_append};
 
 /// The builder validates by its counters, and a received batch is decoded: both must agree.

@@ -91,7 +91,7 @@ impl Decoder {
         if frame.content_size.is_some_and(|size| size > left as u64) {
             return Err(output.too_far());
         }
-        let failed = || malformed(Codec::Zstd, "the decoder cannot be made");
+        let failed = || malformed(Codec::Zstd, "the decoder cannot be created");
         if self.context.is_none() {
             self.context = Some(DCtx::try_create().ok_or_else(failed)?);
         }

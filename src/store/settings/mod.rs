@@ -14,6 +14,7 @@
 //!
 //! Only the topic's own settings are stored, as in Kafka.
 
+mod common_settings;
 mod entry;
 mod keys;
 mod topic_config;

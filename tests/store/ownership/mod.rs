@@ -72,8 +72,8 @@ fn lose_power_after(during: During, flushed: bool, work: fn(&Log)) -> Store {
     store(disk)
 }
 
-/// A call that opens or closes other logs once kept back what a live one had just been told is
-/// durable.
+/// A call that opened or closed other logs once held back a checkpoint that a live log had just
+/// been promised.
 #[test]
 fn checkpoints_are_durable_during_openings() {
     for during in [During::AddPartitions, During::Close] {
@@ -228,8 +228,8 @@ fn reader_of_deleted_topic_spares_successor() {
     assert_eq!(log.get(0).unwrap().unwrap().value_str(), Some("new"));
 }
 
-/// The same where a directory is removed by hand and made again, and where it stays and another
-/// process has it next.
+/// The same where a directory is removed by hand and created again, and where it stays and another
+/// process owns it next.
 #[test]
 fn reader_of_closed_log_removes_nothing() {
     let fs = MemFs::new();
@@ -312,7 +312,7 @@ fn open_by(by: By, fs: &MemFs) -> annals::Result<Log> {
     }
 }
 
-/// One opener loses power, and the other finds out: nothing is left behind a hole, and nothing is
+/// One opener loses power, and the other notices: no record after a hole is left, and nothing is
 /// taken for damage.
 #[test]
 fn second_opener_knows_power_loss() {
@@ -411,8 +411,8 @@ fn rejected_log_leaves_no_directory() {
     assert!(store(fs).topics().is_empty());
 }
 
-/// A link that has the name of a segment was taken for no segment at all: the log began behind it,
-/// and the index files of the records that it leads to were removed.
+/// A link with the name of a segment was not taken for a segment: the log began after it, and the
+/// index files of the records that it leads to were removed.
 #[cfg(unix)]
 #[test]
 fn linked_segment_is_rejected() {

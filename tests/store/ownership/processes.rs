@@ -1,5 +1,5 @@
-//! A second process, and every way to the same directory. It is this test program again, told by
-//! variables what to open.
+//! A second process, and every way to the same directory. The process is this test program again;
+//! variables name the directory to open.
 
 use annals::{Error, Log, LogConfig, Store, StoreConfig, TopicConfig};
 use std::os::unix::fs::symlink;

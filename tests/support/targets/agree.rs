@@ -16,8 +16,8 @@ pub struct Served {
     honest: bool,
     /// Whether there is a batch that a reader of records passes over.
     control: bool,
-    /// The batches with a record that cannot be decoded. Looking for one behind those, `get` steps
-    /// over them by their length.
+    /// The batches with a record that cannot be decoded. Looking for a record after those, `get`
+    /// skips them by their length.
     broken: Vec<Range<Offset>>,
 }
 
@@ -125,7 +125,7 @@ fn fetches(log: &Log, served: &Served) {
         };
         match (&served.error, error) {
             (None, None) => assert_eq!(found, served.records),
-            // A fetch fails as a whole, a reader gives what lies before.
+            // A fetch fails as a whole, a reader returns the records before.
             (Some(_), Some(_)) if served.records.starts_with(&found) => {}
             // A fetch does not see what lies in a segment after its last offset: the place that it
             // looks up is in the next segment. A reader that begins there must return the same.
@@ -163,7 +163,7 @@ fn points(log: &Log, served: &Served) {
         match (&got, &served.error) {
             (Ok(got), None) => assert_eq!(got.as_ref(), listed, "{place}"),
             (Ok(Some(got)), Some(_)) => {
-                // It may lie behind the damage. A reader that begins there must say the same.
+                // It may lie after the damage. A reader that begins there must say the same.
                 reader.seek(place).unwrap();
                 let next = reader.next_record();
                 assert!(matches!(&next, Ok(Some(next)) if next == got), "{place}: {next:?}");
@@ -184,7 +184,7 @@ fn verified(log: &Log, served: &Served) -> bool {
     let lying_times = found.iter().any(|found| is_of(found, "timeindex"));
     found.retain(|found| is_of(found, "log"));
     let in_log = !found.is_empty();
-    // All that is stored is verified; what lies before the start of the log is not read.
+    // All stored batches are verified; those before the start of the log are not read.
     let read = |found: &Corruption| found.offset.unwrap_or_else(|| base_of(found)) >= start;
     match &served.error {
         None => assert!(!found.iter().any(read) || served.control, "{found:?}"),
@@ -207,8 +207,8 @@ fn base_of(found: &Corruption) -> Offset {
     name.parse().unwrap()
 }
 
-/// A lookup by time finds the first record that is as late, where neither headers nor index lie:
-/// what is indexed is held against the batches it names, not against all that lie between.
+/// A lookup by time finds the first record that is as late, if neither headers nor index are
+/// wrong: index entries are compared with the batches they name, not with all batches between.
 fn lookups(log: &Log, served: &Served, lying_times: bool) {
     let times = served.times.iter().take(30).map(|(_, time)| time.as_millis());
     let times = times.flat_map(|time| [time, time.saturating_add(1)]).chain([0, i64::MAX]);

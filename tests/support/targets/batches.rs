@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// The limit of decompressed bytes in a target: enough to find faults, small enough to be fast.
 const EXPANDED_BYTES: usize = 1 << 20;
 
-/// Any bytes, or, if the first one says so, bytes whose length and checksum were put right.
+/// Any bytes, or, if the first one says so, bytes with a corrected length and checksum.
 pub fn batch(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -110,7 +110,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Whether all records are good; three ways to go through them give the same.
+/// Whether all records are valid; three ways to iterate over them agree.
 fn same<'a>(
     header: &BatchHeader,
     mut borrowed: Records<'a>,
@@ -147,7 +147,7 @@ fn same<'a>(
     }
 }
 
-/// Skipping to an offset gives what reading up to it gives.
+/// Skipping to an offset returns what reading up to it returns.
 fn skipping(header: &BatchHeader, records: &Records<'_>) {
     let offsets: Vec<_> = records.clone().take(1000).map(|record| record.unwrap().offset).collect();
     let next = header.last_offset().saturating_add(1);

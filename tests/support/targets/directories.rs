@@ -32,10 +32,11 @@ pub fn disk(files: &BTreeMap<String, Vec<u8>>) -> MemFs {
     fs
 }
 
-/// Opens a directory; what opens must agree with itself, and be the same when it is opened again.
+/// Opens a directory; a log that opens must agree with itself, and be the same when it is opened
+/// again.
 pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
-    // With the right checksum a snapshot may say what the batches do not. Which of them is read
-    // depends on what else is.
+    // With a valid checksum, a snapshot may contradict the batches. Which of them is read depends
+    // on the other files.
     let has_snapshots =
         fs.list(Path::new(DIR)).unwrap().iter().any(|e| e.name.contains(".snapshot"));
     let log = match Log::open(DIR, config(fs, mode)) {
@@ -82,7 +83,8 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
             assert_eq!(offset, offsets.end);
             match log.get(offset) {
                 Ok(found) => assert_eq!(found.unwrap().value_str(), Some("what comes after")),
-                // Up to an index entry behind damage nothing shows whose the offsets are.
+                // Up to an index entry after the damage, nothing shows which batch the offsets
+                // belong to.
                 Err(error) => {
                     clean(&error);
                     assert!(served.error.is_some(), "{error}");
@@ -165,7 +167,7 @@ fn nothing_good_is_cut(bytes: &[u8], base: u64, served: Option<&Served>) {
         rest = &rest[header.size_bytes()..];
         good.extend(records.into_iter().filter(|_| !header.is_control()));
     }
-    // A batch that skips offsets is refused when the next one shows it wrong.
+    // A batch that skips offsets is rejected when the next one proves it wrong.
     if served.error.is_none() {
         assert!(served.records.len() >= good.len() || lowest > base + good.len() as u64);
     }

@@ -1,4 +1,4 @@
-//! Bytes as an index or as one of the small files of a sound log: what is served does not depend
+//! Bytes as an index or as one of the small files of a sound log: the records served do not depend
 //! on them.
 
 use super::Choices;
@@ -49,7 +49,7 @@ fn index(data: &[u8], extension: &str, entry_bytes: usize) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let sound = sound();
     let base = sound.bases[usize::from(flags >> 2) % sound.bases.len()];
-    // A length that is none of an index is refused at once: most inputs are given a right one.
+    // A length that no index has is rejected at once, so most inputs get a valid one.
     let whole = bytes.len() / entry_bytes * entry_bytes;
     let bytes = if flags & 2 != 0 { bytes } else { &bytes[..whole] };
     let fs = if flags & 1 != 0 { &sound.killed } else { &sound.closed };

@@ -65,8 +65,8 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// Writes the right checksum into each batch of a file, as far as their lengths lead:
-/// chance alone would never get behind one.
+/// Writes a valid checksum into each batch of a file, as far as their lengths lead: random
+/// mutations would never get past one.
 pub fn repair(mut file: &mut [u8]) {
     while file.len() >= 61 {
         let length = i32::from_be_bytes(file[8..12].try_into().unwrap());

@@ -10,7 +10,7 @@ use annals::{Log, OnCorruption, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Larger files are left out: what they show, smaller ones show.
+/// Larger files are left out: smaller ones show the same.
 const MOST_BYTES: usize = 1500;
 
 fn vectors() -> PathBuf {

@@ -17,7 +17,7 @@ use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::headers::{HeaderWalk, Walked, read_header};
 use crate::segment::name::Kind;
-use crate::segment::recover::RecoveryObserver;
+use crate::segment::recovered::RecoveryObserver;
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;

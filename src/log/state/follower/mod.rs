@@ -15,7 +15,7 @@ use crate::log::state::follower::open_txns::OpenTxns;
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Recovered, RecoveryObserver as _};
+use crate::segment::recovered::{Recovered, RecoveryObserver as _};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::sync::Mutex;

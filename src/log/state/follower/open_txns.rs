@@ -9,7 +9,7 @@ use crate::error::{InvalidBatch, Result};
 use crate::log::files::snapshots::states_at;
 use crate::record::{BatchRef, DecodeBuffer};
 use crate::segment::SegmentDir;
-use crate::segment::recover::RecoveryObserver;
+use crate::segment::recovered::RecoveryObserver;
 use crate::types::{Offset, ProducerId};
 use std::collections::BTreeMap;
 

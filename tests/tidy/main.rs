@@ -1,6 +1,9 @@
 //! What no lint sees: which floor imports which, where time and files come from, sizes and names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod imports;
+
+use imports::Imports;
 use std::path::{Path, PathBuf};
 
 fn sources(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
@@ -17,10 +20,15 @@ fn sources(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
 
 fn all() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    sources(Path::new("src"), &mut found);
+    sources(Path::new("../src"), &mut found);
     assert!(found.len() > 30);
-    let name = |path: PathBuf| path.strip_prefix("src").unwrap().to_str().unwrap().to_owned();
+    let name = |path: PathBuf| path.strip_prefix("../src").unwrap().to_str().unwrap().to_owned();
     found.into_iter().map(|(path, text)| (name(path), text)).collect()
+}
+
+/// Whether a file holds only tests, which stand above everything.
+fn is_test(file: &str) -> bool {
+    file.ends_with("tests.rs") || file.contains("/tests/")
 }
 
 /// The lines that are code and not tests.
@@ -29,60 +37,49 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 
-/// Whether a file holds only tests, which stand above everything.
-fn is_test(file: &str) -> bool {
-    file.ends_with("tests.rs") || file.contains("/tests/")
-}
-
 /// The rooms from the ground up. A room imports what stands in its own row or above it in this
-/// table, and nothing else.
+/// table, and nothing else. Rooms that are still to come have their place: `epochs`, `remote`,
+/// `transaction`.
+#[rustfmt::skip]
 const FLOORS: [&[&str]; 10] = [
-    &[
-        "sync",
-        "types",
-        "topic_name",
-        "random",
-        "uuid",
-        "clock",
-        "callback",
-        "notify",
-        "error",
-        "event",
-        "checkpoint",
-    ],
-    &["fs", "record", "retention", "trace"],
-    &["producer_state"],
+    &["sync", "types", "topic_name", "random", "uuid", "clock", "callback", "notify", "error",
+      "event", "checkpoint", "trace"],
+    &["fs", "record", "retention"],
+    &["producer_state", "epochs"],
     &["segment"],
-    &["compaction", "inspect"],
+    &["compaction", "inspect", "remote"],
     &["log"],
     &["group"],
+    &["transaction"],
     &["store"],
-    &["client"],
-    &["lib", "docs"],
+    &["client", "lib", "docs"],
 ];
 
-fn floor_of(room: &str) -> usize {
-    let floor = FLOORS.iter().position(|rooms| rooms.contains(&room));
-    floor.unwrap_or_else(|| panic!("`{room}` is in no row of the table of floors"))
+/// The row of a table in which a room stands.
+fn row_of(table: &[&[&str]], room: &str) -> usize {
+    let row = table.iter().position(|rooms| rooms.contains(&room));
+    row.unwrap_or_else(|| panic!("`{room}` is in no row of the table"))
+}
+
+/// The names that come after `path` in a line of code.
+fn named_after<'a>(line: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
+    let ends = |c: char| !c.is_alphanumeric() && c != '_';
+    let named = line.split(path).skip(1).map(move |rest| rest.split(ends).next().unwrap());
+    named.filter(|name| !name.is_empty())
 }
 
 #[test]
 fn imports_point_down() {
     for (file, text) in all().into_iter().filter(|(file, _)| !is_test(file)) {
         let room = file.split(['/', '.']).next().unwrap();
-        let floor = floor_of(room);
-        for line in code(&text) {
-            for named in line.split("crate::").skip(1) {
-                let named = named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
-                if named.starts_with(|c: char| c.is_uppercase()) {
-                    assert!(floor + 1 == FLOORS.len(), "src/{file} imports through lib.rs: {line}");
-                    continue;
-                }
-                if named.is_empty() || named == "__private" {
-                    continue;
-                }
-                assert!(floor_of(named) <= floor, "src/{file} imports {named}: {line}");
-            }
+        let floor = row_of(&FLOORS, room);
+        for (line, named) in code(&text)
+            .flat_map(|line| named_after(line, "crate::").map(move |named| (line, named)))
+        {
+            let from_lib = named.starts_with(char::is_uppercase);
+            assert!(!from_lib || room == "lib", "src/{file} imports through lib.rs: {line}");
+            let is_below = from_lib || row_of(&FLOORS, named) <= floor;
+            assert!(is_below, "src/{file} imports {named}: {line}");
         }
     }
 }
@@ -120,10 +117,16 @@ fn wings_of_the_log_import_down() {
 }
 
 #[test]
+fn imports_make_no_circle() {
+    let circles = Imports::of(&all()).circles();
+    assert!(circles.is_empty(), "files that import each other:\n{}", circles.join("\n"));
+}
+
+#[test]
 fn each_door_to_the_outside_is_in_one_place() {
     for (file, text) in all().into_iter().filter(|(file, _)| !is_test(file)) {
         for (what, only) in [
-            ("std::fs", "fs/disk.rs"),
+            ("std::fs", "fs/disk/"),
             ("SystemTime::now", "clock.rs"),
             ("Instant::now", "clock.rs"),
             ("unsafe ", "fs/view.rs"),
@@ -131,9 +134,14 @@ fn each_door_to_the_outside_is_in_one_place() {
             ("parking_lot", "sync.rs"),
             ("std::sync::atomic", "sync.rs"),
             ("std::thread", "sync.rs"),
+            // A panic of user-supplied code.
+            ("catch_unwind", "callback.rs"),
         ] {
             let used = code(&text).any(|line| line.contains(what) && !line.contains("_unsafe"));
-            assert!(!used || file == only, "src/{file} uses {what}, which belongs in src/{only}");
+            assert!(
+                !used || file.starts_with(only),
+                "src/{file} uses {what}, which belongs in src/{only}"
+            );
         }
     }
 }
@@ -146,7 +154,7 @@ fn files_and_functions_are_short_and_named_for_what_they_do() {
             !["util", "utils", "helpers", "common", "misc"].contains(&stem.as_str()),
             "src/{file}"
         );
-        assert!(text.lines().count() <= 800, "src/{file} is too long");
+        assert!(text.lines().count() <= 700, "src/{file} is too long");
         for mark in ["TODO", "FIXME", "todo!", "unimplemented!"] {
             assert!(!text.contains(mark), "src/{file}: {mark}");
         }
@@ -173,13 +181,33 @@ fn files_and_functions_are_short_and_named_for_what_they_do() {
     }
 }
 
+/// Rows of tables, links, and code in examples may be longer.
+#[test]
+fn prose_ends_before_column_100() {
+    let mut longer = Vec::new();
+    for (file, text) in all() {
+        let mut is_example = false;
+        for (number, line) in text.lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+            let comment = comment.trim_start_matches(['/', '!', ' ']);
+            is_example ^= comment.starts_with("```");
+            let is_prose =
+                !is_example && !comment.starts_with(['|', '[']) && !comment.contains("://");
+            if is_prose && line.chars().count() > 100 {
+                longer.push(format!("src/{file}:{}", number + 1));
+            }
+        }
+    }
+    assert!(longer.is_empty(), "{longer:#?}");
+}
+
 /// The table of faults names the tests that show what it says.
 #[test]
 fn each_test_the_documentation_names_is_there() {
-    let docs = std::fs::read_to_string("src/docs/durability.rs").unwrap();
+    let docs = std::fs::read_to_string("../src/docs/durability.rs").unwrap();
     let mut tests = Vec::new();
-    sources(Path::new("tests"), &mut tests);
-    sources(Path::new("cli/tests"), &mut tests);
+    sources(Path::new("."), &mut tests);
+    sources(Path::new("../cli/tests"), &mut tests);
     let rows: Vec<&str> = docs.lines().filter(|line| line.contains(".rs`")).collect();
     assert!(rows.len() > 8);
     // The last column names them.
@@ -199,7 +227,7 @@ fn each_test_the_documentation_names_is_there() {
 /// Who comes from Kafka finds every option of the clients, of groups and of topics on one page.
 #[test]
 fn the_page_for_kafkas_users_names_every_setting() {
-    let page = std::fs::read_to_string("src/docs/from_kafka.rs").unwrap();
+    let page = std::fs::read_to_string("../src/docs/from_kafka.rs").unwrap();
     let mut named = 0;
     for (file, config) in [
         ("client/producer/config.rs", "ProducerConfig"),
@@ -207,7 +235,7 @@ fn the_page_for_kafkas_users_names_every_setting() {
         ("group/config.rs", "GroupCoordinatorConfig"),
         ("store/config.rs", "StoreConfig"),
     ] {
-        let text = std::fs::read_to_string(format!("src/{file}")).unwrap();
+        let text = std::fs::read_to_string(format!("../src/{file}")).unwrap();
         let documented = text.split("    #[must_use]\n    pub fn ").collect::<Vec<_>>();
         for pair in documented.windows(2) {
             let option = pair[1].split('(').next().unwrap();
@@ -219,7 +247,7 @@ fn the_page_for_kafkas_users_names_every_setting() {
             named += 1;
         }
     }
-    let keys = std::fs::read_to_string("src/store/settings/keys.rs").unwrap();
+    let keys = std::fs::read_to_string("../src/store/settings/keys.rs").unwrap();
     for line in keys.lines().map(str::trim) {
         let key = ["option!(\"", "carried(\"", "name: \""].iter().find_map(|begins| {
             line.strip_prefix(begins)?.split('"').next().filter(|key| key.contains('.'))

@@ -3,8 +3,9 @@
 //! All calls are relative to the descriptor, so they reach the directory that was opened, even if
 //! another directory has its name now.
 
-use super::disk::{DiskFile, Handle, is_a_directory, lock_file, not_regular};
-use super::{DirEntry, DirGuard, DirLock, DiskFs, EntryKind, File, Fs, HeldDir, OpenMode};
+use super::boot;
+use super::file::{DiskFile, Handle, is_a_directory, lock_file, not_regular};
+use crate::fs::{DirEntry, DirGuard, DirLock, EntryKind, File, Fs, HeldDir, OpenMode};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{self as at, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
@@ -278,7 +279,7 @@ impl Fs for HeldDisk {
     }
 
     fn boot_id(&self) -> Option<String> {
-        DiskFs.boot_id()
+        boot::id()
     }
 }
 

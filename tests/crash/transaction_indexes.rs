@@ -1,0 +1,272 @@
+//! Indexes of aborted transactions under faults and crashes, explored by seed.
+//!
+//! `TXN_SEED` chooses the seeds: `17` runs one, `0..3000` many.
+
+use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Rule};
+use annals::record::BatchBuilder;
+use annals::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use support::{Chance, DIR, T0, clock, files, name, say, seeds, write_file};
+
+/// The kind of a batch in a broker's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Transactional,
+    End { committed: bool },
+}
+
+/// A batch: its first offset, how many it has, whose it is and what.
+type Batch = (Offset, u64, ProducerId, Kind);
+
+/// A log with transactions, as it must be.
+#[derive(Debug, Clone, Default)]
+struct Txns {
+    batches: Vec<Batch>,
+    end: Offset,
+    /// Everything below was acknowledged as durable.
+    durable: Offset,
+}
+
+/// An entry of the index of aborted transactions: the producer, the first offset, the offset of
+/// the marker, and the last stable offset at that time.
+type Aborted = (ProducerId, u64, u64, u64);
+
+impl Txns {
+    /// The entries that the indexes must have, and the first offset of the earliest open
+    /// transaction.
+    fn expected(&self) -> (Vec<Aborted>, Option<Offset>) {
+        let (mut open, mut aborted) = (BTreeMap::new(), Vec::new());
+        for (base, count, id, kind) in &self.batches {
+            match kind {
+                Kind::Plain => {}
+                Kind::Transactional => {
+                    open.entry(*id).or_insert(*base);
+                }
+                Kind::End { committed } => {
+                    let first = open.remove(id);
+                    if let Some(first) = first.filter(|_| !committed) {
+                        let stable = open.values().copied().min().unwrap_or(base + count);
+                        aborted.push((*id, first, *base, stable));
+                    }
+                }
+            }
+        }
+        (aborted, open.values().copied().min())
+    }
+
+    fn cut(&mut self, end: Offset) {
+        self.batches.retain(|(base, count, ..)| base + count <= end);
+        self.end = end;
+        self.durable = self.durable.min(end);
+    }
+
+    /// The model of a log that was opened and may have lost its end.
+    fn take(&mut self, log: &Log, place: &str) {
+        let end = log.offsets().end;
+        assert!(end >= self.durable && end <= self.end, "{place}: {end}, {self:?}");
+        self.cut(end);
+        self.durable = end;
+    }
+
+    /// Batches that a broker adds to the last segment, as bytes.
+    fn extend(&mut self, chance: &mut Chance) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..1 + chance.below(8) {
+            let id = 11 + chance.below(3) as ProducerId;
+            let is_open = self.open().contains(&id);
+            let kind = match chance.below(5) {
+                0 => Kind::Plain,
+                1 | 2 if is_open => Kind::End { committed: chance.below(3) == 0 },
+                _ => Kind::Transactional,
+            };
+            let count = if matches!(kind, Kind::End { .. }) { 1 } else { 1 + chance.below(3) };
+            let sent = self.batches.iter().filter(|(_, _, of, kind)| {
+                *of == id && !matches!(kind, Kind::Plain | Kind::End { .. })
+            });
+            let sequence: u64 = sent.map(|(_, count, ..)| count).sum();
+            bytes.extend(encode((self.end, count, id, kind), sequence as i32));
+            self.batches.push((self.end, count, id, kind));
+            self.end += count;
+        }
+        bytes
+    }
+
+    fn open(&self) -> BTreeSet<ProducerId> {
+        let mut open = BTreeSet::new();
+        for (_, _, id, kind) in &self.batches {
+            match kind {
+                Kind::Plain => {}
+                Kind::Transactional => drop(open.insert(*id)),
+                Kind::End { .. } => drop(open.remove(id)),
+            }
+        }
+        open
+    }
+
+    /// Everything that is said of transactions is true.
+    fn check(&self, log: &Log, fs: &MemFs, place: &str) {
+        let (aborted, unstable) = self.expected();
+        let stable = unstable.unwrap_or(self.end);
+        assert_eq!((log.offsets().last_stable, log.offsets().end), (stable, self.end), "{place}");
+        let mut found = Vec::new();
+        for file in files(fs, DIR).keys().filter(|name| name.ends_with(".txnindex")) {
+            let base: Offset = file.strip_suffix(".txnindex").unwrap().parse().unwrap();
+            let entries = inspect::TxnEntries::open(fs, &Path::new(DIR).join(file));
+            for entry in entries.unwrap().map(Result::unwrap) {
+                let of = |offset: i64| offset as u64;
+                assert!(of(entry.last_offset) >= base, "{place}: {entry:?} in {file}");
+                let offsets = [entry.first_offset, entry.last_offset, entry.last_stable_offset];
+                let [first, last, stable] = offsets.map(of);
+                found.push((entry.producer_id, first, last, stable));
+            }
+        }
+        assert_eq!(found, aborted, "{place}: {:?}", self.batches);
+    }
+}
+
+fn encode((base, count, id, kind): Batch, sequence: i32) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    builder.base_offset(base);
+    let time = Timestamp::from_millis(T0);
+    match kind {
+        Kind::Plain => {}
+        Kind::Transactional => drop(builder.producer(id, 0, sequence).transactional(true)),
+        Kind::End { .. } => drop(builder.producer(id, 0, -1).transactional(true).control(true)),
+    }
+    for _ in 0..count {
+        let (key, value) = match kind {
+            Kind::End { committed } => (Some([0, 0, 0, u8::from(committed)]), &[0; 6][..]),
+            _ => (None, &b"value"[..]),
+        };
+        builder.push(time, key.as_ref().map(|key| &key[..]), Some(value)).unwrap();
+    }
+    builder.build_bytes().unwrap()
+}
+
+/// A broker has the directory, appends to the last segment, and is killed.
+fn broker_appends(fs: &MemFs, txns: &mut Txns, chance: &mut Chance) {
+    fs.create_dir(Path::new(DIR)).unwrap();
+    fs.remove(&Path::new(DIR).join(".kafka_cleanshutdown")).ok();
+    let there = files(fs, DIR);
+    let last = there.keys().filter(|name| name.ends_with(".log")).max().cloned();
+    let last = last.unwrap_or_else(|| name(0, "log"));
+    let mut bytes = there.get(&last).cloned().unwrap_or_default();
+    bytes.extend(txns.extend(chance));
+    write_file(fs, DIR, &last, &bytes);
+    let file = fs.open(&Path::new(DIR).join(&last), OpenMode::ReadWrite).unwrap();
+    file.sync_all().unwrap();
+    fs.sync_dir(Path::new(DIR)).unwrap();
+}
+
+/// One run: the log is opened, truncated, appended to, rolled and closed, with a fault at a random
+/// call or none, and after each error it is found again as a crash leaves it.
+fn explore_transactions(seed: u64) {
+    let mut chance = Chance(seed);
+    let (mut memory, mut txns) = (MemFs::new(), Txns::default());
+    broker_appends(&memory, &mut txns, &mut chance);
+    for turn in 0..6 {
+        let faults = FaultFs::new(memory.clone());
+        let config = |fs: &dyn Fn() -> FaultFs| {
+            LogConfig::default()
+                .segment_bytes(600)
+                .index_interval_bytes(100)
+                .clock(clock())
+                .fs(fs())
+        };
+        let kind = [io::ErrorKind::Other, io::ErrorKind::StorageFull][chance.below(2) as usize];
+        let rule = Rule::any(Fault::Error(kind));
+        let at = 1 + chance.below(60);
+        let rule = if chance.below(2) == 0 { rule.nth(at) } else { rule.from_nth(at) };
+        if chance.below(2) == 0 {
+            faults.add_rule(rule);
+        }
+        let place = format!("seed {seed}, turn {turn}");
+        let opened = Log::open(DIR, config(&|| faults.clone()));
+        let mut failed = opened.is_err();
+        if let Ok(log) = opened {
+            txns.take(&log, &place);
+            if faults.trace().iter().all(Call::is_ok) {
+                txns.check(&log, &memory, &place);
+            }
+            for step in 0..chance.below(8) {
+                let place = format!("{place}, step {step}");
+                failed = act(&log, &mut txns, &mut chance).is_err();
+                if failed {
+                    break;
+                }
+                // A truncation removes the entries of what it cuts; the next opening repairs what
+                // failed.
+                if faults.trace().iter().all(Call::is_ok) {
+                    txns.check(&log, &memory, &place);
+                }
+            }
+        }
+        faults.clear_rules();
+        memory = match chance.below(4) {
+            0 => memory.kill(),
+            1 => memory.crash(CrashState::SyncedOnly),
+            2 => memory.crash(CrashState::Random { seed }),
+            _ => memory.crash(CrashState::AllWrites),
+        };
+        let log = Log::open(DIR, config(&|| FaultFs::new(memory.clone())));
+        let log = log.unwrap_or_else(|error| panic!("{place}, failed: {failed}: {error}"));
+        txns.take(&log, &place);
+        txns.check(&log, &memory, &format!("{place}, after the crash"));
+        if chance.below(2) == 0 {
+            log.close().unwrap();
+        }
+        memory = memory.kill();
+        if chance.below(2) == 0 {
+            broker_appends(&memory, &mut txns, &mut chance);
+            txns.durable = txns.end;
+        }
+    }
+}
+
+fn act(log: &Log, txns: &mut Txns, chance: &mut Chance) -> Result<()> {
+    match chance.below(6) {
+        0 | 1 => {
+            let target = txns.end - chance.below(8).min(txns.end);
+            // A truncation that fails may have happened.
+            txns.durable = txns.durable.min(target);
+            let before = txns.batches.iter().rev().find(|(base, count, ..)| base + count <= target);
+            txns.durable = txns.durable.min(before.map_or(0, |(base, count, ..)| base + count));
+            log.truncate_to(target)?;
+            txns.cut(target);
+        }
+        2 => log.roll()?,
+        3 => {
+            log.flush()?;
+            txns.durable = txns.end;
+        }
+        _ => {
+            let (base, count) = (txns.end, 1 + chance.below(2));
+            // It may be there although it failed.
+            txns.batches.push((base, count, -1, Kind::Plain));
+            txns.end += count;
+            let appended = log.append_all((0..count).map(|_| Record::new("plain")));
+            if let Err(error) = appended {
+                if log.offsets().end == base && log.append("again").is_ok() {
+                    txns.batches.pop();
+                    txns.batches.push((base, 1, -1, Kind::Plain));
+                    txns.end = base + 1;
+                    return Ok(());
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A broker tells its consumers by these indexes which records to hide.
+#[test]
+fn transaction_indexes_survive_faults_and_crashes() {
+    for seed in seeds("TXN_SEED", 150) {
+        say(&format!("seed: TXN_SEED={seed}"));
+        explore_transactions(seed);
+    }
+}
