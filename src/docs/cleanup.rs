@@ -210,10 +210,12 @@
 //!   it.
 //!
 //! **When is a value gone from the disk?** When a later record of its key, or a tombstone, is in a
-//! closed segment, and a pass has covered both. That happens at the latest `segment_age` or
-//! `max_compaction_lag` (the longer of the two) after the value was superseded, as long as appends
-//! close segments and `maintain` is called. A reader that is in the middle of an old file keeps
-//! that file on disk until its next call.
+//! closed segment, and a pass has covered both. If `max_compaction_lag` is set, that happens at the
+//! latest `segment_age` or `max_compaction_lag` (the longer of the two) after the value was
+//! superseded, as long as appends close segments and `maintain` is called. Without
+//! `max_compaction_lag`, which is the default, a pass waits for the dirty ratio, and nothing bounds
+//! the time. A reader that is in the middle of an old file keeps that file on disk until its next
+//! call.
 //!
 //! # Running maintenance
 //!

@@ -1,8 +1,11 @@
 //! How calls wait for each other, and how a change by one thread becomes visible to another.
 //!
-//! A [`Log`](crate::Log) handle is an `Arc`. All methods take `&self`, and you can call them from
-//! any thread at any time. A [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) belongs to one
-//! thread at a time, and you can move it to another.
+//! A [`Log`](crate::Log) handle is an `Arc`. You can call its methods from any thread at any time.
+//! They take `&self`, except [`close`](crate::Log::close), which takes the handle and closes the
+//! log for all its clones. [`Producer::close`](crate::Producer::close) takes the handle, too;
+//! [`Store::close`](crate::Store::close) takes `&self`, and
+//! [`Consumer::close`](crate::Consumer::close) takes `&mut self`. A [`Reader`](crate::Reader) or a
+//! [`Tail`](crate::Tail) belongs to one thread at a time, and you can move it to another.
 //!
 //! # What each call of a log waits for
 //!
@@ -143,7 +146,8 @@
 //! of a topic, then the batches of a partition, then the list of the partitions that have any.
 //! None of them is held while a log is written to. Interceptors, callbacks, partitioners and
 //! rebalance listeners are called with no lock held, and may make any call. If one of them panics,
-//! only that call ends: see [callbacks](super::durability#each-fault-and-the-test-that-shows-it).
+//! only that call ends, as the table of [faults](super::durability#each-fault-and-the-test-that-shows-it)
+//! says.
 //! A [`Listener`](crate::Listener) may call the store, its clients and its logs: see
 //! [locks](#locks).
 //!
@@ -163,8 +167,10 @@
 //! One thread syncs for all threads that wait. A thread that finds no fsync running becomes the
 //! leader: it reads the end of the log, syncs the segments that may hold unsynced bytes below that
 //! end, and raises *durable* for all. Threads that arrive meanwhile wait. If the first fsync did
-//! not cover their records, one of them leads the next. The more threads flush, the more of them
-//! share each fsync:
+//! not cover their records, one of them leads the next. Before its fsync, a leader waits at most
+//! 5 ms for other threads to join it: for the threads that the previous fsync released, and for
+//! those that arrived while that fsync ran. After a wait in vain, it skips the wait for the next
+//! fsyncs. The more threads flush, the more of them share each fsync:
 //!
 //! ```
 //! use annals::{Event, Listener, Log, LogConfig, fs::{Fault, FaultFs, MemFs, Operation, Rule}};
@@ -199,11 +205,12 @@
 //!
 //! # Threads that the crate starts
 //!
-//! A log starts at most two threads, and each ends when it is no longer needed: `annals-sync`
+//! A log starts at most three threads, and each ends when it is no longer needed: `annals-sync`
 //! syncs for tasks that await `flush_async`. `annals-follow` looks at the files every 10 ms while
 //! a tail waits at the end of a log that was opened [read-only](crate::Log::open_read_only).
+//! `annals-close` closes large files that a compaction has replaced.
 //!
-//! A store has the threads of its maintainer. It starts `annals-open` threads while several logs
+//! A maintainer has `annals-maintain` threads, and a store has one maintainer. A store starts `annals-open` threads while several logs
 //! are opened, flushed or closed at once, or more than four are created or deleted. A producer
 //! starts `annals-producer` when it has a batch that lingers or has to be retried; that thread
 //! ends when the producer is closed. It runs no callbacks; it leaves them to `annals-callback`.

@@ -71,7 +71,7 @@
 //! let typed: TypedProducer<str, i32> = producer.typed(); // the same producer, with types
 //! let last = typed.send(("stock", "pear", &7))?.wait()?;
 //! assert!(last.offset.is_some());
-//! producer.close()?; // writes what is left, and returns the first failure
+//! producer.close()?; // writes what is left, and returns the first failure among it
 //! # let stock = store.topic("stock")?;
 //! # assert_eq!(stock.partitions().iter().map(|log| log.offsets().end).sum::<u64>(), 11);
 //! # Ok::<(), Error>(())
