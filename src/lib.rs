@@ -226,10 +226,10 @@
 //!
 //! ## Recovery
 //!
-//! Opening after a crash reads everything above the recovery point and truncates a torn last
-//! write. Damage that no crash explains is never truncated: opening fails and names the place.
-//! [`Log::recovery`] reports the findings of the opening. [`Log::verify`] reads the whole log and
-//! lists all damage.
+//! Opening after a crash reads everything above the recovery point, which is the offset below
+//! which all records are known to be durable, and truncates a torn last write. Damage that no
+//! crash explains is never truncated: opening fails and names the place. [`Log::recovery`] reports
+//! the findings of the opening. [`Log::verify`] reads the whole log and lists all damage.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::{Fs, MemFs, OpenMode}};
@@ -299,11 +299,11 @@
 //!
 //! ## A producer
 //!
-//! A [`Producer`] collects records into batches and writes them in order within each partition,
-//! and each record once. It retries a batch that cannot be written at the moment, for example
-//! because the disk is full. A record with a key goes to the partition that Kafka would choose.
-//! You can wait for the handle that [`send`](Producer::send) returns, await it, or drop it;
-//! [`Acks`] chooses what the handle waits for.
+//! A [`Producer`] collects records into batches. It writes each record once, in order within its
+//! partition. It retries a batch that cannot be written at the moment, for example because the
+//! disk is full. A record with a key goes to the partition that Kafka would choose. You can wait
+//! for the handle that [`send`](Producer::send) returns, await it, or drop it; [`Acks`] chooses
+//! what the handle waits for.
 //!
 //! ```
 //! use annals::{Acks, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
@@ -386,8 +386,8 @@
 //!
 //! ## Errors
 //!
-//! There is one [`Error`]. Its message names what failed and where, and what to do unless the cause
-//! is the disk or the system. Its [`kind`](Error::kind) tells your program how to react.
+//! There is one [`Error`]. Its message names what failed and where, and what to do unless the
+//! cause is the disk or the system. Its [`kind`](Error::kind) tells your program how to react.
 //!
 //! | [`ErrorKind`] | what to do |
 //! |---|---|
@@ -395,7 +395,7 @@
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
 //! | `Fenced` | close the producer or consumer: another one has taken over |
 //! | `OutOfRange` | seek to the start or the end of the log |
-//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | remove the cause, then retry: [`is_retryable`](Error::is_retryable) |
+//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, close files, close the other writer, or wait; then retry: [`is_retryable`](Error::is_retryable) |
 //! | `InUse` | let the members of the group leave, or remove them |
 //! | `Rebalancing` | poll again: the group is assigning its partitions |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
