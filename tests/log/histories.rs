@@ -238,6 +238,28 @@ fn follower_continues_when_truncation_is_above() {
     assert_eq!(read, (5..10).map(|n| format!("new {n}")).collect::<Vec<_>>());
 }
 
+/// Both histories end with the same empty batch, which covers what a truncation left of its last
+/// batch.
+#[test]
+fn follower_fails_after_truncation_below_empty_batch() {
+    let fs = MemFs::new();
+    let writer = Log::open(DIR, tiny(fs.clone())).unwrap();
+    let write = |history: &str| {
+        writer.append_all(records(history, 1)).unwrap();
+        writer.append_all(records(history, 2)).unwrap();
+        writer.truncate_to(2).unwrap();
+    };
+    write("old");
+    let follower = Log::open_read_only(DIR, tiny(fs)).unwrap();
+    let mut reader = follower.reader(StartAt::Earliest).unwrap();
+    assert_eq!(reader.by_ref_records().count(), 1);
+    assert_eq!(reader.offset(), 2);
+    writer.truncate_to(0).unwrap();
+    write("new");
+    writer.append("next").unwrap();
+    assert_eq!(reader.next_record().unwrap_err().kind(), ErrorKind::OutOfRange);
+}
+
 /// The records from a reader's place on, by which it is not used up.
 trait ByRef {
     fn by_ref_records(&mut self) -> impl Iterator<Item = (Offset, String)>;

@@ -3,6 +3,7 @@
 use crate::error::{CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::log::inner::LogInner;
+use crate::log::state::follower::anchor::LastBatches;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::Segment;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 /// mixture of the log before and after.
 ///
 /// On a read-only log, only a look at the files shows a truncation: after each read of a file, and
-/// by the batch that was returned last. If that is gone, the reader has returned records that were
+/// by the batches that were returned last. If one is gone, the reader has returned records that were
 /// truncated, and does not continue with the records of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
@@ -46,19 +47,21 @@ struct Trail {
     /// How many truncations had been noticed when `found` was read.
     truncations: u64,
     /// The batch found last, and the one before it.
-    found: Option<BatchHeader>,
-    passed: Option<BatchHeader>,
+    found: LastBatches<BatchHeader>,
+    passed: LastBatches<BatchHeader>,
 }
 
 impl Trail {
     fn push(&mut self, header: BatchHeader, next: Offset) {
         self.passed = self.last_read(next);
-        self.found = Some(header);
+        self.found = self.passed;
+        self.found.push(&header, header);
     }
 
-    /// Returns the last batch below an offset.
-    fn last_read(&self, next: Offset) -> Option<BatchHeader> {
-        self.found.filter(|found| found.base_offset < next).or(self.passed)
+    /// Returns the last batches below an offset.
+    fn last_read(&self, next: Offset) -> LastBatches<BatchHeader> {
+        let last = self.found.last();
+        if last.is_some_and(|last| last.base_offset < next) { self.found } else { self.passed }
     }
 }
 
@@ -143,7 +146,7 @@ impl Cursor {
     pub(crate) fn seek(&mut self, offset: Offset) {
         self.next = offset;
         self.leave();
-        (self.trail.found, self.trail.passed) = (None, None);
+        (self.trail.found, self.trail.passed) = Default::default();
     }
 
     /// Counts the offsets up to here as read.
@@ -246,13 +249,13 @@ impl Cursor {
         (!outdated).then_some(error)
     }
 
-    /// On a read-only log, fails when the batch that was returned last was truncated.
+    /// On a read-only log, fails when a batch that was returned last was truncated.
     fn check_trail(&mut self, list: &SegmentList) -> Result<()> {
         let truncations = self.log.truncations();
         if truncations == self.trail.truncations {
             return Ok(());
         }
-        if let Some(read) = self.trail.last_read(self.next) {
+        for &read in self.trail.last_read(self.next).iter() {
             let index = list.find(read.base_offset);
             let limit = list.limit(index, self.log.state.end());
             let segment = list.segments.get(index);

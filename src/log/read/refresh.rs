@@ -8,7 +8,7 @@ use crate::log::files::listing::Listing;
 use crate::log::inner::LogInner;
 use crate::log::read::survey::{log_files, look_until_stable, start_of, survey};
 use crate::log::state::follower::Follower;
-use crate::log::state::follower::anchor::Anchor;
+use crate::log::state::follower::anchor::KnownBatch;
 use crate::log::state::segment_list::SegmentList;
 use crate::segment::Segment;
 use crate::segment::name::SegmentFile;
@@ -53,12 +53,8 @@ impl LogInner {
             Some(follower) => follower.anchor.clone(),
             None => return Err(self.state.closed()),
         };
-        let is_there = anchor.map_or(Ok(true), |anchor| anchor.is_there());
-        if is_there.map_err(|error| self.state.unless_closed(error))? {
-            Ok(())
-        } else {
-            self.refresh()
-        }
+        let lost = anchor.lost().map_err(|error| self.state.unless_closed(error))?;
+        if lost.is_none() { Ok(()) } else { self.refresh() }
     }
 
     /// Returns how many truncations of a read-only log have been noticed.
@@ -116,14 +112,11 @@ impl LogInner {
             list.segments.iter().any(same)
         };
         let known = self.state.segments()?;
-        let lost = match &follower.anchor {
-            Some(anchor) if !anchor.is_there()? => Some(anchor),
-            _ => None,
-        };
+        let lost = follower.anchor.lost()?;
         next.truncations = follower.truncations;
-        if let Some(anchor) = lost
-            && anchor.header.last_offset() >= first
-            && !self.may_be_compacted(anchor, &list)?
+        if let Some(lost) = lost
+            && lost.header.last_offset() >= first
+            && !self.may_be_compacted(lost, &list)?
         {
             next.truncations = next.truncations.saturating_add(1);
         }
@@ -146,7 +139,7 @@ impl LogInner {
 
     /// Returns whether compaction may have moved a batch. Compaction leaves the last segment
     /// alone, and stores how far it has come, which a truncation takes back.
-    fn may_be_compacted(&self, lost: &Anchor, list: &SegmentList) -> Result<bool> {
+    fn may_be_compacted(&self, lost: &KnownBatch, list: &SegmentList) -> Result<bool> {
         if list.segments.last().is_none_or(|last| last.base <= lost.segment.base) {
             return Ok(false);
         }

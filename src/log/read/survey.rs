@@ -11,7 +11,7 @@ use crate::log::files::listing::Listing;
 use crate::log::files::losses::damage_at_end;
 use crate::log::files::snapshots::states_at;
 use crate::log::files::strays::Strays;
-use crate::log::state::follower::anchor::{Anchor, Chain};
+use crate::log::state::follower::anchor::{Anchor, Chain, LastBatches};
 use crate::log::state::follower::open_txns::OpenTxns;
 use crate::log::state::follower::{Follower, ReplacementEnds, Scan};
 use crate::log::state::segment_list::SegmentList;
@@ -146,13 +146,13 @@ fn survey_listed(
     let scan = scan_last(dir, last.base, checkpoints, config.on_corruption, &mut transactions)?;
     let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
     follower.strays = strays;
-    if follower.anchor.is_none() && follower.position > 0 {
+    if follower.anchor.is_empty() && follower.position > 0 {
         follower.anchor = Anchor::of_segment(&follower.segment, Offset::MAX)?;
     }
-    if follower.anchor.is_none()
+    if !follower.anchor.has_records()
         && let Some(before) = segments.iter().rfind(|segment| segment.published() > 0)
     {
-        follower.anchor = Anchor::of_segment(before, last.base)?;
+        follower.anchor = Anchor::of_segment(before, last.base)?.followed_by(&follower.anchor);
     }
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, SegmentList { segments }))
@@ -242,5 +242,5 @@ fn scan_unsynced(
         return Ok(None);
     }
     *transactions = behind;
-    Ok(Some(Scan { found, last: None }))
+    Ok(Some(Scan { found, last: LastBatches::default() }))
 }

@@ -6,6 +6,9 @@
 //! and a batch that is appended in its place has another header. As long as the batch is there,
 //! everything below it is unchanged.
 //!
+//! An empty batch is an exception: it is the same in all histories of the log without its offsets.
+//! If one is the last batch, the last batch with records is remembered, too.
+//!
 //! The check must come after the bytes that it confirms were read. It opens the file by its name,
 //! because a handle that is kept open also leads to a removed file.
 
@@ -20,36 +23,109 @@ use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
 
-/// The last batch that a read-only log knows of.
+/// The last batch with records, and the last empty batch after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastBatches<T> {
+    records: Option<T>,
+    empty: Option<T>,
+}
+
+impl<T> Default for LastBatches<T> {
+    fn default() -> LastBatches<T> {
+        LastBatches { records: None, empty: None }
+    }
+}
+
+impl<T> LastBatches<T> {
+    /// Adds the next batch, which has this header.
+    pub(crate) fn push(&mut self, header: &BatchHeader, batch: T) {
+        if header.record_count == 0 {
+            self.empty = Some(batch);
+        } else {
+            *self = LastBatches { records: Some(batch), empty: None };
+        }
+    }
+
+    pub(crate) fn last(&self) -> Option<&T> {
+        self.empty.as_ref().or(self.records.as_ref())
+    }
+
+    /// Returns the batches in the order of their offsets.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.records.iter().chain(&self.empty)
+    }
+}
+
+/// The last batches that a read-only log knows of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Anchor(LastBatches<KnownBatch>);
+
 #[derive(Debug, Clone)]
-pub(crate) struct Anchor {
+pub(crate) struct KnownBatch {
     pub(crate) segment: Arc<Segment>,
     pub(crate) position: u64,
     pub(crate) header: BatchHeader,
 }
 
 impl Anchor {
-    /// Returns the last batch of a segment, found by its indexes; `None` if it has none that can
-    /// be read.
-    pub(crate) fn of_segment(segment: &Arc<Segment>, limit: Offset) -> Result<Option<Anchor>> {
+    /// Returns the last batches of a segment, found by its indexes; none if they cannot be read.
+    pub(crate) fn of_segment(segment: &Arc<Segment>, limit: Offset) -> Result<Anchor> {
         let end = segment.published();
         let fail = |error| Error::io("read", &segment.path(Kind::Log), error);
         let indexes = match segment.indexes(limit) {
             // A read of the damage reports it.
-            Err(Error::Corrupt(_)) => return Ok(None),
+            Err(Error::Corrupt(_)) => return Ok(Anchor::default()),
             indexes => indexes?,
         };
-        let entry = indexes.offsets.len().checked_sub(1).and_then(|at| indexes.offsets.get(at));
-        let (file, mut last) = (segment.file()?, None);
-        let mut walk = HeaderWalk::new(&*file, entry.map_or(0, |entry| entry.position), end);
-        while let Walked::Batch { position, header } = walk.next().map_err(fail)? {
-            last = Some(Anchor { segment: Arc::clone(segment), position, header });
+        let file = segment.file()?;
+        let mut back = 1usize;
+        loop {
+            let at = indexes.offsets.len().checked_sub(back);
+            let entry = at.and_then(|at| indexes.offsets.get(at));
+            let mut walk = HeaderWalk::new(&*file, entry.map_or(0, |entry| entry.position), end);
+            let mut anchor = Anchor::default();
+            while let Walked::Batch { position, header } = walk.next().map_err(fail)? {
+                anchor.push(KnownBatch { segment: Arc::clone(segment), position, header });
+            }
+            if anchor.has_records() || entry.is_none() {
+                return Ok(anchor);
+            }
+            back = back.saturating_mul(2);
         }
-        Ok(last)
     }
 
-    /// Returns whether the batch is where it was.
-    pub(crate) fn is_there(&self) -> Result<bool> {
+    pub(crate) fn push(&mut self, batch: KnownBatch) {
+        let header = batch.header;
+        self.0.push(&header, batch);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.last().is_none()
+    }
+
+    pub(crate) fn has_records(&self) -> bool {
+        self.0.records.is_some()
+    }
+
+    /// Returns a batch that is not where it was, if there is one.
+    pub(crate) fn lost(&self) -> Result<Option<&KnownBatch>> {
+        for batch in self.0.iter() {
+            if !batch.is_there()? {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns this anchor with the batches of another one after it.
+    pub(crate) fn followed_by(mut self, next: &Anchor) -> Anchor {
+        next.0.iter().for_each(|batch| self.push(batch.clone()));
+        self
+    }
+}
+
+impl KnownBatch {
+    fn is_there(&self) -> Result<bool> {
         let fail = |error| Error::io("read", &self.segment.path(Kind::Log), error);
         holds(self.segment.open_file(), self.position, &self.header)?.map_err(fail)
     }
@@ -72,14 +148,14 @@ fn holds(
 }
 
 /// Checks while a segment is scanned that it is not truncated: after each read of the file, the
-/// last batch of the earlier reads must still be there.
+/// last batches of the earlier reads must still be there.
 pub(crate) struct Chain<'a> {
     inner: &'a mut dyn RecoveryObserver,
     dir: &'a SegmentDir,
     base: Offset,
     position: u64,
-    /// The last batch and its position.
-    pub(crate) last: Option<(u64, BatchHeader)>,
+    /// The last batches and their positions.
+    pub(crate) last: LastBatches<(u64, BatchHeader)>,
     /// Whether the segment was truncated meanwhile.
     pub(crate) is_broken: bool,
 }
@@ -91,7 +167,7 @@ impl<'a> Chain<'a> {
         base: Offset,
         inner: &'a mut dyn RecoveryObserver,
     ) -> Chain<'a> {
-        Chain { inner, dir, base, position: 0, last: None, is_broken: false }
+        Chain { inner, dir, base, position: 0, last: LastBatches::default(), is_broken: false }
     }
 }
 
@@ -101,7 +177,7 @@ impl RecoveryObserver for Chain<'_> {
     }
 
     fn read_on(&mut self) -> Result<()> {
-        if let Some((position, header)) = &self.last {
+        for (position, header) in self.last.iter() {
             let path =
                 self.dir.path_of(crate::segment::name::SegmentFile::live(self.base, Kind::Log));
             let there = holds(self.dir.open_log(self.base), *position, header)?;
@@ -113,7 +189,7 @@ impl RecoveryObserver for Chain<'_> {
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
         self.inner.batch(batch)?;
         let header = *batch.header();
-        self.last = Some((self.position, header));
+        self.last.push(&header, (self.position, header));
         self.position = self.position.saturating_add(header.size_bytes() as u64);
         Ok(())
     }

@@ -10,7 +10,7 @@ pub(crate) mod open_txns;
 use crate::error::{Error, Result};
 use crate::fs::File;
 use crate::log::files::listing::{Listing, end_of_replacement};
-use crate::log::state::follower::anchor::Anchor;
+use crate::log::state::follower::anchor::{Anchor, KnownBatch, LastBatches};
 use crate::log::state::follower::open_txns::OpenTxns;
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -55,8 +55,8 @@ pub(crate) struct Follower {
     /// The position up to which the last segment's file is known to hold batches.
     pub(crate) position: u64,
     pub(crate) end: Offset,
-    /// The last batch, which shows whether the log was truncated; `None` in a log without one.
-    pub(crate) anchor: Option<Anchor>,
+    /// The last batches, which show whether the log was truncated; none in a log without batches.
+    pub(crate) anchor: Anchor,
     /// Counts the truncations that were noticed.
     pub(crate) truncations: u64,
     transactions: OpenTxns,
@@ -85,11 +85,10 @@ impl Follower {
             largest,
             Arc::clone(&indexes),
         ));
-        let anchor = last.map(|(position, header)| Anchor {
-            segment: Arc::clone(&segment),
-            position,
-            header,
-        });
+        let mut anchor = Anchor::default();
+        for &(position, header) in last.iter() {
+            anchor.push(KnownBatch { segment: Arc::clone(&segment), position, header });
+        }
         Ok(Follower {
             stream: BatchStream::new(Arc::clone(&file), found.valid_bytes, found.end),
             segment,
@@ -141,7 +140,8 @@ impl Follower {
             }
             self.position = at.saturating_add(size);
             self.end = header.next_offset();
-            self.anchor = Some(Anchor { segment: Arc::clone(&self.segment), position: at, header });
+            let segment = Arc::clone(&self.segment);
+            self.anchor.push(KnownBatch { segment, position: at, header });
         }
         self.segment.publish(self.position, self.cadence.largest.0);
         Ok(true)
@@ -149,7 +149,7 @@ impl Follower {
 
     /// Returns whether everything that is known of the log is still in it.
     fn is_unchanged(&self) -> Result<bool> {
-        self.anchor.as_ref().map_or(Ok(true), Anchor::is_there)
+        Ok(self.anchor.lost()?.is_none())
     }
 }
 
@@ -174,8 +174,8 @@ impl ReplacementEnds {
     }
 }
 
-/// The result of a scan of the last segment, and its last batch with its position.
+/// The result of a scan of the last segment, and its last batches with their positions.
 pub(crate) struct Scan {
     pub(crate) found: Recovered,
-    pub(crate) last: Option<(u64, BatchHeader)>,
+    pub(crate) last: LastBatches<(u64, BatchHeader)>,
 }
