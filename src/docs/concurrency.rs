@@ -171,9 +171,10 @@
 //! One thread syncs for all threads that wait. A thread that finds no fsync running becomes the
 //! leader: it reads the end of the log, syncs the segments that may hold unsynced bytes below that
 //! end, and raises *durable* for all. Threads that arrive meanwhile wait. If the first fsync did
-//! not cover their records, one of them leads the next. A leader first waits, at most 5 ms, for other
-//! threads to join it: for the threads that the previous fsync released, and for those that
-//! arrived while that fsync ran. After a wait in vain, it skips the wait for some fsyncs. The more threads flush, the more of them share each fsync:
+//! not cover their records, one of them leads the next. A leader first waits, at most 5 ms, for
+//! other threads to join it: for the threads that the previous fsync released, and for those that
+//! arrived while that fsync ran. After a wait in vain, it skips the wait for some fsyncs. The more
+//! threads flush, the more of them share each fsync:
 //!
 //! ```
 //! use annals::{Event, Listener, Log, LogConfig, fs::{Fault, FaultFs, MemFs, Operation, Rule}};
