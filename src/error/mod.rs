@@ -285,16 +285,6 @@ impl From<GroupError> for Error {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_fits_in_48_bytes() {
-        assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
-    }
-}
-
 /// A format or codec that this build cannot decode becomes [`Error::Unsupported`], any other
 /// problem [`Error::InvalidBatch`].
 impl From<InvalidBatch> for Error {
@@ -308,5 +298,15 @@ impl From<InvalidBatch> for Error {
             }
             other => Error::InvalidBatch(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_fits_in_48_bytes() {
+        assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
     }
 }
