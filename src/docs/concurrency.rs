@@ -83,7 +83,9 @@
 //! 1. It writes the bytes to the file.
 //! 2. It adds the index entry, if there is one, to the list in memory.
 //! 3. It raises the segment's *published* length: readers look no further into the file.
-//! 4. It raises the *end* of the log: readers look for no higher offset.
+//! 4. It raises the *end* of the log: readers look for no higher offset. The
+//!    [high watermark](crate::Offsets::high_watermark) is always the end, because there is only one
+//!    copy.
 //! 5. It releases the lock, and wakes the waiting threads and tasks.
 //!
 //! A reader loads the end with acquire ordering, so it finds everything below that end in the
