@@ -156,7 +156,7 @@ fn bar(degrees: f64) -> char {
 }
 
 fn print_files(dir: &Path) -> Result<(), Box<dyn Error>> {
-    println!("  its files, for rows of {} bytes", CSV.len());
+    println!("  its files, for a CSV of {} bytes", CSV.len());
     let mut files = std::fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
     files.sort_by_key(std::fs::DirEntry::file_name);
     for file in files {

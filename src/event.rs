@@ -320,7 +320,7 @@ impl HeldEvents {
     }
 
     fn restore(&mut self) -> Vec<Event> {
-        let held = self.0.take().and_then(|before| replace_held(before));
+        let held = self.0.take().and_then(replace_held);
         held.unwrap_or_default()
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A [`Log`] is a directory. You append records at its end, and each record gets an offset. You
 //! read them in the order of their offsets, from any offset or any time, as often as you want.
-//! There is no broker, no network and no async runtime. The crate starts a thread only while a
-//! call needs one.
+//! There is no broker, no network and no async runtime. A log starts a thread only while a call
+//! needs one; a store also has threads for its maintainer and its producers.
 //!
 //! ```
 //! use annals::{Log, LogConfig, Record, StartAt};
@@ -56,10 +56,11 @@
 //! # Scope
 //!
 //! annals is Kafka's storage: segments, batches of format v2, offset and time indexes, the codecs,
-//! producer state, recovery, retention, compaction. The files of a partition and of a broker's
-//! directory are Kafka's, byte for byte. With a store it also replaces a broker of one node and a
-//! client library: topics, idempotent producers, consumers, groups and committed offsets are
-//! function calls.
+//! producer state, recovery, retention, compaction. Batches, indexes, producer snapshots and file
+//! names are Kafka's, byte for byte; [`docs::format`] lists the few files that annals adds to a
+//! broker's directory. With a store, annals also replaces a broker of one node and a client
+//! library: topics, idempotent producers, consumers, groups and committed offsets are function
+//! calls.
 //!
 //! It promises:
 //!
@@ -81,8 +82,9 @@
 //! ## Open and append
 //!
 //! [`Log::open`] creates the directory if it is missing, and recovers it after a crash. A handle
-//! is cheap to clone and can be used from any thread; all methods take `&self`. Only one process
-//! at a time can open a directory for writing; others can [read it](Log::open_read_only)
+//! is cheap to clone and can be used from any thread. All methods take `&self`, except
+//! [`close`](Log::close), which takes the handle and closes the log for all its clones. Only one
+//! process at a time can open a directory for writing; others can [read it](Log::open_read_only)
 //! meanwhile.
 //!
 //! A record is a value, and optionally a key, headers and a timestamp. Strings and byte vectors
@@ -224,10 +226,10 @@
 //!
 //! ## Recovery
 //!
-//! Opening after a crash reads everything above the recovery point and truncates a torn last
-//! write. Damage that no crash explains is never truncated: opening fails and names the place.
-//! [`Log::recovery`] reports the findings of the opening. [`Log::verify`] reads the whole log and
-//! lists all damage.
+//! Opening after a crash reads everything above the recovery point, which is the offset below
+//! which all records are known to be durable, and truncates a torn last write. Damage that no
+//! crash explains is never truncated: opening fails and names the place. [`Log::recovery`] reports
+//! the findings of the opening. [`Log::verify`] reads the whole log and lists all damage.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::{Fs, MemFs, OpenMode}};
@@ -297,11 +299,11 @@
 //!
 //! ## A producer
 //!
-//! A [`Producer`] collects records into batches and writes them in order within each partition,
-//! and each record once. It retries a batch that cannot be written at the moment, for example
-//! because the disk is full. A record with a key goes to the partition that Kafka would choose.
-//! You can wait for the handle that [`send`](Producer::send) returns, await it, or drop it;
-//! [`Acks`] chooses what the handle waits for.
+//! A [`Producer`] collects records into batches. It writes each record once, in order within its
+//! partition. It retries a batch that cannot be written at the moment, for example because the
+//! disk is full. A record with a key goes to the partition that Kafka would choose. You can wait
+//! for the handle that [`send`](Producer::send) returns, await it, or drop it; [`Acks`] chooses
+//! what the handle waits for.
 //!
 //! ```
 //! use annals::{Acks, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
@@ -384,8 +386,8 @@
 //!
 //! ## Errors
 //!
-//! There is one [`Error`]. Its message names what failed, where, and what to do; its
-//! [`kind`](Error::kind) tells your program how to react.
+//! There is one [`Error`]. Its message names what failed and where, and what to do unless the
+//! cause is the disk or the system. Its [`kind`](Error::kind) tells your program how to react.
 //!
 //! | [`ErrorKind`] | what to do |
 //! |---|---|
@@ -393,7 +395,7 @@
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
 //! | `Fenced` | close the producer or consumer: another one has taken over |
 //! | `OutOfRange` | seek to the start or the end of the log |
-//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | remove the cause, then retry: [`is_retryable`](Error::is_retryable) |
+//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, close files, close the other writer, or wait; then retry: [`is_retryable`](Error::is_retryable) |
 //! | `InUse` | let the members of the group leave, or remove them |
 //! | `Rebalancing` | poll again: the group is assigning its partitions |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
@@ -427,7 +429,7 @@
 //! # #[cfg(feature = "lz4")]
 //! config.validate()?;
 //! let refused = LogConfig::default().flush_messages(0).validate().unwrap_err();
-//! assert_eq!(refused.to_string(), "option `flush_messages`: must be at least 1");
+//! assert_eq!(refused.to_string(), "option `flush_messages`: it must be at least 1");
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!

@@ -13,8 +13,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the command line is wrong
-  2  the data, the disk or another process stands in the way
-  3  damage was found, or the command went on around it; only `verify` looks everywhere";
+  2  the data, the disk or another process prevents the command
+  3  damage was found or skipped; only `verify` looks everywhere";
 
 /// A log directory, or a data directory of topics, at the prompt.
 #[derive(Debug, Parser)]
@@ -169,7 +169,7 @@ pub struct CleanArgs {
     /// (delete,compact)
     #[arg(long, value_name = "POLICY", default_value = "delete", value_parser = policy)]
     pub policy: CleanupPolicy,
-    /// Delete segments whose last record is older than this; none unless given
+    /// Delete segments whose latest timestamp is older than this; none unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub retention_ms: Option<u64>,
     /// Delete the oldest segments as long as this much is left; none unless given
@@ -217,7 +217,7 @@ pub struct DeleteBeforeArgs {
     /// The log's directory
     pub dir: PathBuf,
     /// The new start of the log; a value below the current start changes nothing
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true)]
     pub offset: Offset,
     /// Remove them
     #[arg(long)]
@@ -253,22 +253,22 @@ pub struct BenchArgs {
 #[command(next_help_heading = "Log options")]
 pub struct ConfigArgs {
     /// The size at which a segment is closed; 1073741824 unless given
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
     pub segment_bytes: Option<u64>,
     /// The age at which a segment is closed; 604800000, a week, unless given
-    #[arg(long, value_name = "MILLIS")]
+    #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub segment_ms: Option<u64>,
     /// The bytes between two index entries; 4096 unless given
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
     pub index_interval_bytes: Option<u64>,
     /// The largest batch; 1048588 unless given
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
     pub max_message_bytes: Option<u64>,
     /// Make everything durable whenever this many records are not; never unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub flush_messages: Option<u64>,
     /// Make everything durable with an append this long after the last time; never unless given
-    #[arg(long, value_name = "MILLIS")]
+    #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub flush_ms: Option<u64>,
     /// Which time records carry: their own, or that of the append; CreateTime unless given
     #[arg(long, value_name = "TYPE", value_enum)]

@@ -1,7 +1,7 @@
 //! How the tool ends when it cannot go on.
 
 use crate::args::Args;
-use annals::{Corruption, Error, ErrorKind, InvalidBatch, ProduceError, TopicError};
+use annals::{Corruption, Error, ErrorKind, GroupError, InvalidBatch, ProduceError, TopicError};
 use clap::CommandFactory as _;
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -106,6 +106,7 @@ impl From<Error> for Failure {
                 Failure::Refused(format!("{told}; try again when that process has closed it"))
             }
             Error::Topic(refused) => of_topic(refused),
+            Error::Group(refused) => of_group(refused),
             Error::Produce(refused) => of_record(refused),
             _ if error.kind() == ErrorKind::StorageFull => {
                 Failure::Refused(format!("{error}; make room and try again"))
@@ -127,6 +128,19 @@ fn of_topic(error: &TopicError) -> Failure {
         TopicError::UnknownSetting { .. }
         | TopicError::InvalidSetting { .. }
         | TopicError::InvalidName { .. } => Failure::usage(error.to_string()),
+        _ => Failure::refused(error.to_string()),
+    }
+}
+
+/// Returns the failure for an error of a group.
+fn of_group(error: &GroupError) -> Failure {
+    match error {
+        GroupError::UnknownGroup { group } => Failure::refused(format!(
+            "there is no group `{group}`: `annals groups DIR list` prints those there are"
+        )),
+        GroupError::NonEmptyGroup { group } => {
+            Failure::refused(format!("group `{group}` has members: stop its consumers first"))
+        }
         _ => Failure::refused(error.to_string()),
     }
 }

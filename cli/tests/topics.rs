@@ -249,7 +249,7 @@ fn wrong_usage_prints_one_line() {
         (1, &["topics", "d", "alter", "orders"], "--partitions"),
         (1, &["topics", "d", "alter", "orders", "--delete-config", "colour"], "colour"),
         (1, &["topics", "d", "alter", "orders", "--zzz"], "it takes --config --delete-config"),
-        (2, &["topics", "d", "alter", "orders", "--partitions", "1"], "never taken"),
+        (2, &["topics", "d", "alter", "orders", "--partitions", "1"], "never loses partitions"),
         (2, &["topics", "d", "alter", "nope", "--partitions", "3"], "no topic `nope`"),
         (2, &["topics", "d", "describe", "orders", "nope"], "no topic `nope`"),
         (2, &["topics", "d", "delete", "nope"], "no topic `nope`"),

@@ -9,7 +9,7 @@
 //!
 //! | call | blocks for | from a task |
 //! |---|---|---|
-//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with_callback`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | while the buffer has room: no time, except that the thread whose record fills a batch writes the batch. When the buffer is full: until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and [retry until a deadline](#sending), or `spawn_blocking` |
+//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with_callback`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | not at all while the buffer has room, except that the thread whose record fills a batch writes the batch. When the buffer is full, until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and [retry until a deadline](#sending), or `spawn_blocking` |
 //! | [`SendHandle::wait`](crate::SendHandle::wait), `wait_timeout` | until the record counts as sent, which [`Acks`](crate::Acks) defines; up to [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) on a full disk | await the [`SendHandle`](crate::SendHandle) |
 //! | [`Producer::flush`](crate::Producer::flush), `close`, `close_timeout`, the drop of the last handle | until everything that was sent is written or has failed; `flush` and `close` also until the callbacks have run | await the handles first; then `spawn_blocking` |
 //! | [`Consumer::poll`](crate::Consumer::poll) | until there are records, up to its timeout | `Duration::ZERO`, or [a thread of its own](#a-consumer-and-its-tasks) |
@@ -17,7 +17,7 @@
 //! | [`Tail::next_record`](crate::Tail::next_record), [`Tail::next_batch`](crate::Tail::next_batch) | until there is another record, up to the timeout | [`tail.next().await`](#following-a-log-in-a-task) |
 //! | [`Log::append`](crate::Log::append) and its variants | a copy to the page cache. It waits for the appends of other threads; for a roll, which creates the files of a segment and writes a snapshot of the producers; and for a truncation, which syncs what it changed, and may read the log | call it; `spawn_blocking` if the log is truncated while you append |
 //! | [`Log::read`](crate::Log::read), [`Reader`](crate::Reader) | a copy from the page cache, or the disk if the data is not cached; never an append | call it; `spawn_blocking` for long scans |
-//! | [`Log::flush`](crate::Log::flush), an append that is set to flush, [`Acks::Flushed`](crate::Acks::Flushed) when waited for | an fsync: milliseconds | `flush_async().await` |
+//! | [`Log::flush`](crate::Log::flush), an append that is set to flush, [`Acks::Flushed`](crate::Acks::Flushed) when waited for | an fsync: milliseconds | `flush_async().await` for a flush; `spawn_blocking` for such an append; await the handle for `Acks::Flushed` |
 //! | [`Log::open`](crate::Log::open), [`Store::open`](crate::Store::open), `close`, `create_topic`, `delete_topic`, `maintain`, `compact`, `verify` | file work, from milliseconds to as long as it takes to read the logs | `spawn_blocking` |
 //! | the drop of the last handle of a [`Log`](crate::Log) or a [`Store`](crate::Store); topics, readers, tails and clients count as handles | closing its files, without a flush; for a store, also until its maintenance threads have ended: each stops after at most 256 KiB more of a pass | `close` in `spawn_blocking`, before the last handle is dropped |
 //!
@@ -156,8 +156,8 @@
 //! # }
 //! ```
 //!
-//! A tail that is behind the end of the log is always ready. The channel above yields when it is
-//! full. If the body of your loop awaits nothing that yields, call
+//! A tail that is behind the end of the log is always ready. In the program above, the task yields
+//! when the channel is full. If the body of your loop awaits nothing that yields, call
 //! `tokio::task::yield_now().await` now and then; without it, the task reads the whole backlog
 //! before another task gets its thread. Or read the backlog with a [`Reader`](crate::Reader) in
 //! `spawn_blocking`, and begin the tail at [`Reader::offset`](crate::Reader::offset).
@@ -202,8 +202,8 @@
 //!
 //! # A consumer and its tasks
 //!
-//! A poll blocks for long, so it needs a thread of its own, which talks to tasks over channels. A
-//! consumer belongs to one thread at a time, and only that thread can commit. So the tasks send
+//! A poll may block for long, so it needs a thread of its own, which talks to tasks over channels.
+//! A consumer belongs to one thread at a time, and only that thread can commit. So the tasks send
 //! back the offsets that they have finished, and the thread commits them. The consumer's
 //! [`waker`](crate::Consumer::waker) ends the poll that the thread waits in, so that the thread
 //! looks at the channel at once.

@@ -77,8 +77,8 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! **An audit trail with a bounded size.** The log keeps at least the limit, and up to one segment
-//! more is on disk. A tenth of the limit is a good size for a segment.
+//! **An audit trail with a bounded size.** The log keeps at least that many bytes, and up to one
+//! segment more is on disk. A tenth of the limit is a good size for a segment.
 //!
 //! ```
 //! use annals::{Log, LogConfig, fs::MemFs};
@@ -210,10 +210,12 @@
 //!   it.
 //!
 //! **When is a value gone from the disk?** When a later record of its key, or a tombstone, is in a
-//! closed segment, and a pass has covered both. That happens at the latest `segment_age` or
-//! `max_compaction_lag` (the longer of the two) after the value was superseded, as long as appends
-//! close segments and `maintain` is called. A reader that is in the middle of an old file keeps
-//! that file on disk until its next call.
+//! closed segment, and a pass has covered both. If `max_compaction_lag` is set, that happens at
+//! the latest `segment_age` or `max_compaction_lag` (the longer of the two) after the value was
+//! superseded, as long as appends close segments and `maintain` is called. Without
+//! `max_compaction_lag`, which is the default, a pass waits for the dirty ratio, and nothing
+//! bounds the time. A reader that is in the middle of an old file keeps that file on disk until
+//! its next call.
 //!
 //! # Running maintenance
 //!
@@ -261,9 +263,9 @@
 //!
 //! Before a group of segments is replaced, its replacement is complete and durable. After a crash
 //! at any moment of a pass, each group is either in its old or in its new state: the next opening
-//! removes a replacement that was incomplete, and finishes one that was committed. The rest is
-//! still dirty, and the next pass compacts it. `compact` and `maintain` never change the end of
-//! the acknowledged records, and compaction never changes the start.
+//! removes a replacement that was incomplete, and finishes one that was committed. The groups in
+//! their old state are still dirty, and the next pass compacts them. `compact` and `maintain`
+//! never change the end of the log, and compaction never changes the start.
 //!
 //! | failure | what happens |
 //! |---|---|
@@ -309,9 +311,9 @@
 //! | [`delete_retention`](crate::LogConfig::delete_retention) | 1 day | any | how long a tombstone stays | `delete.retention.ms` |
 //! | [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) | 128 MiB | 1 KiB and up | the memory of a pass | `log.cleaner.dedupe.buffer.size` |
 //! | [`maintainer`](crate::LogConfig::maintainer) | none | | the threads that maintain the log | |
-//! | its [`threads`](crate::MaintainerConfig::threads) | 1 | 1 to 64 | how many logs are maintained at a time | `log.cleaner.threads` |
-//! | its [`interval`](crate::MaintainerConfig::interval) | 15 s | 1 ms and up | the time from round to round | `log.cleaner.backoff.ms`, `log.retention.check.interval.ms` |
-//! | its [`bytes_per_second`](crate::MaintainerConfig::bytes_per_second) | no limit | 1 and up | how fast compaction reads and writes, all threads together | `log.cleaner.io.max.bytes.per.second` |
+//! | the maintainer's [`threads`](crate::MaintainerConfig::threads) | 1 | 1 to 64 | how many logs are maintained at a time | `log.cleaner.threads` |
+//! | the maintainer's [`interval`](crate::MaintainerConfig::interval) | 15 s | 1 ms and up | the time from round to round | `log.cleaner.backoff.ms`, `log.retention.check.interval.ms` |
+//! | the maintainer's [`bytes_per_second`](crate::MaintainerConfig::bytes_per_second) | no limit | 1 and up | how fast compaction reads and writes, all threads together | `log.cleaner.io.max.bytes.per.second` |
 //! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | the size at which a segment is closed; the largest size to which compaction joins segments | `segment.bytes` |
 //! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | the age at which an append closes a segment | `segment.ms` |
 //!

@@ -1,8 +1,11 @@
 //! How calls wait for each other, and how a change by one thread becomes visible to another.
 //!
-//! A [`Log`](crate::Log) handle is an `Arc`. All methods take `&self`, and you can call them from
-//! any thread at any time. A [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) belongs to one
-//! thread at a time, and you can move it to another.
+//! A [`Log`](crate::Log) handle is an `Arc`. You can call its methods from any thread at any time.
+//! They take `&self`, except [`close`](crate::Log::close), which takes the handle and closes the
+//! log for all its clones. [`Producer::close`](crate::Producer::close) takes the handle, too;
+//! [`Store::close`](crate::Store::close) takes `&self`, and
+//! [`Consumer::close`](crate::Consumer::close) takes `&mut self`. A [`Reader`](crate::Reader) or a
+//! [`Tail`](crate::Tail) belongs to one thread at a time, and you can move it to another.
 //!
 //! # What each call of a log waits for
 //!
@@ -40,8 +43,8 @@
 //! waiting thread blocks on the lock, and becomes the leader when it gets the lock. If a leader
 //! panics, the appends it led fail with an error.
 //!
-//! A batch of a numbered producer is never written together with others, because the batches
-//! before it decide whether it is next in sequence, a duplicate, or rejected. When its turn comes,
+//! A numbered batch is never written together with others, because the earlier batches of its
+//! producer decide whether it is next in sequence, a duplicate, or rejected. When its turn comes,
 //! it is checked under the lock, before anything is written or rolled. The producer's state is
 //! updated after the write and before the end is published. So threads that send the same batch at
 //! the same time store it once. If two threads append two batches of one producer without waiting
@@ -56,9 +59,10 @@
 //! |---|---|---|
 //! | cleaner | compaction | the whole pass |
 //! | change | truncate, `delete_before`, close; compaction | the whole call; for compaction, only while segments are replaced |
-//! | writer | append, roll, truncate, close; `producers`, `maintain`, `compact`, the end of a `Producer` | the write, and the file work of a change, including snapshots of producers; for the calls after the semicolon, a look at the table of producers |
+//! | writer | append, roll, truncate, close | the write, and the file work of a change, including snapshots of producers |
+//! | writer | `producers`, `maintain`, `compact`, the end of a `Producer` | a look at the table of producers |
 //! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; for truncation, until its new segment list is published. Never during an fsync |
-//! | segment list | every call | the clone or the store of one pointer |
+//! | segment list | every call | while one pointer is cloned or replaced |
 //!
 //! The other locks, such as the one on the queue of waiting appends, are leaves: no lock is taken
 //! while they are held, and no I/O happens, except that the indexes of a segment are opened under
@@ -116,7 +120,7 @@
 //! | `SendHandle::wait`, `Producer::flush` | the write of the records that it waits for, by this thread unless another already writes them; with [`Acks::Flushed`](crate::Acks::Flushed) an fsync | |
 //! | `Consumer::poll` | records, if there are none and its timeout allows; a rebalance of its group; the lock of its group, to report that it polls | appends, other consumers that process records |
 //! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | an fsync, except with [`flush_commits`](crate::ConsumerConfig::flush_commits), and then without a lock |
-//! | `Admin` of groups | the lock of the same partition of `__consumer_offsets`, for a moment each | members that process records |
+//! | calls of `Admin` for groups | the lock of the same partition of `__consumer_offsets`, for a moment each | members that process records |
 //! | `producer`, `new_producer_id`: the first, and each thousandth | a write of `producer-ids.properties` | |
 //! | the first use of a group after opening | the reading of its partition of `__consumer_offsets`; other calls that need that partition wait for it | |
 //!
@@ -135,16 +139,20 @@
 //! | a partition of groups | each call that uses one of its groups; `delete_topic` | a lookup, a step of the group, the append of its record or commit; the first time, the reading of the partition. Never an fsync |
 //! | the locks of the logs | as above | |
 //! | writing of checkpoints | a thread that sets a checkpoint | the write of one small file for all logs; threads that arrive meanwhile share the next write |
-//! | topics, then the order in which partitions were created; the partitions and the settings of a topic; the state of checkpoints | every call | the clone or the store of a pointer, a lookup |
+//! | topics | every call | a lookup |
+//! | the order in which partitions were created | a change of topics, and a consumer that looks a partition up; within topics | a lookup |
+//! | the id, the partitions and the settings of a topic, a lock each | every call | while one value or pointer is copied or replaced |
+//! | the state of checkpoints | a thread that reads or sets a checkpoint | a lookup |
 //!
-//! A thread takes a partition of groups with no other lock held, except that a deletion holds the
-//! lock of changes. It is the only lock of a store that is held while records are appended,
-//! because a commit is checked and written in one step. Producers have their own locks: the state
-//! of a topic, then the batches of a partition, then the list of the partitions that have any.
-//! None of them is held while a log is written to. Interceptors, callbacks, partitioners and
-//! rebalance listeners are called with no lock held, and may make any call. If one of them panics,
-//! only that call ends: see [callbacks](super::durability#each-fault-and-the-test-that-shows-it).
-//! A [`Listener`](crate::Listener) may call the store, its clients and its logs: see
+//! A thread takes the lock of a partition of groups with no other lock held, except that a
+//! deletion holds the lock of changes. The lock of a partition of groups is the only lock of a
+//! store that is held while records are appended, because a commit is checked and written in one
+//! step. Producers have their own locks: the state of a topic, then the batches of a partition,
+//! then the list of the partitions that have any. None of them is held while a log is written to.
+//! Interceptors, callbacks, partitioners and rebalance listeners are called with no lock held, and
+//! may make any call. If one of them panics, only that call ends, as the table of
+//! [faults](super::durability#each-fault-and-the-test-that-shows-it) says. A
+//! [`Listener`](crate::Listener) may call the store, its clients and its logs: see
 //! [locks](#locks).
 //!
 //! # Maintenance threads
@@ -163,8 +171,10 @@
 //! One thread syncs for all threads that wait. A thread that finds no fsync running becomes the
 //! leader: it reads the end of the log, syncs the segments that may hold unsynced bytes below that
 //! end, and raises *durable* for all. Threads that arrive meanwhile wait. If the first fsync did
-//! not cover their records, one of them leads the next. The more threads flush, the more of them
-//! share each fsync:
+//! not cover their records, one of them leads the next. A leader first waits, at most 5 ms, for
+//! other threads to join it: for the threads that the previous fsync released, and for those that
+//! arrived while that fsync ran. After a wait in vain, it skips the wait for some fsyncs. The more
+//! threads flush, the more of them share each fsync:
 //!
 //! ```
 //! use annals::{Event, Listener, Log, LogConfig, fs::{Fault, FaultFs, MemFs, Operation, Rule}};
@@ -199,14 +209,15 @@
 //!
 //! # Threads that the crate starts
 //!
-//! A log starts at most two threads, and each ends when it is no longer needed: `annals-sync`
+//! A log starts at most three threads, and each ends when it is no longer needed: `annals-sync`
 //! syncs for tasks that await `flush_async`. `annals-follow` looks at the files every 10 ms while
 //! a tail waits at the end of a log that was opened [read-only](crate::Log::open_read_only).
+//! `annals-close` closes large files that a compaction has replaced.
 //!
-//! A store has the threads of its maintainer. It starts `annals-open` threads while several logs
-//! are opened, flushed or closed at once, or more than four are created or deleted. A producer
-//! starts `annals-producer` when it has a batch that lingers or has to be retried; that thread
-//! ends when the producer is closed. It runs no callbacks; it leaves them to `annals-callback`.
-//! Groups have no thread: each poll of a consumer checks their deadlines, and so does the next
-//! call that uses the group. You can also [run without any of these
-//! threads](super::testing#tests-that-are-the-same-each-time).
+//! A maintainer has `annals-maintain` threads, and a store has one maintainer. A store starts
+//! `annals-open` threads while several logs are opened, flushed or closed at once, or more than
+//! four are created or deleted. A producer starts `annals-producer` when it has a batch that
+//! lingers or has to be retried; that thread ends when the producer is closed. It runs no
+//! callbacks; it leaves them to `annals-callback`. Groups have no thread: each poll of a consumer
+//! checks their deadlines, and so does the next call that uses the group. You can also [run
+//! without any of these threads](super::testing#tests-that-are-the-same-each-time).

@@ -12,7 +12,7 @@
 //! | [`roll`](crate::Log::roll) | the new segment is there | the new segment may be there; no record is lost either way |
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
 //! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and everything up to the new start was durable |
-//! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | the same | the same, and everything that was compacted was durable |
+//! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | what the call removed stays removed | what the call removed stays removed, and everything that was compacted was durable |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
 //! | `append` that returns [`duplicate`](crate::Appended::duplicate) | as for the append that stored the batch | as for that append: resending a batch flushes it only if a flush is due |
 //! | dropping the last handle; readers and tails count as handles | as after a process crash | as after a machine crash |
@@ -62,10 +62,10 @@
 //! | dropping the last handle of a store, its topics, logs, readers and clients | as after a process crash | as after a machine crash |
 //!
 //! If a commit is lost, the group reads its records again: a lost commit never makes the group
-//! skip a record. A lost record can. Each log reaches the disk in its own time, so a loss of power
-//! can take records that were only written, and leave the commit that covers them. New records
-//! then get the offsets of the lost ones. Because these offsets are below the commit, the group
-//! does not read the new records. To rule this out, produce with
+//! skip a record. A lost record can make it skip others. Each log reaches the disk in its own
+//! time, so a loss of power can take records that were only written, and leave the commit that
+//! covers them. New records then get the offsets of the lost ones. Because these offsets are below
+//! the commit, the group does not read the new records. To rule this out, produce with
 //! [`Acks::Flushed`](crate::Acks::Flushed).
 //!
 //! ```
@@ -178,12 +178,14 @@
 //!
 //! # Each fault, and the test that shows it
 //!
+//! The last column names files below `tests/`, except for `cli/tests/`.
+//!
 //! | fault | what happens | what you do | shown by |
 //! |---|---|---|---|
 //! | the process dies at any instruction | everything appended is there; opening again changes nothing more | open the log | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere` |
-//! | power is lost at any call | everything flushed is there; of the rest, a prefix is there | open the log | the same, and `acknowledged_records_survive_random_cycles` |
-//! | a crash during recovery, and during the recovery from that crash | the same as after one crash | open the log | the same |
-//! | a torn write; a length without its data; later sectors written first | the torn end is truncated and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
+//! | power is lost at any call | everything flushed is there; of the rest, a prefix is there | open the log | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere`, `acknowledged_records_survive_random_cycles` |
+//! | a crash during recovery, and during the recovery from that crash | the same as after one crash | open the log | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere` |
+//! | a torn write; a length without its data; later sectors written first | the torn end is truncated and reported | nothing | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere`, on every disk that [`MemFs`](crate::fs::MemFs) can leave |
 //! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash/cycles.rs`: `flushed_segment_keeps_its_name` |
 //! | a crash while segments are deleted from the start of the log | the log begins at its old or its new start; files left below that start are removed | nothing | `crash/cycles.rs`; `log/retention.rs`: `opening_finishes_interrupted_deletion`, `damaged_start_offset_deletes_nothing` |
 //! | a crash while the log is compacted | each group of segments is in its old or its new state; an incomplete replacement is removed, a committed one is finished | nothing | `compaction/crash.rs`; `compaction/readers.rs` |
@@ -194,7 +196,7 @@
 //! | an append failed, or its result is unknown, and its numbered batch is resent | the batch is in the log once | resend it, also after reopening | `crash/faults.rs`: `log_survives_failure_of_each_call`; `crash/cycles.rs` |
 //! | batches sent twice, too late, out of order, or by a producer that was replaced, before and after every crash | each sequence number is in the log at most once | what the error says | `log/producers.rs`: `sequences_are_unique_through_random_work` |
 //! | a snapshot of the producers cannot be written | the log works without it | nothing | `crash/faults.rs`: `log_works_without_producer_snapshots` |
-//! | a snapshot of the producers is lost, short, damaged, stale or misplaced | the state is rebuilt from the previous snapshot and the batches | nothing | `log/producers.rs`: `impossible_snapshot_is_ignored`, and the model there |
+//! | a snapshot of the producers is lost, short, damaged, stale or misplaced | the state is rebuilt from the previous snapshot and the batches | nothing | `log/producers.rs`: `impossible_snapshot_is_ignored`, and the model test `sequences_are_unique_through_random_work` |
 //! | a truncation has to read a batch to know which producers remain, and cannot read it | an error; nothing was changed | restore the batch, or truncate below it | `crash/faults.rs`: `log_survives_failure_of_each_call` |
 //! | short reads and writes, interrupted calls | no effect | nothing | `crash/faults.rs`: `short_reads_and_writes_change_nothing` |
 //! | a write fails in another way | the log is poisoned, reads go on | close and reopen the log | `crash/faults.rs`: `log_survives_failure_of_each_call` |
@@ -210,21 +212,21 @@
 //! | a call of a store fails, once or from then on | the call returns the error; reopening finds everything that was promised | close and reopen the store | `store/crash.rs`: `promises_survive_failure_of_any_call` |
 //! | the directory belongs to another program, or is a file | an error; nothing was written | give each store its own directory | `store/openings.rs`: `foreign_directory_is_no_store`, `file_is_no_store` |
 //! | a damaged `topic.properties`, `partition.metadata` or `meta.properties` | an error that names the file; nothing is guessed, nothing is changed | restore the file | `store/topics.rs`: `unreadable_definition_fails_opening` |
-//! | a damaged `producer-ids.properties` | no producer can be created, everything else works | remove the file: ids then begin above all ids that the logs know | the same |
+//! | a damaged `producer-ids.properties` | no producer can be created, everything else works | remove the file: ids then begin above all ids that the logs know | `store/topics.rs`: `unreadable_definition_fails_opening` |
 //! | no room while producing | records wait, in order, and are written once when there is room; records past their delivery timeout fail, and leave no gap | make room | `client/producer.rs`: `full_disk_loses_no_sent_record`, `delivery_timeout_leaves_no_gap` |
 //! | no room for so long that the buffer is full | `send` waits, then fails with [`BufferFull`](crate::ProduceError::BufferFull) and the cause | make room | `client/producer.rs`: `send_blocks_while_buffer_full` |
 //! | an fsync fails under a producer | the records of that partition fail, other partitions work | close and reopen the log | `client/producer.rs`: `failed_sync_fails_one_partition` |
 //! | the process dies, or power is lost, while producing | each acknowledged record is there as its acks promise | open the store | `client/producer.rs`: `acknowledged_records_survive_per_acks` |
 //! | a log is truncated under a producer | the producer continues with its next epoch | nothing | `client/producer.rs`: `truncated_log_gets_next_epoch` |
 //! | the process dies, or power is lost, after a commit | the commit is there as the tables above say; dynamic members are gone, static members may return | open the store | `client/groups.rs`: `committed_offsets_survive_reopening_and_crash`, `static_member_returns_in_new_process` |
-//! | a worker hangs | its partitions go to other members; its late commit is rejected | poll again | `client/groups.rs`: `commit_fails_after_session_timeout`, `commit_fails_in_old_generation` |
+//! | a worker hangs | its partitions go to other members; its late commit is rejected | poll again | `client/groups.rs`: `commit_fails_after_max_poll_interval`, `commit_fails_in_old_generation` |
 //! | members join, leave and hang at random | a partition has at most one owner; every record is delivered; committed offsets never move backwards | nothing | `client/groups.rs`: `random_groups_deliver_everything_forward` |
 //! | the next records of a consumer are deleted | the consumer resets its position as its policy says | choose the policy | `client/consumer.rs`: `position_resets_when_records_are_deleted` |
 //! | a partition that a consumer reads is damaged | the poll names the partition and the place; the next polls return the other partitions | seek past the damage, or restore the file | `client/consumer.rs`: `damaged_partition_fails_alone` |
 //! | a record cannot be deserialized | it is returned as an error, skipped, or sent to another topic, once; if it cannot be sent, the next poll reads it again | choose [`OnPoison`](crate::OnPoison) | `client/typed.rs`: `poison_is_returned_once_in_place`, `failed_dead_letters_lose_nothing` |
 //! | an interceptor, a callback or a rebalance listener panics | only that call ends; the producer, the consumer and the group continue | fix the panic | `client/producer.rs`: `interceptors_see_records_and_may_panic`, `callbacks_run_in_order`; `client/consumer.rs`: `interceptors_see_records_and_may_panic`; `client/groups.rs`: `listener_panic_is_returned_as_error` |
 //! | a damaged line of a checkpoint | where logs start: opening fails and names the file, because deleted records would reappear. In the other checkpoints: the line is ignored, and recovery reads more | restore the file, or remove it and delete the records again | `store/ownership/mod.rs`: `unreadable_start_returns_no_deleted_record`; `store/topics.rs`: `damaged_checkpoint_line_is_ignored` |
-//! | another process or handle opens the directory by any path, link or mount, or after `.lock` was removed | [`Locked`](crate::Error::Locked) until the last handle of the first opening is closed or dropped | share the handle | `crash/processes.rs`: `no_path_admits_second_writer`; `store/ownership/mod.rs`: `directory_stays_locked_while_handles_live` |
+//! | another process or handle opens the directory by any path, link or mount, or after `.lock` was removed | [`Locked`](crate::Error::Locked) until the last handle of the first opening is closed or dropped | share the handle | `store/ownership/processes.rs`: `no_path_admits_second_writer`; `store/ownership/mod.rs`: `directory_stays_locked_while_handles_live` |
 //! | an open directory is moved, and another is put in its place | the writer continues in the one it opened | nothing | `store/ownership/mod.rs`: `open_log_follows_moved_directory` |
 //! | a reader outlives its log, and another log takes the name | the reader touches no file of the other log | nothing | `store/ownership/mod.rs`: `reader_of_deleted_topic_spares_successor` |
 //! | a store closes, or a topic grows, while other threads delete, truncate or flush, and power is lost | records reported as durable are there | nothing | `store/ownership/mod.rs`: `checkpoints_are_durable_during_openings` |
@@ -271,7 +273,7 @@
 //! | a symbolic link has the name of a segment or a partition | an error that names the link | replace the link with the file or directory itself | `store/openings.rs`: `error_names_link_anywhere` |
 //! | the id of a topic cannot be read | the topic is offline; the id is never replaced | repair it, then call `reopen_partition` | `store/openings.rs`: `unreadable_id_is_not_replaced` |
 //! | an fsync of one partition fails once, a handle closes the partition, or a reader finds damage in it | that partition rejects writes, or fails where it is damaged; all others work | [`reopen_partition`](crate::Store::reopen_partition): producers, consumers and groups continue with it | `store/reopening.rs`: `acknowledged_records_are_polled_once` |
-//! | a batch of a numbered producer fails although it was written, and its partition is reopened | the next batch is stored, too | nothing | `store/reopening.rs`: `reopened_partition_accepts_after_failed_sync` |
+//! | a numbered batch fails although it was written, and its partition is reopened | the next batch is stored, too | nothing | `store/reopening.rs`: `reopened_partition_accepts_after_failed_sync` |
 //! | a topic is created on a disk too full for its checkpoints | [`StorageFull`](crate::ErrorKind::StorageFull), and no topic | make room, then retry | `crash/full_disk.rs`: `topic_creation_fails_without_checkpoints` |
 //! | a partition is reopened in a store that was opened after a loss of power | damage is an error, as in any other store | restore the partition, or reopen it with `Quarantine` | `store/reopening.rs`: `reopening_fails_on_damage_after_crash` |
 //! | a topic cannot grow, and is deleted | it is deleted together with the partitions that the growth had begun | nothing | `store/topics.rs`: `topic_is_deletable_after_failed_growth` |
@@ -341,8 +343,8 @@
 //! | a broker has written to the log | the last one, and those of the four before it that are in the last 16 MiB |
 //! | the batch was lost in a loss of power, or truncated away | none: when you resend it, it is stored |
 //! | the log has not heard from the producer for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: the log stores everything that the producer sends |
-//! | its producer was a [`Producer`](crate::Producer) that is closed | none: that producer resends nothing |
-//! | its records were deleted | as without the deletion, while the producer is known |
+//! | it was sent by a [`Producer`](crate::Producer) that is closed now | none: a closed producer resends nothing |
+//! | its records were deleted | as many as without the deletion, as long as the log knows the producer |
 //! | its records were compacted | the last one. The four before it, too, while the log is open or its `.recent` files are there; otherwise, those of the four that compaction left in the last 16 MiB |
 //!
 //! So a client with up to five batches in flight stores each record once, whatever fails, as long
@@ -415,8 +417,8 @@
 //!    [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine). Do the same with a copy whose
 //!    files were taken while the log was open.
 //! 5. It looks at the last files that have the name of a segment and hold no batch. A roll leaves
-//!    such a file where the log ends. A file whose name is above the end of the log is a *stray*,
-//!    unless something shows that the offsets below that name were assigned:
+//!    such a file where the log ends. A file whose base offset is above the end of the log is a
+//!    *stray*, unless something shows that the offsets below that base offset were assigned:
 //!    - the recovery point, the start, the cleaner checkpoint, the marker of a clean shutdown or a
 //!      snapshot of the producers lies above the last batch; or an index of the file is there.
 //!      Each roll and each close writes a snapshot;

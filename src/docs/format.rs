@@ -12,27 +12,27 @@
 //! before it is the topic: `orders-3`. Any other name counts as partition 0 of a topic of that
 //! name; this matters only for the checkpoint files.
 //!
-//! | name | content | written by |
+//! | name | content | when |
 //! |---|---|---|
-//! | `00000000000000000000.log` | batches; the name is the *base offset*, 20 digits: no record in the file has a lower offset | every segment |
-//! | `….index` | offset index | every closed segment; the active one when the log is closed |
-//! | `….timeindex` | time index | the same |
+//! | `00000000000000000000.log` | batches; the name is the *base offset*, 20 digits: no record in the file has a lower offset | for every segment |
+//! | `….index` | offset index | for every closed segment; for the active one when the log is closed |
+//! | `….timeindex` | time index | as for the offset index |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
-//! | `….snapshot` | the state of the [producers](#snapshot) at this offset | each roll, every 64 MiB, and a close if there are producers |
-//! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches); not a file of Kafka's | each snapshot with a producer |
+//! | `….snapshot` | the state of the [producers](#snapshot) at this offset | at each roll, every 64 MiB, and at a close if there are producers |
+//! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches); not a file of Kafka | with each snapshot that has a producer |
 //! | `.kafka_cleanshutdown` | the log was closed cleanly | from [`close`](crate::Log::close) to the next opening |
-//! | `recovery-point-offset-checkpoint` | everything below this offset is durable; the line [stands twice](super::durability#what-opening-does) | every log |
-//! | `log-start-offset-checkpoint` | the log starts at this offset, inside its first segment; the line stands twice | each deletion from the start of the log; the first opening of a broker's log that begins above 0 |
-//! | `cleaner-offset-checkpoint` | below this offset, each key is in the log once; the line stands twice | each pass of compaction |
-//! | `….deleted` | a segment that was truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
-//! | `….cleaned`, `….swap` | `.cleaned`: a replacement that is incomplete; the next opening removes it. `.swap`: a complete one; the next opening puts it in place | [compaction](super::cleanup) |
-//! | `….tmp` | the new content of a small file or index; removed by the next opening | this crate |
-//! | `.reserved-room-for-a-full-disk-0` to `-3` | [reserved room](super::durability#a-full-disk); not files of Kafka's, and a broker leaves them alone | every opening for writing, if there is room |
+//! | `recovery-point-offset-checkpoint` | everything below this offset is durable; the line [stands twice](super::durability#what-opening-does) | for every log |
+//! | `log-start-offset-checkpoint` | the log starts at this offset, inside its first segment; the line stands twice | at each deletion from the start of the log; at the first opening of a broker's log that begins above 0 |
+//! | `cleaner-offset-checkpoint` | below this offset, each key is in the log once; the line stands twice | at each pass of compaction |
+//! | `….deleted` | a segment that was truncated or compacted away; removed when its last reader is done, or by the next opening | during truncation and compaction |
+//! | `….cleaned`, `….swap` | `.cleaned`: a replacement that is incomplete; the next opening removes it. `.swap`: a complete one; the next opening puts it in place | during [compaction](super::cleanup) |
+//! | `….tmp` | the new content of a small file or index; removed by the next opening | while annals replaces such a file |
+//! | `.reserved-room-for-a-full-disk-0` to `-3` | [reserved room](super::durability#a-full-disk); not files of Kafka, and a broker leaves them alone | at every opening for writing, if there is room |
 //!
-//! `….txnindex` is a file of Kafka's, too: the aborted transactions of a segment. A log adds no
+//! `….txnindex` is a file of Kafka, too: the aborted transactions of a segment. A log adds no
 //! entries, but when it recovers or truncates a segment, it updates the index to match the markers
-//! that are left. `leader-epoch-checkpoint` and `partition.metadata` are files of Kafka's, and
-//! `topic.properties` is a file of a store's; a log does not change them. It leaves files with any
+//! that are left. `leader-epoch-checkpoint` and `partition.metadata` are files of Kafka, and
+//! `topic.properties` is a file of a store; a log does not change them. It leaves files with any
 //! other name alone, and reports them in
 //! [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
@@ -105,7 +105,7 @@
 //! let at = Timestamp::from_millis;
 //! let mut builder = BatchBuilder::new();
 //! builder.base_offset(7);
-//! let now = at(0); // for records without a time: there are none
+//! let now = at(0); // the time for records that have none; both records have one
 //! builder.push_record(&Record::new("v").key("k").header("h", "x").timestamp(at(1_700_000_000_000)), now)?;
 //! builder.push_record(&Record::tombstone("k").timestamp(at(1_700_000_000_250)), now)?;
 //!
@@ -150,8 +150,8 @@
 //! A segment is a sequence of batches, with nothing before, between or after them. The offsets of
 //! each batch are above the offsets of the batch before it. Appends skip no offset; compaction
 //! does. If compaction would skip the last offset of a segment, it keeps a batch without records
-//! there, so that recovery can tell removed offsets from lost ones. A truncation into a batch and
-//! a quarantine do the same. An active segment with reserved room
+//! there, so that recovery can tell removed offsets from lost ones. A truncation inside a batch
+//! and a quarantine also leave such a batch. An active segment with reserved room
 //! ([`preallocate`](crate::LogConfig::preallocate)) has zeros after its last batch.
 //!
 //! Three appends of one record each, in a log that was closed:
@@ -262,7 +262,7 @@
 //! | 6 | count | i32 | the number of entries of 46 bytes that follow; positions below are in the entry |
 //! | 0 | producer id | i64 | |
 //! | 8 | producer epoch | i16 | |
-//! | 10 | last sequence | i32 | of its last batch; -1 if the log has only a marker of it |
+//! | 10 | last sequence | i32 | of its last batch; -1 if the log has only a transaction marker of the producer |
 //! | 14 | last offset | i64 | of its last batch |
 //! | 22 | offset delta | i32 | last offset minus first offset of that batch |
 //! | 26 | timestamp | i64 | the largest timestamp of that batch |

@@ -71,7 +71,7 @@
 //! let typed: TypedProducer<str, i32> = producer.typed(); // the same producer, with types
 //! let last = typed.send(("stock", "pear", &7))?.wait()?;
 //! assert!(last.offset.is_some());
-//! producer.close()?; // writes what is left, and returns the first failure
+//! producer.close()?; // writes what is left, and returns the first failure among it
 //! # let stock = store.topic("stock")?;
 //! # assert_eq!(stock.partitions().iter().map(|log| log.offsets().end).sum::<u64>(), 11);
 //! # Ok::<(), Error>(())
@@ -195,7 +195,7 @@
 //! | `max.poll.interval.ms`, 300000 | [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 min | the only deadline of a dynamic member |
 //! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | applies to static members that left. The group notices at once that a dynamic member is gone |
 //! | `heartbeat.interval.ms`, 3000 | | there are no heartbeats |
-//! | `isolation.level`, `read_uncommitted` | [`isolation_level`](crate::ConsumerConfig::isolation_level), the same | `read_committed` comes with transactions |
+//! | `isolation.level`, `read_uncommitted` | [`isolation_level`](crate::ConsumerConfig::isolation_level), the same | `read_committed` comes with transactions; on the command line, `annals read --isolation committed` already leaves out aborted and open transactions |
 //! | `partition.assignment.strategy`, range, cooperative-sticky | [`assignors`](crate::ConsumerConfig::assignors), the same | all of Kafka's four, and [`Assignor`](crate::assignor::Assignor)s of your own |
 //! | `exclude.internal.topics`, `true` | [`exclude_internal_topics`](crate::ConsumerConfig::exclude_internal_topics), yes | |
 //! | `check.crcs`, `true` | | always |
@@ -218,7 +218,7 @@
 //! | `commitAsync` | | a commit is an append, so there is no response to wait for |
 //! | `committed` | [`committed`](crate::Consumer::committed) | for one partition |
 //! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | `seek` also takes a time; an offset that is not in the log is rejected at once |
-//! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), and the same | |
+//! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), [`pause`](crate::Consumer::pause), [`resume`](crate::Consumer::resume), [`paused`](crate::Consumer::paused) | |
 //! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
 //! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
 //! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all members: each joins again with its next poll | |
@@ -302,7 +302,7 @@
 //! | `incrementalAlterConfigs`, `alterConfigs` of a topic | [`Store::alter_topic`](crate::Store::alter_topic) | a setting that you do not give returns to its default: begin with [`Topic::config`](crate::Topic::config) |
 //! | `deleteRecords` | [`Admin::delete_records`](crate::Admin::delete_records) | |
 //! | `listOffsets` | [`Log::offsets`](crate::Log::offsets), [`Log::offset_for_time`](crate::Log::offset_for_time) of a partition | |
-//! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | `valid` is [`groups`](crate::ListedGroups::groups), `errors` [`unavailable`](crate::ListedGroups::unavailable) |
+//! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | `valid` is [`groups`](crate::ListedGroups::groups), and `errors` is [`unavailable`](crate::ListedGroups::unavailable) |
 //! | `describeConsumerGroups`, `listConsumerGroupOffsets` | [`Admin::describe_group`](crate::Admin::describe_group) | one call for both, with the lag |
 //! | `alterConsumerGroupOffsets` | [`Admin::alter_offsets`](crate::Admin::alter_offsets) | |
 //! | `deleteConsumerGroupOffsets` | [`Admin::delete_offsets`](crate::Admin::delete_offsets) | |
@@ -417,8 +417,8 @@
 //! 4. `cargo run --release --example to_broker -- DATA METADATA/bootstrap.checkpoint` adds the
 //!    topics: their ids and settings, the directory of each partition, and the next producer id if
 //!    the logs know ids of a broker.
-//! 5. `kafka-server-start server.properties`. Compare both ends of each partition with
-//!    `kafka-get-offsets`.
+//! 5. `kafka-server-start server.properties`. Compare the start and the end offset of each
+//!    partition with `kafka-get-offsets`.
 //!
 //! To return, stop the broker and open the directory as a store. From then on you can move the
 //! directory in both directions without these steps, because the controller knows its topics. If

@@ -52,9 +52,9 @@
 //! are read when they are needed, and stay in memory; from 64 KiB on, the index files are mapped
 //! instead. A reader holds a buffer for its current batch, and one for the decompressed records.
 //!
-//! Each producer of numbered batches that the log knows takes 300 to 600 bytes of memory; the
-//! range is wide because the table doubles when it is full. 1,000,000 producers take 500 MiB. The
-//! log forgets producers that are silent for a day: when a segment is begun, at a snapshot, by
+//! Each idempotent producer that the log knows takes 300 to 600 bytes of memory; the range is wide
+//! because the table doubles when it is full. 1,000,000 producers take 500 MiB. The log forgets
+//! producers that are silent for a day: when a segment is begun, at a snapshot, by
 //! [`maintain`](crate::Log::maintain) and at opening. The table then releases their memory. Until
 //! then, only the disk bounds the number of ids, and a client pays one batch of 68 bytes for each
 //! of them. So do not let clients that you do not trust choose their own producer ids. A snapshot
@@ -128,11 +128,11 @@
 //!   without the directory above it is rejected, because its checkpoints cannot be read.
 //!
 //! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a
-//! store](crate::Store::open_read_only). A call that reads sees everything that was appended
-//! before it, durable or not; a waiting tail sees it after at most 10 ms.
-//! [`Log::offsets`](crate::Log::offsets) does not look at the files: it returns what the last such
-//! call found. Readers lock nothing and change nothing, and they cannot tell which records are
-//! durable.
+//! store](crate::Store::open_read_only) as a [`StoreView`](crate::StoreView). A call that reads
+//! sees everything that was appended before it, durable or not; a waiting tail sees it after at
+//! most 10 ms. [`Log::offsets`](crate::Log::offsets) does not look at the files: it returns what
+//! the last such call found. Readers lock nothing and change nothing, and they cannot tell which
+//! records are durable.
 //!
 //! If you implement a file system, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) to get this
 //! protection. Without it, as on Windows, only the `.lock` at a path keeps other writers out.

@@ -193,7 +193,8 @@
 //! # Groups, rebalances, late commits
 //!
 //! One thread can poll any number of consumers in turn, so each step of a rebalance is a line of
-//! the test. A consumer that is not polled behaves like one that hangs:
+//! the test. A rebalance takes several polls of each member, so poll all of them in turn, as
+//! `settle` does below. A consumer that is not polled behaves like one that hangs:
 //!
 //! ```
 //! use annals::*;
@@ -245,6 +246,9 @@
 //!   groups continue where they committed.
 //! - *An operator resets the group.* Call [`Admin::reset_offsets`](crate::Admin::reset_offsets)
 //!   when all members are closed.
+//! - *A listener is told of a rebalance.* Pass it to
+//!   [`subscribe_with_listener`](crate::Consumer::subscribe_with_listener);
+//!   [`RebalanceListener`](crate::RebalanceListener) has an example.
 //! - *A commit fails.* Add a rule for writes with the path `__consumer_offsets`.
 //! - *Records are deleted under a consumer.* Call
 //!   [`Admin::delete_records`](crate::Admin::delete_records), and test the policies of

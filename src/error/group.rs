@@ -86,7 +86,7 @@ pub enum GroupError {
     },
     /// The group does not exist. Kafka: `GroupIdNotFoundException`.
     #[error(
-        "there is no group `{group}`, because it has no members and no committed offsets; `Admin::list_groups` lists the groups"
+        "there is no group `{group}`: no member and no committed offset has that name; `Admin::list_groups` lists the groups"
     )]
     UnknownGroup {
         /// The group.

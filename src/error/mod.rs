@@ -165,7 +165,7 @@ pub enum Error {
     /// The directory to read does not exist, or no longer exists: its topic was deleted, or it was
     /// moved.
     #[error(
-        "there is no directory {}: check the path; if it was there before, its topic was deleted or it was moved",
+        "there is no directory {}; check the path, and whether the directory was moved or its topic deleted",
         path.display()
     )]
     DirectoryNotFound {
@@ -213,7 +213,7 @@ impl fmt::Display for Holder {
             // The open log may be another one of the directory, and its handle any type that holds
             // a log.
             Some(pid) if pid == std::process::id() => f.write_str(
-                " in this process, by a store or a log in it that still has a handle, such as a topic, reader or consumer",
+                " in this process, where a handle still holds it: a store, a log in it, a topic, reader, tail or client",
             ),
             Some(pid) => write!(f, " by process {pid}"),
             None => Ok(()),
@@ -285,16 +285,6 @@ impl From<GroupError> for Error {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_fits_in_48_bytes() {
-        assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
-    }
-}
-
 /// A format or codec that this build cannot decode becomes [`Error::Unsupported`], any other
 /// problem [`Error::InvalidBatch`].
 impl From<InvalidBatch> for Error {
@@ -308,5 +298,15 @@ impl From<InvalidBatch> for Error {
             }
             other => Error::InvalidBatch(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_fits_in_48_bytes() {
+        assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
     }
 }

@@ -17,7 +17,7 @@ pub enum ProduceError {
     /// The record is larger than the limit of the producer or of its topic.
     /// Kafka: `RecordTooLargeException`.
     #[error(
-        "a record of up to {bytes} bytes is over the limit of {limit} set by `{option}`; split the record, or raise the limit"
+        "a record that may take {bytes} bytes is over the limit of {limit} set by `{option}`; split the record, or raise the limit"
     )]
     RecordTooLarge {
         /// The upper bound of the record's size in a batch of its own, before compression.

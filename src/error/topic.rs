@@ -152,9 +152,9 @@ impl fmt::Display for WayToTopic<'_> {
         f.write_str(match self.0 {
             CONSUMER_OFFSETS => "the store creates it with the first consumer of a group",
             topic if topic.starts_with("__") => {
-                "it may be internal to a broker; `topics` lists the topics of this store"
+                "it may be internal to a broker; `Store::topics` lists the topics of this store"
             }
-            _ => "`topics` lists the topics, and `Store::create_topic` creates one",
+            _ => "`Store::topics` lists the topics, and `Store::create_topic` creates one",
         })
     }
 }

@@ -553,44 +553,44 @@ impl LogConfig {
         let invalid =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if !(62..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
-            return invalid("segment_bytes", "must lie between 62 bytes and 2 GiB - 1");
+            return invalid("segment_bytes", "it must lie between 62 bytes and 2 GiB - 1");
         }
         if self.segment_age < Duration::from_millis(1) {
-            return invalid("segment_age", "must be at least 1 ms");
+            return invalid("segment_age", "it must be at least 1 ms");
         }
         if !(24..=MAX_SEGMENT_BYTES).contains(&self.index_bytes) {
-            return invalid("index_bytes", "must lie between 24 bytes and 2 GiB - 1");
+            return invalid("index_bytes", "it must lie between 24 bytes and 2 GiB - 1");
         }
         if !(SMALLEST_BATCH_BYTES..=MAX_SEGMENT_BYTES).contains(&self.max_message_bytes) {
-            let reason = "must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
+            let reason = "it must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
             return invalid("max_message_bytes", reason);
         }
         if self.flush_messages == 0 {
-            return invalid("flush_messages", "must be at least 1");
+            return invalid("flush_messages", "it must be at least 1");
         }
         let limits_retention = self.retention_age < FOREVER || self.retention_bytes < u64::MAX;
         if limits_retention && !self.cleanup_policy.deletes() {
-            let reason = "does not delete, but a retention limit is set; choose `CompactAndDelete`, or \
+            let reason = "it does not delete, but a retention limit is set; choose `CompactAndDelete`, or \
                 set no limit";
             return invalid("cleanup_policy", reason);
         }
         if !(0.0..=1.0).contains(&self.min_cleanable_dirty_ratio) {
-            return invalid("min_cleanable_dirty_ratio", "must lie between 0 and 1");
+            return invalid("min_cleanable_dirty_ratio", "it must lie between 0 and 1");
         }
         if self.max_compaction_lag < Duration::from_millis(1) {
-            return invalid("max_compaction_lag", "must be at least 1 ms");
+            return invalid("max_compaction_lag", "it must be at least 1 ms");
         }
         if self.min_compaction_lag > self.max_compaction_lag {
-            return invalid("min_compaction_lag", "must not be above `max_compaction_lag`");
+            return invalid("min_compaction_lag", "it must not be above `max_compaction_lag`");
         }
         if self.dedupe_buffer_bytes < 1024 {
-            return invalid("dedupe_buffer_bytes", "must be at least 1 KiB");
+            return invalid("dedupe_buffer_bytes", "it must be at least 1 KiB");
         }
         if self.leader_epoch < -1 {
-            return invalid("leader_epoch", "must be at least -1, which means unknown");
+            return invalid("leader_epoch", "it must be at least -1, which means unknown");
         }
         if self.max_decompressed_bytes == 0 {
-            return invalid("max_decompressed_bytes", "must be at least 1");
+            return invalid("max_decompressed_bytes", "it must be at least 1");
         }
         match &self.compression {
             Some(compression) if !compression.codec().is_available() => Err(Error::InvalidConfig {

@@ -105,13 +105,13 @@ impl MaintainerConfig {
         let invalid =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if !(1..=64).contains(&self.threads) {
-            return invalid("threads", "must lie between 1 and 64");
+            return invalid("threads", "it must lie between 1 and 64");
         }
         if self.interval < Duration::from_millis(1) {
-            return invalid("interval", "must be at least 1 ms");
+            return invalid("interval", "it must be at least 1 ms");
         }
         if self.bytes_per_second == 0 {
-            return invalid("bytes_per_second", "must be at least 1");
+            return invalid("bytes_per_second", "it must be at least 1");
         }
         Ok(())
     }

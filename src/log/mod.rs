@@ -61,7 +61,8 @@ use std::sync::Arc;
 /// A commit log: records in the order they were appended, each with an offset, in Kafka's own
 /// files.
 ///
-/// Clones are handles to the same log, and any thread can use them. All methods take `&self`.
+/// Clones are handles to the same log, and any thread can use them. All methods take `&self`,
+/// except [`close`](Log::close), which takes the handle and closes the log for all its clones.
 ///
 /// | call | returns when | the result survives |
 /// |---|---|---|

@@ -179,10 +179,12 @@ impl Store {
             TopicError::InvalidPartitions { topic, given: partitions, reason }.into()
         };
         if partitions < before {
-            return Err(invalid("it has more, and a topic never loses partitions"));
+            return Err(invalid(
+                "it has more, and a topic never loses partitions; give a larger number",
+            ));
         }
         if partitions == before {
-            return Err(invalid("it has as many already"));
+            return Err(invalid("it has as many already; give a larger number"));
         }
         check_partitions(topic, partitions)?;
         if let Some(TopicDefinition { config, state: TopicState::Creating(_) }) =

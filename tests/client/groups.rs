@@ -241,7 +241,7 @@ fn opening_rejects_invalid_group_options() {
 
 /// A member that hung has lost its partitions, and cannot say how far it had come.
 #[test]
-fn commit_fails_after_session_timeout() {
+fn commit_fails_after_max_poll_interval() {
     let World { store, clock, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..10);

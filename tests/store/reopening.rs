@@ -384,7 +384,7 @@ fn errors_name_log_and_remedy() {
     orders.partition(0).unwrap().close().unwrap();
     let closed = orders.partition(0).and_then(|log| log.append("no")).unwrap_err();
     says(viewed.append("no").unwrap_err(), &["data/orders-1", "read-only"]);
-    says(view.describe_topic("nope").unwrap_err(), &["`topics` lists"]);
+    says(view.describe_topic("nope").unwrap_err(), &["`Store::topics` lists"]);
     says(store.delete_topic("__consumer_offsets").unwrap_err(), &["cannot be deleted"]);
     let other = store.create_topic("other", TopicConfig::default()).unwrap();
     let deleted = other.partition(0).unwrap();

@@ -274,19 +274,19 @@ impl ProducerConfig {
         let invalid =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if self.batch_bytes as u64 > self.buffer_bytes || self.buffer_bytes == 0 {
-            return invalid("buffer_bytes", "must be at least `batch_bytes`, and at least 1");
+            return invalid("buffer_bytes", "it must be at least `batch_bytes`, and at least 1");
         }
         if !(1..=MAX_REQUEST_BYTES).contains(&self.max_request_bytes) {
-            return invalid("max_request_bytes", "must be from 1 to 1 GiB");
+            return invalid("max_request_bytes", "it must be from 1 to 1 GiB");
         }
         if self.batch_bytes as u64 > MAX_REQUEST_BYTES {
-            return invalid("batch_bytes", "must be at most 1 GiB");
+            return invalid("batch_bytes", "it must be at most 1 GiB");
         }
         if self.delivery_timeout < self.linger {
-            return invalid("delivery_timeout", "must be at least `linger`");
+            return invalid("delivery_timeout", "it must be at least `linger`");
         }
         if self.retry_backoff > self.retry_backoff_max {
-            return invalid("retry_backoff", "must be at most `retry_backoff_max`");
+            return invalid("retry_backoff", "it must be at most `retry_backoff_max`");
         }
         self.compression.check()
     }

@@ -72,7 +72,8 @@ use std::time::Duration;
 
 /// Writes records to the topics of a store. Kafka: `KafkaProducer`.
 ///
-/// Clones are handles to the same producer, and any thread can use them. All methods take `&self`.
+/// Clones are handles to the same producer, and any thread can use them. All methods take `&self`,
+/// except those that close it, which take the handle.
 ///
 /// | [`Acks`] | a record is sent when | it survives |
 /// |---|---|---|

@@ -96,7 +96,7 @@ fn lock_for_brokers(_: &fs::File) -> io::Result<()> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn unlock_for_brokers(_: &fs::File) {}
 
-/// An open file of [`DiskFs`].
+/// An open file of [`DiskFs`](crate::fs::DiskFs).
 #[derive(Debug)]
 pub(super) struct DiskFile {
     pub(super) file: fs::File,
@@ -225,7 +225,8 @@ impl File for DiskFile {
     }
 }
 
-/// A locked file of [`DiskFs`]. The lock belongs to the open file, not to the process.
+/// A locked file of [`DiskFs`](crate::fs::DiskFs). The lock belongs to the open file, not to the
+/// process.
 #[derive(Debug)]
 struct DiskLock {
     file: DiskFile,

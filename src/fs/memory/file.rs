@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// An open file of [`MemFs`].
+/// An open file of [`MemFs`](crate::fs::MemFs).
 pub(super) struct MemFile {
     pub(super) device: Arc<Device>,
     pub(super) node: Arc<FileNode>,
@@ -90,7 +90,7 @@ impl fmt::Debug for MemFile {
     }
 }
 
-/// A locked file of [`MemFs`].
+/// A locked file of [`MemFs`](crate::fs::MemFs).
 #[derive(Debug)]
 pub(super) struct MemLock {
     file: MemFile,

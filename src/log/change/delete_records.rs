@@ -42,7 +42,7 @@ impl LogInner {
         if !self.dynamic.current().cleanup_policy.deletes() {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
-                reason: "is `Compact`, which deletes by key and not by offset; append a tombstone for each \
+                reason: "it is `Compact`, which deletes by key and not by offset; append a tombstone for each \
                     key, or open the log with `CompactAndDelete`"
                     .to_owned(),
             });

@@ -75,7 +75,7 @@ impl LogInner {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
                 reason:
-                    "is `Delete`; to compact the log, open it with `Compact` or `CompactAndDelete`"
+                    "it is `Delete`; to compact the log, open it with `Compact` or `CompactAndDelete`"
                         .to_owned(),
             });
         }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// mixture of the log before and after.
 ///
 /// On a read-only log, only a look at the files shows a truncation: after each read of a file, and
-/// by the batches that were returned last. If one is gone, the reader has returned records that were
-/// truncated, and does not continue with the records of another history.
+/// by the batches that were returned last. If one is gone, the reader has returned records that
+/// were truncated, and does not continue with the records of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     log: Arc<LogInner>,

@@ -4,7 +4,7 @@
 //! `Encoder`, a `Decoder`, or both. A build without the cargo feature of a codec has neither, and
 //! fails with an error for an unavailable codec.
 //!
-//! Compressed bytes are not trusted. So decoders write into an [`Expanded`](expanded::Expanded),
+//! Compressed bytes are not trusted. So decoders write into an [`Expanded`],
 //! which grows only by the size that the input can really have, and never beyond its limit. A
 //! length that the input claims is first compared with the maximum of the codec: a byte of snappy
 //! yields at most 22 bytes, of LZ4 255, of gzip 1032, and a block of zstd, of at least 3 bytes,
