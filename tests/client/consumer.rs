@@ -222,8 +222,8 @@ fn seek_reaches_offsets_times_and_ends() {
         let read = values(&consumer.poll(NOW).unwrap());
         assert_eq!(read, (position as u32..10).collect::<Vec<_>>());
     }
-    let refused = consumer.seek(&at("orders", 1), 0).unwrap_err();
-    assert!(matches!(consume_error(refused), ConsumeError::NotAssigned { partition: 1, .. }));
+    let rejected = consumer.seek(&at("orders", 1), 0).unwrap_err();
+    assert!(matches!(consume_error(rejected), ConsumeError::NotAssigned { partition: 1, .. }));
     assert_eq!(consumer.beginning_offsets([name.clone()]).unwrap()[&name], 0);
     assert_eq!(consumer.end_offsets([name.clone()]).unwrap()[&name], 10);
     let found = consumer.offsets_for_times([(name.clone(), time(35))]).unwrap();
@@ -255,10 +255,10 @@ fn invalid_calls_are_rejected() {
     let World { store, .. } = world();
     topic(&store, "orders", 1);
     let mut consumer = store.consumer(ConsumerConfig::default()).unwrap();
-    let refused = consume_error(consumer.poll(NOW).unwrap_err());
-    assert!(matches!(refused, ConsumeError::NotSubscribed));
-    let refused = consume_error(consumer.subscribe(["orders"]).unwrap_err());
-    assert!(matches!(refused, ConsumeError::NoGroupId { .. }));
+    let rejected = consume_error(consumer.poll(NOW).unwrap_err());
+    assert!(matches!(rejected, ConsumeError::NotSubscribed));
+    let rejected = consume_error(consumer.subscribe(["orders"]).unwrap_err());
+    assert!(matches!(rejected, ConsumeError::NoGroupId { .. }));
     assert!(matches!(
         consume_error(consumer.commit().unwrap_err()),
         ConsumeError::NoGroupId { .. }
@@ -277,13 +277,13 @@ fn invalid_calls_are_rejected() {
     consumer.subscribe_pattern(pattern).unwrap();
     consumer.close().unwrap();
     consumer.close().unwrap();
-    for refused in [
+    for rejected in [
         consumer.poll(NOW).map(drop),
         consumer.subscribe(["orders"]),
         consumer.commit(),
         consumer.seek(&at("orders", 0), 0),
     ] {
-        assert!(matches!(consume_error(refused.unwrap_err()), ConsumeError::Closed));
+        assert!(matches!(consume_error(rejected.unwrap_err()), ConsumeError::Closed));
     }
 
     for (config, option) in [
@@ -370,19 +370,19 @@ fn manual_commits_keep_their_metadata() {
         (BTreeMap::from([(at("orders", 0), long)]), "4096"),
         (BTreeMap::from([(at("orders", 0), OffsetAndMetadata::from(u64::MAX))]), "an offset"),
     ] {
-        let refused = consume_error(consumer.commit_offsets(offsets).unwrap_err());
-        assert!(refused.to_string().contains(expected), "{refused}");
-        assert!(matches!(refused, ConsumeError::CommitFailed { .. }));
+        let rejected = consume_error(consumer.commit_offsets(offsets).unwrap_err());
+        assert!(rejected.to_string().contains(expected), "{rejected}");
+        assert!(matches!(rejected, ConsumeError::CommitFailed { .. }));
     }
     assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), Some(5.into()));
 
     // A consumer that chose its partitions itself may not commit for a group that has members.
     let mut simple = assigned(&store, config, &[at("orders", 0)]);
     let one = BTreeMap::from([(at("orders", 0), 1.into())]);
-    let refused = consume_error(simple.commit_offsets(one).unwrap_err());
+    let rejected = consume_error(simple.commit_offsets(one).unwrap_err());
     assert!(
-        matches!(&refused, ConsumeError::CommitFailed { reason: CommitError::Group(_), .. }),
-        "{refused}"
+        matches!(&rejected, ConsumeError::CommitFailed { reason: CommitError::Group(_), .. }),
+        "{rejected}"
     );
     consumer.close().unwrap();
     simple.seek_to_beginning([]).unwrap();
@@ -530,17 +530,17 @@ fn commit_for_unknown_topic_is_final() {
     member.poll(NOW).unwrap();
     let mut simple = assigned(&store, earliest("simple"), &[at("orders", 0)]);
     simple.poll(NOW).unwrap();
-    let refused = |consumer: &mut Consumer, at: TopicPartition| {
+    let rejected = |consumer: &mut Consumer, at: TopicPartition| {
         let error = consumer.commit_offsets(BTreeMap::from([(at, 0.into())])).unwrap_err();
         assert!(!error.is_retryable(), "{error}");
         error.kind()
     };
     for consumer in [&mut member, &mut simple] {
         for unknown in [at("order", 0), at("orders", 1)] {
-            assert_eq!(refused(consumer, unknown), ErrorKind::NotFound);
+            assert_eq!(rejected(consumer, unknown), ErrorKind::NotFound);
         }
     }
-    assert_eq!(refused(&mut member, at("users", 0)), ErrorKind::InvalidInput);
+    assert_eq!(rejected(&mut member, at("users", 0)), ErrorKind::InvalidInput);
     simple.commit_offsets(BTreeMap::from([(at("users", 0), 0.into())])).unwrap();
     let listed = store.admin().describe_group("simple").unwrap();
     assert_eq!(listed.offsets.into_keys().collect::<Vec<_>>(), [at("users", 0)]);

@@ -255,10 +255,10 @@ fn commit_fails_after_max_poll_interval() {
     let mut quick = member(&store, config());
     assert_eq!(quick.poll(NOW).unwrap().len(), 6);
     quick.commit().unwrap();
-    for refused in
+    for rejected in
         [slow.commit(), slow.commit_offsets(BTreeMap::from([(at("orders", 0), 2.into())]))]
     {
-        let error = refused.unwrap_err();
+        let error = rejected.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rebalancing);
         assert!(matches!(refusal(error), GroupError::UnknownMemberId { .. }));
     }
@@ -285,9 +285,9 @@ fn commit_fails_in_old_generation() {
     a.commit().unwrap(); // members are asked to join, and the old generation holds
     settle(&mut [&mut a, &mut b]);
     let gone = at("orders", if numbers(&a) == [0] { 1 } else { 0 });
-    let refused = a.commit_offsets(BTreeMap::from([(gone, 3.into())])).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Rebalancing);
-    assert!(refused.to_string().contains("not assigned"), "{refused}");
+    let rejected = a.commit_offsets(BTreeMap::from([(gone, 3.into())])).unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::Rebalancing);
+    assert!(rejected.to_string().contains("not assigned"), "{rejected}");
 }
 
 struct Told {
@@ -469,8 +469,8 @@ fn static_member_returns_to_its_partitions() {
     second.poll(NOW).unwrap();
     settle(&mut [&mut second]);
     assert_eq!(numbers(&second), [0, 1, 2, 3]);
-    for refused in [b.commit().map(drop), b.poll(NOW).map(drop), b.poll(NOW).map(drop)] {
-        let error = refused.unwrap_err();
+    for rejected in [b.commit().map(drop), b.poll(NOW).map(drop), b.poll(NOW).map(drop)] {
+        let error = rejected.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Fenced);
         assert!(matches!(refusal(error), GroupError::FencedInstanceId { .. }));
     }
@@ -716,13 +716,13 @@ fn reset_matches_kafkas_tools() {
 
     let mut consumer = member(&store, config());
     assert_eq!(consumer.poll(NOW).unwrap().len(), 5);
-    for refused in [
+    for rejected in [
         reset(ResetTo::Earliest).map(drop),
         admin.delete_group(GROUP),
         admin.alter_offsets(GROUP, BTreeMap::from([(at("orders", 0), 1.into())])),
     ] {
         let used = GroupError::NonEmptyGroup { group: GROUP.to_owned() };
-        assert_eq!(refusal(refused.unwrap_err()), used);
+        assert_eq!(refusal(rejected.unwrap_err()), used);
     }
     let used = refusal(admin.delete_offsets(GROUP, one.clone()).unwrap_err());
     assert!(matches!(used, GroupError::GroupSubscribedToTopic { .. }));

@@ -225,13 +225,13 @@ fn send_blocks_while_buffer_full() {
     for n in 0..3 {
         impatient.send(to(0, n.to_string())).unwrap();
     }
-    let refused = impatient.send(to(0, "not sent")).unwrap_err();
-    assert!(refused.is_retryable(), "{refused}");
+    let rejected = impatient.send(to(0, "not sent")).unwrap_err();
+    assert!(rejected.is_retryable(), "{rejected}");
     // A larger buffer would be full, too.
-    let told = refused.to_string();
+    let told = rejected.to_string();
     assert!(told.contains("because writes fail (") && !told.contains("raise"), "{told}");
     let ProduceError::BufferFull { cause: Some(cause), buffer_bytes: 300, .. } =
-        produce_error(Err::<(), _>(refused))
+        produce_error(Err::<(), _>(rejected))
     else {
         panic!()
     };
@@ -476,8 +476,8 @@ fn rejected_record_harms_no_other() {
         .unwrap();
     let keyed = |value: &str| ProducerRecord::new(TOPIC, Record::new(value.to_owned()).key("k"));
     let mut handles = vec![producer.send(keyed("0")).unwrap()];
-    let refused = producer.send(to(0, "no key")).unwrap_err();
-    assert!(matches!(refused, Error::InvalidRecord { reason: InvalidRecord::MissingKey, .. }));
+    let rejected = producer.send(to(0, "no key")).unwrap_err();
+    assert!(matches!(rejected, Error::InvalidRecord { reason: InvalidRecord::MissingKey, .. }));
     let mut early = keyed("early");
     early.record = early.record.timestamp(Timestamp::from_millis(-5));
     assert!(matches!(
@@ -1203,7 +1203,7 @@ fn invalid_options_are_rejected() {
         ("compression", config().compression(record::Compression::Zstd { level: 99 })),
     ] {
         match store.producer(config).unwrap_err() {
-            Error::InvalidConfig { option: refused, .. } => assert_eq!(refused, option),
+            Error::InvalidConfig { option: rejected, .. } => assert_eq!(rejected, option),
             other => panic!("{other}"),
         }
     }

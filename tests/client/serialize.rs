@@ -136,15 +136,15 @@ mod json {
         let mut headers = Vec::new();
         let mut context = SerializeContext::new("t", RecordPart::Value, &mut headers);
         let pairs = Json(BTreeMap::from([((1, 2), 3)]));
-        let refused = pairs.serialize(&mut context).unwrap_err();
-        assert!(refused.to_string().starts_with("it cannot be written as JSON: "), "{refused}");
+        let rejected = pairs.serialize(&mut context).unwrap_err();
+        assert!(rejected.to_string().starts_with("it cannot be written as JSON: "), "{rejected}");
 
         let context = DeserializeContext::new("t", RecordPart::Value, &[]);
         for text in ["", "{", "7 8", "\"seven\"", &"[".repeat(100_000)] {
-            let refused = Json::<u32>::deserialize(Some(&text.to_owned().into()), &context);
-            assert!(matches!(refused, Err(DeserializeError::Invalid { expected: "JSON", .. })));
+            let rejected = Json::<u32>::deserialize(Some(&text.to_owned().into()), &context);
+            assert!(matches!(rejected, Err(DeserializeError::Invalid { expected: "JSON", .. })));
         }
-        let refused = Json::<u32>::deserialize(None, &context);
-        assert_eq!(refused, Err(DeserializeError::Null { expected: "JSON" }));
+        let rejected = Json::<u32>::deserialize(None, &context);
+        assert_eq!(rejected, Err(DeserializeError::Null { expected: "JSON" }));
     }
 }

@@ -86,10 +86,10 @@ fn unserializable_record_is_not_sent() {
     }
     let store = store(&[("orders", 1)]);
     let producer = store.producer(ProducerConfig::default()).unwrap();
-    let refused = producer.typed::<Never, str>().send(("orders", &Never, "v")).unwrap_err();
-    assert_eq!(refused.to_string(), "cannot serialize the key of a record for `orders`: no");
-    let refused = producer.typed::<str, Never>().send(("orders", "k", &Never)).unwrap_err();
-    assert!(matches!(refused, Error::Serialization(_)));
+    let rejected = producer.typed::<Never, str>().send(("orders", &Never, "v")).unwrap_err();
+    assert_eq!(rejected.to_string(), "cannot serialize the key of a record for `orders`: no");
+    let rejected = producer.typed::<str, Never>().send(("orders", "k", &Never)).unwrap_err();
+    assert!(matches!(rejected, Error::Serialization(_)));
     producer.flush().unwrap();
     assert_eq!(store.topic("orders").unwrap().partition(0).unwrap().offsets().end, 0);
 }

@@ -436,7 +436,7 @@ fn tamper(disk: &MemFs, chance: &mut Chance) -> String {
 /// either. Where the power was lost as well, opening may fail, and cuts nothing then.
 #[test]
 fn durable_records_survive_wrong_checkpoints() {
-    let mut refused = 0;
+    let mut rejected = 0;
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
         let never = ("never compacted", {
             use Op::*;
@@ -473,7 +473,7 @@ fn durable_records_survive_wrong_checkpoints() {
                         // is truncated.
                         let left = logs(&disk);
                         assert!(left.last() == before.last(), "{context}: {found}");
-                        refused += 1;
+                        rejected += 1;
                         continue;
                     }
                     Err(error) => panic!("{context}: {error}"),
@@ -498,7 +498,7 @@ fn durable_records_survive_wrong_checkpoints() {
             }
         }
     }
-    say(&format!("{refused} disks refused"));
+    say(&format!("{rejected} disks rejected"));
 }
 
 /// A tombstone that has stayed for long enough goes together with the value it deletes, in a group

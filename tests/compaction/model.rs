@@ -386,20 +386,20 @@ fn uncompactable_records_stay_readable() {
 #[test]
 fn append_rejects_records_against_policy() {
     let config = LogConfig::default;
-    let refused = |config: LogConfig, what: &str| match config.validate() {
+    let rejected = |config: LogConfig, what: &str| match config.validate() {
         Err(Error::InvalidConfig { option, .. }) => assert_eq!(option, what),
         other => panic!("{what}: {other:?}"),
     };
     let compacted = || config().cleanup_policy(CleanupPolicy::Compact);
-    refused(compacted().retention_age(millis(5)), "cleanup_policy");
-    refused(compacted().retention_bytes(5), "cleanup_policy");
+    rejected(compacted().retention_age(millis(5)), "cleanup_policy");
+    rejected(compacted().retention_bytes(5), "cleanup_policy");
     for ratio in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-        refused(compacted().min_cleanable_dirty_ratio(ratio), "min_cleanable_dirty_ratio");
+        rejected(compacted().min_cleanable_dirty_ratio(ratio), "min_cleanable_dirty_ratio");
     }
-    refused(compacted().max_compaction_lag(Duration::ZERO), "max_compaction_lag");
+    rejected(compacted().max_compaction_lag(Duration::ZERO), "max_compaction_lag");
     let lags = compacted().min_compaction_lag(millis(9)).max_compaction_lag(millis(8));
-    refused(lags, "min_compaction_lag");
-    refused(compacted().dedupe_buffer_bytes(1023), "dedupe_buffer_bytes");
+    rejected(lags, "min_compaction_lag");
+    rejected(compacted().dedupe_buffer_bytes(1023), "dedupe_buffer_bytes");
     compacted().dedupe_buffer_bytes(1024).min_cleanable_dirty_ratio(1.0).validate().unwrap();
     let both = config().cleanup_policy(CleanupPolicy::CompactAndDelete);
     both.clone().retention_bytes(5).retention_age(millis(5)).validate().unwrap();

@@ -113,7 +113,7 @@ impl Ledger {
                 Ok(_) => {}
                 // It was stored too long ago to be told from a late resend.
                 Err(Error::Producer(ProducerStateError::OutOfOrder { expected, .. })) => {
-                    assert!(expected > sequence, "{expected} is expected, and {sequence} refused");
+                    assert!(expected > sequence, "{expected} is expected, and {sequence} rejected");
                 }
                 Err(error) => panic!("{error}"),
             }

@@ -467,6 +467,6 @@ fn damaged_directory_serves_truth_or_error() {
         let halves = [0, 1].map(|first| scope.spawn(move || run_some(first)));
         halves.map(|half| half.join().unwrap())
     });
-    let [refused, cut, unsure, opened] = [0, 1, 2, 3].map(|kind| one[kind] + other[kind]);
-    eprintln!("{opened} opened, {refused} refused, {cut} cut, {unsure} with a last batch raised");
+    let [rejected, cut, unsure, opened] = [0, 1, 2, 3].map(|kind| one[kind] + other[kind]);
+    eprintln!("{opened} opened, {rejected} rejected, {cut} cut, {unsure} with a last batch raised");
 }

@@ -121,7 +121,7 @@ fn quarantine_moves_only_damaged_bytes() {
             bytes += header.size_bytes() as u64;
         }
 
-        let refused = Log::open(DIR, small().fs(fs.kill()));
+        let rejected = Log::open(DIR, small().fs(fs.kill()));
         let log = Log::open(DIR, keep(&fs)).unwrap();
         let left = read_all(&log);
         let gone: BTreeSet<u64> =
@@ -150,7 +150,7 @@ fn quarantine_moves_only_damaged_bytes() {
         }
         // The scan of a recovery that was not asked for this does not even look below the recovery
         // point.
-        if let Err(error) = refused {
+        if let Err(error) = rejected {
             assert_eq!(error.kind(), annals::ErrorKind::Corrupt);
         }
 

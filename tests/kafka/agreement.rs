@@ -809,8 +809,8 @@ fn broker_and_store_exclude_each_other() {
     let said = BufReader::new(broker.stdout.take().unwrap()).lines();
     let held = said.map(Result::unwrap).find(|line| line.starts_with("K ")).unwrap();
     assert_eq!(held, "K true");
-    let refused = Store::open(&dir, StoreConfig::default()).unwrap_err();
-    assert!(matches!(refused, Error::Locked { holder: None, .. }), "{refused}");
+    let rejected = Store::open(&dir, StoreConfig::default()).unwrap_err();
+    assert!(matches!(rejected, Error::Locked { holder: None, .. }), "{rejected}");
     drop(broker.stdin.take());
     broker.wait().unwrap();
     Store::open(&dir, StoreConfig::default()).unwrap();

@@ -34,21 +34,21 @@ fn append_rejects_null_key_when_compacted() {
         for time in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
             let config = LogConfig::default().cleanup_policy(policy).timestamp_type(time);
             let log = Log::open("t-0", config.fs(MemFs::new())).unwrap();
-            let refused = |error: Error, at: usize| {
+            let rejected = |error: Error, at: usize| {
                 let reason = InvalidRecord::MissingKey;
                 assert!(
                     matches!(error, Error::InvalidRecord { index, reason: r } if (index, r) == (at, reason))
                 );
             };
             let keyed = || Record::new("v").key("");
-            refused(log.append("v").unwrap_err(), 0);
-            refused(log.append_all([keyed(), keyed(), "v".into()]).unwrap_err(), 2);
+            rejected(log.append("v").unwrap_err(), 0);
+            rejected(log.append_all([keyed(), keyed(), "v".into()]).unwrap_err(), 2);
             let mut builder = BatchBuilder::new();
             builder.push(Timestamp::from_millis(5), Some(b"k"), None).unwrap();
             builder.push(Timestamp::from_millis(5), None, Some(b"v")).unwrap();
-            refused(log.append_builder(&mut builder).unwrap_err(), 1);
+            rejected(log.append_builder(&mut builder).unwrap_err(), 1);
             let batch = RecordBatch::parse(builder.build_bytes().unwrap().into()).unwrap();
-            refused(log.append_batch(batch).unwrap_err(), 1);
+            rejected(log.append_batch(batch).unwrap_err(), 1);
             assert_eq!(log.offsets().end, 0);
             log.append(keyed()).unwrap();
         }

@@ -19,7 +19,7 @@ use support::{
 };
 
 /// A record of a producer that does not number its records.
-const NOBODY: &str = "of nobody";
+const UNNUMBERED: &str = "no number";
 
 fn config(fs: &MemFs) -> LogConfig {
     LogConfig::default().segment_bytes(900).index_interval_bytes(100).clock(clock()).fs(fs.clone())
@@ -59,7 +59,7 @@ fn sent(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> Se
 fn resent_batch_is_stored_once() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
-    log.append("of nobody").unwrap();
+    log.append("no number").unwrap();
     for n in 0..6 {
         let appended = sent(7, 0, n * 3, 3).append(&log, T0).unwrap();
         assert_eq!((appended.first, appended.duplicate), (1 + n as u64 * 3, false));
@@ -130,7 +130,7 @@ fn resent_batch_is_stored_once_concurrently() {
                             }
                         }
                         if chance.below(3) == 0 {
-                            log.append("of nobody").unwrap();
+                            log.append("no number").unwrap();
                         }
                     }
                 });
@@ -254,7 +254,7 @@ fn five_batches_are_recognised_after_opening() {
                 }
             }
             before(&log);
-            log.append(NOBODY).unwrap();
+            log.append(UNNUMBERED).unwrap();
             if is_closed {
                 log.clone().close().unwrap();
             }
@@ -345,7 +345,7 @@ fn recovery_uses_later_snapshots() {
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
     for _ in 0..2 {
         log.roll().unwrap();
-        log.append(NOBODY).unwrap();
+        log.append(UNNUMBERED).unwrap();
     }
     log.delete_before(1).unwrap();
     drop(log);
@@ -631,10 +631,10 @@ fn last_stable_offset_precedes_open_transaction() {
     assert_eq!((reader.offsets().last_stable, reader.offsets().end), (11, 15));
     let log = Log::open(DIR, config(&fs)).unwrap();
     assert_eq!((log.offsets().last_stable, log.offsets().end), (11, 15));
-    log.append(NOBODY).unwrap();
+    log.append(UNNUMBERED).unwrap();
     assert_eq!(log.offsets().last_stable, 11);
     log.roll().unwrap();
-    log.append(NOBODY).unwrap();
+    log.append(UNNUMBERED).unwrap();
     // Where the last segment begins, a snapshot tells it.
     assert_eq!(Log::open_read_only(DIR, config(&fs)).unwrap().offsets().last_stable, 11);
     log.close().unwrap();
@@ -680,7 +680,7 @@ fn transaction_index_follows_log() {
         }
         // Records that take the place of the truncated ones are not hidden.
         for _ in 0..20 {
-            log.append(NOBODY).unwrap();
+            log.append(UNNUMBERED).unwrap();
         }
         log.close().unwrap();
         assert_eq!(aborted(&fs), []);
@@ -700,7 +700,7 @@ fn truncation_removes_transaction_index() {
     let fs = log_with_transactions();
     let log = Log::open(DIR, config(&fs)).unwrap();
     log.roll().unwrap();
-    log.append(NOBODY).unwrap();
+    log.append(UNNUMBERED).unwrap();
     write_file(&fs, DIR, &name(15, "txnindex"), &[0; 34]);
     log.truncate_to(12).unwrap();
     assert!(!files(&fs, DIR).contains_key(&name(15, "txnindex")));
@@ -813,7 +813,7 @@ impl Model {
             .iter()
             .flat_map(|(sent, base, _)| *base..*base + sent.count as u64)
             .collect();
-        self.values.retain(|offset, value| value == NOBODY || batches.contains(offset));
+        self.values.retain(|offset, value| value == UNNUMBERED || batches.contains(offset));
         self.end = end;
         for (id, fresh) in &mut self.fresh {
             let last = self.stored.iter().rev().find(|(sent, ..)| sent.id == *id);
@@ -963,7 +963,7 @@ impl Model {
             Err(Error::Producer(ProducerStateError::OutOfOrder {
                 expected: said, found, ..
             })) => {
-                let last = last.unwrap_or_else(|| panic!("{place}: of nobody refused"));
+                let last = last.unwrap_or_else(|| panic!("{place}: unnumbered record rejected"));
                 if self.is_vague(batch.id) {
                     return false;
                 }
@@ -1077,8 +1077,8 @@ impl Run {
             }
             2 => assert!(self.log.flush().is_ok()),
             3 => {
-                self.log.append(Record::new(NOBODY).key("k")).unwrap();
-                self.model.values.insert(self.model.end, NOBODY.to_owned());
+                self.log.append(Record::new(UNNUMBERED).key("k")).unwrap();
+                self.model.values.insert(self.model.end, UNNUMBERED.to_owned());
                 self.model.end += 1;
             }
             4 => {

@@ -90,16 +90,16 @@ fn last_sequence_counts_from_first() {
 #[test]
 fn wrong_length_and_old_format_differ() {
     let mut bytes = batch(|builder| builder.push(T, None, Some(b"v")).unwrap());
-    let mut refused = |length: i32, magic: i8| {
+    let mut rejected = |length: i32, magic: i8| {
         bytes[8..12].copy_from_slice(&length.to_be_bytes());
         bytes[16] = magic as u8;
         BatchHeader::parse(&bytes).unwrap_err()
     };
-    assert_eq!(refused(13, 0), InvalidBatch::Length { length: 13, minimum: 14 });
-    assert_eq!(refused(14, 0), InvalidBatch::LegacyFormat { magic: 0 });
-    assert_eq!(refused(14, 2), InvalidBatch::Length { length: 14, minimum: 49 });
-    assert_eq!(refused(48, 2), InvalidBatch::Length { length: 48, minimum: 49 });
-    assert_eq!(refused(i32::MIN, 1), InvalidBatch::Length { length: i32::MIN, minimum: 14 });
+    assert_eq!(rejected(13, 0), InvalidBatch::Length { length: 13, minimum: 14 });
+    assert_eq!(rejected(14, 0), InvalidBatch::LegacyFormat { magic: 0 });
+    assert_eq!(rejected(14, 2), InvalidBatch::Length { length: 14, minimum: 49 });
+    assert_eq!(rejected(48, 2), InvalidBatch::Length { length: 48, minimum: 49 });
+    assert_eq!(rejected(i32::MIN, 1), InvalidBatch::Length { length: i32::MIN, minimum: 14 });
 }
 
 #[test]

@@ -122,6 +122,6 @@ fn claimed_count_allocates_nothing() {
     bytes[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
     let crc = annals::record::crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    let refused = problem(&bytes, &mut DecodeBuffer::default());
-    assert_eq!(refused, Some(InvalidBatch::RecordCount { count: i32::MAX }));
+    let rejected = problem(&bytes, &mut DecodeBuffer::default());
+    assert_eq!(rejected, Some(InvalidBatch::RecordCount { count: i32::MAX }));
 }

@@ -279,9 +279,9 @@ fn truncated_batch_is_rejected_everywhere() {
     for codec in Codec::ALL.into_iter().filter(|codec| codec.is_available()) {
         let bytes = encode(&records, codec, 0);
         for end in 0..bytes.len() {
-            let refused = BatchRef::parse(&bytes[..end]).unwrap_err();
+            let rejected = BatchRef::parse(&bytes[..end]).unwrap_err();
             let needed = if end < 61 { 61 } else { bytes.len() as u64 };
-            assert_eq!(refused, InvalidBatch::Truncated { needed, available: end as u64 });
+            assert_eq!(rejected, InvalidBatch::Truncated { needed, available: end as u64 });
         }
         let mut longer = bytes.clone();
         longer.push(0);

@@ -61,8 +61,8 @@ fn ordinary_batch_is_valid() {
 fn timestamp_out_of_range_is_named() {
     let now = NOW.as_millis();
     for time in [now - 1001, now + 501, -2, i64::MIN, i64::MAX] {
-        let refused = validate(batch(&[now, time, now]).finish().unwrap(), &rules()).unwrap_err();
-        match refused {
+        let rejected = validate(batch(&[now, time, now]).finish().unwrap(), &rules()).unwrap_err();
+        match rejected {
             Error::InvalidRecord {
                 index: 1,
                 reason: InvalidRecord::Timestamp { timestamp, earliest, latest },
@@ -97,8 +97,8 @@ fn header_must_match_records() {
 
     let mut bytes = good.clone();
     bytes[70] ^= 1;
-    let refused = validate(&bytes, &rules()).unwrap_err();
-    assert!(matches!(refused, Error::InvalidBatch(InvalidBatch::Checksum { .. })));
+    let rejected = validate(&bytes, &rules()).unwrap_err();
+    assert!(matches!(rejected, Error::InvalidBatch(InvalidBatch::Checksum { .. })));
 
     let mut bytes = good.clone();
     bytes[26] = 2;
@@ -169,9 +169,9 @@ fn null_key_is_rejected_when_compacted() {
     validate(batch(&[-1]).finish().unwrap(), &keyed).unwrap();
     let mut builder = batch(&[-1]);
     builder.push(NOW, None, Some(b"v")).unwrap();
-    let refused = validate(builder.finish().unwrap(), &keyed).unwrap_err();
+    let rejected = validate(builder.finish().unwrap(), &keyed).unwrap_err();
     let no_key = InvalidRecord::MissingKey;
-    assert!(matches!(refused, Error::InvalidRecord { index: 1, reason } if reason == no_key));
+    assert!(matches!(rejected, Error::InvalidRecord { index: 1, reason } if reason == no_key));
 }
 
 #[test]
@@ -187,9 +187,9 @@ fn oversized_batch_is_judged_by_header() {
         let summary = validate(&bytes, &rules()).unwrap();
         assert_eq!(summary, BatchSummary { max_timestamp: NOW, records_checked: false });
         let keyed = AppendRules { keys_required: true, ..rules() };
-        let refused = validate(&bytes, &keyed).unwrap_err();
+        let rejected = validate(&bytes, &keyed).unwrap_err();
         assert!(matches!(
-            refused,
+            rejected,
             Error::InvalidBatch(InvalidBatch::DecompressedTooLarge { limit: 4096 })
         ));
         let late = AppendRules { now: Timestamp::from_millis(NOW.as_millis() + 1001), ..rules() };

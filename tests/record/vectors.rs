@@ -223,8 +223,8 @@ fn batches_decode_as_manifest_says() {
         assert_eq!(header.to_bytes(), bytes[..61], "{path}");
         seen += 1;
         if !is_decodable(&header) {
-            let refused = decode(&bytes).unwrap_err();
-            assert_eq!(refused, InvalidBatch::CodecUnavailable { codec: header.codec() });
+            let rejected = decode(&bytes).unwrap_err();
+            assert_eq!(rejected, InvalidBatch::CodecUnavailable { codec: header.codec() });
             continue;
         }
         let decoded = decode(&bytes).unwrap_or_else(|error| panic!("{path}: {error}"));

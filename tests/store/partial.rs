@@ -147,13 +147,13 @@ fn partial_topic_of_cluster_is_served() {
         let described = store.admin().describe_topic("orders").unwrap();
         let numbers: Vec<_> = described.partitions.iter().map(|p| p.partition).collect();
         assert_eq!((numbers, described.unavailable.len()), (vec![3, 143], 142));
-        for refused in [
+        for rejected in [
             store.add_partitions("orders", 200),
             store.alter_topic("orders", topic.config()),
             store.delete_topic("orders"),
         ] {
-            let refused = topic_error(refused.unwrap_err());
-            assert!(matches!(refused, TopicError::Spread { .. }), "{refused}");
+            let rejected = topic_error(rejected.unwrap_err());
+            assert!(matches!(rejected, TopicError::Spread { .. }), "{rejected}");
         }
         store.close().unwrap();
         let dirs = fs.list(Path::new(DATA)).unwrap();
@@ -270,8 +270,8 @@ fn offline_partition_is_reopened_once_repaired() {
     let orders = store.topic("orders").unwrap();
     let producer = store.producer(ProducerConfig::default().linger(NOTHING)).unwrap();
     let record = |value: &str| ProducerRecord::new("orders", Record::new(value.to_owned()));
-    let refused = producer.send(record("x").partition(1)).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    let rejected = producer.send(record("x").partition(1)).unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::Corrupt);
     for _ in 0..50 {
         producer.send(record("keyless")).unwrap().wait().unwrap();
     }
@@ -561,15 +561,15 @@ fn internal_topics_cannot_be_changed() {
     }
     let offsets = store.topic("__consumer_offsets").unwrap();
     let deleting = offsets.config().set("cleanup.policy", "compact,delete").unwrap();
-    for refused in [
+    for rejected in [
         store.add_partitions("__consumer_offsets", 100),
         store.delete_topic("__consumer_offsets"),
         store.alter_topic("__consumer_offsets", deleting),
         store.alter_topic("__consumer_offsets", partitions(1)),
         store.admin().delete_records("__consumer_offsets", 0, 1).map(drop),
     ] {
-        let refused = topic_error(refused.unwrap_err());
-        assert!(matches!(refused, TopicError::Internal { .. }), "{refused}");
+        let rejected = topic_error(rejected.unwrap_err());
+        assert!(matches!(rejected, TopicError::Internal { .. }), "{rejected}");
     }
     let smaller = offsets.config().set("segment.bytes", "1000000").unwrap();
     store.alter_topic("__consumer_offsets", smaller).unwrap();

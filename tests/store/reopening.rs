@@ -83,10 +83,10 @@ fn reopened_partition_accepts_after_failed_sync() {
     assert_eq!(poll(&mut consumer).unwrap(), ["a"]);
     fail_sync(&fs);
     assert_eq!(send(&producer, "lost?").unwrap_err().kind(), ErrorKind::Io);
-    let refused = send(&producer, "b").unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Poisoned);
+    let rejected = send(&producer, "b").unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::Poisoned);
     let advice = r#"Store::reopen_partition("orders", 1, "#;
-    assert!(refused.to_string().contains(advice), "{refused}");
+    assert!(rejected.to_string().contains(advice), "{rejected}");
     let before = store.topic("orders").unwrap().partition(1).unwrap();
     store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
     send(&producer, "c").unwrap();
@@ -106,10 +106,11 @@ fn clients_continue_after_reopening() {
     let (producer, mut consumer) = (producer(&store), consumer(&store));
     send(&producer, "a").unwrap();
     store.topic("orders").unwrap().partition(1).unwrap().close().unwrap();
-    for refused in [send(&producer, "b").unwrap_err(), poll(&mut consumer).map(drop).unwrap_err()] {
-        assert_eq!(refused.kind(), ErrorKind::Closed);
+    for rejected in [send(&producer, "b").unwrap_err(), poll(&mut consumer).map(drop).unwrap_err()]
+    {
+        assert_eq!(rejected.kind(), ErrorKind::Closed);
         let advice = r#"Store::reopen_partition("orders", 1, "#;
-        assert!(refused.to_string().contains(advice), "{refused}");
+        assert!(rejected.to_string().contains(advice), "{rejected}");
     }
     assert!(
         store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap().recovery().clean_shutdown
@@ -186,12 +187,12 @@ fn clients_wait_while_partition_reopens() {
         assert!(poll(&mut consumer).unwrap().is_empty());
         let at = TopicPartition::new("orders", 1);
         assert_eq!(consumer.position(&at).unwrap(), 0);
-        let refused = [
+        let rejected = [
             consumer.seek(&at, 0).unwrap_err(),
             consumer.lag(&at).unwrap_err(),
             consumer.offsets_for_times([(at, Timestamp::from_millis(0))]).unwrap_err(),
         ];
-        assert!(refused.iter().all(Error::is_retryable), "{refused:?}");
+        assert!(rejected.iter().all(Error::is_retryable), "{rejected:?}");
     });
     let rule =
         fs.add_rule(Rule::new(Operation::Open, meanwhile).path("orders-1/partition.metadata"));

@@ -218,16 +218,16 @@ fn invalid_topics_are_rejected() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     store.create_topic("a.b", TopicConfig::default()).unwrap();
-    let refused = |name: &str, config| topic_error(store.create_topic(name, config).unwrap_err());
+    let rejected = |name: &str, config| topic_error(store.create_topic(name, config).unwrap_err());
     let one = TopicConfig::default;
     let long = "x".repeat(250);
     for name in ["", ".", "..", "a b", "a/b", "ä", &long, "a_b", "__consumer_offsets"] {
-        let error = refused(name, one());
+        let error = rejected(name, one());
         assert!(matches!(error, TopicError::InvalidName { .. }), "{error}");
     }
-    assert!(matches!(refused("a.b", one()), TopicError::Exists { .. }));
+    assert!(matches!(rejected("a.b", one()), TopicError::Exists { .. }));
     for partitions in [0, 100_001] {
-        let error = refused("new", one().partitions(partitions));
+        let error = rejected("new", one().partitions(partitions));
         assert!(matches!(error, TopicError::InvalidPartitions { .. }), "{error}");
     }
     for partitions in [0, 1] {
@@ -254,7 +254,7 @@ fn closed_store_rejects_calls() {
     let topic = store.create_topic("orders", three()).unwrap();
     let other = store.clone();
     store.close().unwrap();
-    for refused in [
+    for rejected in [
         other.create_topic("users", three()).map(drop),
         other.add_partitions("orders", 4),
         other.alter_topic("orders", three()),
@@ -263,13 +263,13 @@ fn closed_store_rejects_calls() {
         other.maintain().map(drop),
         other.close(),
     ] {
-        let refused = refused.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Closed);
-        assert_eq!(refused.to_string(), "the store is closed; open it again");
+        let rejected = rejected.unwrap_err();
+        assert_eq!(rejected.kind(), ErrorKind::Closed);
+        assert_eq!(rejected.to_string(), "the store is closed; open it again");
     }
-    let refused = topic.partition(0).unwrap().append("x").unwrap_err();
+    let rejected = topic.partition(0).unwrap().append("x").unwrap_err();
     let told = "log data/orders-0 was closed with its store; open the store again";
-    assert_eq!(refused.to_string(), told);
+    assert_eq!(rejected.to_string(), told);
     open(&fs).unwrap();
 }
 
@@ -430,8 +430,8 @@ fn creation_fails_when_only_case_differs() {
     topic.partition(0).unwrap().append("precious").unwrap();
     let before = files(&fs, "data/orders-0");
     for _ in 0..2 {
-        let refused = store.create_topic("Orders", three()).unwrap_err();
-        assert!(matches!(topic_error(refused), TopicError::InvalidDirectory { .. }));
+        let rejected = store.create_topic("Orders", three()).unwrap_err();
+        assert!(matches!(topic_error(rejected), TopicError::InvalidDirectory { .. }));
         assert_eq!(files(&fs, "data/orders-0"), before);
     }
     assert_eq!(directories(&fs), ["orders-0", "orders-1"]);

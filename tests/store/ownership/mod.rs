@@ -465,7 +465,7 @@ fn unreadable_start_returns_no_deleted_record() {
             let text = damage(String::from_utf8(before.clone()).unwrap());
             write_file(&fs, dir, FILE, text.as_bytes());
             let log = if within { "d/t-0" } else { dir };
-            let refused = [
+            let rejected = [
                 Log::open(log, config.clone()).map(drop),
                 Log::open_read_only(log, config.clone()).map(drop),
                 if within {
@@ -474,8 +474,8 @@ fn unreadable_start_returns_no_deleted_record() {
                     Err(Error::StoreClosed)
                 },
             ];
-            for refused in &refused[..if within { 3 } else { 2 }] {
-                assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?} of {text:?}");
+            for rejected in &rejected[..if within { 3 } else { 2 }] {
+                assert!(matches!(rejected, Err(Error::Corrupt(_))), "{rejected:?} of {text:?}");
             }
             write_file(&fs, dir, FILE, &before);
             assert_eq!(offsets(&Log::open(log, config).unwrap()), [5, 6, 7, 8]);
