@@ -142,11 +142,20 @@ impl<T> fmt::Debug for RwLock<T> {
 /// A `LocalKey` of shuttle, with the methods of `std`'s that this crate uses.
 pub(crate) struct LocalKey<T: 'static>(pub(crate) &'static shuttle::thread::LocalKey<T>);
 
-impl<T: 'static> LocalKey<Cell<T>> {
-    pub(crate) fn with<R>(&'static self, look: impl FnOnce(&Cell<T>) -> R) -> R {
+impl<T: 'static> LocalKey<T> {
+    pub(crate) fn with<R>(&'static self, look: impl FnOnce(&T) -> R) -> R {
         self.0.with(look)
     }
 
+    pub(crate) fn try_with<R>(
+        &'static self,
+        look: impl FnOnce(&T) -> R,
+    ) -> Result<R, shuttle::thread::AccessError> {
+        self.0.try_with(look)
+    }
+}
+
+impl<T: 'static> LocalKey<Cell<T>> {
     pub(crate) fn set(&'static self, value: T) {
         self.0.with(|cell| cell.set(value));
     }
@@ -160,13 +169,6 @@ impl<T: 'static> LocalKey<Cell<T>> {
 }
 
 impl<T: 'static> LocalKey<RefCell<T>> {
-    pub(crate) fn try_with<R>(
-        &'static self,
-        look: impl FnOnce(&RefCell<T>) -> R,
-    ) -> Result<R, shuttle::thread::AccessError> {
-        self.0.try_with(look)
-    }
-
     pub(crate) fn set(&'static self, value: T) {
         self.0.with(|cell| *cell.borrow_mut() = value);
     }

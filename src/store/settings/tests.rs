@@ -3,7 +3,6 @@ use super::topic_config::{NO_LIMIT, ONE_HOUR, SEVEN_DAYS};
 use super::*;
 use crate::error::{Error, ErrorKind, TopicError};
 use crate::log::{CleanupPolicy, LogConfig};
-use crate::record::Compression;
 use crate::types::{Codec, TimestampType};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -260,6 +259,8 @@ fn methods_match_keys() {
 #[cfg(all(feature = "gzip", feature = "zstd"))]
 #[test]
 fn codec_and_level_are_separate_settings() {
+    use crate::record::Compression;
+
     let zstd = |level| Some(Compression::Zstd { level });
     let config = TopicConfig::default().set("compression.zstd.level", "9").unwrap();
     assert_eq!(config.log_config().unwrap().compression, None);
