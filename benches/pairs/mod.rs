@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// What was measured of one row: how fast each side was, and the ratio, of every pair.
+/// The measurements of one row: the speed of each side, and the ratio, for every pair.
 struct Pairs {
     ours: Vec<f64>,
     limit: Vec<f64>,
 }
 
-/// What a row's figures are.
+/// The unit of a row's figures.
 #[derive(Clone, Copy)]
 pub enum Unit {
     /// This many bytes are worked through in a run.

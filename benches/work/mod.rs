@@ -157,7 +157,7 @@ impl Filled {
     }
 }
 
-/// What a compacted log is filled with.
+/// The content of a compacted log.
 #[derive(Clone, Copy)]
 pub struct Keyed {
     pub records: u64,

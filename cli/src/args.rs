@@ -165,7 +165,7 @@ pub struct SeekArgs {
 pub struct CleanArgs {
     /// The log's directory
     pub dir: PathBuf,
-    /// What to remove: old segments (delete), superseded records (compact), or both
+    /// The kind of data to remove: old segments (delete), superseded records (compact), or both
     /// (delete,compact)
     #[arg(long, value_name = "POLICY", default_value = "delete", value_parser = policy)]
     pub policy: CleanupPolicy,

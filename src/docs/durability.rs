@@ -1,4 +1,4 @@
-//! What survives which failure, and what opening a log or a store does about it.
+//! The failures of processes, machines and disks: what survives each, and what an opening does.
 //!
 //! # What is guaranteed when a call returns `Ok`
 //!

@@ -100,8 +100,8 @@ impl Directory {
             Err(error) => (None, Some(error)),
         };
         if let Some(TopicDefinition { state: TopicState::Deleting, .. }) = defined {
-            // A process may have ended before the mark was durable. What follows from the mark
-            // must not be durable before it.
+            // A process may have ended before the mark was durable. No effect of the mark may be
+            // durable before the mark itself.
             self.first_partition(&name).sync()?;
             survey.deleting.push((name, partitions));
             return Ok(());

@@ -1217,7 +1217,7 @@ struct Sent {
 
 /// A producer after the other sends to a store on a disk that is full now and then, and is killed.
 ///
-/// Of each partition, acknowledged records are stored once at the offset that was reported, failed
+/// In each partition, acknowledged records are stored once at the offset that was reported, failed
 /// records are not stored, and records in flight at the kill may be stored, without a gap before
 /// any of them. All are in order.
 #[test]

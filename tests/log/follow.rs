@@ -1,11 +1,14 @@
 //! A log that another process compacts, truncates and deletes from, while this one reads it.
 
 use annals::fs::{Call, CrashState, DiskFs, Fault, FaultFs, MemFs, Operation, Rule};
-use annals::{CleanupPolicy, Log, LogConfig, Offset, Reader, Record, StartAt};
+use annals::{
+    CleanupPolicy, Event, Log, LogConfig, Offset, Reader, Record, StartAt, Store, StoreConfig,
+    TopicConfig,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{DIR, Rec, read_all};
+use support::{DIR, Heard, Rec, read_all, write_file};
 
 fn config(fs: impl annals::fs::Fs) -> LogConfig {
     let config = LogConfig::default().segment_bytes(700).index_interval_bytes(0);
@@ -182,4 +185,28 @@ fn sparse_tebibyte_index_is_not_read() {
     assert_eq!(log.offset_for_time(time).unwrap().map(|found| found.0), Some(0));
     assert!(log.get(3).unwrap().is_some());
     assert_eq!(log.verify().unwrap(), []);
+}
+
+/// On a full disk, a deletion marks the recovery point in place: its two lines differ by their last
+/// bit. A read-only opening ignored such a point and reported it, where a writer relies on it. Any
+/// other difference is a contradiction for both.
+#[test]
+fn read_only_log_relies_on_marked_recovery_point() {
+    for (second, is_ignored) in [(6, false), (7, false), (9, true)] {
+        let fs = MemFs::new();
+        let store = Store::open("data", StoreConfig::default().fs(fs.clone())).unwrap();
+        let topic = store.create_topic("t", TopicConfig::default()).unwrap();
+        topic.partition(0).unwrap().append_all((0..6).map(|n| n.to_string().into())).unwrap();
+        store.close().unwrap();
+        let lines = format!("0\n2\nt 0 6\nt 0 {second}\n");
+        write_file(&fs, "data", "recovery-point-offset-checkpoint", lines.as_bytes());
+        annals::fs::Fs::remove(&fs, std::path::Path::new("data/.kafka_cleanshutdown")).unwrap();
+        let heard = Arc::new(Heard::default());
+        let config = LogConfig::default().fs(fs).listener(heard.clone());
+        let log = Log::open_read_only("data/t-0", config).unwrap();
+        assert_eq!(read_all(&log).len(), 6, "{second}");
+        let heard = heard.0.lock().unwrap();
+        let ignored = |event: &Event| matches!(event, Event::CheckpointIgnored { .. });
+        assert_eq!(heard.iter().any(ignored), is_ignored, "{second}: {heard:?}");
+    }
 }

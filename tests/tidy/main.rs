@@ -1,4 +1,4 @@
-//! What no lint sees: which floor imports which, where time and files come from, sizes and names.
+//! Rules that no lint checks: imports between floors, the sources of time and files, sizes, names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod imports;
@@ -227,7 +227,7 @@ fn each_test_the_documentation_names_is_there() {
     }
 }
 
-/// Who comes from Kafka finds every option of the clients, of groups and of topics on one page.
+/// The page for Kafka's users has every option of clients, groups and topics.
 #[test]
 fn the_page_for_kafkas_users_names_every_setting() {
     let page = std::fs::read_to_string("../src/docs/from_kafka.rs").unwrap();

@@ -1,4 +1,5 @@
-//! What all parts of a producer share, below its queues: options, clock, buffer, flags, counters.
+//! The state that all parts of a producer share: options, clock, buffer, flags, counters. It stands
+//! below the queues.
 
 use crate::callback;
 use crate::client::producer::buffer::Buffer;

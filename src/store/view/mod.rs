@@ -60,7 +60,7 @@ struct KnownTopic {
 impl Store {
     /// Opens a directory of topics for reading, while another process may be writing it.
     ///
-    /// Of `config`, it uses only the file system, the listener and the options of logs.
+    /// It uses only the file system, the listener and the options of logs in `config`.
     ///
     /// # Errors
     ///
