@@ -82,10 +82,10 @@ mod sync {
     }
 }
 
-#[path = "../src/segment/entry_list.rs"]
-mod entries;
 #[path = "../src/callback.rs"]
 mod callback;
+#[path = "../src/segment/entry_list.rs"]
+mod entries;
 #[path = "../src/notify.rs"]
 mod notify;
 
@@ -114,7 +114,7 @@ fn check(least: usize, body: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn who_sees_the_length_of_a_list_sees_the_entries_below_it() {
+fn entries_are_visible_below_length() {
     check(50, || {
         let list = Arc::new(EntryList::<2>::new());
         let reading = Arc::clone(&list);
@@ -136,7 +136,7 @@ fn who_sees_the_length_of_a_list_sees_the_entries_below_it() {
 }
 
 #[test]
-fn a_thread_that_waits_for_the_end_to_move_is_woken() {
+fn waiting_thread_wakes_when_end_moves() {
     check(50, || {
         let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let waiting = Arc::clone(&shared);
@@ -162,7 +162,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn a_task_that_waits_for_the_end_to_move_sees_it_or_is_woken() {
+fn task_wakes_when_end_moves() {
     check(10, || {
         let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let woken = Arc::new(Woken(AtomicU64::new(0)));
@@ -183,7 +183,7 @@ fn a_task_that_waits_for_the_end_to_move_sees_it_or_is_woken() {
 /// The protocol between a truncation and a reader. The truncation raises the counter, then a
 /// fence, then truncates. The reader reads, then a fence, then checks the counter.
 #[test]
-fn who_reads_what_a_truncation_wrote_sees_that_it_was_announced() {
+fn truncation_is_announced_before_its_bytes() {
     check(5, || {
         let shared = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
         let cutting = Arc::clone(&shared);
