@@ -561,6 +561,7 @@ fn client_promises_survive_crash_anywhere() {
         }
     }
     support::say(&format!("{checked} states of producers and groups after a crash"));
+    assert!(checked > 50);
 }
 
 const OTHER: &str = "users";
