@@ -50,7 +50,8 @@ pub fn durable(dir: &Path, chunk: &[u8], count: u64, reserved: u64) -> Duration 
     start.elapsed()
 }
 
-/// One `fdatasync` for each group of writes, all from one thread: what no hand-over between threads could beat.
+/// One `fdatasync` for each group of writes, all from one thread: no hand-over between threads
+/// can be faster.
 pub fn durable_grouped(
     dir: &Path,
     chunk: &[u8],
@@ -71,7 +72,8 @@ pub fn durable_grouped(
     start.elapsed()
 }
 
-/// One `fdatasync` for each group of writes, each from a thread of its own: all write, one syncs, all go on.
+/// One `fdatasync` for each group of writes, each from a thread of its own: all write, one syncs,
+/// all continue.
 pub fn durable_threads(
     dir: &Path,
     chunk: &[u8],
@@ -146,9 +148,10 @@ pub fn many_files(dir: &Path, chunk: &[u8], files: usize, rounds: u64) -> Durati
     start.elapsed()
 }
 
-/// Reads files twice, checksums all of it both times, and writes as many bytes of them as are to stay, checksummed, into a new
-/// file, which is synced like two small ones: what has to be done to compact them. Then removes files that are like those
-/// that were read, which is to be done too. Returns how long it took without and with that.
+/// The least work that a compaction of these files takes. Reads them twice, with checksums both
+/// times, and writes the bytes that stay, with checksums, into a new file, which is synced, as are
+/// two small ones. Then removes files like those that were read, which a compaction does, too.
+/// Returns how long it took without and with the removal.
 pub fn compact(paths: &[PathBuf], dir: &Path, kept: u64) -> (Duration, Duration) {
     let chunk = vec![b'a'; CHUNK_BYTES];
     let copy = |path: &PathBuf| {

@@ -38,7 +38,8 @@ fn fill(builder: &mut BatchBuilder, values: &[u8], value_bytes: usize, time: i64
     }
 }
 
-/// Encodes records into batches and appends them: `values` cut into records of `value_bytes`, so many times.
+/// Encodes records into batches and appends them: `values` cut into records of `value_bytes`, so
+/// many times.
 pub fn append_builder(log: &Log, values: &[u8], value_bytes: usize, batches: u64) -> Duration {
     let mut builder = BatchBuilder::new();
     let start = Instant::now();
@@ -117,7 +118,8 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// `batches` batches of `records` records of `value_bytes` in one segment; batch n has timestamp n.
+    /// `batches` batches of `records` records of `value_bytes` in one segment; batch n has
+    /// timestamp n.
     pub fn new(batches: u64, records: usize, value_bytes: usize) -> Filled {
         let dir = fresh_dir();
         let log = open(dir.path(), LogConfig::default());

@@ -297,7 +297,8 @@ fn empty_directory_is_no_partition() {
     store.add_partitions("orders", 4).unwrap();
     store.close().unwrap();
     assert!(is_clean(&fs));
-    // A partition without records is a partition too, no matter which program made it: it has a segment.
+    // A partition without records is a partition, too, no matter which program made it: it has a
+    // segment.
     let log = Log::open("other-0", plain(&fs)).unwrap();
     log.close().unwrap();
     fs.rename_dir(Path::new("other-0"), Path::new("d/other-0")).unwrap();
