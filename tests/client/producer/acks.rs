@@ -119,10 +119,7 @@ fn acks_none_returns_without_waiting() {
 #[test]
 fn close_writes_pending_records() {
     let scene = scene(1);
-    let producer = scene
-        .store
-        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
-        .unwrap();
+    let producer = scene.lingering_producer();
     let (other, clone) = (producer.clone(), producer.clone());
     let handle = producer.send(to(0, "0")).unwrap();
     producer.close().unwrap();
@@ -131,10 +128,7 @@ fn close_writes_pending_records() {
     assert!(matches!(produce_error(other.close()), ProduceError::Closed));
     drop(clone);
 
-    let dropped = scene
-        .store
-        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
-        .unwrap();
+    let dropped = scene.lingering_producer();
     let handle = dropped.send(to(0, "1")).unwrap();
     drop(dropped);
     assert_eq!(handle.wait().unwrap().offset, Some(1));

@@ -110,10 +110,7 @@ fn sender_thread_writes_lingering_batches() {
 #[test]
 fn wait_writes_without_linger() {
     let scene = scene(1);
-    let producer = scene
-        .store
-        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
-        .unwrap();
+    let producer = scene.lingering_producer();
     let first = producer.send(to(0, "0")).unwrap();
     assert_eq!(first.wait().unwrap().offset, Some(0));
     let second = producer.send(to(0, "1")).unwrap();

@@ -1,7 +1,7 @@
 //! Callbacks and interceptors: their order, and what they may do, including a panic.
 
 use super::scene;
-use crate::{HOUR, TOPIC, to};
+use crate::{TOPIC, to};
 use annals::fs::{Fault, Operation, Rule};
 use annals::*;
 use std::io;
@@ -49,10 +49,7 @@ fn interceptor_may_redirect_topic_producer() {
 #[test]
 fn callbacks_run_in_order() {
     let scene = scene(1);
-    let producer = scene
-        .store
-        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
-        .unwrap();
+    let producer = scene.lingering_producer();
     let told = Arc::new(Mutex::new(Vec::new()));
     for n in 0..20u64 {
         let (told, again) = (told.clone(), producer.clone());

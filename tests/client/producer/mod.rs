@@ -12,7 +12,7 @@ mod split_batches;
 mod topics;
 mod waits;
 
-use crate::TOPIC;
+use crate::{HOUR, TOPIC};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use annals::*;
 use std::io;
@@ -28,6 +28,12 @@ struct Scene {
 }
 
 impl Scene {
+    /// A producer that writes when a batch is full or when something waits for it.
+    fn lingering_producer(&self) -> Producer {
+        let config = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
+        self.store.producer(config).unwrap()
+    }
+
     /// Writes of batches fail with this.
     fn fail_writes(&self, kind: io::ErrorKind) -> RuleId {
         self.fs.add_rule(Rule::new(Operation::Write, Fault::Error(kind)).path(".log"))

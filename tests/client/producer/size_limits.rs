@@ -13,10 +13,7 @@ use support::T0;
 fn rejected_record_harms_no_other() {
     let log = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
     let scene = scene_with(TopicConfig::default().log(log.max_message_bytes(2000)));
-    let producer = scene
-        .store
-        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
-        .unwrap();
+    let producer = scene.lingering_producer();
     let keyed = |value: &str| ProducerRecord::new(TOPIC, Record::new(value.to_owned()).key("k"));
     let mut handles = vec![producer.send(keyed("0")).unwrap()];
     let rejected = producer.send(to(0, "no key")).unwrap_err();

@@ -26,10 +26,7 @@ fn unknown_topics_and_partitions_are_rejected() {
 #[test]
 fn topic_may_change_while_sending() {
     let scene = scene(1);
-    let producer = scene
-        .store
-        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
-        .unwrap();
+    let producer = scene.lingering_producer();
     let before = producer.send(to(0, "0")).unwrap();
     producer.send(to(1, "x")).unwrap_err();
     scene.store.add_partitions(TOPIC, 3).unwrap();
