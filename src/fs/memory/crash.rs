@@ -90,14 +90,14 @@ mod tests {
 
     /// A seed must leave the same disk in every version, so that an old report can be replayed.
     #[test]
-    fn first_numbers_are_those_of_published_generator() {
+    fn first_numbers_match_published_generator() {
         let mut random = SplitMix64(0);
         assert_eq!(random.next(), 0xE220_A839_7B1D_CDAF);
         assert_eq!(random.next(), 0x6E78_9E6A_A1B9_65F4);
     }
 
     #[test]
-    fn chance_is_never_at_zero_and_always_at_one() {
+    fn chance_is_certain_at_both_ends() {
         let mut random = SplitMix64(7);
         assert!((0..1000).all(|_| !random.chance(0.0)));
         assert!((0..1000).all(|_| random.chance(1.0)));

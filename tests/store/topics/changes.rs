@@ -8,7 +8,7 @@ use annals::{
     ProducerConfig, ResetTo, Store, StoreConfig, TopicConfig, TopicError, TopicPartition,
 };
 use std::time::Duration;
-use support::clock;
+use support::{clock, until};
 
 #[test]
 fn topic_can_be_altered_while_used() {
@@ -167,9 +167,7 @@ fn maintenance_uses_clock_of_store() {
         log.append("old").unwrap();
         log.roll().unwrap();
         clock.advance(Duration::from_secs(2 * 86_400));
-        while log.offsets().start < start {
-            std::thread::yield_now();
-        }
+        until(|| log.offsets().start >= start);
     }
     store.close().unwrap();
 }
@@ -187,9 +185,7 @@ fn background_maintenance_serves_all_logs() {
             log.append("x".repeat(50)).unwrap();
         }
     }
-    while topic.partitions().iter().any(|log| log.offsets().start == 0) {
-        std::thread::yield_now();
-    }
+    until(|| topic.partitions().iter().all(|log| log.offsets().start > 0));
     store.close().unwrap();
 }
 
