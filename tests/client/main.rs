@@ -13,7 +13,6 @@ mod churn;
 mod consumer;
 mod groups;
 mod producer;
-mod rebalances;
 mod serialize;
 mod typed;
 

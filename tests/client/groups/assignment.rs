@@ -321,7 +321,7 @@ fn waiting_member_takes_partitions_of_hung() {
     hangs.poll(NOW).unwrap();
 }
 
-/// It does so though it has nothing to read itself.
+/// A member that waits in `poll` hands its partitions over although it has nothing to read.
 #[test]
 fn waiting_member_hands_partitions_over() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();

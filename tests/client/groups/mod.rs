@@ -7,6 +7,7 @@ mod commits;
 mod expiration;
 mod model;
 mod offsets_log;
+mod rebalances;
 
 use crate::NOW;
 use annals::fs::MemFs;

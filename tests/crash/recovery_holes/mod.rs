@@ -2,9 +2,9 @@
 //! keeps, and those it reports as damage.
 
 mod compacted;
+mod damaged;
 mod missing_segments;
 mod old_formats;
-mod opening;
 mod torn_tail;
 
 use annals::fs::MemFs;

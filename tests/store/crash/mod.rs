@@ -3,6 +3,7 @@
 //!
 //! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of the parts that survive.
 
+mod clients;
 mod failures;
 mod parallel;
 mod power_loss;

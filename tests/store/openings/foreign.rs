@@ -376,3 +376,32 @@ fn store_opens_when_marker_lists_deleted() {
     store.close().unwrap();
     assert!(!String::from_utf8(read_file(&fs, "d", MARK)).unwrap().contains("deleted"));
 }
+
+/// A variable that was not set once said `cannot create : No such file or directory`.
+#[test]
+fn empty_path_names_no_directory() {
+    let fs = MemFs::new();
+    let config = || StoreConfig::default().fs(fs.clone()).maintenance(None);
+    let opened = [
+        Log::open("", plain(&fs)).map(drop),
+        Log::open_read_only("", plain(&fs)).map(drop),
+        Store::open("", config()).map(drop),
+        Store::open_read_only("", config()).map(drop),
+    ];
+    for opened in opened {
+        assert!(matches!(opened, Err(Error::InvalidConfig { option: "dir", .. })), "{opened:?}");
+    }
+}
+
+/// A directory such as `/etc` has others in it that are named like partitions.
+#[test]
+fn partition_names_make_no_data_directory() {
+    let fs = MemFs::new();
+    for dir in ["etc", "etc/dbus-1"] {
+        fs.create_dir(Path::new(dir)).unwrap();
+    }
+    let reason = |fs: &MemFs| Log::open("etc", plain(fs)).map(drop).unwrap_err().to_string();
+    assert!(reason(&fs).contains("it holds other files"), "{}", reason(&fs));
+    write_file(&fs, "etc/dbus-1", &name(0, "log"), b"");
+    assert!(reason(&fs).contains("it holds logs"), "{}", reason(&fs));
+}

@@ -1,10 +1,10 @@
-//! Logs that are damaged, new, at the last offset, or at a path that names none.
+//! Damaged, foreign and empty segments: what opens, and what is reported.
 
 use super::{append, batch, dense, tiny};
 use annals::fs::{Fs, MemFs};
 use annals::*;
 use std::path::Path;
-use support::{DIR, name, read_file, store, write_file};
+use support::{DIR, name, read_file, write_file};
 
 /// One damaged header hid the sizes and times of all segments.
 #[test]
@@ -103,44 +103,4 @@ fn damaged_log_opens_read_only() {
         append(&log, 6..7);
         assert_eq!(follower.get(6).unwrap().unwrap().offset, 6);
     }
-}
-
-/// An alarm on logs that had to be recovered rang for each one that was new.
-#[test]
-fn new_log_counts_as_clean() {
-    let fs = MemFs::new();
-    assert!(Log::open("new", tiny(&fs)).unwrap().recovery().clean_shutdown);
-    assert!(!Log::open("new", tiny(&fs.kill())).unwrap().recovery().clean_shutdown);
-    let store = store(fs);
-    let topic = store.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
-    assert!(topic.partitions().iter().all(|log| log.recovery().clean_shutdown));
-}
-
-/// A variable that was not set once said `cannot create : No such file or directory`.
-#[test]
-fn empty_path_names_no_directory() {
-    let fs = MemFs::new();
-    let config = || StoreConfig::default().fs(fs.clone()).maintenance(None);
-    let opened = [
-        Log::open("", tiny(&fs)).map(drop),
-        Log::open_read_only("", tiny(&fs)).map(drop),
-        Store::open("", config()).map(drop),
-        Store::open_read_only("", config()).map(drop),
-    ];
-    for opened in opened {
-        assert!(matches!(opened, Err(Error::InvalidConfig { option: "dir", .. })), "{opened:?}");
-    }
-}
-
-/// A directory such as `/etc` has others in it that are named like partitions.
-#[test]
-fn partition_names_make_no_data_directory() {
-    let fs = MemFs::new();
-    for dir in ["etc", "etc/dbus-1"] {
-        fs.create_dir(Path::new(dir)).unwrap();
-    }
-    let reason = |fs: &MemFs| Log::open("etc", tiny(fs)).map(drop).unwrap_err().to_string();
-    assert!(reason(&fs).contains("it holds other files"), "{}", reason(&fs));
-    write_file(&fs, "etc/dbus-1", &name(0, "log"), b"");
-    assert!(reason(&fs).contains("it holds logs"), "{}", reason(&fs));
 }
