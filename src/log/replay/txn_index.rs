@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 64 << 20;
 pub(crate) struct TxnIndexes {
     /// The segments that have an index.
     stored: BTreeSet<Offset>,
-    /// From which offset on the batches of a segment were read, by its base.
+    /// The offset from which on the batches of a segment were read, by the base of the segment.
     read_from: BTreeMap<Offset, Offset>,
     found: Vec<AbortedTxn>,
 }
