@@ -40,7 +40,7 @@
 //!
 //! You can drop each of these futures at any `await`, for instance in `select!` or in a timeout:
 //!
-//! | future | dropped before it is ready | to go on |
+//! | future | dropped before it is ready | to continue |
 //! |---|---|---|
 //! | `tail.next()`, `tail.try_next()` | loses no record: the tail moves only when it returns one | call it again |
 //! | [`SendHandle`](crate::SendHandle) | cancels nothing: the record is still written, or still fails. Its result is lost with the handle | poll `&mut handle` in `select!`, and keep the handle |

@@ -35,14 +35,14 @@
 //! # Group append
 //!
 //! An append of at most 8 KiB that finds the writer lock taken queues its batch and waits. The
-//! next thread that gets the lock takes the whole queue, assigns offsets to each batch, and writes
-//! all of them with one call. So the more threads append small batches, the more of them share a
-//! write. In the file, the batches are the same as if each had been written alone, in the order of
-//! their offsets, and a kill leaves a prefix of them whole. If the queue as a whole does not fit
-//! on the disk, each batch is written alone, so that no batch fails because of the size of
-//! another. No thread depends on another to write its batch: after some tens of microseconds, a
-//! waiting thread blocks on the lock, and becomes the leader when it gets the lock. If a leader
-//! panics, the appends it led fail with an error.
+//! next thread that gets the lock is the *leader*: it takes the whole queue, assigns offsets to
+//! each batch, and writes all of them with one call. So the more threads append small batches, the
+//! more of them share a write. In the file, the batches are the same as if each had been written
+//! alone, in the order of their offsets, and a kill leaves a prefix of them whole. If the queue as
+//! a whole does not fit on the disk, each batch is written alone, so that no batch fails because
+//! of the size of another. No thread depends on another to write its batch: after some tens of
+//! microseconds, a waiting thread blocks on the lock, and becomes the leader when it gets the
+//! lock. If a leader panics, the appends it led fail with an error.
 //!
 //! A numbered batch is never written together with others, because the earlier batches of its
 //! producer decide whether it is next in sequence, a duplicate, or rejected. When its turn comes,
@@ -145,7 +145,7 @@
 //! | writing of checkpoints | a thread that sets a checkpoint | the write of one small file for all logs; threads that arrive meanwhile share the next write |
 //! | topics | every call | a lookup |
 //! | the order in which partitions were created | a change of topics, and a consumer that looks a partition up; within topics | a lookup |
-//! | the id, the partitions and the settings of a topic, a lock each | every call | while one value or pointer is copied or replaced |
+//! | the id, the partitions and the settings of a topic, each with its own lock | every call | while one value or pointer is copied or replaced |
 //! | the state of checkpoints | a thread that reads or sets a checkpoint | a lookup |
 //!
 //! A thread takes the lock of a partition of groups with no other lock held, except that a

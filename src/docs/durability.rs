@@ -407,18 +407,19 @@
 //! 4. It reads the recovery point and the log's start. Each value stands twice in its file,
 //!    because no checksum covers it: if the two lines differ, the value is malformed. A malformed
 //!    recovery point counts as 0. If its lines differ by exactly one, the lower line counts, and
-//!    the start may be missing in its file, for lack of room on [a full disk](#a-full-disk). A
-//!    malformed start is an error, because deleted records would reappear without it: restore the
-//!    file, or remove it if those records may reappear. Segments wholly below the start are left
-//!    from an interrupted deletion, and are removed.
+//!    the start may be missing in its file, for lack of room on [a full disk](#a-full-disk). The
+//!    recovery point is *known* if both of its lines are there, and are equal or differ by exactly
+//!    one; a broker writes only one line. A malformed start is an error, because deleted records
+//!    would reappear without it: restore the file, or remove it if those records may reappear.
+//!    Segments wholly below the start are left from an interrupted deletion, and are removed.
 //!
 //!    After an unclean end, the first segment must not begin above the start. If it does, the
-//!    segments before it were lost, and opening fails. This check is possible because each
-//!    deletion stores the start before it removes a segment, and the first opening of a broker's
-//!    log stores where that log begins. The check needs a known recovery point. If you removed the
-//!    file with the start, the start counts as 0; then open the log once with
-//!    [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine). Do the same with a copy whose
-//!    files were taken while the log was open.
+//!    segments before it were lost, and opening fails, with one exception in the table below. This
+//!    check is possible because each deletion stores the start before it removes a segment, and
+//!    the first opening of a broker's log stores where that log begins. The check needs a known
+//!    recovery point. If you removed the file with the start, the start counts as 0; then open the
+//!    log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine). Do the same
+//!    with a copy whose files were taken while the log was open.
 //! 5. It looks at the last files that have the name of a segment and hold no batch. A roll leaves
 //!    such a file where the log ends. A file whose base offset is above the end of the log is a
 //!    *stray*, unless something shows that the offsets below that base offset were assigned:
@@ -483,15 +484,14 @@
 //!
 //! After a clean close, opening scans nothing, but it fails if a segment is missing, or is shorter
 //! than it was. Likewise, opening a store fails if all directories of a topic are gone. The last
-//! column applies only if the recovery point is known, that is, if both of its lines are there: a
-//! broker writes only one.
+//! column applies only if the recovery point is known (step 4).
 //!
 //! A read-only opening recovers nothing, because another process may have the log open. It checks
-//! only the last segment: damage there is an error, unless opening for writing would not read that
-//! part. So after a loss of power, and until the log is opened for writing, a read-only log also
-//! returns records that were never durable and that the next `open` may truncate. It also skips
-//! offsets that are missing between two segments. To read only what `open` keeps, open the log for
-//! writing first.
+//! only the last segment: damage there is an error, unless it is in a part that opening for
+//! writing would not read. So after a loss of power, and until the log is opened for writing, a
+//! read-only log also returns records that were never durable and that the next `open` may
+//! truncate. It also skips offsets that are missing between two segments. To read only what `open`
+//! keeps, open the log for writing first.
 //!
 //! In the table above, "error" is [`Error::Corrupt`](crate::Error::Corrupt) with file, position
 //! and offset, and nothing was truncated. With

@@ -294,7 +294,7 @@
 //!
 //! | `AdminClient` | here | what differs |
 //! |---|---|---|
-//! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one topic a call; created when the call returns |
+//! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one topic per call; the topic exists when the call returns |
 //! | `deleteTopics` | [`Store::delete_topic`](crate::Store::delete_topic) | by name; the topic is gone when the call returns |
 //! | `listTopics` | [`Store::topics`](crate::Store::topics) | includes the internal topics |
 //! | `describeTopics`, `describeLogDirs`, `describeConfigs` of a topic | [`Admin::describe_topic`](crate::Admin::describe_topic) | one call for all |

@@ -53,14 +53,15 @@
 //! instead. A reader holds a buffer for its current batch, and one for the decompressed records.
 //!
 //! Each idempotent producer that the log knows takes 300 to 600 bytes of memory; the range is wide
-//! because the table doubles when it is full. 1,000,000 producers take 500 MiB. The log forgets
-//! producers that are silent for a day: when a segment is begun, at a snapshot, by
-//! [`maintain`](crate::Log::maintain) and at opening. The table then releases their memory. Until
-//! then, only the disk bounds the number of ids, and a client needs only one batch of 68 bytes to
-//! add one. So do not let clients that you do not trust choose their own producer ids. A snapshot
-//! has 46 bytes for each producer, and the `.recent` file beside it about 30. Appends wait while
-//! both are written: with 1,000,000 producers, 70 MiB each time a segment is begun, and every 64
-//! MiB.
+//! because the table doubles when it is full. 1,000,000 producers take 500 MiB. The log forgets a
+//! producer that is silent for
+//! [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day by default, and
+//! releases its memory. It does so when a segment is begun, at a snapshot, in
+//! [`maintain`](crate::Log::maintain) and at opening. Until then, only the disk bounds the number
+//! of ids, and a client needs only one batch of 68 bytes to add one. So do not let clients that
+//! you do not trust choose their own producer ids. A snapshot has 46 bytes for each producer, and
+//! the `.recent` file beside it about 30. Appends wait while both are written: with 1,000,000
+//! producers, 70 MiB each time a segment is begun, and every 64 MiB.
 //!
 //! A store has one maintainer for all its logs, and no thread for each log. Once a group is used,
 //! the committed offsets of all groups in the same partition of `__consumer_offsets` are in
