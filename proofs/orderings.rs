@@ -1,8 +1,10 @@
-//! The two places where threads synchronize by atomics alone, checked under the memory model. loom
-//! tries every value that a load may return, including values that a strongly ordered machine
-//! never shows.
+//! The code in which threads synchronize by atomics, checked under the memory model: the list of
+//! index entries, the wakeup of waiting threads and tasks, and the protocol of truncations and
+//! readers. loom tries every value that a load may return, including values that a strongly
+//! ordered machine never shows.
 //!
-//! This crate compiles the sources of annals with loom's atomics in place of `std`'s.
+//! The first two are compiled from the sources of annals, with loom's atomics in place of `std`'s.
+//! The third is a model of the protocol.
 
 #![allow(dead_code, unused_imports, reason = "a part of each module is tested")]
 
@@ -114,7 +116,7 @@ fn check(least: usize, body: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn entries_are_visible_below_length() {
+fn list_length_publishes_its_entries() {
     check(50, || {
         let list = Arc::new(EntryList::<2>::new());
         let reading = Arc::clone(&list);
@@ -136,7 +138,7 @@ fn entries_are_visible_below_length() {
 }
 
 #[test]
-fn waiting_thread_wakes_when_end_moves() {
+fn waiting_thread_is_woken_by_append() {
     check(50, || {
         let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let waiting = Arc::clone(&shared);
@@ -162,7 +164,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn task_wakes_when_end_moves() {
+fn waiting_task_misses_no_append() {
     check(10, || {
         let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let woken = Arc::new(Woken(AtomicU64::new(0)));
@@ -183,7 +185,7 @@ fn task_wakes_when_end_moves() {
 /// The protocol between a truncation and a reader. The truncation raises the counter, then a
 /// fence, then truncates. The reader reads, then a fence, then checks the counter.
 #[test]
-fn truncation_is_announced_before_its_bytes() {
+fn reader_notices_truncation_of_read_bytes() {
     check(5, || {
         let shared = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
         let cutting = Arc::clone(&shared);

@@ -47,24 +47,24 @@ fn concurrent_appends_get_distinct_offsets() {
 }
 
 #[test]
-fn concurrent_appends_get_distinct_offsets_while_rolling() {
+fn appends_get_distinct_offsets_across_rolls() {
     check(|| append_from_three(config().segment_bytes(200)));
 }
 
 #[test]
-fn append_time_keeps_offsets_distinct() {
+fn appends_get_distinct_offsets_with_append_time() {
     check(|| append_from_three(config().timestamp_type(TimestampType::LogAppendTime)));
 }
 
 #[test]
-fn concurrent_appends_succeed_when_each_flushes() {
+fn concurrent_appends_that_flush_are_durable() {
     check(|| append_from_three(config().flush_messages(1)));
 }
 
 /// Three threads append twice each, and one call of `fs` or of the clock panics or fails
 /// meanwhile. Each append that returned an offset has its record there; each other append fails;
 /// no thread hangs.
-fn append_from_three_through_failure(log: &Log) {
+fn append_from_three_past_a_failure(log: &Log) {
     let threads: Vec<_> = (0..3)
         .map(|thread| {
             let log = log.clone();
@@ -104,14 +104,14 @@ fn no_append_hangs_when_clock_panics() {
         // Any of the clock reads of the appends: before the lock is taken and while it is held.
         let at = 1 + shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..10);
         clock.panics_at.store(at, Ordering::SeqCst);
-        append_from_three_through_failure(&log);
+        append_from_three_past_a_failure(&log);
         clock.panics_at.store(0, Ordering::SeqCst);
         log.append("last").unwrap();
     });
 }
 
 #[test]
-fn no_append_hangs_when_write_panics() {
+fn no_append_hangs_when_fs_panics() {
     quietly();
     check(|| {
         let fs = FaultFs::new(MemFs::new());
@@ -121,7 +121,7 @@ fn no_append_hangs_when_write_panics() {
         fs.add_rule(
             Rule::new(Operation::Write, Fault::call(|_| panic!("the disk stands"))).nth(nth),
         );
-        append_from_three_through_failure(&log);
+        append_from_three_past_a_failure(&log);
         fs.clear_rules();
         log.append("last").unwrap();
     });
@@ -141,7 +141,7 @@ fn no_append_hangs_when_write_fails() {
         let failing = fs.add_rule(
             Rule::new(Operation::Write, Fault::PartialWrite { written: 70, kind }).nth(nth),
         );
-        append_from_three_through_failure(&log);
+        append_from_three_past_a_failure(&log);
         let failed = fs.hit_count(failing) > 0;
         fs.clear_rules();
         assert_eq!(log.append("last").is_ok(), full || !failed);

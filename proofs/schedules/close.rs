@@ -6,7 +6,7 @@ use annals::{Error, Log, ReadLimits, Timestamp};
 use shuttle::thread;
 
 #[test]
-fn tail_and_task_wake_on_close() {
+fn tail_and_task_notice_close() {
     check(|| {
         let log = open(config());
         let (mut one, mut other) = (log.tail(0).unwrap(), log.tail(0).unwrap());
@@ -25,7 +25,7 @@ fn tail_and_task_wake_on_close() {
 
 /// Trap: a closed log has no segments, and looks empty.
 #[test]
-fn closed_log_never_looks_empty() {
+fn close_is_not_taken_for_end_of_log() {
     check(|| {
         let log = four_segments();
         let reading = log.clone();
@@ -66,7 +66,7 @@ fn closed_log_never_looks_empty() {
 }
 
 #[test]
-fn acknowledged_appends_stay_when_log_closes() {
+fn close_wakes_threads_and_loses_nothing() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().segment_bytes(200).fs(fs.clone())).unwrap();

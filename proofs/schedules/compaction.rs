@@ -24,7 +24,7 @@ fn compacting() -> LogConfig {
 }
 
 #[test]
-fn kept_records_stay_readable_while_compacting() {
+fn compaction_hides_no_remaining_record() {
     check(|| {
         let (log, _) = superseded(compacting());
         let early = log.reader(StartAt::Earliest).unwrap();
@@ -58,7 +58,7 @@ fn kept_records_stay_readable_while_compacting() {
 }
 
 #[test]
-fn compaction_agrees_with_concurrent_truncation() {
+fn compaction_and_truncation_agree() {
     check(|| {
         let (log, fs) = superseded(compacting());
         let cleaner = log.clone();
@@ -87,7 +87,7 @@ fn compaction_agrees_with_concurrent_truncation() {
 }
 
 #[test]
-fn compaction_agrees_with_concurrent_deletion() {
+fn compaction_and_deletion_agree() {
     check(|| {
         let (log, _) = superseded(compacting());
         let cleaner = log.clone();
@@ -121,7 +121,7 @@ fn close_ends_compaction_before_unlocking() {
 }
 
 #[test]
-fn maintainer_and_logs_close_in_any_order() {
+fn maintainer_and_logs_drop_in_any_order() {
     check(|| {
         let maintainer = Maintainer::new(MaintainerConfig::default()).unwrap();
         let (log, fs) = superseded(compacting());

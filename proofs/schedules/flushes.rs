@@ -36,7 +36,7 @@ fn shared_flush_is_durable_for_each() {
 /// If a flush read the end after the list of segments, it would promise records in a segment that
 /// it did not sync.
 #[test]
-fn flush_is_durable_while_rolling() {
+fn flush_is_durable_during_rolls() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();

@@ -3,8 +3,10 @@
 //! Every lock, atomic, condition variable and yield of the crate is shuttle's, including those of
 //! [`MemFs`], so threads can switch between any two of them. A thread that waits forever is
 //! reported as a deadlock. Each test runs `ANNALS_SCHEDULES` schedules, 200 by default: half of
-//! them random, half with few switches at bad moments. A schedule that fails is printed; run it
-//! again with `ANNALS_SCHEDULE`.
+//! them random, half with few switches at bad moments.
+//!
+//! `cargo test --manifest-path proofs/Cargo.toml` runs these tests and `orderings.rs`. A schedule
+//! that fails is printed. To run it again, pass it in `ANNALS_SCHEDULE`, with the name of the test.
 
 #![allow(dropping_copy_types, reason = "what an append answers is dropped")]
 

@@ -54,7 +54,7 @@ fn tail_misses_no_append() {
 }
 
 #[test]
-fn tails_miss_no_grouped_append() {
+fn tails_miss_no_group_append() {
     check(|| {
         let log = open(config());
         let mut threads = Vec::new();
@@ -89,7 +89,7 @@ fn task_misses_no_append() {
 }
 
 #[test]
-fn tail_fails_when_truncated_below_it() {
+fn tail_notices_truncation_below_position() {
     check(|| {
         let log = open(config());
         (0..3).for_each(|_| drop(log.append("x").unwrap()));

@@ -7,7 +7,7 @@ use shuttle::thread;
 use std::time::Duration;
 
 #[test]
-fn reader_sees_no_corruption_while_truncating() {
+fn truncation_is_never_read_as_damage() {
     check(|| {
         let log = open(config().segment_bytes(200));
         (0..5).for_each(|n| drop(append(&log, &[&format!("{n} old"), "second"]).unwrap()));
@@ -55,7 +55,7 @@ fn reader_sees_no_corruption_while_truncating() {
 }
 
 #[test]
-fn verify_finds_nothing_while_rolling() {
+fn verify_finds_nothing_during_rolls() {
     check(|| {
         let log = open(config().segment_bytes(200));
         let looking = log.clone();
@@ -74,7 +74,7 @@ fn verify_finds_nothing_while_rolling() {
 }
 
 #[test]
-fn verify_finds_nothing_while_truncating() {
+fn verify_finds_nothing_during_truncation() {
     check(|| {
         let log = open(config().segment_bytes(200));
         (0..5).for_each(|_| drop(append(&log, &["first", "second"]).unwrap()));
@@ -103,7 +103,7 @@ fn verify_finds_nothing_while_truncating() {
 }
 
 #[test]
-fn truncation_agrees_with_append_and_flush() {
+fn truncation_append_and_flush_agree() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().segment_bytes(200).fs(fs.clone())).unwrap();
@@ -131,7 +131,7 @@ fn truncation_agrees_with_append_and_flush() {
 }
 
 #[test]
-fn kept_records_stay_readable_while_deleting() {
+fn deletion_hides_no_remaining_record() {
     check(|| {
         let log = four_segments();
         let looking = log.clone();
@@ -175,7 +175,7 @@ fn kept_records_stay_readable_while_deleting() {
 /// Trap: segments to delete are chosen by offset, and after a truncation these offsets belong to
 /// records that must stay.
 #[test]
-fn maintenance_keeps_records_appended_after_truncation() {
+fn maintenance_keeps_appends_after_truncation() {
     check(|| {
         let log = open(config().retention_age(Duration::from_millis(1)));
         for value in ["0", "1", "2"] {
@@ -197,7 +197,7 @@ fn maintenance_keeps_records_appended_after_truncation() {
 }
 
 #[test]
-fn deletion_agrees_with_append_and_truncation() {
+fn deletion_append_and_truncation_agree() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
