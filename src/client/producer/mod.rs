@@ -128,6 +128,7 @@ impl Drop for Handle {
 }
 
 /// The counters of a [`Producer`] since it was created.
+/// [`send_and_forget`](Producer::send_and_forget) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ProducerStats {
