@@ -30,6 +30,7 @@ mod open;
 mod partition;
 mod read;
 mod recovery;
+mod replay;
 mod state;
 
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};

@@ -39,12 +39,12 @@
 
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::log::append::replay::ProducerReplay;
 use crate::log::config::OnCorruption;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
 use crate::log::files::losses::damage_at_end;
 use crate::log::open::Opener;
+use crate::log::replay::ProducerReplay;
 use crate::log::state::writer::Writer;
 use crate::segment::Segment;
 use crate::segment::first_bytes::{NOT_A_SEGMENT, begins_segment};
