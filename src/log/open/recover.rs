@@ -2,9 +2,9 @@
 //!
 //! # Offsets without a batch
 //!
-//! Appends leave no offset out. So if no batch covers an offset, either compaction removed it, and
-//! the log must stay as it is, or a crash or an accident took it, and the records after it must
-//! not be served as if nothing were missing.
+//! Appends leave no offset out. So if no batch covers an offset, there are two cases. If
+//! compaction removed it, the log must stay as it is. If a crash or an accident took it, the
+//! records after it must not be served as if nothing were missing.
 //!
 //! - Nothing was compacted in a log without a policy that compacts and without a cleaner
 //!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it. In
