@@ -1,5 +1,6 @@
 //! Events of logs and stores, and their delivery to the listener.
 
+use crate::callback;
 use crate::error::{Corruption, CorruptionKind};
 use crate::types::Offset;
 use std::cell::RefCell;
@@ -235,11 +236,19 @@ pub trait Listener: Send + Sync + Debug {
 
 /// The way from the code that causes an event to the [`Listener`].
 ///
-/// Events are delivered with no lock held. Code that works under a lock wraps the work in
-/// [`hold`](EventSink::hold), and delivers the events once the lock is released.
+/// Events are delivered with no lock held. Code that takes locks [holds](hold) the events of its
+/// thread back before the first lock, and delivers them after the last one is released.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventSink {
     listener: Option<Arc<dyn Listener>>,
+}
+
+/// An event that waits for its delivery. It knows its listener, because user-supplied code may use
+/// another log while a log calls it.
+#[derive(Debug)]
+pub(crate) struct HeldEvent {
+    listener: Arc<dyn Listener>,
+    event: Event,
 }
 
 crate::sync::thread_local! {
@@ -247,12 +256,56 @@ crate::sync::thread_local! {
     ///
     /// Without a destructor, it is there until the thread is gone: another thread-local's
     /// destructor may use a log or a producer.
-    static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<Event>>>> =
+    static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<HeldEvent>>>> =
         const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-fn replace_held(events: Option<Vec<Event>>) -> Option<Vec<Event>> {
+fn replace_held(events: Option<Vec<HeldEvent>>) -> Option<Vec<HeldEvent>> {
     HELD_BACK.with(|held_back| held_back.replace(events))
+}
+
+/// Returns whether this thread holds its events back.
+pub(crate) fn are_held_back() -> bool {
+    HELD_BACK.with(|held_back| held_back.borrow().is_some())
+}
+
+fn keep(event: HeldEvent) {
+    HELD_BACK.with(|held_back| held_back.borrow_mut().get_or_insert_default().push(event));
+}
+
+/// Delivers an event, unless an outer guard holds events back.
+fn deliver(held: HeldEvent) {
+    if are_held_back() { keep(held) } else { held.listener.on_event(&held.event) }
+}
+
+/// Delivers events. If a listener panics, the others get their events all the same.
+pub(crate) fn deliver_all(events: Vec<HeldEvent>) {
+    struct Rest(std::vec::IntoIter<HeldEvent>);
+
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            for event in self.0.by_ref() {
+                callback::call(|| deliver(event)).ok();
+            }
+        }
+    }
+
+    let mut rest = Rest(events.into_iter());
+    rest.0.by_ref().for_each(deliver);
+}
+
+/// Holds the events of this thread back until the guard delivers them. Create it before the first
+/// lock is taken: a listener may call the log, and may panic.
+pub(crate) fn hold() -> HeldEvents {
+    HeldEvents(Some(replace_held(Some(Vec::new()))))
+}
+
+/// Does work that takes and releases locks, and delivers its events afterwards.
+pub(crate) fn deliver_after<T>(work: impl FnOnce() -> T) -> T {
+    let held = hold();
+    let done = work();
+    held.deliver();
+    done
 }
 
 impl EventSink {
@@ -260,66 +313,47 @@ impl EventSink {
         EventSink { listener }
     }
 
-    /// Delivers an event, or keeps it if this thread is inside [`hold`](EventSink::hold).
+    /// Delivers an event, or keeps it if this thread [holds](hold) events back.
     pub(crate) fn emit(&self, event: &Event) {
         let Some(listener) = &self.listener else { return };
-        let is_held_back = HELD_BACK.with(|held_back| match &mut *held_back.borrow_mut() {
-            Some(events) => {
-                events.push(event.clone());
-                true
-            }
-            None => false,
-        });
-        if !is_held_back {
+        if are_held_back() {
+            keep(HeldEvent { listener: Arc::clone(listener), event: event.clone() });
+        } else {
             listener.on_event(event);
         }
     }
 
-    pub(crate) fn emit_all(&self, events: &[Event]) {
-        events.iter().for_each(|event| self.emit(event));
-    }
-
-    /// Does work under a lock, and returns its events. The caller delivers them after releasing
-    /// the lock: a listener may call the log, and may panic.
-    pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        let held = HeldEvents(Some(replace_held(Some(Vec::new()))));
-        let done = work();
-        (done, held.release())
-    }
-
-    /// Like [`hold`](EventSink::hold), until the guard is released, for work whose events all go
-    /// to this sink. Without a listener there are none to hold back, and an append pays nothing.
+    /// Like [`hold`], for an append. Without a listener the append has no events, and pays nothing.
     #[inline(always)]
     pub(crate) fn hold_own(&self) -> HeldEvents {
-        HeldEvents(self.listener.as_ref().map(|_| replace_held(Some(Vec::new()))))
-    }
-
-    /// Does work that takes and releases locks, and delivers its events afterwards.
-    pub(crate) fn after<T>(&self, work: impl FnOnce() -> T) -> T {
-        let (done, events) = self.hold(work);
-        self.emit_all(&events);
-        done
-    }
-
-    /// Returns whether this thread holds its events back.
-    pub(crate) fn are_held_back() -> bool {
-        HELD_BACK.with(|held_back| held_back.borrow().is_some())
+        if self.listener.is_some() { hold() } else { HeldEvents(None) }
     }
 }
 
-/// Holds the events of this thread back. It keeps the events that an outer guard has held so far,
-/// and restores them also if the work panics; `None` once they are restored.
+/// Holds the events of this thread back. Contains the events that an outer guard has held so far;
+/// `None` once they are restored.
+///
+/// If user-supplied code panics under the locks, dropping the guard delivers the events that
+/// happened before, and no log finds them later. A panic of a listener is caught then.
 #[must_use]
-pub(crate) struct HeldEvents(Option<Option<Vec<Event>>>);
+pub(crate) struct HeldEvents(Option<Option<Vec<HeldEvent>>>);
 
 impl HeldEvents {
-    /// Returns the events, to be delivered without the lock.
+    /// Delivers the events. The locks are released.
     #[inline(always)]
-    pub(crate) fn release(mut self) -> Vec<Event> {
-        if self.0.is_none() { Vec::new() } else { self.restore() }
+    pub(crate) fn deliver(mut self) {
+        let events = if self.0.is_some() { self.restore() } else { return };
+        if !events.is_empty() {
+            deliver_all(events);
+        }
     }
 
-    fn restore(&mut self) -> Vec<Event> {
+    /// Returns the events, for another thread to [deliver](deliver_all).
+    pub(crate) fn take(mut self) -> Vec<HeldEvent> {
+        self.restore()
+    }
+
+    fn restore(&mut self) -> Vec<HeldEvent> {
         let held = self.0.take().and_then(replace_held);
         held.unwrap_or_default()
     }
@@ -329,7 +363,7 @@ impl Drop for HeldEvents {
     #[inline(always)]
     fn drop(&mut self) {
         if self.0.is_some() {
-            self.restore();
+            callback::call(|| deliver_all(self.restore())).ok();
         }
     }
 }

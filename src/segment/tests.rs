@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Event, EventSink, Listener};
+use crate::event::{self, Event, EventSink, Listener};
 use crate::fs::{Dir, Fault, FaultFs, Fs, MemFs, Operation, Rule, WhenFull};
 use crate::record::{BatchBuilder, stamp_base_offset};
 use crate::segment::active::ActiveLog;
@@ -257,21 +257,26 @@ fn replace_succeeds_after_interrupted_replacement() {
 #[test]
 fn events_are_held_back_under_nested_locks() {
     let (_, heard, dir) = directory();
-    let event = |end| Event::Truncated { end };
-    let ((), outer) = dir.events.hold(|| {
-        dir.events.emit(&event(1));
-        let ((), inner) = dir.events.hold(|| dir.events.emit(&event(2)));
-        assert_eq!(inner, [event(2)]);
-        dir.events.emit(&event(3));
-        let events = dir.events.clone();
-        let panics = std::panic::AssertUnwindSafe(|| events.hold(|| panic!("on purpose")));
-        std::panic::catch_unwind(panics).unwrap_err();
-        dir.events.emit(&event(4));
+    let emit = |end| dir.events.emit(&Event::Truncated { end });
+    let heard = || heard.0.lock().len();
+    let outer = event::hold();
+    emit(1);
+    let inner = event::hold();
+    emit(2);
+    assert_eq!(inner.take().len(), 1);
+    emit(3);
+    let panics = std::panic::AssertUnwindSafe(|| {
+        let _held = event::hold();
+        emit(4);
+        panic!("on purpose")
     });
-    assert_eq!(outer, [event(1), event(3), event(4)]);
-    assert!(heard.0.lock().is_empty());
-    dir.events.emit_all(&outer);
-    assert_eq!(*heard.0.lock(), outer);
+    std::panic::catch_unwind(panics).unwrap_err();
+    emit(5);
+    assert_eq!(heard(), 0);
+    outer.deliver();
+    assert_eq!(heard(), 4);
+    emit(6);
+    assert_eq!(heard(), 5);
 }
 
 /// The part of a batch that a full disk left is removed, reserved room reads as zeros again, and

@@ -209,20 +209,21 @@ impl LogInner {
     #[inline(always)]
     pub(crate) fn append_alone(
         &self,
-        mut slot: MutexGuard<'_, Option<Writer>>,
+        slot: MutexGuard<'_, Option<Writer>>,
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
         let held = self.dir.events.hold_own();
+        // Released before the events are delivered, also when user-supplied code panics.
+        let mut slot = slot;
         let appended = self.append_under_lock(slot.as_mut(), batch, header);
         let is_due = |writer: &mut Writer| self.flush_is_due(writer);
         let flush = appended.is_ok() && slot.as_mut().is_some_and(is_due);
-        let events = held.release();
         drop(slot);
         if appended.is_ok() {
             self.state.waiters.notify();
         }
-        self.emit_all(events);
+        held.deliver();
         self.flush_if_due(appended?, flush)
     }
 

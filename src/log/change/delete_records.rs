@@ -10,7 +10,7 @@
 //! start, and no opening takes the removed segments for lost ones.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::flush::was_not_opened;
 use crate::log::inner::LogInner;
@@ -54,14 +54,15 @@ impl LogInner {
     /// Runs a change that removes records from the start, including its choice of what to remove.
     /// No truncation can come between, after which the same offsets could belong to other records.
     pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
-        let (removed, events) = {
-            let _change = self.cleaning.change.lock();
-            self.state.check_writable()?;
-            self.dir.events.hold(change)
-        };
-        self.dir.fill_reserve();
-        self.emit_all(events);
-        removed
+        event::deliver_after(|| {
+            let removed = {
+                let _change = self.cleaning.change.lock();
+                self.state.check_writable()?;
+                change()
+            };
+            self.dir.fill_reserve();
+            removed
+        })
     }
 
     /// Moves the start of the log up to `target` and removes the segments below. The caller holds
