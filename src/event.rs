@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Events are delivered on the thread that caused them, after the log and its store have released
 /// their locks, so a [`Listener`] may call the log and the store. If a listener panics, the call
 /// that caused the event unwinds after its work is done; in calls of a group, the panic is caught.
+///
+/// If an `Fs` or a [`Clock`](crate::Clock) panics, the events that happened before are delivered
+/// while the panic unwinds, and a panic of the listener is caught.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
