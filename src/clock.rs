@@ -13,6 +13,29 @@ use std::time::{Duration, Instant, SystemTime};
 /// A clock must not call a log, a store or their clients: it is read with their locks held, so the
 /// call would deadlock. It should return at once, because an append may wait for it. If it panics,
 /// only the call that read the clock unwinds.
+///
+/// ```
+/// use annals::{Clock, SystemClock, Timestamp};
+/// use std::time::Duration;
+///
+/// /// A clock whose calendar time is an hour late.
+/// #[derive(Debug)]
+/// struct Late(SystemClock);
+///
+/// impl Clock for Late {
+///     fn now(&self) -> Timestamp {
+///         Timestamp::from_millis(self.0.now().as_millis() - 3_600_000)
+///     }
+///     fn monotonic(&self) -> Duration {
+///         self.0.monotonic()
+///     }
+///     fn runs_by_itself(&self) -> bool {
+///         true
+///     }
+/// }
+///
+/// assert!(Late(SystemClock::new()).now() < SystemClock::new().now());
+/// ```
 pub trait Clock: Send + Sync + Debug + 'static {
     /// Returns the calendar time. It may jump in both directions.
     ///
@@ -35,7 +58,7 @@ pub trait Clock: Send + Sync + Debug + 'static {
     }
 }
 
-/// The operating system's clocks.
+/// The operating system's clocks, which are the default. [`Clock`] has an example.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
@@ -78,8 +101,8 @@ impl Clock for SystemClock {
 /// let clock = ManualClock::new(Timestamp::from_millis(1_000));
 /// clock.advance(Duration::from_secs(1));
 /// assert_eq!(clock.now(), Timestamp::from_millis(2_000));
-/// clock.set(Timestamp::from_millis(5)); // the calendar may go back,
-/// assert_eq!(clock.monotonic(), Duration::from_secs(1)); // this clock does not
+/// clock.set(Timestamp::from_millis(5)); // the calendar time may go back
+/// assert_eq!(clock.monotonic(), Duration::from_secs(1)); // the monotonic time does not
 /// ```
 #[derive(Debug)]
 pub struct ManualClock {

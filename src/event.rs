@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something that a log or a store did or found, and that no call returns.
+/// An event of a log or a store: something that it did or found, and that no call returns.
+///
+/// [`Listener`] has an example.
 ///
 /// Events are delivered on the thread that caused them, after the log and its store have released
 /// their locks, so a [`Listener`] may call the log and the store. If a listener panics, the call
@@ -237,7 +239,7 @@ pub trait Listener: Send + Sync + Debug {
     fn on_event(&self, event: &Event);
 }
 
-/// The way from the code that causes an event to the [`Listener`].
+/// Delivers events to the [`Listener`].
 ///
 /// Events are delivered with no lock held. Code that takes locks [holds](hold) the events of its
 /// thread back before the first lock, and delivers them after the last one is released.
@@ -257,8 +259,8 @@ pub(crate) struct HeldEvent {
 crate::sync::thread_local! {
     /// The events that this thread caused under a lock; `None` while it holds none back.
     ///
-    /// Without a destructor, it is there until the thread is gone: another thread-local's
-    /// destructor may use a log or a producer.
+    /// It has no destructor, so it exists until the thread is gone: the destructor of another
+    /// thread-local may use a log or a producer.
     static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<HeldEvent>>>> =
         const { ManuallyDrop::new(RefCell::new(None)) };
 }
@@ -326,7 +328,8 @@ impl EventSink {
         }
     }
 
-    /// Like [`hold`], for an append. Without a listener the append has no events, and pays nothing.
+    /// Holds the events of an append back, like [`hold`]. Without a listener, the append has no
+    /// events, and pays nothing.
     #[inline(always)]
     pub(crate) fn hold_own(&self) -> HeldEvents {
         if self.listener.is_some() { hold() } else { HeldEvents(None) }

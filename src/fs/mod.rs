@@ -39,11 +39,11 @@ use std::sync::Arc;
 /// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OpenMode {
-    /// Create a file for reading and writing. Fails with `AlreadyExists` if the name is taken.
+    /// Creates a file for reading and writing. Fails with `AlreadyExists` if the name is taken.
     CreateNew,
-    /// Open an existing file for reading and writing. Fails with `NotFound` if it does not exist.
+    /// Opens an existing file for reading and writing. Fails with `NotFound` if it does not exist.
     ReadWrite,
-    /// Open an existing file for reading. Fails with `NotFound` if it does not exist.
+    /// Opens an existing file for reading. Fails with `NotFound` if it does not exist.
     ReadOnly,
 }
 
@@ -70,6 +70,8 @@ pub struct DirEntry {
 }
 
 /// A file system. All methods may be called from any thread at any time.
+///
+/// [`DiskFs`] has an example.
 ///
 /// A change is durable only after the `sync` that covers it: the bytes and length of a file after
 /// [`File::sync_data`], a name that was created, renamed or removed after [`Fs::sync_dir`] of its
@@ -185,7 +187,7 @@ pub trait Fs: Send + Sync + Debug + 'static {
     }
 
     /// Returns an id of the current boot of the machine, or `None` if it is not known. If the id
-    /// has changed, the machine has stopped since, and any unsynced write may be lost.
+    /// has changed, the machine was restarted since, and any unsynced write may be lost.
     fn boot_id(&self) -> Option<String>;
 
     /// Returns the object that orders the calls of threads, for tests of [`FaultFs`]. `None` means
@@ -251,7 +253,7 @@ impl<F: Fs + ?Sized> Fs for Arc<F> {
     }
 }
 
-/// A directory that is [held](Fs::hold_dir).
+/// A directory that is [held](Fs::hold_dir). That method has an example.
 #[derive(Debug, Clone)]
 pub struct HeldDir {
     /// The file system in which the path that was held leads to this directory. Paths that lie
@@ -262,8 +264,8 @@ pub struct HeldDir {
     pub above: Option<PathBuf>,
     /// Its name in the parent, which is not the name of a link that led to it.
     pub name: Option<String>,
-    /// Whether the directory is known to be a mount point. Then it may lie in another directory as
-    /// well.
+    /// Whether the directory is known to be a mount point. If it is, it may be mounted in another
+    /// directory, too.
     pub is_mount: bool,
 }
 
@@ -279,7 +281,7 @@ pub trait DirLock: Send + Sync + Debug {
 /// An open file. All calls are positional: there is no cursor.
 ///
 /// Short reads and writes are allowed. [`read_exact_at`](File::read_exact_at) and
-/// [`write_all_at`](File::write_all_at) repeat them.
+/// [`write_all_at`](File::write_all_at) repeat them. [`DiskFs`] has an example.
 #[expect(clippy::len_without_is_empty, reason = "a call to the system, not a property")]
 pub trait File: Send + Sync + Debug {
     /// Returns the current length of the file.

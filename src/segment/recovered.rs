@@ -12,7 +12,7 @@ pub(crate) enum SegmentTail {
     Clean,
     /// Only zeros: reserved room, or a length that was synced before its data.
     Zeros,
-    /// Bytes that are no batch, without a valid batch after them: a write that was cut short.
+    /// Bytes that are no batch, without a valid batch after them: a torn write.
     Torn(CorruptionKind),
     /// Bytes that are no batch, with a valid batch after them.
     Damaged(CorruptionKind),
@@ -71,7 +71,7 @@ pub(crate) struct ScanRules {
     pub(crate) limit: Offset,
     /// Everything below this offset was synced.
     pub(crate) trusted: Offset,
-    /// From this offset on, each offset has its batch.
+    /// The offset from which on every offset has its batch.
     pub(crate) dense_from: Offset,
 }
 

@@ -72,9 +72,9 @@ fn claimed_end(
 /// `from`.
 ///
 /// A batch can hold others in a value, and these must not be taken for it. So the search first
-/// follows the lengths of the damaged batches. Where they lead nowhere, a batch counts if the
-/// damaged batch has the checksum of the bytes up to it, so that only its length was wrong, or if
-/// another batch or the end follows it.
+/// follows the lengths of the damaged batches. Where they lead nowhere, it looks at every
+/// position. There, a batch counts in two cases: the bytes before it are the damaged batch with a
+/// wrong length, by their checksum; or another batch, zeros or the end follow it.
 pub(crate) fn next_batch_after(
     file: &dyn File,
     from: u64,
@@ -100,8 +100,8 @@ pub(crate) fn next_batch_after(
     let mut at = from;
     while let Some(size) = stored_size(file, at, end)? {
         let before = header_at(at)?;
-        // The first batch may have a length without belonging here. The others need one sign of
-        // being batches.
+        // The length of the damaged batch is followed in any case. That of a later batch is
+        // followed only if its offsets fit or its checksum is right.
         if at != from {
             let Some(header) = before else { break };
             if !fits(&header) && !is_batch(file, at, &header)? {
@@ -139,7 +139,7 @@ pub(crate) fn next_batch_after(
 fn stored_size(file: &dyn File, position: u64, end: u64) -> io::Result<Option<u64>> {
     let available = end.saturating_sub(position);
     let mut prefix = [0; layout::LENGTH_PREFIX_SIZE];
-    // No batch fits in fewer bytes, whatever the length is then.
+    // If fewer bytes are left, no batch fits, whatever length is read.
     let wanted = available.min(layout::LENGTH_PREFIX_SIZE as u64) as usize;
     file.read_exact_at(prefix.get_mut(..wanted).unwrap_or_default(), position)?;
     let field = prefix.get(layout::BATCH_LENGTH_AT..).and_then(|field| field.try_into().ok());

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a consumer begins in a partition without a committed offset, or in which its next records
-/// were deleted.
+/// Where a consumer begins to read a partition that has no committed offset, or whose next records
+/// were deleted. [`ConsumerConfig`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AutoOffsetReset {
     /// At the first record of the partition.
@@ -18,7 +18,9 @@ pub enum AutoOffsetReset {
     /// [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
     #[default]
     Latest,
-    /// Nowhere: the poll fails until you seek.
+    /// Nowhere: the poll fails until you seek. The error is
+    /// [`NoOffsetForPartition`](crate::ConsumeError::NoOffsetForPartition) if there is no
+    /// committed offset.
     None,
 }
 
@@ -26,12 +28,27 @@ pub enum AutoOffsetReset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IsolationLevel {
-    /// All. Kafka: `read_uncommitted`.
+    /// All records. Kafka: `read_uncommitted`.
     #[default]
     ReadUncommitted,
 }
 
 /// The options of a [`Consumer`](crate::Consumer), with Kafka's names.
+///
+/// ```
+/// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let config = ConsumerConfig::new("billing")
+///     .auto_offset_reset(AutoOffsetReset::Earliest)
+///     .enable_auto_commit(false)
+///     .max_poll_records(100);
+/// let consumer = store.consumer(config)?;
+/// let error = store.consumer(ConsumerConfig::default().max_poll_records(0)).unwrap_err();
+/// assert!(error.to_string().starts_with("option `max_poll_records`"));
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ConsumerConfig {
     pub(super) group_id: Option<String>,
@@ -241,7 +258,7 @@ impl ConsumerConfig {
     ///
     /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: if a member does not poll in time, the
     /// group assumes that it hangs, and assigns its partitions to others; a static member has its
-    /// session timeout in addition. A rebalance waits as long for a member.
+    /// session timeout in addition. A rebalance waits this long for a member to join again.
     /// Kafka: `max.poll.interval.ms`.
     #[must_use]
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {

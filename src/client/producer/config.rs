@@ -12,6 +12,18 @@ use std::time::Duration;
 const MAX_REQUEST_BYTES: u64 = 1 << 30;
 
 /// When a record counts as sent. Kafka: `acks`, here for a log in the same process.
+///
+/// ```
+/// use annals::{Acks, ProducerConfig, Store, StoreConfig, TopicConfig};
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// store.create_topic("orders", TopicConfig::default())?;
+/// let flushed = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
+/// assert_eq!(flushed.send(("orders", "paid"))?.wait()?.offset, Some(0));
+/// let none = store.producer(ProducerConfig::default().acks(Acks::None))?;
+/// assert_eq!(none.send(("orders", "paid"))?.wait()?.offset, None);
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Acks {
@@ -74,7 +86,7 @@ impl fmt::Debug for PartitionerChoice {
 
 /// The options of a [`Producer`](crate::Producer).
 ///
-/// `ProducerConfig::default()` is Kafka's configuration of a producer.
+/// The defaults are those of Kafka's producer, except for [`acks`](Self::acks).
 /// [`Store::producer`](crate::Store::producer) rejects an invalid value with
 /// [`Error::InvalidConfig`]; it is never adjusted.
 ///
@@ -140,9 +152,10 @@ impl ProducerConfig {
     /// gets a batch of its own.
     ///
     /// Larger batches are faster, because each batch costs a system call. *Default:* 16 KiB.
-    /// *Limits:* at most [`buffer_bytes`](Self::buffer_bytes); with 0 each record is a batch. A
-    /// topic with a lower [`max_message_bytes`](crate::LogConfig::max_message_bytes) gets smaller
-    /// batches. Kafka: `batch.size`.
+    /// *Limits:* at most 1 GiB, and at most [`buffer_bytes`](Self::buffer_bytes); with 0 each
+    /// record is a batch. A topic with a lower
+    /// [`max_message_bytes`](crate::LogConfig::max_message_bytes) gets smaller batches.
+    /// Kafka: `batch.size`.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = bytes;
@@ -165,7 +178,8 @@ impl ProducerConfig {
     /// Sets the number of bytes that may wait to be written. A batch counts with
     /// [`batch_bytes`](Self::batch_bytes) from its first record on.
     ///
-    /// *Default:* 32 MiB. *Limits:* at least `batch_bytes`. Kafka: `buffer.memory`.
+    /// *Default:* 32 MiB. *Limits:* at least `batch_bytes`, and at least 1.
+    /// Kafka: `buffer.memory`.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: u64) -> Self {
         self.buffer_bytes = bytes;
@@ -256,7 +270,7 @@ impl ProducerConfig {
     }
 
     /// Adds an interceptor, which sees each record before it is sent, and its result. It is called
-    /// after the interceptors added before.
+    /// after the interceptors that were added earlier.
     ///
     /// *Default:* none. Kafka: `interceptor.classes`.
     #[must_use]

@@ -17,7 +17,7 @@ use std::time::Duration;
 ///
 /// A record that cannot be deserialized is returned in its place as a [`PoisonRecord`], unless you
 /// set [`on_poison`](Self::on_poison). It is returned once: the position moves past it, and it is
-/// committed like any other. The same holds for a record over which the code of a type panics.
+/// committed like any other. A record whose deserialization panics is treated in the same way.
 ///
 /// ```
 /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition, TypedConsumer};
@@ -193,6 +193,8 @@ impl<K, V> fmt::Debug for TypedConsumer<K, V> {
 }
 
 /// A record with a typed key and value. Kafka: `ConsumerRecord<K, V>`.
+///
+/// [`TypedConsumer`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TypedRecord<K, V> {
@@ -213,6 +215,7 @@ pub struct TypedRecord<K, V> {
 }
 
 /// The records of a poll, grouped by partition, in the order of their offsets.
+/// [`TypedConsumer`] has an example.
 #[derive(Debug)]
 pub struct TypedRecords<K, V> {
     records: Vec<Result<TypedRecord<K, V>, Box<PoisonRecord>>>,

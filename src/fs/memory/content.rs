@@ -2,8 +2,8 @@
 //!
 //! Bytes are kept in shared blocks. A block is copied before a change if a snapshot still needs
 //! it. So a snapshot costs one reference for each file, and an append copies at most one block,
-//! however large the file is. Beside the live blocks, the synced version is kept of each block
-//! that changed since the last sync: applied to the live blocks, these result in the synced file.
+//! however large the file is. For each block that changed since the last sync, the synced version
+//! is kept beside the live one. The synced file is the live blocks with these versions put back.
 
 use super::capacity::{BLOCK, Capacity};
 use super::crash::CrashRng;
@@ -97,8 +97,8 @@ impl Content {
         Ok(done)
     }
 
-    /// Truncates, releasing room, or extends, taking none: bytes that were never written read as
-    /// zeros.
+    /// Sets the length. Truncating releases room. Extending takes no room, and bytes that were
+    /// never written read as zeros.
     pub(super) fn set_len(&mut self, len: u64, capacity: &Capacity) -> io::Result<()> {
         check_len(len)?;
         if len < self.len {
@@ -146,7 +146,8 @@ impl Content {
     }
 
     /// Returns a file that a power loss may leave: one of the two versions of each block or
-    /// sector, and a length that the file had, or that a write torn between two sectors gives it.
+    /// sector, and a length that the file had, or would have after a write that was torn between
+    /// two sectors.
     pub(super) fn survivor(&self, rng: &mut CrashRng) -> Content {
         if self.is_synced() {
             return self.everything();

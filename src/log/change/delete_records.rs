@@ -5,7 +5,7 @@
 //! files are removed when the reader goes on. The new start is durable before any file is removed:
 //! if a crash leaves some files, with holes between them, the next opening knows that they are
 //! deleted, and removes them. If a full disk has no room for the new start, the files are removed
-//! one by one from the start of the log, and the first remaining segment tells where the log
+//! one by one from the start of the log. Then the first remaining segment tells where the log
 //! starts. Before that, the recovery point is changed so that it no longer confirms the stored
 //! start, and no opening takes the removed segments for lost ones.
 
@@ -51,8 +51,9 @@ impl LogInner {
         Ok(self.state.start())
     }
 
-    /// Runs a change that removes records from the start, including its choice of what to remove.
-    /// No truncation can come between, after which the same offsets could belong to other records.
+    /// Runs a change that removes records from the start, with the change lock held. The change
+    /// also chooses what to remove: after a truncation in between, the same offsets could belong
+    /// to other records.
     pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
         event::deliver_after(|| {
             let removed = {
@@ -90,9 +91,9 @@ impl LogInner {
     }
 
     /// Removes the first segments when there is no room to store the new start. The files are
-    /// removed one by one from the front, each durably, so that a crash leaves no hole, until
-    /// there is room. Meanwhile the recovery point does not confirm the start, or the next opening
-    /// would take the removed segments for lost.
+    /// removed one by one from the start of the log, each durably, so that a crash leaves no hole,
+    /// until there is room. Meanwhile the recovery point does not confirm the start, or the next
+    /// opening would take the removed segments for lost.
     fn remove_one_by_one(
         &self,
         front: &[Arc<Segment>],
@@ -129,7 +130,7 @@ impl LogInner {
             }
         }
         match stored {
-            // Then the first remaining segment says where the log starts.
+            // The start is not stored, but the first remaining segment says where the log starts.
             Err(_) if self.state.start() == start => Ok(removed),
             stored => stored.map(|()| removed),
         }
