@@ -429,7 +429,7 @@
 //! # #[cfg(feature = "lz4")]
 //! config.validate()?;
 //! let refused = LogConfig::default().flush_messages(0).validate().unwrap_err();
-//! assert_eq!(refused.to_string(), "option `flush_messages`: it must be at least 1");
+//! assert_eq!(refused.to_string(), "option `flush_messages` is 0, but must be at least 1");
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!

@@ -32,11 +32,11 @@ pub enum Command {
     Read(ReadArgs),
     /// Print the batches or entries of any file of a log, sound or not
     Dump(DumpArgs),
-    /// Print the log at a glance
+    /// Print the offsets, segments and sizes of a log
     Info(DirArgs),
     /// Check everything; prints a line for each problem, exit code 3 if there are any
     Verify(DirArgs),
-    /// Find the first offset at or after a time
+    /// Find the first offset at or after a time; prints null if there is none
     Seek(SeekArgs),
     /// Compact a log and delete its old segments, now
     ///
@@ -131,7 +131,7 @@ pub struct ReadArgs {
     /// Wait for more at the end
     #[arg(long)]
     pub follow: bool,
-    /// Whether to leave out records of aborted and of open transactions
+    /// `committed` leaves out the records of aborted and open transactions
     #[arg(long, value_enum, default_value_t = Isolation::Uncommitted)]
     pub isolation: Isolation,
     /// How records are printed; key and value are separated by a tab
@@ -198,7 +198,7 @@ pub struct TruncateArgs {
     /// The new end of the log
     #[arg(long, value_name = "OFFSET", allow_negative_numbers = true)]
     pub to: Offset,
-    /// Remove them
+    /// Remove the records
     #[arg(long)]
     pub execute: bool,
 }
@@ -219,7 +219,7 @@ pub struct DeleteBeforeArgs {
     /// The new start of the log; a value below the current start changes nothing
     #[arg(long, value_name = "OFFSET", allow_negative_numbers = true)]
     pub offset: Offset,
-    /// Remove them
+    /// Remove the records
     #[arg(long)]
     pub execute: bool,
 }
@@ -264,10 +264,10 @@ pub struct ConfigArgs {
     /// The largest batch; 1048588 unless given
     #[arg(long, value_name = "B", allow_negative_numbers = true)]
     pub max_message_bytes: Option<u64>,
-    /// Make everything durable whenever this many records are not; never unless given
+    /// Let an append flush once this many records are not durable; never unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub flush_messages: Option<u64>,
-    /// Make everything durable with an append this long after the last time; never unless given
+    /// Let an append flush if the last flush was this long ago; never unless given
     #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub flush_ms: Option<u64>,
     /// Which time records carry: their own, or that of the append; CreateTime unless given

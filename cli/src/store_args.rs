@@ -29,7 +29,7 @@ pub enum TopicsAction {
     },
     /// Create a topic; a missing data directory is created, too
     Create {
-        /// Its name
+        /// The name of the topic
         topic: String,
         /// How many partitions it has
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -41,7 +41,7 @@ pub enum TopicsAction {
     /// Change the settings of a topic, or add partitions
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Alter {
-        /// Its name
+        /// The name of the topic
         topic: String,
         /// Settings, named as Kafka names them: retention.ms=3600000
         #[arg(long, group = "change", value_name = "KEY=VALUE", num_args = 1.., value_parser = setting)]
@@ -57,9 +57,9 @@ pub enum TopicsAction {
     ///
     /// Prints its partitions and settings. Only --execute deletes it.
     Delete {
-        /// Its name
+        /// The name of the topic
         topic: String,
-        /// Delete it
+        /// Delete the topic
         #[arg(long)]
         execute: bool,
     },
@@ -164,16 +164,16 @@ pub enum GroupsAction {
     List,
     /// Print the committed offsets of a group, and its lag
     Describe {
-        /// Its name
+        /// The name of the group
         group: String,
     },
     /// Delete a group, and all its committed offsets
     ///
     /// Prints the committed offsets. Only --execute deletes the group.
     Delete {
-        /// Its name
+        /// The name of the group
         group: String,
-        /// Delete it
+        /// Delete the group
         #[arg(long)]
         execute: bool,
     },
@@ -186,7 +186,7 @@ pub enum GroupsAction {
 
 #[derive(Debug, clap::Args)]
 pub struct ResetArgs {
-    /// Its name, which may be new
+    /// The name of the group, which may be new
     #[arg(value_parser = group)]
     pub group: String,
     /// The topics, all their partitions
@@ -198,7 +198,7 @@ pub struct ResetArgs {
     /// The number of records to move forward from the committed offset, or back if negative
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub shift: Option<i64>,
-    /// Commit it
+    /// Commit the new offsets
     #[arg(long)]
     pub execute: bool,
 }

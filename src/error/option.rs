@@ -1,0 +1,54 @@
+//! Options with an invalid value.
+
+use super::{Error, Result};
+use std::fmt;
+
+/// An option with an invalid value, before its message is put together: a topic names its setting
+/// instead of the option.
+#[derive(Debug)]
+pub(crate) struct InvalidOption {
+    pub(crate) option: &'static str,
+    /// The value found.
+    value: String,
+    /// The valid values: "must be at least 1".
+    pub(crate) rule: String,
+}
+
+impl InvalidOption {
+    pub(crate) fn new(
+        option: &'static str,
+        value: impl fmt::Display,
+        rule: impl Into<String>,
+    ) -> InvalidOption {
+        InvalidOption { option, value: value.to_string(), rule: rule.into() }
+    }
+}
+
+/// Fails a check of options.
+pub(crate) fn reject_option<E: From<InvalidOption>>(
+    option: &'static str,
+    value: impl fmt::Display,
+    rule: impl Into<String>,
+) -> Result<(), E> {
+    Err(InvalidOption::new(option, value, rule).into())
+}
+
+impl From<InvalidOption> for Error {
+    fn from(found: InvalidOption) -> Error {
+        let InvalidOption { option, value, rule } = found;
+        Error::InvalidConfig { option, reason: format!("is {value}, but {rule}") }
+    }
+}
+
+/// The subject of the message: not all that a caller sets is an option.
+pub(super) struct Subject(pub(super) &'static str);
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "dir" => f.write_str("the path of the directory"),
+            "group" | "ConsumerConfig::new" => f.write_str("the name of the group"),
+            option => write!(f, "option `{option}`"),
+        }
+    }
+}
