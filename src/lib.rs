@@ -386,8 +386,8 @@
 //!
 //! ## Errors
 //!
-//! There is one [`Error`]. Its message names what failed and where, and what to do unless the
-//! cause is the disk or the system. Its [`kind`](Error::kind) tells your program how to react.
+//! There is one [`Error`]. Its message names what failed and where, and what to do unless the disk
+//! itself failed. Its [`kind`](Error::kind) tells your program how to react.
 //!
 //! | [`ErrorKind`] | what to do |
 //! |---|---|

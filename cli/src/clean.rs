@@ -151,7 +151,7 @@ impl Listener for Trouble {
         let what = match event {
             Event::CorruptionFound(corruption) => corruption.to_string(),
             Event::CleanupFailed { path, error } => {
-                format!("cannot remove {}: {error}; the next opening tries again", path.display())
+                format!("cannot remove {}: {error}; the next opening retries", path.display())
             }
             _ => return Notices::OF_RECOVERY.on_event(event),
         };

@@ -104,7 +104,7 @@ impl From<Error> for Failure {
             Error::Locked { .. } => {
                 let told = error.to_string();
                 let told = told.split(';').next().unwrap_or(&told);
-                Failure::Refused(format!("{told}; try again when that process has closed it"))
+                Failure::Refused(format!("{told}; retry when that process has closed it"))
             }
             Error::Topic(refused) => of_topic(refused),
             Error::Group(refused) => of_group(refused),
