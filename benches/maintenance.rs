@@ -77,13 +77,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// 2,000,000 small records, most of them superseded.
+/// Returns a log of 2,000,000 small records, most of them superseded.
 fn superseded(run: &Run) -> Keyed {
     let records = run.size(2_000_000);
     Keyed { records, value_bytes: 100, keys: records.div_ceil(20), batch: 1000 }
 }
 
-/// 400,000 records of 1 KiB; all of them stay.
+/// Returns a log of 400,000 records of 1 KiB, all of which stay.
 fn distinct(run: &Run) -> Keyed {
     let records = run.size(400_000);
     Keyed { records, value_bytes: 1024, keys: records, batch: 100 }

@@ -58,7 +58,7 @@ enum Call {
     /// By the name of the topic, with a handle for each record.
     Send,
     SendAndForget,
-    /// The same with a `TopicProducer`.
+    /// By a `TopicProducer`, with a handle for each record.
     TopicSend,
     TopicSendBytes,
     TopicSendAndForget,

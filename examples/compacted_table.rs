@@ -159,7 +159,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Puts the high of each day as the hours arrive, and deletes the days that are too old.
+/// Puts the highest temperature of each day as the hours arrive, and deletes the days that are too
+/// old.
 fn load(
     table: &mut Table,
     hours: &[&str],

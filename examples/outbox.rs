@@ -3,10 +3,10 @@
 //!
 //! The service writes the change and the message as one batch of its own topic. After a crash, the
 //! batch is there as a whole or not at all. A relay reads that topic, and forwards the messages to
-//! the topic that others read. It may be killed at any moment. Then it forwards the messages again
-//! that it had not yet committed. The messages are numbered like those of an idempotent producer,
-//! so each of them is stored once: the log recognises a repeated number until a day after the last
-//! one (`producer.id.expiration.ms`).
+//! the topic that others read. It may be killed at any moment. After a restart, it forwards again
+//! the messages that it had not committed. The messages are numbered like those of an idempotent
+//! producer, so each of them is stored once: the log recognises a repeated number until a day
+//! after the last one (`producer.id.expiration.ms`).
 //!
 //! ```text
 //!            one batch                        relay, killed at any moment
@@ -126,7 +126,7 @@ impl Relay {
                 if !may_go_on() {
                     return Ok(Relayed { killed: true, ..relayed });
                 }
-                // One message a batch, because a repeated batch must be the same.
+                // One message per batch, because a resent batch must be the same.
                 let mut batch = BatchBuilder::new();
                 batch.producer(self.numbering.id, 0, self.numbering.next);
                 batch.push(record.timestamp, record.key.as_deref(), record.value.as_deref())?;
@@ -170,8 +170,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     drop((store, accounts));
 
-    // Each process is killed one step later than the one before, and the next process finds the
-    // disk as it left it.
+    // Each process is killed one step later than the previous one, and finds the disk as that one
+    // left it.
     let (mut runs, mut forwarded, mut again) = (0, 0, 0);
     loop {
         disk = disk.kill();

@@ -60,8 +60,8 @@ fn worker(store: &Store, done: &Done, kill: Option<Kill>) -> annals::Result<usiz
                 kill.begun.send(()).ok();
             }
             if kill.as_ref().is_some_and(|kill| kill.after == worked) {
-                // As if the thread had died here: nothing is committed or closed. The group
-                // notices.
+                // Simulates a thread that dies here: it commits nothing, and does not close its
+                // consumer. The group notices.
                 return Ok(worked);
             }
             let name = job.value_str().unwrap_or_default().to_owned();

@@ -1,8 +1,10 @@
-//! The two places where threads synchronize by atomics alone, checked under the memory model. loom
-//! tries every value that a load may return, including values that a strongly ordered machine
-//! never shows.
+//! The code in which threads synchronize by atomics, checked under the memory model: the list of
+//! index entries, the wakeup of waiting threads and tasks, and the protocol of truncations and
+//! readers. loom tries every value that a load may return, including values that a strongly
+//! ordered machine never shows.
 //!
-//! This crate compiles the sources of annals with loom's atomics in place of `std`'s.
+//! The first two are compiled from the sources of annals, with loom's atomics in place of `std`'s.
+//! The third is a model of the protocol.
 
 #![allow(dead_code, unused_imports, reason = "a part of each module is tested")]
 
@@ -114,7 +116,7 @@ fn check(least: usize, body: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn who_sees_the_length_of_a_list_sees_the_entries_below_it() {
+fn list_length_publishes_its_entries() {
     check(50, || {
         let list = Arc::new(EntryList::<2>::new());
         let reading = Arc::clone(&list);
@@ -136,7 +138,7 @@ fn who_sees_the_length_of_a_list_sees_the_entries_below_it() {
 }
 
 #[test]
-fn a_thread_that_waits_for_the_end_to_move_is_woken() {
+fn waiting_thread_is_woken_by_append() {
     check(50, || {
         let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let waiting = Arc::clone(&shared);
@@ -162,7 +164,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn a_task_that_waits_for_the_end_to_move_sees_it_or_is_woken() {
+fn waiting_task_misses_no_append() {
     check(10, || {
         let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let woken = Arc::new(Woken(AtomicU64::new(0)));
@@ -183,7 +185,7 @@ fn a_task_that_waits_for_the_end_to_move_sees_it_or_is_woken() {
 /// The protocol between a truncation and a reader. The truncation raises the counter, then a
 /// fence, then truncates. The reader reads, then a fence, then checks the counter.
 #[test]
-fn who_reads_what_a_truncation_wrote_sees_that_it_was_announced() {
+fn reader_notices_truncation_of_read_bytes() {
     check(5, || {
         let shared = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
         let cutting = Arc::clone(&shared);

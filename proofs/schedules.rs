@@ -3,8 +3,10 @@
 //! Every lock, atomic, condition variable and yield of the crate is shuttle's, including those of
 //! [`MemFs`], so threads can switch between any two of them. A thread that waits forever is
 //! reported as a deadlock. Each test runs `ANNALS_SCHEDULES` schedules, 200 by default: half of
-//! them random, half with few switches at bad moments. A schedule that fails is printed; run it
-//! again with `ANNALS_SCHEDULE`.
+//! them random, half with few switches at bad moments.
+//!
+//! `cargo test --manifest-path proofs/Cargo.toml` runs these tests and `orderings.rs`. A schedule
+//! that fails is printed. To run it again, pass it in `ANNALS_SCHEDULE`, with the name of the test.
 
 #![allow(dropping_copy_types, reason = "what an append answers is dropped")]
 
@@ -96,7 +98,7 @@ fn quietly() {
 }
 
 #[test]
-fn a_reader_sees_whole_batches_all_below_the_end_and_none_beyond() {
+fn reader_sees_whole_batches_below_end() {
     check(|| {
         let log = open(config());
         let reading = log.clone();
@@ -128,7 +130,7 @@ fn a_reader_sees_whole_batches_all_below_the_end_and_none_beyond() {
 }
 
 #[test]
-fn a_tail_misses_no_append() {
+fn tail_misses_no_append() {
     check(|| {
         let log = open(config());
         let mut tail = log.tail(0).unwrap();
@@ -145,7 +147,7 @@ fn a_tail_misses_no_append() {
 }
 
 #[test]
-fn tails_miss_no_append_that_one_thread_makes_for_another() {
+fn tails_miss_no_group_append() {
     check(|| {
         let log = open(config());
         let mut threads = Vec::new();
@@ -162,7 +164,7 @@ fn tails_miss_no_append_that_one_thread_makes_for_another() {
 }
 
 #[test]
-fn a_task_misses_no_append() {
+fn task_misses_no_append() {
     check(|| {
         let log = open(config());
         let mut tail = log.tail(0).unwrap();
@@ -180,7 +182,7 @@ fn a_task_misses_no_append() {
 }
 
 #[test]
-fn a_tail_misses_no_truncation_below_its_place() {
+fn tail_notices_truncation_below_position() {
     check(|| {
         let log = open(config());
         (0..3).for_each(|_| drop(log.append("x").unwrap()));
@@ -194,7 +196,7 @@ fn a_tail_misses_no_truncation_below_its_place() {
 }
 
 #[test]
-fn a_tail_and_a_task_miss_no_close() {
+fn tail_and_task_notice_close() {
     check(|| {
         let log = open(config());
         let (mut one, mut other) = (log.tail(0).unwrap(), log.tail(0).unwrap());
@@ -242,22 +244,22 @@ fn append_from_three(config: LogConfig) {
 }
 
 #[test]
-fn appends_that_meet_get_each_their_own_offsets() {
+fn concurrent_appends_get_distinct_offsets() {
     check(|| append_from_three(config()));
 }
 
 #[test]
-fn appends_that_meet_at_the_end_of_a_segment_get_each_their_own_offsets() {
+fn appends_get_distinct_offsets_across_rolls() {
     check(|| append_from_three(config().segment_bytes(200)));
 }
 
 #[test]
-fn appends_that_meet_get_each_their_own_offsets_where_the_log_gives_the_time() {
+fn appends_get_distinct_offsets_with_append_time() {
     check(|| append_from_three(config().timestamp_type(TimestampType::LogAppendTime)));
 }
 
 #[test]
-fn appends_that_meet_and_flush_each_time_are_durable() {
+fn concurrent_appends_that_flush_are_durable() {
     check(|| append_from_three(config().flush_messages(1)));
 }
 
@@ -294,7 +296,7 @@ fn append_from_three_past_a_failure(log: &Log) {
 }
 
 #[test]
-fn a_leader_that_panics_in_the_clock_leaves_nobody_waiting() {
+fn no_append_hangs_when_clock_panics() {
     quietly();
     check(|| {
         let clock = Arc::new(Ticking::default());
@@ -311,7 +313,7 @@ fn a_leader_that_panics_in_the_clock_leaves_nobody_waiting() {
 }
 
 #[test]
-fn a_leader_that_panics_in_the_file_system_leaves_nobody_waiting() {
+fn no_append_hangs_when_fs_panics() {
     quietly();
     check(|| {
         let fs = FaultFs::new(MemFs::new());
@@ -326,7 +328,7 @@ fn a_leader_that_panics_in_the_file_system_leaves_nobody_waiting() {
 }
 
 #[test]
-fn a_leader_that_finds_the_disk_full_or_broken_leaves_nobody_waiting() {
+fn no_append_hangs_when_write_fails() {
     check(|| {
         use std::io::ErrorKind::{Other, StorageFull};
         let mut chance = shuttle::rand::thread_rng();
@@ -352,7 +354,7 @@ fn end_after_power_failure(fs: &MemFs) -> Offset {
 }
 
 #[test]
-fn what_three_threads_flush_together_is_durable_for_each() {
+fn shared_flush_is_durable_for_each() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
@@ -381,7 +383,7 @@ fn what_three_threads_flush_together_is_durable_for_each() {
 /// If a flush read the end after the list of segments, it would promise records in a segment that
 /// it did not sync.
 #[test]
-fn what_is_flushed_while_another_rolls_is_durable() {
+fn flush_is_durable_during_rolls() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
@@ -403,7 +405,7 @@ fn what_is_flushed_while_another_rolls_is_durable() {
 }
 
 #[test]
-fn a_sync_that_fails_reaches_all_who_wait_for_it() {
+fn failed_sync_fails_every_waiting_flush() {
     check(|| {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -441,7 +443,7 @@ fn a_sync_that_fails_reaches_all_who_wait_for_it() {
 }
 
 #[test]
-fn a_sync_that_panics_leaves_nobody_waiting() {
+fn no_flush_hangs_when_sync_panics() {
     quietly();
     check(|| {
         let memory = MemFs::new();
@@ -468,7 +470,7 @@ fn a_sync_that_panics_leaves_nobody_waiting() {
 }
 
 #[test]
-fn a_truncation_is_never_read_as_damage() {
+fn truncation_is_never_read_as_damage() {
     check(|| {
         let log = open(config().segment_bytes(200));
         (0..5).for_each(|n| drop(append(&log, &[&format!("{n} old"), "second"]).unwrap()));
@@ -516,7 +518,7 @@ fn a_truncation_is_never_read_as_damage() {
 }
 
 #[test]
-fn an_append_and_a_roll_are_no_damage_to_who_looks_at_everything() {
+fn verify_finds_nothing_during_rolls() {
     check(|| {
         let log = open(config().segment_bytes(200));
         let looking = log.clone();
@@ -535,7 +537,7 @@ fn an_append_and_a_roll_are_no_damage_to_who_looks_at_everything() {
 }
 
 #[test]
-fn a_truncation_is_no_damage_to_who_looks_at_everything() {
+fn verify_finds_nothing_during_truncation() {
     check(|| {
         let log = open(config().segment_bytes(200));
         (0..5).for_each(|_| drop(append(&log, &["first", "second"]).unwrap()));
@@ -564,7 +566,7 @@ fn a_truncation_is_no_damage_to_who_looks_at_everything() {
 }
 
 #[test]
-fn a_truncation_an_append_and_a_flush_agree_on_what_there_is() {
+fn truncation_append_and_flush_agree() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().segment_bytes(200).fs(fs.clone())).unwrap();
@@ -592,7 +594,7 @@ fn a_truncation_an_append_and_a_flush_agree_on_what_there_is() {
 }
 
 #[test]
-fn a_reader_goes_on_across_rolls() {
+fn reader_continues_across_rolls() {
     check(|| {
         let log = open(config());
         let reading = log.clone();
@@ -633,7 +635,7 @@ fn four_segments() -> Log {
 }
 
 #[test]
-fn a_deletion_hides_no_record_that_is_not_deleted() {
+fn deletion_hides_no_remaining_record() {
     check(|| {
         let log = four_segments();
         let looking = log.clone();
@@ -677,7 +679,7 @@ fn a_deletion_hides_no_record_that_is_not_deleted() {
 /// Trap: segments to delete are chosen by offset, and after a truncation these offsets belong to
 /// records that must stay.
 #[test]
-fn maintenance_deletes_nothing_that_came_after_a_truncation() {
+fn maintenance_keeps_appends_after_truncation() {
     check(|| {
         let log = open(config().retention_age(Duration::from_millis(1)));
         for value in ["0", "1", "2"] {
@@ -699,7 +701,7 @@ fn maintenance_deletes_nothing_that_came_after_a_truncation() {
 }
 
 #[test]
-fn a_deletion_an_append_and_a_truncation_agree_on_what_there_is() {
+fn deletion_append_and_truncation_agree() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
@@ -748,7 +750,7 @@ fn compacting() -> LogConfig {
 }
 
 #[test]
-fn a_compaction_hides_no_record_that_stays() {
+fn compaction_hides_no_remaining_record() {
     check(|| {
         let (log, _) = superseded(compacting());
         let early = log.reader(StartAt::Earliest).unwrap();
@@ -782,7 +784,7 @@ fn a_compaction_hides_no_record_that_stays() {
 }
 
 #[test]
-fn a_compaction_and_a_truncation_agree_on_what_there_is() {
+fn compaction_and_truncation_agree() {
     check(|| {
         let (log, fs) = superseded(compacting());
         let cleaner = log.clone();
@@ -811,7 +813,7 @@ fn a_compaction_and_a_truncation_agree_on_what_there_is() {
 }
 
 #[test]
-fn a_compaction_and_a_deletion_agree_on_what_there_is() {
+fn compaction_and_deletion_agree() {
     check(|| {
         let (log, _) = superseded(compacting());
         let cleaner = log.clone();
@@ -825,7 +827,7 @@ fn a_compaction_and_a_deletion_agree_on_what_there_is() {
 }
 
 #[test]
-fn a_close_ends_a_compaction_before_it_lets_go_of_the_directory() {
+fn close_ends_compaction_before_unlocking() {
     check(|| {
         let (log, fs) = superseded(compacting());
         let cleaner = log.clone();
@@ -845,7 +847,7 @@ fn a_close_ends_a_compaction_before_it_lets_go_of_the_directory() {
 }
 
 #[test]
-fn a_maintainer_and_its_logs_may_go_in_any_order() {
+fn maintainer_and_logs_drop_in_any_order() {
     check(|| {
         let maintainer = Maintainer::new(MaintainerConfig::default()).unwrap();
         let (log, fs) = superseded(compacting());
@@ -908,7 +910,7 @@ fn close_is_not_taken_for_end_of_log() {
 }
 
 #[test]
-fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
+fn close_wakes_threads_and_loses_nothing() {
     check(|| {
         let fs = MemFs::new();
         let log = Log::open(DIR, config().segment_bytes(200).fs(fs.clone())).unwrap();

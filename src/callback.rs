@@ -1,5 +1,5 @@
-//! Calling user-supplied code: listeners, clocks, callbacks, wakers. It may panic, and this is the
-//! one place where a panic is caught.
+//! Calling user-supplied code that may panic, such as callbacks, listeners, partitioners and
+//! wakers. No other code of the crate catches a panic.
 //!
 //! A panic ends the call and nothing else. The caller must leave its own state consistent before
 //! it calls: no half-made change and no lock that the code may want.

@@ -78,8 +78,8 @@ impl Clock for SystemClock {
 /// let clock = ManualClock::new(Timestamp::from_millis(1_000));
 /// clock.advance(Duration::from_secs(1));
 /// assert_eq!(clock.now(), Timestamp::from_millis(2_000));
-/// clock.set(Timestamp::from_millis(5)); // the calendar may go back,
-/// assert_eq!(clock.monotonic(), Duration::from_secs(1)); // this clock does not
+/// clock.set(Timestamp::from_millis(5)); // the calendar time may go back
+/// assert_eq!(clock.monotonic(), Duration::from_secs(1)); // the monotonic time does not
 /// ```
 #[derive(Debug)]
 pub struct ManualClock {

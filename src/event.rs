@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something that a log or a store did or found, and that no call returns.
+/// An event of a log or a store: something that it did or found, and that no call returns.
 ///
 /// Events are delivered on the thread that caused them, after the log and its store have released
 /// their locks, so a [`Listener`] may call the log and the store. If a listener panics, the call
@@ -233,7 +233,7 @@ pub trait Listener: Send + Sync + Debug {
     fn on_event(&self, event: &Event);
 }
 
-/// The way from the code that causes an event to the [`Listener`].
+/// Delivers events to the [`Listener`].
 ///
 /// Events are delivered with no lock held. Code that works under a lock wraps the work in
 /// [`hold`](EventSink::hold), and delivers the events once the lock is released.
@@ -245,8 +245,8 @@ pub(crate) struct EventSink {
 crate::sync::thread_local! {
     /// The events that this thread caused under a lock; `None` while it holds none back.
     ///
-    /// Without a destructor, it is there until the thread is gone: another thread-local's
-    /// destructor may use a log or a producer.
+    /// It has no destructor, so it exists until the thread is gone: the destructor of another
+    /// thread-local may use a log or a producer.
     static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<Event>>>> =
         const { ManuallyDrop::new(RefCell::new(None)) };
 }

@@ -3,8 +3,9 @@
 //!
 //! A [`Log`] is a directory. You append records at its end, and each record gets an offset. You
 //! read them in the order of their offsets, from any offset or any time, as often as you want.
-//! There is no broker, no network and no async runtime. A log starts a thread only while a call
-//! needs one; a store also has threads for its maintainer and its producers.
+//! There is no broker, no network and no async runtime. A log starts a thread only when a call
+//! needs one, and the thread ends afterwards; a store also has threads for its maintainer and its
+//! producers.
 //!
 //! ```
 //! use annals::{Log, LogConfig, Record, StartAt};
@@ -62,7 +63,7 @@
 //! library: topics, idempotent producers, consumers, groups and committed offsets are function
 //! calls.
 //!
-//! It promises:
+//! annals promises:
 //!
 //! 1. **Acknowledged records are there** after the failures that the call's documentation names.
 //!    Records that were never appended never appear. See [`docs::durability`].
@@ -119,9 +120,9 @@
 //!
 //! ## Numbered batches
 //!
-//! If you are not sure that a batch was stored, and its records are numbered, resend it. The log
-//! recognises the batch by its producer's id, epoch and first sequence number, and stores it once:
-//! across threads, failures and restarts.
+//! An idempotent producer numbers its records. If you are not sure that such a batch was stored,
+//! resend it. The log recognises the batch by its producer's id, epoch and first sequence number,
+//! and stores it once: across threads, failures and restarts.
 //!
 //! ```
 //! # use annals::{Error, Log, LogConfig, ProducerStateError, Timestamp, fs::MemFs, record::BatchBuilder};
@@ -226,10 +227,10 @@
 //!
 //! ## Recovery
 //!
-//! Opening after a crash reads everything above the recovery point, which is the offset below
-//! which all records are known to be durable, and truncates a torn last write. Damage that no
-//! crash explains is never truncated: opening fails and names the place. [`Log::recovery`] reports
-//! the findings of the opening. [`Log::verify`] reads the whole log and lists all damage.
+//! The *recovery point* is the offset below which all records are known to be durable. Opening
+//! after a crash reads everything above it, and truncates a torn last write. Damage that no crash
+//! explains is never truncated: opening fails and names the place. [`Log::recovery`] reports what
+//! opening found and did. [`Log::verify`] reads the whole log and lists all damage.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::{Fs, MemFs, OpenMode}};
@@ -253,9 +254,9 @@
 //! ## Retention and compaction
 //!
 //! By default, a log keeps everything. With a limit of age or size, [`Log::maintain`] deletes old
-//! segments. With [`CleanupPolicy::Compact`], it keeps the last record of each key, so the log is
-//! a table and also the feed of its changes. [`Log::delete_before`] deletes the records below an
-//! offset, for example once all your readers have read them.
+//! segments. With [`CleanupPolicy::Compact`], `maintain` keeps the last record of each key, so the
+//! log is a table and also the feed of its changes. [`Log::delete_before`] deletes the records
+//! below an offset, for example once all your readers have read them.
 //!
 //! ```
 //! # use annals::{CleanupPolicy, Log, LogConfig, Record, fs::MemFs};
@@ -276,9 +277,10 @@
 //! ## A store
 //!
 //! [`Store::open`] opens a directory that is laid out like a broker's, and creates it if it does
-//! not exist. [`Store::in_memory`] creates a store in memory. You create and delete topics, alter
-//! them and add partitions while they are in use, and describe them. Their settings are Kafka's,
-//! by method or by key, and have Kafka's defaults. A partition is a [`Log`].
+//! not exist. [`Store::in_memory`] creates a store in memory. You can create, alter, describe and
+//! delete topics, and add partitions, while the topics are in use. The settings of a topic are
+//! Kafka's, and have Kafka's defaults; set them by method, or by Kafka's key. A partition is a
+//! [`Log`].
 //!
 //! ```
 //! use annals::{CleanupPolicy, Store, StoreConfig, TopicConfig};
@@ -302,7 +304,7 @@
 //! A [`Producer`] collects records into batches. It writes each record once, in order within its
 //! partition. It retries a batch that cannot be written at the moment, for example because the
 //! disk is full. A record with a key goes to the partition that Kafka would choose. You can wait
-//! for the handle that [`send`](Producer::send) returns, await it, or drop it; [`Acks`] chooses
+//! for the handle that [`send`](Producer::send) returns, await it, or drop it. [`Acks`] defines
 //! what the handle waits for.
 //!
 //! ```
@@ -436,8 +438,8 @@
 //! ## In memory, for tests
 //!
 //! [`fs::MemFs`] is a disk in memory that distinguishes synced bytes from bytes that were only
-//! written. A crash is a clone: the disk as a loss of power at this moment could leave it, while
-//! the original stays usable. So a test can crash at every step of a program and check what is
+//! written. A crash is a clone: a second disk, as a loss of power at this moment could leave it.
+//! The original stays usable. So a test can crash at every step of a program and check what is
 //! left.
 //!
 //! ```
@@ -457,7 +459,7 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! [`ManualClock`] does the same for time.
+//! [`ManualClock`] is a clock that only your test moves.
 //!
 //! ## Failing disks
 //!
@@ -485,13 +487,13 @@
 //!
 //! ## Events
 //!
-//! A [`Listener`] receives the events that no call returns: a torn end was truncated, an index was
-//! rebuilt, an fsync took so many milliseconds. Its documentation has an example. With the cargo
-//! feature `tracing`, `TracingListener` passes all events to `tracing`.
+//! A [`Listener`] receives what no call returns, for example that a torn end was truncated, that
+//! an index was rebuilt, or how long an fsync took. Its documentation has an example. With the
+//! cargo feature `tracing`, `TracingListener` passes all events to `tracing`.
 //!
 //! ## The raw level
 //!
-//! [`record`] encodes, decodes and checks batches in memory, without any file. [`fs`] is the
+//! [`record`] encodes, decodes and verifies batches in memory, without any file. [`fs`] is the
 //! interface to the disk. Both are public because brokers, tools and tests need them.
 //!
 //! ```
@@ -528,7 +530,7 @@
 
 mod callback;
 mod checkpoint;
-// The schedules that are checked are those of a log.
+// `shuttle` checks the schedules of a log, so its build leaves out everything above the log.
 #[cfg(not(shuttle))]
 mod client;
 mod clock;
@@ -537,7 +539,6 @@ pub mod docs;
 mod error;
 mod event;
 pub mod fs;
-// The schedules that are checked are those of a log.
 #[cfg(not(shuttle))]
 mod group;
 pub mod inspect;

@@ -1,4 +1,4 @@
-//! Waking threads and tasks that wait at the end of a log.
+//! Waking threads and tasks that wait for a condition, such as new records at the end of a log.
 
 use crate::callback;
 use crate::clock::Clock;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 /// The waiters: threads on a condition variable, and tasks by their wakers.
 ///
-/// A waiter first announces itself in `waiters`, then checks its condition; a notifier first
-/// makes the condition true, then looks at `waiters`. Each has a sequentially consistent fence
-/// between its two steps, so at least one of them sees the other, and an append without waiters
-/// costs one load.
+/// A waiter first counts itself in `waiters`, then checks its condition. A notifier first makes
+/// the condition true, then looks at `waiters`. Each has a sequentially consistent fence between
+/// its two steps, so at least one of them sees the other, and an append without waiters costs one
+/// load.
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
     waiters: AtomicUsize,
@@ -26,10 +26,11 @@ pub(crate) struct Notify {
 }
 
 crate::sync::thread_local! {
-    /// The wakers of what this thread does under a lock; `None` while it holds none.
+    /// The wakers that this thread holds back while it works under a lock; `None` while it holds
+    /// none back.
     ///
-    /// Without a destructor, it is there until the thread is gone: another thread-local's
-    /// destructor may use a log or a store.
+    /// It has no destructor, so it exists until the thread is gone: the destructor of another
+    /// thread-local may use a log or a store.
     static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<Waker>>>> =
         const { ManuallyDrop::new(RefCell::new(None)) };
 }
@@ -38,8 +39,8 @@ fn replace_held(wakers: Option<Vec<Waker>>) -> Option<Vec<Waker>> {
     HELD_BACK.with(|held_back| held_back.replace(wakers))
 }
 
-/// Restores the wakers that were held back before, and wakes those added since, however the work
-/// ends.
+/// Restores the wakers that an outer call holds back. Wakes the tasks of the wakers added since,
+/// or leaves them to the outer call, even if the work panics.
 struct Outer(Option<Vec<Waker>>);
 
 impl Drop for Outer {
@@ -48,8 +49,9 @@ impl Drop for Outer {
     }
 }
 
-/// Does work under a lock that a waker may want, and returns the wakers of its tasks, to be
-/// [woken](wake_all) when the lock is released: an executor may run the task there and then.
+/// Does work under a lock, and returns the wakers that it held back. The caller
+/// [wakes](wake_all) the tasks once the lock is released: an executor may run a task inside the
+/// call of its waker, and the task may want the lock.
 pub(crate) fn hold_wakers<T>(work: impl FnOnce() -> T) -> (T, Vec<Waker>) {
     let outer = Outer(replace_held(Some(Vec::new())));
     let done = work();
@@ -58,15 +60,15 @@ pub(crate) fn hold_wakers<T>(work: impl FnOnce() -> T) -> (T, Vec<Waker>) {
     (done, wakers)
 }
 
-/// Does work that takes and releases locks, and wakes its tasks when it is done.
+/// Does work that takes and releases locks, and wakes the tasks afterwards.
 pub(crate) fn wake_after<T>(work: impl FnOnce() -> T) -> T {
     let (done, wakers) = hold_wakers(work);
     wake_all(wakers);
     done
 }
 
-/// Wakes tasks, or, within [`hold_wakers`], keeps them: no lock is held. A waker is user-supplied
-/// and may panic; the others are woken all the same, and what woke them goes on.
+/// Wakes tasks, with no lock held. Inside [`hold_wakers`], keeps the wakers instead. A waker is
+/// user-supplied and may panic: all other tasks are still woken, and the caller continues.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     let mut wakers = Some(wakers);
     HELD_BACK.with(|held_back| {
@@ -75,19 +77,19 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
         }
     });
     for waker in wakers.into_iter().flatten() {
-        // The panic hook has told. The panic belongs to the task, not to an append that happens
-        // to wake it.
+        // The panic hook has reported the panic, which belongs to the task and not to the append
+        // that wakes it.
         callback::call(|| waker.wake()).ok();
     }
 }
 
 impl Notify {
-    /// An identity for a task that will wait.
+    /// Returns an id for a task that will wait.
     pub(crate) fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Wakes all waiters, after their condition was made true.
+    /// Wakes all waiters. The caller has made their condition true.
     #[inline(always)]
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
@@ -106,7 +108,7 @@ impl Notify {
         wake_all(woken.into_values());
     }
 
-    /// Blocks until `ready`, or until this much time has passed; returns whether it is ready.
+    /// Blocks until `ready` returns true, for at most `timeout`. Returns whether it is ready.
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
@@ -135,8 +137,8 @@ impl Notify {
         is_ready
     }
 
-    /// Registers a task to be woken by the next [`notify`](Notify::notify), in place of what it
-    /// registered before. The caller must look again whether it is ready after this.
+    /// Registers a task to be woken by the next [`notify`](Notify::notify), in place of its
+    /// previous waker. Afterwards, the caller must check its condition again.
     pub(crate) fn register(&self, id: u64, waker: &Waker) {
         let waker = waker.clone();
         let mut tasks = self.tasks.lock();
@@ -144,14 +146,14 @@ impl Notify {
         if replaced.is_none() {
             self.waiters.fetch_add(1, Ordering::Relaxed);
         }
-        // A waker may be the last to hold a task, which unregisters when it is dropped: not with
-        // the lock held.
+        // A waker may be the last handle to a task, and a task that is dropped may call
+        // `unregister`. So the waker is dropped after the lock is released.
         drop(tasks);
         drop(replaced);
         fence(Ordering::SeqCst);
     }
 
-    /// Forgets a task.
+    /// Removes the registration of a task.
     pub(crate) fn unregister(&self, id: u64) {
         let mut tasks = self.tasks.lock();
         let removed = tasks.remove(&id);
@@ -204,7 +206,7 @@ mod tests {
         assert!(!signal.has_waiters());
     }
 
-    /// However the work ends, and however deep it is.
+    /// This also holds if the work panics, and if calls are nested.
     #[test]
     fn held_wakers_are_woken_when_work_ends() {
         let (signal, woken) = (Notify::default(), Arc::new(Woken::default()));

@@ -7,8 +7,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-/// Sebastiano Vigna's SplitMix64: a counter through a mixer. Its numbers repeat from the seed. Not
-/// for secrets.
+/// Sebastiano Vigna's SplitMix64: a counter through a mixer. The same seed results in the same
+/// numbers. Not for secrets.
 #[derive(Debug, Clone)]
 pub struct SplitMix64(pub u64);
 
@@ -34,8 +34,9 @@ impl SplitMix64 {
     }
 }
 
-/// Returns bits that no client can guess and no two calls share: the standard library seeds its
-/// hash maps with them, from the operating system, once for a thread.
+/// Returns random bits that no client can guess and no two calls share. They come from the seeds
+/// of the standard library's hash maps, which it takes from the operating system once for a
+/// thread.
 pub(crate) fn from_system() -> u128 {
     let state = RandomState::new();
     let [high, low] = [0_u8, 1].map(|half| u128::from(state.hash_one(half)));

@@ -91,7 +91,8 @@ pub(crate) fn expired(
 /// The maximum size of a segment without records: an empty batch covers its offsets.
 const EMPTY_BYTES: u64 = BatchHeader::SIZE as u64;
 
-/// Returns the age of a timestamp. One from the future has no age, and neither has a missing one.
+/// Returns whether a timestamp is older than this many milliseconds. A missing timestamp never is,
+/// and neither is one from the future.
 fn is_older(largest: Timestamp, now: Timestamp, most_millis: i64) -> bool {
     !largest.is_none() && now.as_millis().saturating_sub(largest.as_millis()) > most_millis
 }

@@ -4,14 +4,14 @@
 pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// The topic of the states of transactions.
 const TRANSACTION_STATE: &str = "__transaction_state";
-/// The topic of the progress of share groups, since Kafka 4.
+/// The topic in which Kafka 4 stores the progress of share groups.
 const SHARE_GROUP_STATE: &str = "__share_group_state";
 /// The topic that lists the segments in remote storage.
 const REMOTE_LOG_METADATA: &str = "__remote_log_metadata";
 /// The log of a cluster's metadata. It is not a topic, but its directories look like those of one.
 pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata";
 
-/// The maximum length of a name. With `-` and five digits it is as long as file names can be.
+/// The maximum length of a name. With `-` and five digits, it is as long as a file name can be.
 const MAX_CHARS: usize = 249;
 
 /// Returns why no topic may have this name; `None` if the name is valid.

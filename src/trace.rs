@@ -22,8 +22,8 @@ use crate::event::{Event, Listener};
 /// use annals::{Log, LogConfig, TracingListener, fs::MemFs};
 /// use std::sync::Arc;
 ///
-/// let config = LogConfig::default().fs(MemFs::new()).listener(Arc::new(TracingListener::new("orders-0")));
-/// let log = Log::open("orders-0", config)?;
+/// let listener = Arc::new(TracingListener::new("orders-0"));
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()).listener(listener))?;
 /// log.append("hello")?;
 /// log.flush()?; // DEBUG annals: flushed log="orders-0" through=1 took_micros=…
 /// # Ok::<(), annals::Error>(())

@@ -11,8 +11,8 @@ pub type TopicId = KafkaUuid;
 
 /// A 16-byte id that no two topics or directories share. Kafka: `Uuid`.
 ///
-/// Its text is what Kafka writes in its files and shows in its tools: 22 characters of base64 in
-/// the alphabet for URLs, without padding.
+/// Its text is the one that Kafka writes to its files and shows in its tools: 22 characters of
+/// base64 in the alphabet for URLs, without padding.
 ///
 /// ```
 /// use annals::KafkaUuid;
@@ -34,24 +34,25 @@ pub struct KafkaUuid(u128);
 pub struct ParseUuidError;
 
 const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// 128 bits are 21 symbols of 6 bits, and 2 bits, which stand at the front of one more.
+/// The number of symbols of 6 bits that an id of 128 bits fills. One more symbol begins with the
+/// last 2 bits.
 const WHOLE_SYMBOLS: u32 = 21;
 const DASH: u128 = 62;
 
 impl KafkaUuid {
-    /// No id: what Kafka has where there is none yet.
+    /// The id zero, which Kafka uses where there is no id yet.
     pub const ZERO: KafkaUuid = KafkaUuid(0);
 
-    /// Creates an id from the operating system's randomness, as Kafka makes them: a version 4 UUID
-    /// whose text does not begin with `-`, so that no tool takes it for an option.
+    /// Creates a random id, as Kafka does: a version 4 UUID whose text does not begin with `-`, so
+    /// that no tool takes it for an option.
     ///
-    /// Not for secrets.
+    /// The random bits come from the operating system. Do not use the id as a secret.
     #[must_use]
     pub fn random() -> KafkaUuid {
         KafkaUuid::from_random_bits(random::from_system())
     }
 
-    /// The id that these random bits make.
+    /// Creates an id from random bits: a version 4 UUID whose text does not begin with `-`.
     pub(crate) const fn from_random_bits(bits: u128) -> KafkaUuid {
         let versioned = bits & !(0xF << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
         if versioned >> 122 == DASH {
@@ -61,13 +62,13 @@ impl KafkaUuid {
         }
     }
 
-    /// Returns the id of these bytes.
+    /// Creates an id from its bytes, in big-endian order.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> KafkaUuid {
         KafkaUuid(u128::from_be_bytes(bytes))
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the id, in big-endian order.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -84,7 +85,8 @@ impl KafkaUuid {
         self.0 < 100
     }
 
-    /// The form of other libraries: `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+    /// Returns the text of the id in the form `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`, which other
+    /// libraries use.
     pub(crate) fn hyphenated(self) -> String {
         let [a, b, c, d] = [96, 80, 64, 48].map(|shift| self.0 >> shift);
         let short = |part: u128| part & 0xFFFF;
@@ -92,18 +94,18 @@ impl KafkaUuid {
         format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
     }
 
-    /// The id with this text of 36 characters, if it is that, in letters of either case.
+    /// Parses text in the [hyphenated](KafkaUuid::hyphenated) form, with letters of either case.
     pub(crate) fn from_hyphenated(text: &str) -> Option<KafkaUuid> {
         let id = KafkaUuid::from_hex(&text.replace('-', "").to_ascii_lowercase())?;
         if id.hyphenated().eq_ignore_ascii_case(text) { Some(id) } else { None }
     }
 
-    /// 32 digits, as the names of directories have them.
+    /// Returns the id as 32 hexadecimal digits in lower case, as in the names of directories.
     pub(crate) fn hex(self) -> String {
         format!("{:032x}", self.0)
     }
 
-    /// The id with these 32 digits, if they are that, in lower case.
+    /// Parses 32 hexadecimal digits in lower case.
     pub(crate) fn from_hex(text: &str) -> Option<KafkaUuid> {
         let is_hex =
             text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));

@@ -1,7 +1,7 @@
-//! The raw limits of the machine: what a loop of system calls and a checksum would take for
-//! the same work, with nothing in between. Each returns how long it took.
+//! The raw limits of the machine: the time that a loop of system calls and a checksum takes for
+//! the same work, with nothing in between. Each function returns its duration.
 //!
-//! Setting up, which the library's side does not count either, is not counted.
+//! The preparation is not counted, as on the library's side.
 
 use annals::fs::{DiskFs, Fs, OpenMode};
 use annals::record::crc32c;
@@ -13,10 +13,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How much a raw scan reads at a time.
+/// The number of bytes that a raw scan reads at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// An empty file, with room for `reserved` bytes if that is not 0.
+/// Creates an empty file, with room for `reserved` bytes if that is not 0.
 fn create(path: &Path, reserved: u64) -> File {
     let file = DiskFs.open(path, OpenMode::CreateNew).unwrap();
     if reserved > 0 {
@@ -25,7 +25,7 @@ fn create(path: &Path, reserved: u64) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
-/// Checksums a chunk and writes it, so many times.
+/// Checksums a chunk and writes it, `count` times.
 pub fn append(dir: &Path, chunk: &[u8], count: u64) -> Duration {
     let file = create(&dir.join("raw"), 0);
     let start = Instant::now();
@@ -36,10 +36,10 @@ pub fn append(dir: &Path, chunk: &[u8], count: u64) -> Duration {
     start.elapsed()
 }
 
-/// The same with an `fdatasync` after each write.
+/// Checksums a chunk and writes it, with an `fdatasync` after each write.
 pub fn durable(dir: &Path, chunk: &[u8], count: u64, reserved: u64) -> Duration {
     let file = create(&dir.join("raw"), reserved);
-    // The log's side has synced a file of this name before, too.
+    // The log's side has also synced a file of this name earlier.
     file.sync_all().unwrap();
     let start = Instant::now();
     for at in 0..count {
@@ -50,7 +50,8 @@ pub fn durable(dir: &Path, chunk: &[u8], count: u64, reserved: u64) -> Duration 
     start.elapsed()
 }
 
-/// One `fdatasync` for each group of writes, all from one thread: what no hand-over between threads could beat.
+/// Makes one `fdatasync` for each group of writes, all from one thread. No hand-over between
+/// threads can be faster.
 pub fn durable_grouped(
     dir: &Path,
     chunk: &[u8],
@@ -71,7 +72,8 @@ pub fn durable_grouped(
     start.elapsed()
 }
 
-/// One `fdatasync` for each group of writes, each from a thread of its own: all write, one syncs, all go on.
+/// Makes one `fdatasync` for each group of writes, each write from its own thread: all threads
+/// write, one syncs, all continue.
 pub fn durable_threads(
     dir: &Path,
     chunk: &[u8],
@@ -102,7 +104,7 @@ pub fn durable_threads(
     start.elapsed()
 }
 
-/// Reads files from their beginning to their end and checksums what was read.
+/// Reads files from start to end, and checksums their bytes.
 pub fn scan(paths: &[PathBuf]) -> Duration {
     let mut buffer = vec![0; CHUNK_BYTES];
     let start = Instant::now();
@@ -121,7 +123,7 @@ pub fn scan(paths: &[PathBuf]) -> Duration {
     start.elapsed()
 }
 
-/// Reads and checksums pieces of a file whose places are known.
+/// Reads and checksums pieces of a file whose positions are known.
 pub fn point_reads(path: &Path, places: &[(u64, usize)]) -> Duration {
     let file = File::open(path).unwrap();
     let mut buffer = vec![0; places.iter().map(|(_, len)| *len).max().unwrap_or(0)];
@@ -133,7 +135,7 @@ pub fn point_reads(path: &Path, places: &[(u64, usize)]) -> Duration {
     start.elapsed()
 }
 
-/// Writes to many files in turn, so many rounds.
+/// Writes to many files in turn, `rounds` times.
 pub fn many_files(dir: &Path, chunk: &[u8], files: usize, rounds: u64) -> Duration {
     let files: Vec<File> = (0..files).map(|n| create(&dir.join(n.to_string()), 0)).collect();
     let start = Instant::now();
@@ -146,9 +148,10 @@ pub fn many_files(dir: &Path, chunk: &[u8], files: usize, rounds: u64) -> Durati
     start.elapsed()
 }
 
-/// Reads files twice, checksums all of it both times, and writes as many bytes of them as are to stay, checksummed, into a new
-/// file, which is synced like two small ones: what has to be done to compact them. Then removes files that are like those
-/// that were read, which is to be done too. Returns how long it took without and with that.
+/// Does the least work that a compaction of files needs. Reads the files twice and checksums all
+/// bytes both times. Writes the `kept` bytes, checksummed, to a new file, and syncs it and two
+/// small files. Then removes files like those that were read. Returns the duration without and
+/// with the removal.
 pub fn compact(paths: &[PathBuf], dir: &Path, kept: u64) -> (Duration, Duration) {
     let chunk = vec![b'a'; CHUNK_BYTES];
     let copy = |path: &PathBuf| {

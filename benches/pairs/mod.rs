@@ -1,4 +1,4 @@
-//! Two kinds of work by turns, in one run: what counts is the median of the ratios of neighbours.
+//! Two kinds of work by turns in one run. The result is the median of the ratios of neighbours.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ struct Pairs {
 /// The unit of a row's figures.
 #[derive(Clone, Copy)]
 pub enum Unit {
-    /// This many bytes are worked through in a run.
+    /// A run processes this many bytes.
     Bytes(u64),
-    /// This many calls are made in a run.
+    /// A run makes this many calls.
     Calls(u64),
-    /// One call takes as long; the ratio says how many times the other's.
+    /// A run is one call. The ratio is its duration divided by that of the other side.
     Latency,
 }
 
@@ -53,7 +53,7 @@ pub struct Run {
 impl Run {
     pub fn from_environment() -> Run {
         let args: Vec<String> = std::env::args().skip(1).collect();
-        // Without `--bench` it was started by `cargo test`.
+        // Without `--bench`, `cargo test` has started the program.
         let has = |flag: &str| args.iter().any(|arg| arg == flag);
         let test = has("--test") || !has("--bench");
         let set = std::env::var("RATIOS_PAIRS").ok().and_then(|pairs| pairs.parse().ok());
@@ -62,18 +62,18 @@ impl Run {
         Run { test, pairs, wanted }
     }
 
-    /// Prints the head of the table.
+    /// Prints the header of the table.
     pub fn head(&self, other: &str) {
         println!("| work | ours | {other} | ratio: median (range) of {} | target |", self.pairs);
         println!("|---|---|---|---|---|");
     }
 
-    /// The same with no more pairs than this, for work that takes long to set up.
+    /// Returns this run with at most this many pairs, for work that takes long to prepare.
     pub fn at_most(&self, pairs: usize) -> Run {
         Run { test: self.test, pairs: self.pairs.min(pairs), wanted: self.wanted.clone() }
     }
 
-    /// So much of something, or, when only trying whether it works, very little.
+    /// Returns the full size of some work, or a small one in a run that only tests the work.
     pub fn size(&self, full: u64) -> u64 {
         if self.test { (full / 200).clamp(16, 2000) } else { full }
     }
@@ -86,7 +86,7 @@ impl Run {
             })
     }
 
-    /// Measures a row and prints it.
+    /// Measures a row of the table and prints it.
     pub fn row(
         &self,
         work: &str,

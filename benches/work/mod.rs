@@ -1,5 +1,5 @@
-//! The library's side of each comparison in `limit`. Each returns its duration, without opening and
-//! filling the log.
+//! The library's side of each comparison in `limit`. Each function returns its duration, without
+//! opening and filling the log.
 
 #[allow(dead_code)]
 #[path = "../../src/random.rs"]
@@ -14,19 +14,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A directory on the disk the build is on, removed when dropped. The system's own temporary
-/// directory may be memory, which has nothing to say about a log.
+/// Returns a directory on the disk of the build, which is removed on drop. The system's temporary
+/// directory may be in memory, which would measure nothing about a log.
 pub fn fresh_dir() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// The values of one batch, back to back, the same in every run and not compressible to nothing.
+/// Returns the values of one batch, one after the other. They are the same in every run, and do
+/// not compress to almost nothing.
 pub fn values(bytes: usize) -> Vec<u8> {
     let mut random = SplitMix64(0);
     (0..bytes).map(|_| b'a' + (random.next() >> 60) as u8).collect()
 }
 
-/// A new log in a directory.
+/// Opens a log in a directory.
 pub fn open(dir: &Path, config: LogConfig) -> Log {
     Log::open(dir.join("bench-0"), config).unwrap()
 }
@@ -38,7 +39,8 @@ fn fill(builder: &mut BatchBuilder, values: &[u8], value_bytes: usize, time: i64
     }
 }
 
-/// Encodes records into batches and appends them: `values` cut into records of `value_bytes`, so many times.
+/// Encodes records into batches and appends them: `values` divided into records of `value_bytes`,
+/// `batches` times.
 pub fn append_builder(log: &Log, values: &[u8], value_bytes: usize, batches: u64) -> Duration {
     let mut builder = BatchBuilder::new();
     let start = Instant::now();
@@ -49,7 +51,7 @@ pub fn append_builder(log: &Log, values: &[u8], value_bytes: usize, batches: u64
     start.elapsed()
 }
 
-/// The same from owned records.
+/// Does the work of [`append_builder`] with owned records.
 pub fn append_all(log: &Log, values: &[u8], value_bytes: usize, batches: u64) -> Duration {
     let values = Bytes::copy_from_slice(values);
     let start = Instant::now();
@@ -62,7 +64,7 @@ pub fn append_all(log: &Log, values: &[u8], value_bytes: usize, batches: u64) ->
     start.elapsed()
 }
 
-/// One record a call from some threads, `total` in all.
+/// Appends one record in each call, from some threads, `total` records in all.
 pub fn append_each(log: &Log, value: &'static [u8], total: u64, threads: usize) -> Duration {
     let append = |count: u64| {
         for _ in 0..count {
@@ -82,7 +84,7 @@ pub fn append_each(log: &Log, value: &'static [u8], total: u64, threads: usize) 
     start.elapsed()
 }
 
-/// One record a call, each made durable before the next of its thread.
+/// Appends one record in each call. Each thread makes its record durable before the next one.
 pub fn append_durable(log: &Log, value: &[u8], rounds: u64, threads: usize) -> Duration {
     let value = Bytes::copy_from_slice(value);
     // The name of the first segment is made durable before the clock starts.
@@ -107,7 +109,7 @@ pub fn append_durable(log: &Log, value: &[u8], rounds: u64, threads: usize) -> D
     start.elapsed()
 }
 
-/// A log of batches that are all alike, for reading.
+/// A log to read, whose batches are all alike.
 pub struct Filled {
     pub dir: TempDir,
     pub log: Log,
@@ -117,7 +119,8 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// `batches` batches of `records` records of `value_bytes` in one segment; batch n has timestamp n.
+    /// Creates a log with `batches` batches of `records` records of `value_bytes` in one segment.
+    /// Batch n has timestamp n.
     pub fn new(batches: u64, records: usize, value_bytes: usize) -> Filled {
         let dir = fresh_dir();
         let log = open(dir.path(), LogConfig::default());
@@ -142,13 +145,13 @@ impl Filled {
         segments(&self.dir.path().join("bench-0"))
     }
 
-    /// Offsets to read, in no order.
+    /// Returns random offsets to read.
     pub fn offsets(&self, count: usize) -> Vec<u64> {
         let mut random = SplitMix64(1);
         (0..count).map(|_| random.below(self.records())).collect()
     }
 
-    /// Where the batches of these offsets are.
+    /// Returns the positions and sizes of the batches of these offsets.
     pub fn places(&self, offsets: &[u64]) -> Vec<(u64, usize)> {
         let place = |offset: &u64| {
             (offset / self.records_per_batch * self.batch_bytes as u64, self.batch_bytes)
@@ -162,13 +165,13 @@ impl Filled {
 pub struct Keyed {
     pub records: u64,
     pub value_bytes: usize,
-    /// How many keys there are; as many as records: each has its own.
+    /// The number of keys. If it is the number of records, each record has its own key.
     pub keys: u64,
     pub batch: u64,
 }
 
 impl Keyed {
-    /// The key of a record: a random one, if there are fewer than records.
+    /// Returns the key of a record: a random one, if there are fewer keys than records.
     fn key(&self, record: u64) -> [u8; 8] {
         let key =
             if self.keys < self.records { SplitMix64(record).below(self.keys) } else { record };
@@ -192,7 +195,7 @@ impl Keyed {
     }
 }
 
-/// The configuration of a compacted log.
+/// Returns the options of a compacted log.
 pub fn compacted() -> LogConfig {
     LogConfig::default().cleanup_policy(CleanupPolicy::Compact)
 }
@@ -207,7 +210,7 @@ pub fn compact(log: &Log, filled: &Keyed) -> Duration {
     took
 }
 
-/// Appends batches of records with keys and returns how long each call took, the shortest first.
+/// Appends batches of records with keys. Returns the duration of each call, the shortest first.
 pub fn append_keyed(
     log: &Log,
     calls: u64,
@@ -241,7 +244,7 @@ pub fn append_keyed(
     took
 }
 
-/// The log files of a directory in the order of their offsets.
+/// Returns the log files of a directory, in the order of their offsets.
 pub fn segments(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let mut logs: Vec<_> =
@@ -250,7 +253,7 @@ pub fn segments(dir: &Path) -> Vec<PathBuf> {
     logs
 }
 
-/// Every record of the log, borrowed.
+/// Reads every record of the log, borrowed.
 pub fn scan_borrowed(log: &Log, expected: u64) -> Duration {
     let start = Instant::now();
     let mut reader = log.reader(StartAt::Earliest).unwrap();
@@ -266,7 +269,7 @@ pub fn scan_borrowed(log: &Log, expected: u64) -> Duration {
     took
 }
 
-/// Every record of the log, owned.
+/// Reads every record of the log, owned.
 pub fn scan_owned(log: &Log, expected: u64) -> Duration {
     let start = Instant::now();
     let mut count = 0;
@@ -279,7 +282,7 @@ pub fn scan_owned(log: &Log, expected: u64) -> Duration {
     took
 }
 
-/// Records by their offsets.
+/// Reads records by their offsets.
 pub fn get(log: &Log, offsets: &[u64]) -> Duration {
     let start = Instant::now();
     for &offset in offsets {
@@ -288,7 +291,7 @@ pub fn get(log: &Log, offsets: &[u64]) -> Duration {
     start.elapsed()
 }
 
-/// Records by their times.
+/// Looks records up by their timestamps.
 pub fn times(log: &Log, times: &[u64]) -> Duration {
     let start = Instant::now();
     for &time in times {
@@ -297,7 +300,7 @@ pub fn times(log: &Log, times: &[u64]) -> Duration {
     start.elapsed()
 }
 
-/// Opens the log in a directory; the caller says whether it should find it clean.
+/// Opens the log in a directory, and checks that it was closed cleanly or not, as `clean` says.
 pub fn reopen(dir: &Path, clean: bool) -> (Duration, Log) {
     let start = Instant::now();
     let log = open(dir, LogConfig::default());
@@ -306,7 +309,7 @@ pub fn reopen(dir: &Path, clean: bool) -> (Duration, Log) {
     (took, log)
 }
 
-/// Takes away what lets an opening after a kill begin above the first byte.
+/// Removes the recovery point, so that an opening after a kill reads from the first byte on.
 pub fn forget_recovery_point(dir: &Path) {
     let path = dir.join("bench-0").join("recovery-point-offset-checkpoint");
     if path.exists() {
@@ -314,13 +317,13 @@ pub fn forget_recovery_point(dir: &Path) {
     }
 }
 
-/// Opens so many logs, each in a directory of its own.
+/// Opens this many logs, each in its own directory.
 pub fn open_many(dir: &Path, count: usize) -> Vec<Log> {
     let open = |n: usize| Log::open(dir.join(format!("bench-{n}")), LogConfig::default()).unwrap();
     (0..count).map(open).collect()
 }
 
-/// One record a call to each log in turn, so many rounds.
+/// Appends one record in each call, to each log in turn, `rounds` times.
 pub fn append_many(logs: &[Log], value: &'static [u8], rounds: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..rounds {

@@ -14,9 +14,9 @@ Exit codes:
   0  done
   1  the command line is wrong
   2  the data, the disk or another process prevents the command
-  3  damage was found or skipped; only `verify` looks everywhere";
+  3  damage was found or skipped; only `verify` checks the whole log";
 
-/// A log directory, or a data directory of topics, at the prompt.
+/// Reads and changes a log directory, or a data directory of topics.
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, after_help = EXIT_CODES)]
 pub struct Args {
@@ -34,34 +34,36 @@ pub enum Command {
     Dump(DumpArgs),
     /// Print the offsets, segments and sizes of a log
     Info(DirArgs),
-    /// Check everything; prints a line for each problem, exit code 3 if there are any
+    /// Check the whole log; prints a line for each problem, and exits with 3 if there are any
     Verify(DirArgs),
     /// Find the first offset at or after a time; prints null if there is none
     Seek(SeekArgs),
     /// Compact a log and delete its old segments, now
     ///
-    /// One pass of maintenance: compacts everything that the policy allows, then deletes old
+    /// Runs one pass of maintenance: compacts everything that the policy allows, then deletes old
     /// segments. The active segment is not compacted. Compaction removes records without a key.
-    /// Prints how much would be removed, and how many records would be left, from a pass over a
-    /// copy of the log. Only --execute removes anything.
+    /// Prints how much was removed, and how many records are left. Without --execute, the pass
+    /// runs on a copy of the log, and the log stays as it is.
     Clean(CleanArgs),
     /// Move damaged bytes out of a log, and keep everything else
     ///
-    /// Prints the damage, and what would become of each damaged byte. With --execute, the damaged
-    /// bytes move to files beside their segments, and their offsets stay without records; all
-    /// sound records can be read again. The end of a write that was cut short is removed, and so
-    /// are indexes and snapshots that contradict the log: they are rebuilt from it. Without
-    /// --execute, this runs on a copy.
+    /// The damaged bytes move to files beside their segments, and their offsets stay without
+    /// records. All sound records can be read again. A torn write at the end is removed. Indexes
+    /// and snapshots that contradict the log are removed, too, and rebuilt from it later. Without
+    /// --execute, prints the damage, and what would become of each damaged byte, from a repair of
+    /// a copy; with damage, the exit code is 3.
     Repair(RepairArgs),
     /// Remove the records at and above an offset
     ///
-    /// Prints the ends that the log would have, how many records would be removed, and the damage;
-    /// with damage, the exit code is 3. This runs on a copy. Only --execute removes anything.
+    /// Without --execute, prints the start and end that the log would have, how many records would
+    /// be removed, and the damage; with damage, the exit code is 3. This runs on a copy of the
+    /// log. With --execute, removes the records, and prints the start and end of the log.
     Truncate(TruncateArgs),
     /// Remove the records below an offset
     ///
-    /// Prints the ends that the log would have, how many records would be removed, and the damage;
-    /// with damage, the exit code is 3. This runs on a copy. Only --execute removes anything.
+    /// Without --execute, prints the start and end that the log would have, how many records would
+    /// be removed, and the damage; with damage, the exit code is 3. This runs on a copy of the
+    /// log. With --execute, removes the records, and prints the start and end of the log.
     DeleteBefore(DeleteBeforeArgs),
     /// Measure appending and reading back beside a raw write
     Bench(BenchArgs),
@@ -87,28 +89,28 @@ pub struct DirArgs {
 pub struct AppendArgs {
     /// The log's directory
     pub dir: PathBuf,
-    /// The format of stdin: one value a line, or objects as `read` prints them
+    /// The format of stdin: one value per line, or JSON objects as `read` prints them
     #[arg(long, value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
-    /// The text between key and value in a line
+    /// The text between key and value in a line; without it, a line is a value
     #[arg(long, value_name = "S", value_parser = separator)]
     pub key_separator: Option<String>,
-    /// The most records in a batch
+    /// The largest number of records in a batch
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_records: u64,
     /// The size to which a batch is filled; a larger record gets a batch of its own
     #[arg(long, value_name = "B", default_value_t = 512 << 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_bytes: u64,
-    /// How batches are compressed; not at all unless asked
+    /// The codec of the batches; none unless given
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
-    /// How long a record waits for others to share its batch
+    /// How long a record waits for others to share its batch, in milliseconds
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(..=120_000))]
     pub linger_ms: u32,
-    /// When records are made durable; closing the log at the end always does
+    /// When to flush; closing the log at the end makes all records durable in any case
     #[arg(long, value_enum, default_value_t = Sync::End)]
     pub sync: Sync,
-    /// Print a line for every batch once it is in the log
+    /// Print a line for each batch once it is in the log
     #[arg(long)]
     pub ack: bool,
     #[command(flatten)]
@@ -122,19 +124,19 @@ pub struct ReadArgs {
     /// Where to begin: earliest, latest, an offset, or @MILLIS since the epoch
     #[arg(long, value_name = "P", default_value = "earliest", value_parser = position, allow_negative_numbers = true)]
     pub from: StartAt,
-    /// Where to stop: before this position
+    /// Stop before this position
     #[arg(long, value_name = "P", value_parser = position, allow_negative_numbers = true)]
     pub until: Option<StartAt>,
-    /// The most records to print
+    /// The largest number of records to print
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max: Option<u64>,
-    /// Wait for more at the end
+    /// At the end, wait for more records
     #[arg(long)]
     pub follow: bool,
     /// `committed` leaves out the records of aborted and open transactions
     #[arg(long, value_enum, default_value_t = Isolation::Uncommitted)]
     pub isolation: Isolation,
-    /// How records are printed; key and value are separated by a tab
+    /// How records are printed; `key-value` separates key and value by a tab
     #[arg(long, value_enum, default_value_t = OutputFormat::Json)]
     pub format: OutputFormat,
 }
@@ -144,7 +146,7 @@ pub struct DumpArgs {
     /// Files of a log, or directories of them
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// Print the records of every batch below it
+    /// Also print the records of each batch
     #[arg(long)]
     pub records: bool,
     /// Decode every record, and compare index entries with the log beside them
@@ -169,10 +171,10 @@ pub struct CleanArgs {
     /// (delete,compact)
     #[arg(long, value_name = "POLICY", default_value = "delete", value_parser = policy)]
     pub policy: CleanupPolicy,
-    /// Delete segments whose latest timestamp is older than this; none unless given
+    /// Delete segments whose latest timestamp is older than this; no limit unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub retention_ms: Option<u64>,
-    /// Delete the oldest segments as long as this much is left; none unless given
+    /// Delete the oldest segments as long as at least this much is left; no limit unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub retention_bytes: Option<u64>,
     /// How long a tombstone stays after it was first compacted; 86400000, a day, unless given
@@ -184,7 +186,7 @@ pub struct CleanArgs {
     /// The current time, in milliseconds since the epoch; the system's time unless given
     #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub now: Option<i64>,
-    /// Clean the log, not a copy of it
+    /// Clean the log itself, not a copy of it
     #[arg(long)]
     pub execute: bool,
     #[command(flatten)]
@@ -228,22 +230,22 @@ pub struct DeleteBeforeArgs {
 pub struct BenchArgs {
     /// The log's directory; the appended records stay there
     pub dir: PathBuf,
-    /// How many records
+    /// The number of records to append
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub records: u64,
-    /// The size of their values
+    /// The size of the value of each record
     #[arg(long, value_name = "B", default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
     pub value_bytes: u32,
-    /// How many records make a batch
+    /// The number of records in a batch
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_records: u64,
-    /// How many threads append
+    /// The number of threads that append
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: u32,
-    /// When records are made durable
+    /// When to flush
     #[arg(long, value_enum, default_value_t = Sync::End)]
     pub sync: Sync,
-    /// How batches are compressed; not at all unless asked
+    /// The codec of the batches; none unless given
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
 }
@@ -264,13 +266,13 @@ pub struct ConfigArgs {
     /// The largest batch; 1048588 unless given
     #[arg(long, value_name = "B", allow_negative_numbers = true)]
     pub max_message_bytes: Option<u64>,
-    /// Let an append flush once this many records are not durable; never unless given
+    /// Flush once this many records are not durable; never unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub flush_messages: Option<u64>,
-    /// Let an append flush if the last flush was this long ago; never unless given
+    /// Flush with the first append this long after the last flush; never unless given
     #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub flush_ms: Option<u64>,
-    /// Which time records carry: their own, or that of the append; CreateTime unless given
+    /// The timestamp of records: their own, or the time of the append; CreateTime unless given
     #[arg(long, value_name = "TYPE", value_enum)]
     pub message_timestamp_type: Option<TimestampArg>,
 }

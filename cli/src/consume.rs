@@ -40,7 +40,7 @@ fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Ends the command in order at the first Ctrl-C, and at once at the second.
+/// Ends the command cleanly at the first Ctrl-C, and at once at the second.
 fn catch_interrupt() -> Result<(), Failure> {
     const BY_INTERRUPT: i32 = 130;
     let caught = ctrlc::set_handler(|| {

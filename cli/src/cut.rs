@@ -123,7 +123,7 @@ fn delete_records(dir: &Path, before: Offset, config: LogConfig) -> Result<Ends,
     finish(log, result.map_err(Failure::within(dir)))
 }
 
-/// Warns of all damage, as damaged records are not counted, and returns the exit code for it.
+/// Warns of all damage, because damaged records are not counted, and returns the exit code for it.
 fn tell_problems(dir: &Path) -> Result<ExitCode, Failure> {
     let problems = verify::problems(dir)?;
     problems.iter().for_each(|problem| warn(&problem.to_string()));

@@ -2,7 +2,7 @@
 //!
 //! Looking takes no lock, repairs nothing and writes nothing: it works while another process has
 //! the directory open, and on a directory without write permission. Opening takes the lock, and
-//! recovers logs that were not closed in order.
+//! recovers logs that were not closed cleanly.
 
 use crate::failure::Failure;
 use crate::notices::Notices;
@@ -64,7 +64,7 @@ impl Data {
         Ok(self.view.partition(topic, number)?)
     }
 
-    /// Returns the start of a partition whose log cannot be opened, as the checkpoint has it.
+    /// Returns the start of a partition from the checkpoint, for a log that cannot be opened.
     /// Lines that contradict each other do not count.
     pub fn start(&self, topic: &str, number: u32) -> Offset {
         let file = self.view.path().join("log-start-offset-checkpoint");

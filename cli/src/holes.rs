@@ -10,8 +10,8 @@ use annals::inspect::{self, BatchScanner, ScanItem};
 use annals::{Corruption, CorruptionKind, Error, Log, Offset};
 use std::path::Path;
 
-/// How often annals repeats the line of a log in a checkpoint. Other programs write one line, and
-/// may leave gaps in their logs.
+/// The number of lines that annals writes for a log in a checkpoint. Other programs write one
+/// line, and may leave gaps in their logs.
 const LINES_OF_OURS: usize = 2;
 
 /// Returns the holes between the segments of a log.

@@ -30,7 +30,7 @@ struct Info {
     segments: Vec<SegmentLine>,
     bytes: u64,
     producers: Vec<Producer>,
-    /// Whether the log was closed in order, and not opened for writing since.
+    /// Whether the log was closed cleanly, and not opened for writing since.
     clean: bool,
     recovery_point: Option<Offset>,
     /// The bytes that opening the log for writing would truncate.

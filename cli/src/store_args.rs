@@ -24,14 +24,14 @@ pub enum TopicsAction {
     List,
     /// Print the partitions and settings of topics; all topics unless named
     Describe {
-        /// The topics
+        /// The names of the topics
         topics: Vec<String>,
     },
     /// Create a topic; a missing data directory is created, too
     Create {
         /// The name of the topic
         topic: String,
-        /// How many partitions it has
+        /// The number of partitions
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         partitions: u32,
         /// Settings, named as Kafka names them: retention.ms=3600000
@@ -49,13 +49,13 @@ pub enum TopicsAction {
         /// Settings to return to the default
         #[arg(long, group = "change", value_name = "KEY", num_args = 1..)]
         delete_config: Vec<String>,
-        /// The new number of partitions, more than now
+        /// The new number of partitions, larger than the present one
         #[arg(long, group = "change", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         partitions: Option<u32>,
     },
     /// Delete a topic, with all its records
     ///
-    /// Prints its partitions and settings. Only --execute deletes it.
+    /// Prints the partitions and settings of the topic. Only --execute deletes it.
     Delete {
         /// The name of the topic
         topic: String,
@@ -71,28 +71,29 @@ pub struct ProduceArgs {
     pub dir: PathBuf,
     /// The topic
     pub topic: String,
-    /// The partition for all records; otherwise keys decide, and records without one are spread
+    /// The partition for all records; unless given, the key of a record decides, and records
+    /// without a key are spread
     #[arg(long, value_name = "N")]
     pub partition: Option<u32>,
-    /// The text between key and value in a line
+    /// The text between key and value in a line; without it, a line is a value
     #[arg(long, value_name = "S", value_parser = separator)]
     pub key_separator: Option<String>,
-    /// The format of stdin: one value a line, or objects as `consume` and `read` print them
+    /// The format of stdin: one value per line, or JSON objects as `consume` and `read` print them
     #[arg(long, value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
     /// When a record counts as sent: once it is queued, written to the log, or flushed to disk
     #[arg(long, value_enum, default_value_t = AcksArg::Written)]
     pub acks: AcksArg,
-    /// How batches are compressed; not at all unless asked
+    /// The codec of the batches; none unless given
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
     /// The size to which a batch is filled; 16384 unless given
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(..=1 << 30))]
     pub batch_bytes: Option<u32>,
-    /// How long a record waits for others to share its batch; 5 unless given
+    /// How long a record waits for others to share its batch, in milliseconds; 5 unless given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=120_000))]
     pub linger_ms: Option<u32>,
-    /// Print a line for every record once it is sent
+    /// Print a line for each record once it is sent
     #[arg(long)]
     pub ack: bool,
 }
@@ -122,29 +123,29 @@ impl ProduceArgs {
 pub struct ConsumeArgs {
     /// The data directory
     pub dir: PathBuf,
-    /// The topics
+    /// The names of the topics
     #[arg(required = true)]
     pub topics: Vec<String>,
     /// Begin at the committed offsets of this group, and commit the printed records
     ///
-    /// This opens the directory for writing, so no other process may have it open. Without a
-    /// group, the directory is only read, also while another process writes to it.
+    /// With a group, the directory is opened for writing, so no other process may have it open for
+    /// writing. Without a group, the directory is only read, also while another process writes.
     #[arg(long, value_name = "G", value_parser = group)]
     pub group: Option<String>,
     /// Where to begin: earliest, latest, an offset, or @MILLIS since the epoch; with a group, in
     /// partitions without a committed offset
     #[arg(long, value_name = "P", default_value = "earliest", value_parser = position, allow_negative_numbers = true)]
     pub from: StartAt,
-    /// The only partition to read; all of them unless given
+    /// The only partition to read; all partitions unless given
     #[arg(long, value_name = "N")]
     pub partition: Option<u32>,
-    /// The most records to print
+    /// The largest number of records to print
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max: Option<u64>,
-    /// Wait for more at the end
+    /// At the end, wait for more records
     #[arg(long)]
     pub follow: bool,
-    /// How records are printed; key and value are separated by a tab
+    /// How records are printed; `key-value` separates key and value by a tab
     #[arg(long, value_enum, default_value_t = OutputFormat::Json)]
     pub format: OutputFormat,
 }
@@ -152,7 +153,7 @@ pub struct ConsumeArgs {
 #[derive(Debug, clap::Args)]
 #[command(disable_help_subcommand = true)]
 pub struct GroupsArgs {
-    /// The data directory; with --execute, no other process may have it open
+    /// The data directory; with --execute, no other process may have it open for writing
     pub dir: PathBuf,
     #[command(subcommand)]
     pub action: GroupsAction,
@@ -179,8 +180,8 @@ pub enum GroupsAction {
     },
     /// Move the committed offsets of a group
     ///
-    /// Prints the offsets before and after. Only --execute commits them. An offset outside a
-    /// partition becomes its start or its end.
+    /// Prints the offsets before and after the reset. Only --execute commits the new ones. An
+    /// offset outside a partition becomes the start or the end of the partition.
     Reset(ResetArgs),
 }
 
@@ -189,7 +190,7 @@ pub struct ResetArgs {
     /// The name of the group, which may be new
     #[arg(value_parser = group)]
     pub group: String,
-    /// The topics, all their partitions
+    /// The topics to reset, with all their partitions
     #[arg(long = "topic", value_name = "T", required = true)]
     pub topics: Vec<String>,
     /// The new position: earliest, latest, an offset, or @MILLIS since the epoch

@@ -24,11 +24,11 @@ pub(crate) use offsets::{
     format_offset_checkpoint, parse_epoch_checkpoint, parse_offset_checkpoint, topic_partition,
 };
 
-/// Locked while the directory is open for writing. Its content names the holder.
+/// The lock file: locked while the directory is open for writing. Its content names the holder.
 pub(crate) const LOCK: &str = ".lock";
-/// Exists while the log is closed cleanly.
+/// The marker of a clean shutdown: it exists while the log is closed cleanly.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-/// Everything below the stored offset was synced.
+/// The recovery point: everything below the stored offset was synced.
 pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 /// The first offset of the log, where that lies above the base of the first segment.
 pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";

@@ -15,14 +15,16 @@
 //!  partition               2      2 ─ full  0      0 ─ 110   4
 //! ```
 //!
-//! The next partition is drawn at random, each with the same probability. Kafka can draw one less
-//! often while many batches wait for it (KIP-794); here no broker makes a partition slower.
+//! The next partition is drawn at random, each with the same probability. Kafka can draw a
+//! partition less often while many batches wait for it (KIP-794). Here, no broker makes a
+//! partition slower.
 
 use crate::random::SplitMix64;
 
 /// A user-supplied choice of partitions, for records that do not name one.
 ///
-/// Closures with the same arguments are partitioners.
+/// Closures with the same arguments are partitioners:
+/// [`PartitionerChoice`](crate::PartitionerChoice) has an example.
 pub trait Partitioner: Send + Sync {
     /// Returns the partition for a record: a number below `partitions`, which is at least 1. If
     /// the number is too large, the producer rejects the record.
@@ -98,8 +100,8 @@ impl RoundRobin {
 
 /// The partition of the records without keys. One for each topic.
 ///
-/// The caller chooses the partition, appends the record to its batch, and reports that, all three
-/// without another record between.
+/// The caller chooses the partition, appends the record to its batch, and reports the record. No
+/// other record may come between these three steps.
 #[derive(Debug, Clone)]
 pub(super) struct Sticky {
     batch_bytes: u64,

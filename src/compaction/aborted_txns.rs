@@ -14,7 +14,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// version (2), producer id (8), first offset (8), last offset (8), last stable offset (8)
+/// The size of an entry: version (2), producer id (8), first offset (8), last offset (8), last
+/// stable offset (8).
 const ENTRY_BYTES: usize = 34;
 /// The position of the marker's offset in an entry.
 const LAST_OFFSET_AT: usize = 18;

@@ -81,7 +81,6 @@ impl KeyMap {
         Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), hasher, len: 0 })
     }
 
-    /// Returns the number of keys.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -92,7 +91,6 @@ impl KeyMap {
         room_in(self.slots.len())
     }
 
-    /// Returns the memory of the map.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.slots.len().saturating_mul(SLOT_BYTES)
     }
@@ -142,7 +140,6 @@ impl KeyMap {
         place.checked_sub(1)
     }
 
-    /// Removes all keys.
     pub(crate) fn clear(&mut self) {
         if let Some(used) = self.slots.get_mut(..self.used) {
             used.fill([0; 3]);

@@ -58,7 +58,6 @@ impl<'a> Output<'a> {
         self.log.len.saturating_add(bytes) <= MAX_LOG_BYTES
     }
 
-    /// Appends a batch.
     pub(crate) fn append(&mut self, header: &BatchHeader, batch: &[u8]) -> Result<()> {
         let position = self.log.len;
         let bytes = batch.len() as u64;

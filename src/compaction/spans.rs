@@ -15,7 +15,7 @@ use std::ops::Range;
 /// The maximum size of a span of several batches.
 const BYTES: u64 = 64 << 10;
 
-/// Neighbouring batches of a segment that hold nothing but records and need nothing but those.
+/// Neighbouring batches of a segment that only hold records, so that none needs its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     /// The position in the log file of the segment.

@@ -40,7 +40,7 @@
 //!
 //! You can drop each of these futures at any `await`, for instance in `select!` or in a timeout:
 //!
-//! | future | dropped before it is ready | to go on |
+//! | future | dropped before it is ready | to continue |
 //! |---|---|---|
 //! | `tail.next()`, `tail.try_next()` | loses no record: the tail moves only when it returns one | call it again |
 //! | [`SendHandle`](crate::SendHandle) | cancels nothing: the record is still written, or still fails. Its result is lost with the handle | poll `&mut handle` in `select!`, and keep the handle |
@@ -78,14 +78,14 @@
 //! The task below ends when it is told to stop, or when the log is closed, because the stream then
 //! ends for good. A log is also closed when its partition is
 //! [reopened](crate::Store::reopen_partition), or when its topic is deleted. So do not let the
-//! task end silently. Call [`next_record`](crate::Tail::next_record), which then fails at once
-//! with [`Closed`](crate::Error::Closed) and the [reason](crate::CloseReason). After a reopening,
-//! take a new tail from the new log.
+//! task end silently. When the stream has ended, call [`next_record`](crate::Tail::next_record),
+//! which then fails at once with [`Closed`](crate::Error::Closed) and the
+//! [reason](crate::CloseReason). After a reopening, take a new tail from the new log.
 //!
-//! An error does not end the stream, and the next call returns the same error again. If the next
-//! record was deleted or truncated, every call returns
-//! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) until you [`seek`](crate::Tail::seek). A
-//! loop that only logs the error therefore never ends. Seek, or leave the loop:
+//! An error does not end the stream, and the next call returns the same error again. For example,
+//! if the next record was deleted or truncated, every call returns
+//! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) until you [`seek`](crate::Tail::seek). So
+//! a loop that only logs the error never ends. Seek, or leave the loop:
 //!
 //! ```
 //! # #[cfg(feature = "futures")] {
@@ -312,8 +312,9 @@
 //! group assigns the partitions to another member. To stay below it, lower
 //! [`max_poll_records`](crate::ConsumerConfig::max_poll_records).
 //!
-//! # In a callback
+//! # Callbacks of a producer
 //!
-//! A [callback](crate::Producer::send_with_callback) of a producer runs on the producer's thread
-//! or on a thread that sends, not in a task. Let it pass the result to a task over a channel that
-//! does not block, or await the handle instead.
+//! A [callback](crate::Producer::send_with_callback) of a producer runs on a thread that sends,
+//! waits or flushes, or on a thread that the producer starts for callbacks; it does not run in a
+//! task. Let it pass the result to a task over a channel that does not block, or await the handle
+//! instead.

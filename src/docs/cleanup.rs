@@ -1,13 +1,13 @@
 //! Retention and compaction: how to choose a policy, what it costs, and what it keeps.
 //!
-//! # Which policy
+//! # Choosing a policy
 //!
 //! | to keep | policy | removes | when |
 //! |---|---|---|---|
 //! | everything | [`Delete`](crate::CleanupPolicy::Delete) without a limit, the default | nothing | |
 //! | recent records, or a certain size | `Delete` with [`retention_age`](crate::LogConfig::retention_age), [`retention_bytes`](crate::LogConfig::retention_bytes), or both | whole segments, from the start of the log | [`maintain`](crate::Log::maintain) |
-//! | the last value of each key | [`Compact`](crate::CleanupPolicy::Compact) | records that a later record with the same key supersedes; later also the tombstones | `maintain`, or [`compact`](crate::Log::compact) at once |
-//! | the last value of each key, as long as it is recent | [`CompactAndDelete`](crate::CleanupPolicy::CompactAndDelete) with a limit | both, compaction first | the same |
+//! | the last value of each key | [`Compact`](crate::CleanupPolicy::Compact) | records that a later record with the same key supersedes; later also the tombstones, which are records without a value | `maintain`, or [`compact`](crate::Log::compact) at once |
+//! | the last value of each key, as long as it is recent | [`CompactAndDelete`](crate::CleanupPolicy::CompactAndDelete) with a limit | superseded records first, then whole segments | `maintain`; `compact` removes the superseded records at once |
 //! | records that a reader has still to read | `Delete` or `CompactAndDelete` | everything below an offset | [`delete_before`](crate::Log::delete_before), at once |
 //!
 //! The policy is an option, not a property of the files: you can open a log with another policy at
@@ -77,7 +77,7 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! **An audit trail with a bounded size.** The log keeps at least that many bytes, and up to one
+//! **An audit trail with a bounded size.** The log keeps at least `retention_bytes`, and up to one
 //! segment more is on disk. A tenth of the limit is a good size for a segment.
 //!
 //! ```
@@ -112,6 +112,7 @@
 //! # Compaction in pictures
 //!
 //! This log has three segments. The last one is *active*: appends go there. `-` is a tombstone.
+//! *Dirty* is the part that compaction has not covered yet.
 //!
 //! ```text
 //! segment   0                   3                   6, active
@@ -121,9 +122,9 @@
 //!           '---------- dirty: closed segments ---'
 //! ```
 //!
-//! The first pass keeps the last record of each key below the active segment. The later records of
-//! `a` and `c` count only once the active segment is closed. Together, segments 0 and 3 are no
-//! larger than a segment may be, so they become one.
+//! One run of compaction is a *pass*. The first pass keeps the last record of each key below the
+//! active segment. The later records of `a` and `c` count only once the active segment is closed.
+//! Together, segments 0 and 3 are no larger than a segment may be, so they become one.
 //!
 //! ```text
 //! segment   0                                       6, active
@@ -193,8 +194,8 @@
 //!
 //! # When a pass is due
 //!
-//! The part of the log that the last pass covered is *clean*: it has each key once. The rest is
-//! *dirty*. `maintain` compacts a log in two cases: the share of dirty bytes is above
+//! The part of the log that the last pass covered is *clean*: it has each key at most once. The
+//! rest is *dirty*. `maintain` compacts a log in two cases: the share of dirty bytes is above
 //! [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio), or a dirty record
 //! is older than [`max_compaction_lag`](crate::LogConfig::max_compaction_lag). `compact` checks
 //! neither, and treats the clean part as dirty.
@@ -209,13 +210,13 @@
 //! - The first segment that has a record younger than `min_compaction_lag`, and all segments after
 //!   it.
 //!
-//! **When is a value gone from the disk?** When a later record of its key, or a tombstone, is in a
-//! closed segment, and a pass has covered both. If `max_compaction_lag` is set, that happens at
-//! the latest `segment_age` or `max_compaction_lag` (the longer of the two) after the value was
-//! superseded, as long as appends close segments and `maintain` is called. Without
-//! `max_compaction_lag`, which is the default, a pass waits for the dirty ratio, and nothing
-//! bounds the time. A reader that is in the middle of an old file keeps that file on disk until
-//! its next call.
+//! **When is a value gone from the disk?** When a later record of its key, which can be a
+//! tombstone, is in a closed segment, and a pass has covered both records. If `max_compaction_lag`
+//! is set, that happens at the latest `segment_age` or `max_compaction_lag` (the longer of the
+//! two) after the value was superseded, as long as appends close segments and `maintain` is
+//! called. Without `max_compaction_lag`, which is the default, a pass waits for the dirty ratio,
+//! and nothing bounds the time. A reader that is in the middle of an old file keeps that file on
+//! disk until its next call.
 //!
 //! # Running maintenance
 //!
@@ -259,7 +260,7 @@
 //! Longer keys are compared by a hash of 120 bits with a random seed for each pass, so a collision
 //! is practically impossible, and an attacker cannot produce one.
 //!
-//! # What survives
+//! # What survives a crash or an error
 //!
 //! Before a group of segments is replaced, its replacement is complete and durable. After a crash
 //! at any moment of a pass, each group is either in its old or in its new state: the next opening

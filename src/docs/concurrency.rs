@@ -1,4 +1,5 @@
-//! How calls wait for each other, and how a change by one thread becomes visible to another.
+//! Which call waits for which, which locks there are, and how a change by one thread becomes
+//! visible to another.
 //!
 //! A [`Log`](crate::Log) handle is an `Arc`. You can call its methods from any thread at any time.
 //! They take `&self`, except [`close`](crate::Log::close), which takes the handle and closes the
@@ -15,13 +16,13 @@
 //! | read, reader | the disk | appends, rolls, fsyncs, truncations |
 //! | tail | the next append | rolls, fsyncs, truncations |
 //! | flush | an fsync that is already running, and then its own if the first did not cover its records | readers; appends go on meanwhile |
-//! | `flush_async().await` | the same, without blocking the caller's thread | |
+//! | `flush_async().await` | as `flush`, without blocking the caller's thread | as `flush` |
 //! | roll | an append | readers, fsyncs |
 //! | truncate | an append, a running fsync, another truncation | readers: if the position of a reader was truncated away, its next call fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) |
 //! | `delete_before`, `maintain` | a truncation; an fsync of the records to be deleted, if they are not durable | readers: a reader in a deleted segment finishes that segment, then fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange); appends go on meanwhile |
 //! | `compact`, `maintain` where it compacts | another compaction of the log; an fsync of the records that are not durable; a truncation or a deletion, to replace segments | appends, readers. A truncation, deletion or close waits at most for the first fsync of the compaction or for one replacement: the compaction notices that call, and discards what it was writing |
-//! | `pause_maintenance` | until a running pass notices it | any other call |
-//! | close | an append, a truncation, a deletion, an fsync; until a compaction notices it | readers: their next call fails with [`Closed`](crate::Error::Closed) |
+//! | `pause_maintenance` | a running pass, until it notices the pause | any other call |
+//! | close | an append, a truncation, a deletion, an fsync; a compaction, until it notices the close | readers: their next call fails with [`Closed`](crate::Error::Closed) |
 //!
 //! Readers have two small exceptions. The first reader that needs a closed segment's indexes opens
 //! them, and other readers that need the same indexes wait for it. A reader that reaches a batch
@@ -34,14 +35,14 @@
 //! # Group append
 //!
 //! An append of at most 8 KiB that finds the writer lock taken queues its batch and waits. The
-//! next thread that gets the lock takes the whole queue, assigns offsets to each batch, and writes
-//! all of them with one call. So the more threads append small batches, the more of them share a
-//! write. In the file, the batches are the same as if each had been written alone, in the order of
-//! their offsets, and a kill leaves a prefix of them whole. If the queue as a whole does not fit
-//! on the disk, each batch is written alone, so that no batch fails because of the size of
-//! another. No thread depends on another to write its batch: after some tens of microseconds, a
-//! waiting thread blocks on the lock, and becomes the leader when it gets the lock. If a leader
-//! panics, the appends it led fail with an error.
+//! next thread that gets the lock is the *leader*: it takes the whole queue, assigns offsets to
+//! each batch, and writes all of them with one call. So the more threads append small batches, the
+//! more of them share a write. In the file, the batches are the same as if each had been written
+//! alone, in the order of their offsets, and a kill leaves a prefix of them whole. If the queue as
+//! a whole does not fit on the disk, each batch is written alone, so that no batch fails because
+//! of the size of another. No thread depends on another to write its batch: after some tens of
+//! microseconds, a waiting thread blocks on the lock, and becomes the leader when it gets the
+//! lock. If a leader panics, the appends it led fail with an error.
 //!
 //! A numbered batch is never written together with others, because the earlier batches of its
 //! producer decide whether it is next in sequence, a duplicate, or rejected. When its turn comes,
@@ -53,25 +54,25 @@
 //!
 //! # Locks
 //!
-//! A thread takes the locks of a log in this order. It may skip some:
+//! A thread takes the locks of a log in the order of this table, and may skip some of them:
 //!
 //! | lock | held by | during |
 //! |---|---|---|
 //! | cleaner | compaction | the whole pass |
 //! | change | truncate, `delete_before`, close; compaction | the whole call; for compaction, only while segments are replaced |
 //! | writer | append, roll, truncate, close | the write, and the file work of a change, including snapshots of producers |
-//! | writer | `producers`, `maintain`, `compact`, the end of a `Producer` | a look at the table of producers |
-//! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; for truncation, until its new segment list is published. Never during an fsync |
+//! | writer | `producers`, `maintain`, `compact`, the end of a `Producer` | the reading of the table of producers |
+//! | sync | flush, roll, truncate, `delete_before` | the reading of what is to be synced; for truncation, until its new segment list is published. Never during an fsync |
 //! | segment list | every call | while one pointer is cloned or replaced |
 //!
 //! The other locks, such as the one on the queue of waiting appends, are leaves: no lock is taken
 //! while they are held, and no I/O happens, except that the indexes of a segment are opened under
 //! one. Events are delivered to the [`Listener`](crate::Listener) with none of these locks held,
-//! so a listener may call the log. During opening there is no log to call yet. If a call changes
-//! topics, or closes the store, the store delivers the events after the call has released its
-//! locks. It delivers them on the caller's thread, even if another thread did the work. So a
-//! listener may call the store, too. The wakers of tasks that wait for a log are called in the
-//! same way: a waker may call the log, the store and its groups.
+//! so a listener may call the log. While a log is being opened, a listener has no log to call yet.
+//! If a call changes topics, or closes the store, the store delivers the events after the call has
+//! released its locks. It delivers them on the caller's thread, even if another thread did the
+//! work. So a listener may call the store, too. The wakers of tasks that wait for a log are called
+//! in the same way: a waker may call the log, the store and its groups.
 //!
 //! A [`Clock`](crate::Clock) must not call a log, a store or its groups. It is read with locks
 //! held, because timestamps have to increase with offsets.
@@ -89,21 +90,22 @@
 //! 5. It releases the lock, and wakes the waiting threads and tasks.
 //!
 //! A reader loads the end with acquire ordering, so it finds everything below that end in the
-//! file. It takes no lock. The *segment list* of a log is immutable; a change publishes a new one.
-//! A reader keeps only the segment that it is in, and looks at the list to find the next segment.
+//! file. Of the [locks](#locks) above, it takes only that of the segment list, while it clones a
+//! pointer. The *segment list* of a log is immutable; a change publishes a new one. A reader keeps
+//! only the segment that it is in, and looks at the list to find the next segment.
 //!
 //! # Changes under a reader
 //!
 //! Truncation shortens files, and compaction replaces them. Both work in three steps: they publish
 //! the new segment list (and, for a truncation, the lower end); they raise the *revision* of the
 //! log; only then do they touch a file. A reader that has read bytes checks the revision again. If
-//! the revision has not changed, nothing that was read was being truncated, overwritten or
-//! replaced. If it has changed, the reader looks up its position again. After a compaction it
-//! finds its position, because offsets do not change; after a truncation it may fail with
-//! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a race with either change is never
-//! reported as damage, and a reader never sees half of the old and half of the new content. A
-//! segment deleted from the start of the log keeps its files while a reader is in it. After the
-//! log is closed, no file is removed; the next opening removes it.
+//! the revision has not changed, nothing of the bytes that it read was truncated, overwritten or
+//! replaced meanwhile. If it has changed, the reader looks up its position again. After a
+//! compaction it finds its position, because offsets do not change; after a truncation it may fail
+//! with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a race with either change is
+//! never reported as damage, and a reader never sees half of the old and half of the new content.
+//! A segment deleted from the start of the log keeps its files while a reader is in it. After the
+//! log is closed, no such file is removed any more; the next opening removes it.
 //!
 //! # What each call of a store waits for
 //!
@@ -119,7 +121,7 @@
 //! | `flush`, `maintain` | each log in turn | changes of topics |
 //! | `close` | a change of a topic; each log, as [`Log::close`](crate::Log::close) does | producers and consumers: their next call fails with [`StoreClosed`](crate::Error::StoreClosed) |
 //! | `Producer::send` | another thread that adds to the same batch; the write of a batch that this record has filled; room in the buffer | writes of other batches, fsyncs of other producers |
-//! | `SendHandle::wait`, `Producer::flush` | the write of the records that it waits for, by this thread unless another already writes them; with [`Acks::Flushed`](crate::Acks::Flushed) an fsync | |
+//! | `SendHandle::wait`, `Producer::flush` | the write of the records that it waits for: this thread writes them, unless another already does; with [`Acks::Flushed`](crate::Acks::Flushed) also an fsync | |
 //! | `Consumer::poll` | records, if there are none and its timeout allows; a rebalance of its group; the lock of its group, to report that it polls | appends, other consumers that process records |
 //! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | an fsync, except with [`flush_commits`](crate::ConsumerConfig::flush_commits), and then without a lock |
 //! | calls of `Admin` for groups | the lock of the same partition of `__consumer_offsets`, for a moment each | members that process records |
@@ -127,13 +129,13 @@
 //! | the first use of a group after opening | the reading of its partition of `__consumer_offsets`; other calls that need that partition wait for it | |
 //!
 //! One thread at a time writes the batches of a partition, in order; other threads leave their
-//! batches to it. That thread has work of its own, so after some rounds it hands the rest over to
-//! the producer's thread. If the disk of a partition fails, its records wait. Records of other
-//! partitions wait only if the buffer has no room for them.
+//! batches to it. So that the thread gets back to its own work, it hands the rest over to the
+//! producer's thread after some rounds. If the disk of a partition fails, its records wait.
+//! Records of other partitions wait only if the buffer has no room for them.
 //!
 //! # The locks of a store
 //!
-//! In this order:
+//! A thread takes the locks of a store in the order of this table:
 //!
 //! | lock | held by | during |
 //! |---|---|---|
@@ -143,7 +145,7 @@
 //! | writing of checkpoints | a thread that sets a checkpoint | the write of one small file for all logs; threads that arrive meanwhile share the next write |
 //! | topics | every call | a lookup |
 //! | the order in which partitions were created | a change of topics, and a consumer that looks a partition up; within topics | a lookup |
-//! | the id, the partitions and the settings of a topic, a lock each | every call | while one value or pointer is copied or replaced |
+//! | the id, the partitions and the settings of a topic, each with its own lock | every call | while one value or pointer is copied or replaced |
 //! | the state of checkpoints | a thread that reads or sets a checkpoint | a lookup |
 //!
 //! A thread takes the lock of a partition of groups with no other lock held, except that a
@@ -152,9 +154,9 @@
 //! step. Producers have their own locks: the state of a topic, then the batches of a partition,
 //! then the list of the partitions that have any. None of them is held while a log is written to.
 //! Interceptors, callbacks, partitioners and rebalance listeners are called with no lock held, and
-//! may make any call. If one of them panics, only that call ends, as the table of
-//! [faults](super::durability#each-fault-and-the-test-that-shows-it) says. A
-//! [`Listener`](crate::Listener) may call the store, its clients and its logs: see
+//! may make any call. If one of them panics, the panic is caught, and the producer or the consumer
+//! continues: see the table of [faults](super::durability#each-fault-and-the-test-that-shows-it).
+//! A [`Listener`](crate::Listener) may call the store, its clients and its logs: see
 //! [locks](#locks).
 //!
 //! # Maintenance threads
@@ -163,7 +165,7 @@
 //! configure the number. The threads sleep between rounds. Every 256 KiB, a pass checks whether it
 //! may continue. It ends when the log is closed or [paused](crate::Log::pause_maintenance), when
 //! the log's last handle is dropped, and when the last handle of the maintainer is dropped. If you
-//! limit the bytes a second, the pass sleeps at the same points.
+//! limit the bytes per second, the pass sleeps at the same points.
 //!
 //! If a pass has replaced log files of 8 MiB or more, a short-lived thread closes them. The last
 //! close of a removed file frees its pages, which can take nearly half as long as the pass itself.
@@ -174,9 +176,9 @@
 //! leader: it reads the end of the log, syncs the segments that may hold unsynced bytes below that
 //! end, and raises *durable* for all. Threads that arrive meanwhile wait. If the first fsync did
 //! not cover their records, one of them leads the next. A leader first waits, at most 5 ms, for
-//! other threads to join it: for the threads that the previous fsync released, and for those that
-//! arrived while that fsync ran. After a wait in vain, it skips the wait for some fsyncs. The more
-//! threads flush, the more of them share each fsync:
+//! other threads to join it: the threads that the previous fsync released, and the threads that
+//! arrived while that fsync ran. If some of them do not join in time, the leaders of the next
+//! fsyncs, up to 64, do not wait. The more threads flush, the more of them share each fsync:
 //!
 //! ```
 //! use annals::{Event, Listener, Log, LogConfig, fs::{Fault, FaultFs, MemFs, Operation, Rule}};
@@ -202,12 +204,12 @@
 //! thread can lead. If an fsync fails, all threads that wait for it get the error, and the log is
 //! [poisoned](super::durability#a-poisoned-log).
 //!
-//! # Waking
+//! # How waiting threads are woken
 //!
-//! A thread or task that waits at the end first counts itself as a waiter, and then looks at the
-//! end. An append first raises the end, and then looks at the counter. Each has a sequentially
-//! consistent fence between its two steps, so at least one of them sees the other. No wake-up is
-//! lost, and an append without waiters costs only a fence and a load.
+//! A thread or task that waits at the end of the log first adds itself to the counter of waiters,
+//! and then reads the end. An append first raises the end, and then reads the counter. Each has a
+//! sequentially consistent fence between its two steps, so at least one of them sees the other. No
+//! wake-up is lost, and an append without waiters costs only a fence and a load.
 //!
 //! # Threads that the crate starts
 //!
@@ -220,6 +222,6 @@
 //! `annals-open` threads while several logs are opened, flushed or closed at once, or more than
 //! four are created or deleted. A producer starts `annals-producer` when it has a batch that
 //! lingers or has to be retried; that thread ends when the producer is closed. It runs no
-//! callbacks; it leaves them to `annals-callback`. Groups have no thread: each poll of a consumer
-//! checks their deadlines, and so does the next call that uses the group. You can also [run
-//! without any of these threads](super::testing#tests-that-are-the-same-each-time).
+//! callbacks: for those, the producer starts `annals-callback`. Groups have no thread: each poll
+//! of a consumer checks their deadlines, and so does the next call that uses the group. You can
+//! also [run without any of these threads](super::testing#tests-that-are-the-same-each-time).

@@ -1,4 +1,5 @@
-//! The failures of processes, machines and disks: what survives each, and what an opening does.
+//! Failures of processes, machines and disks: what survives each of them, and what opening does
+//! afterwards.
 //!
 //! # What is guaranteed when a call returns `Ok`
 //!
@@ -7,14 +8,14 @@
 //! | [`append`](crate::Log::append), `append_all`, `append_batch`, `append_builder` | the records are there | the records may be there: all of a batch or none, and none without the records before it |
 //! | the same with [`flush_messages(1)`](crate::LogConfig::flush_messages) | the records are there | the records are there |
 //! | [`flush`](crate::Log::flush) | the records are there | everything appended before the call is there |
-//! | [`flush_through(n)`](crate::Log::flush_through) | the records are there | everything up to offset `n` is there |
+//! | [`flush_through(n)`](crate::Log::flush_through) | the records are there | everything up to offset `n`, and the record at `n`, is there |
 //! | `flush_async().await` | the records are there | everything appended before the call of `flush_async` is there |
 //! | [`roll`](crate::Log::roll) | the new segment is there | the new segment may be there; no record is lost either way |
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
 //! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and everything up to the new start was durable |
 //! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | what the call removed stays removed | what the call removed stays removed, and everything that was compacted was durable |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
-//! | `append` that returns [`duplicate`](crate::Appended::duplicate) | as for the append that stored the batch | as for that append: resending a batch flushes it only if a flush is due |
+//! | `append` that returns [`duplicate`](crate::Appended::duplicate) | as for the append that stored the batch | as for that append. Resending a batch flushes it only if a flush is due |
 //! | dropping the last handle; readers and tails count as handles | as after a process crash | as after a machine crash |
 //!
 //! This crate has no buffer between an append and the operating system. The two columns differ
@@ -38,9 +39,10 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! # The same for a store
+//! # What is guaranteed for a store
 //!
-//! The table above holds for each partition. In addition:
+//! The table above holds for each partition, which is a log. In addition, for calls that return
+//! `Ok`:
 //!
 //! | call | after a process crash | after a machine crash or loss of power |
 //! |---|---|---|
@@ -54,7 +56,7 @@
 //! | [`wait`](crate::SendHandle::wait) with [`Acks::None`](crate::Acks::None) | nothing is promised | the same |
 //! | `wait` with [`Acks::Written`](crate::Acks::Written) | the record is there | the record may be there, and never without the records before it in its partition |
 //! | `wait` with [`Acks::Flushed`](crate::Acks::Flushed) | the record is there | the record is there |
-//! | [`Producer::flush`](crate::Producer::flush), [`close`](crate::Producer::close) | for everything sent before, what its acks promise | the same |
+//! | [`Producer::flush`](crate::Producer::flush), [`close`](crate::Producer::close) | everything sent before the call has what its acks promise | the same |
 //! | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | the commit is there, with all its offsets | the commit may be there: all its offsets or none |
 //! | the same with [`flush_commits`](crate::ConsumerConfig::flush_commits) | the commit is there | the commit is there |
 //! | [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | done | done or not |
@@ -106,14 +108,14 @@
 //! | a failed fsync | fails; which records are durable is unknown | poisoned |
 //! | a batch of a producer is rejected | nothing was appended | works; the state of the producer is unchanged |
 //! | no snapshot of the producers could be written, on append, roll or close | succeeds nevertheless | works; the next opening reads more |
-//! | no room for the recovery point, on flush | succeeds: the records *are* durable; a recovery would begin at an earlier point | works |
-//! | an error when a segment is begun | nothing was appended | works |
-//! | an error while truncating, before files change | nothing was removed | works |
-//! | an error while truncating, later | all, some or none of the records were removed, and no hole is left | poisoned |
+//! | no room for the recovery point, on flush | succeeds: the records *are* durable, but a recovery would begin at an earlier point | works |
+//! | an error while a new segment is created, on append or roll | nothing was appended | works |
+//! | an error of `truncate_to`, before it changes files | nothing was removed | works |
+//! | an error of `truncate_to`, later | all, some or none of the records were removed, and no hole is left | poisoned |
 //! | an error of `compact`, or of `maintain` while it compacts | each group of segments is in its old or its new state; readers see the same records | works, unless an fsync failed or a committed replacement could not be finished: then poisoned |
 //! | an error of `delete_before` or `maintain`, other than a failed fsync of what is deleted | nothing was deleted, but after a crash the records may be gone. On a [full disk](#a-full-disk) without a reserve, the first of the segments may be deleted | works |
 //! | no room, on close | everything is durable, and `close` succeeds; an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) or [`Event::CleanupFailed`](crate::Event::CleanupFailed) names what could not be written | closed; the next opening reads more |
-//! | an error of a read | fails | works: other places stay readable |
+//! | an error of a read | fails | works; other places stay readable |
 //! | too many open files | fails; nothing was changed | works |
 //! | too many open files, in the flush that an append makes | fails; the records are there, but may not be durable | works |
 //! | an error of close | the log is closed; what was flushed before is durable | closed; opening recovers it |
@@ -163,7 +165,7 @@
 //!
 //! | failure | the call | the store afterwards |
 //! |---|---|---|
-//! | `open` | the logs that were already open are closed again; only their recovery truncated anything. A directory that was closed cleanly still counts as closed cleanly | there is no store |
+//! | `open` | the logs that were already open are closed again, and nothing was truncated except by their recovery. A directory that was closed cleanly still counts as closed cleanly | there is no store |
 //! | `create_topic`, `add_partitions`, `delete_topic` | undone, or finished by the next opening | works; other topics are as they were |
 //! | `alter_topic` | nothing was altered | works |
 //! | no room, too many files, on the write of a batch | the producer retries it, in order, until [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) | works; appends to other partitions go on |
@@ -183,7 +185,7 @@
 //! | fault | what happens | what you do | shown by |
 //! |---|---|---|---|
 //! | the process dies at any instruction | everything appended is there; opening again changes nothing more | open the log | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere` |
-//! | power is lost at any call | everything flushed is there; of the rest, a prefix is there | open the log | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere`, `acknowledged_records_survive_random_cycles` |
+//! | power is lost at any call | everything flushed is there; of the later records, a prefix is there | open the log | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere`, `acknowledged_records_survive_random_cycles` |
 //! | a crash during recovery, and during the recovery from that crash | the same as after one crash | open the log | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere` |
 //! | a torn write; a length without its data; later sectors written first | the torn end is truncated and reported | nothing | `crash/cycles.rs`: `acknowledged_records_survive_crash_anywhere`, on every disk that [`MemFs`](crate::fs::MemFs) can leave |
 //! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash/cycles.rs`: `flushed_segment_keeps_its_name` |
@@ -192,7 +194,7 @@
 //! | no room while the log is compacted, or an error of a read or a write | the unfinished output is discarded; the log works, and is compacted later | make room | `compaction/faults.rs`: `compaction_survives_failure_of_each_call` |
 //! | the disk fails while segments are replaced | the log is poisoned, reads go on; the next opening finishes the replacement | close and reopen the log | `compaction/faults.rs`: `compaction_survives_failure_of_each_call` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is rebuilt from the log, or ignored | nothing | `log/indexes.rs`; `crash/fuzz_regressions.rs`: `damaged_shutdown_marker_is_ignored` |
-//! | no room (disk, quota, largest file) | that append fails and leaves nothing behind; reads go on | make room, then retry the append | `crash/faults.rs`: `only_lack_of_space_is_survived` |
+//! | no room (disk, quota, largest file) | that append fails, and nothing of it stays; reads go on | make room, then retry the append | `crash/faults.rs`: `only_lack_of_space_is_survived` |
 //! | an append failed, or its result is unknown, and its numbered batch is resent | the batch is in the log once | resend it, also after reopening | `crash/faults.rs`: `log_survives_failure_of_each_call`; `crash/cycles.rs` |
 //! | batches sent twice, too late, out of order, or by a producer that was replaced, before and after every crash | each sequence number is in the log at most once | what the error says | `log/producers.rs`: `sequences_are_unique_through_random_work` |
 //! | a snapshot of the producers cannot be written | the log works without it | nothing | `crash/faults.rs`: `log_works_without_producer_snapshots` |
@@ -224,13 +226,13 @@
 //! | the next records of a consumer are deleted | the consumer resets its position as its policy says | choose the policy | `client/consumer.rs`: `position_resets_when_records_are_deleted` |
 //! | a partition that a consumer reads is damaged | the poll names the partition and the place; the next polls return the other partitions | seek past the damage, or restore the file | `client/consumer.rs`: `damaged_partition_fails_alone` |
 //! | a record cannot be deserialized | it is returned as an error, skipped, or sent to another topic, once; if it cannot be sent, the next poll reads it again | choose [`OnPoison`](crate::OnPoison) | `client/typed.rs`: `poison_is_returned_once_in_place`, `failed_dead_letters_lose_nothing` |
-//! | an interceptor, a callback or a rebalance listener panics | only that call ends; the producer, the consumer and the group continue | fix the panic | `client/producer.rs`: `interceptors_see_records_and_may_panic`, `callbacks_run_in_order`; `client/consumer.rs`: `interceptors_see_records_and_may_panic`; `client/groups.rs`: `listener_panic_is_returned_as_error` |
-//! | a damaged line of a checkpoint | where logs start: opening fails and names the file, because deleted records would reappear. In the other checkpoints: the line is ignored, and recovery reads more | restore the file, or remove it and delete the records again | `store/ownership/mod.rs`: `unreadable_start_returns_no_deleted_record`; `store/topics.rs`: `damaged_checkpoint_line_is_ignored` |
+//! | an interceptor, a callback or a rebalance listener panics | the panic is caught, and the producer, the consumer and the group continue. The result of an interceptor is ignored; after a panic of a rebalance listener, the poll fails | fix the panic | `client/producer.rs`: `interceptors_see_records_and_may_panic`, `callbacks_run_in_order`; `client/consumer.rs`: `interceptors_see_records_and_may_panic`; `client/groups.rs`: `listener_panic_is_returned_as_error` |
+//! | a damaged line of a checkpoint | where logs start: opening fails and names the file, because deleted records would reappear. In the other checkpoints: the line is ignored, and recovery reads more | restore the file. If it held where logs start, you can also remove it, and delete the records again | `store/ownership/mod.rs`: `unreadable_start_returns_no_deleted_record`; `store/topics.rs`: `damaged_checkpoint_line_is_ignored` |
 //! | another process or handle opens the directory by any path, link or mount, or after `.lock` was removed | [`Locked`](crate::Error::Locked) until the last handle of the first opening is closed or dropped | share the handle | `store/ownership/processes.rs`: `no_path_admits_second_writer`; `store/ownership/mod.rs`: `directory_stays_locked_while_handles_live` |
-//! | an open directory is moved, and another is put in its place | the writer continues in the one it opened | nothing | `store/ownership/mod.rs`: `open_log_follows_moved_directory` |
+//! | an open directory is moved, and another is put in its place | the writer continues in the one that it opened | nothing | `store/ownership/mod.rs`: `open_log_follows_moved_directory` |
 //! | a reader outlives its log, and another log takes the name | the reader touches no file of the other log | nothing | `store/ownership/mod.rs`: `reader_of_deleted_topic_spares_successor` |
 //! | a store closes, or a topic grows, while other threads delete, truncate or flush, and power is lost | records reported as durable are there | nothing | `store/ownership/mod.rs`: `checkpoints_are_durable_during_openings` |
-//! | a partition is opened without its store after the store lost power, or the reverse | recovery works as if the same opener had returned | nothing | `store/ownership/mod.rs`: `second_opener_knows_power_loss`, `alternating_openers_lose_nothing` |
+//! | power is lost while a store is open, and one of its partitions is then opened without it; or the reverse | recovery works as if the same opener had returned | nothing | `store/ownership/mod.rs`: `second_opener_knows_power_loss`, `alternating_openers_lose_nothing` |
 //! | a recovery point, cleaner checkpoint or marker of a compacted log is lower than it was, damaged or missing | no durable record is truncated | nothing | `compaction/crash.rs`: `durable_records_survive_wrong_checkpoints` |
 //! | a batch of old records is resent after a close, a kill or a truncation, up to five batches back | it is recognised, whatever its timestamps are, and whichever files beside the segments are lost | nothing | `log/producers.rs`: `five_batches_are_recognised_after_opening`, `old_records_are_recognised_after_opening` |
 //! | the calendar jumps by a year while a log is open, or between openings | no producer is forgotten early, or kept longer than one expiration after the opening | nothing | `log/producers.rs`: `producer_expiration_ignores_clock_jumps` |
@@ -255,7 +257,7 @@
 //! | appends, growth, deletion, maintenance and `close` at the same time, and a kill | everything acknowledged is there | nothing | `store/crash.rs`: `promises_hold_during_concurrent_changes` |
 //! | the creation or deletion of a topic fails | the next call with that name finishes it first; no deleted record reappears | repeat the call | `store/topics.rs`: `name_is_usable_after_creation_failed`, `name_is_usable_after_deletion_failed` |
 //! | a file system ignores case, and the names of two topics differ only in case | [`InvalidDirectory`](crate::TopicError::InvalidDirectory); the existing topic is not touched | choose another name | `store/topics.rs`: `creation_fails_when_only_case_differs` |
-//! | one log of a store is damaged | that partition is offline and names the reason; all other partitions work | repair it, or quarantine the damage, with [`reopen_partition`](crate::Store::reopen_partition) | `store/partial.rs`: `only_damaged_partition_is_offline` |
+//! | one log of a store is damaged | that partition is offline and names the reason; all other partitions work | repair it and reopen it with [`reopen_partition`](crate::Store::reopen_partition), or quarantine the damage with the same call | `store/partial.rs`: `only_damaged_partition_is_offline` |
 //! | the directory of a partition is missing | the store does not open, unless it is set to [`DamagedOrMissing`](crate::OfflinePartitions::DamagedOrMissing) | restore it | `store/partial.rs`: `missing_partition_fails_unless_allowed` |
 //! | a partition of `__consumer_offsets` is damaged | its groups fail; other groups, and all topics, work | quarantine the damage | `store/partial.rs`: `store_opens_when_offsets_are_damaged` |
 //! | `lost+found` and the like lie in the directory | they are left alone and listed | nothing | `store/partial.rs`: `foreign_directories_are_kept_and_listed` |
@@ -263,7 +265,7 @@
 //! | a log lies in a store under a number that its topic does not have, and has no `partition.metadata` | an error that names the directory; nothing is changed | move it out of the store, and open it as a log | `store/openings.rs`: `error_names_directory_beyond_count` |
 //! | a topic's directories are copied within the store | an error that names the copy; nothing is changed | move the copy out of the store | `store/openings.rs`: `error_names_copy_of_topic` |
 //! | a directory of another program has the name of a deleted partition | it is left alone and listed; on its own it does not make the directory a store | nothing | `store/openings.rs`: `foreign_directory_named_deleted_stays` |
-//! | the directory that a viewer reads is gone | [`DirectoryNotFound`](crate::Error::DirectoryNotFound) | look the topic up again | `store/openings.rs`: `viewer_reports_missing_directory` |
+//! | the directory of a read-only log or store is gone | [`DirectoryNotFound`](crate::Error::DirectoryNotFound) | look the topic up again | `store/openings.rs`: `viewer_reports_missing_directory` |
 //! | a file above the end of the log has the name of a segment, and is foreign, empty or zeroed | an error that names the file and says how many offsets it would skip; nothing is changed | remove the file, or set it aside with `Quarantine`: the log then ends where its records end | `store/openings.rs`: `stray_last_segment_is_quarantined_whole`, `empty_last_segment_keeps_end` |
 //! | damage cannot be moved, because a later segment has another format | an error; nothing is changed | use a program that reads that format | `store/openings.rs`: `quarantine_changes_nothing_unless_it_finishes` |
 //! | an index or a snapshot contradicts the log | reads rebuild it; `verify` reports it | nothing, or run `annals repair`, which removes it | `cli/tests/damage.rs`: `repair_removes_contradicting_indexes_and_snapshots` |
@@ -285,7 +287,7 @@
 //! | the first segments of a log are missing after an unclean end | [`Error::Corrupt`](crate::Error::Corrupt); nothing is removed | restore the files, or choose `OnCorruption` | `crash/recovery_holes.rs`: `missing_front_is_corruption_after_crash` |
 //! | a deletion from the start of the log stops at any moment, also on a full disk without a reserve, or power is lost | the log opens | nothing | `crash/recovery_holes.rs`: `log_opens_wherever_deletion_stopped`, `front_lost_with_power_removes_rest` |
 //! | the first opening of a broker's directory is interrupted | the next opening succeeds | nothing | `crash/recovery_holes.rs`: `broker_log_opens_wherever_opening_stopped` |
-//! | a log is opened read-only after a loss of power, before it is opened for writing | it also shows records that were never durable | open it for writing first | `crash/recovery_holes.rs`: `viewer_shows_unsynced_records_until_recovery` |
+//! | a log is opened read-only after a loss of power, before it is opened for writing | it also returns records that were never durable | open it for writing first | `crash/recovery_holes.rs`: `viewer_shows_unsynced_records_until_recovery` |
 //! | a log is truncated inside a batch on a full disk, and another program takes the room that becomes free | the truncation succeeds | nothing | `crash/full_disk.rs`: `truncation_inside_batch_needs_no_room` |
 //! | power is lost in a session whose `.lock` found no room | recovery works as after any other loss of power | nothing | `crash/full_disk.rs`: `full_disk_hides_no_power_loss` |
 //! | a recovery is interrupted in a broker's log with aborted transactions | the index of aborted transactions is complete after the next opening | nothing | `crash/transaction_indexes.rs`: `transaction_indexes_survive_faults_and_crashes` |
@@ -332,7 +334,7 @@
 //! Records of an idempotent producer are numbered. A batch carries the producer's id, its epoch,
 //! and the sequence number of its first record
 //! ([`BatchBuilder::producer`](crate::record::BatchBuilder::producer)). If a batch is already in
-//! the log, the log does not store it again, and returns the offsets of the stored batch.
+//! the log, an append of it stores nothing, and returns the offsets of the stored batch.
 //!
 //! | since the batch was stored | how many of the last batches of a producer are recognised |
 //! |---|---|
@@ -359,13 +361,13 @@
 //!
 //! The log can rebuild the state of the producers from the batches. So that opening does not have
 //! to read all of them, the log writes `.snapshot` files: one where each segment begins, one every
-//! 64 MiB in between, and one at the close. Beside each snapshot, a `.recent` file keeps what
-//! Kafka's format leaves out: the batches before the last one, and when the log last heard from
-//! each producer. Without it, opening reads the last 16 MiB of batches below the snapshot, and
-//! their producers count as heard from at the opening. Opening and truncation remove every
-//! snapshot that describes more than the log has. If batches below the recovery point cannot be
-//! read, opening continues with the state that it has, and reports
-//! [`Event::CorruptionFound`](crate::Event::CorruptionFound).
+//! 64 MiB in between, and, if the log knows any producers, one at the close. Beside each snapshot,
+//! a `.recent` file keeps what Kafka's format leaves out: the batches before the last one, and
+//! when the log last heard from each producer. Without it, opening reads the last 16 MiB of
+//! batches below the snapshot, and their producers count as heard from at the opening. Opening and
+//! truncation remove every snapshot that describes batches above the end of the log. If batches
+//! below the recovery point cannot be read, opening continues with the state that it has, and
+//! reports [`Event::CorruptionFound`](crate::Event::CorruptionFound).
 //!
 //! # Records that were appended and not flushed
 //!
@@ -394,9 +396,10 @@
 //! 2. It locks the directory, then reads and locks `.lock`. If another writer has either lock,
 //!    opening fails with [`Error::Locked`](crate::Error::Locked). For a log in the directory of a
 //!    store or a broker, it takes the locks of that data directory, and locks the log's own
-//!    directory. The checkpoints, the marker of a clean shutdown and the boot id (see below) are
-//!    then read and written in the data directory. One thing is not written there, the present
-//!    boot id, because the other logs are not recovered.
+//!    directory. The checkpoints, the marker of a clean shutdown and the boot id ([see
+//!    below](#a-dead-process-or-a-loss-of-power)) are then read in the data directory. The
+//!    checkpoints and the marker are also written there. After a loss of power, the present boot
+//!    id is not, because the other logs are not recovered.
 //! 3. It removes leftovers: `.tmp` and `.deleted` files, `.cleaned` files, and the `.swap` files
 //!    at or above the lowest `.cleaned` file. The `.swap` files that remain are complete; they
 //!    replace the live files that they cover. It removes indexes without a log. It syncs each of
@@ -404,24 +407,25 @@
 //! 4. It reads the recovery point and the log's start. Each value stands twice in its file,
 //!    because no checksum covers it: if the two lines differ, the value is malformed. A malformed
 //!    recovery point counts as 0. If its lines differ by exactly one, the lower line counts, and
-//!    the start may be missing in its file, for lack of room on [a full disk](#a-full-disk). A
-//!    malformed start is an error, because deleted records would reappear without it: restore the
-//!    file, or remove it if those records may reappear. Segments wholly below the start are left
-//!    from an interrupted deletion, and are removed.
+//!    the start may be missing in its file, for lack of room on [a full disk](#a-full-disk). The
+//!    recovery point is *known* if both of its lines are there, and are equal or differ by exactly
+//!    one; a broker writes only one line. A malformed start is an error, because deleted records
+//!    would reappear without it: restore the file, or remove it if those records may reappear.
+//!    Segments wholly below the start are left from an interrupted deletion, and are removed.
 //!
 //!    After an unclean end, the first segment must not begin above the start. If it does, the
-//!    segments before it were lost, and opening fails. This check is possible because each
-//!    deletion stores the start before it removes a segment, and the first opening of a broker's
-//!    log stores where that log begins. The check needs a known recovery point. If you removed the
-//!    file with the start, the start counts as 0; then open the log once with
-//!    [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine). Do the same with a copy whose
-//!    files were taken while the log was open.
+//!    segments before it were lost, and opening fails, with one exception in the table below. This
+//!    check is possible because each deletion stores the start before it removes a segment, and
+//!    the first opening of a broker's log stores where that log begins. The check needs a known
+//!    recovery point. If you removed the file with the start, the start counts as 0; then open the
+//!    log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine). Do the same
+//!    with a copy whose files were taken while the log was open.
 //! 5. It looks at the last files that have the name of a segment and hold no batch. A roll leaves
 //!    such a file where the log ends. A file whose base offset is above the end of the log is a
 //!    *stray*, unless something shows that the offsets below that base offset were assigned:
 //!    - the recovery point, the start, the cleaner checkpoint, the marker of a clean shutdown or a
 //!      snapshot of the producers lies above the last batch; or an index of the file is there.
-//!      Each roll and each close writes a snapshot;
+//!      Each roll writes a snapshot, and so does each close of a log that knows producers;
 //!    - the file begins with a torn batch;
 //!    - the file is empty or has only zeros, and either the segment before it is damaged at its
 //!      end, or the log may have been compacted. The log of a broker always counts as one that may
@@ -480,18 +484,17 @@
 //!
 //! After a clean close, opening scans nothing, but it fails if a segment is missing, or is shorter
 //! than it was. Likewise, opening a store fails if all directories of a topic are gone. The last
-//! column applies only if the recovery point is known, that is, if both of its lines are there: a
-//! broker writes only one.
+//! column applies only if the recovery point is known (step 4).
 //!
 //! A read-only opening recovers nothing, because another process may have the log open. It checks
-//! only the last segment: damage there is an error, unless opening for writing would not read that
-//! part. So after a loss of power, and until the log is opened for writing, a read-only log also
-//! returns records that were never durable and that the next `open` may truncate. It also skips
-//! offsets that are missing between two segments. To read only what `open` keeps, open the log for
-//! writing first.
+//! only the last segment: damage there is an error, unless it is in a part that opening for
+//! writing would not read. So after a loss of power, and until the log is opened for writing, a
+//! read-only log also returns records that were never durable and that the next `open` may
+//! truncate. It also skips offsets that are missing between two segments. To read only what `open`
+//! keeps, open the log for writing first.
 //!
-//! In the table, "error" is [`Error::Corrupt`](crate::Error::Corrupt) with file, position and
-//! offset, and nothing was truncated. With
+//! In the table above, "error" is [`Error::Corrupt`](crate::Error::Corrupt) with file, position
+//! and offset, and nothing was truncated. With
 //! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate), opening truncates in these cases
 //! too, as Kafka does. With [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine), it
 //! moves the damaged bytes to files beside the segments and keeps everything sound before and
@@ -529,25 +532,26 @@
 //!    known recovery point tells the next opening that it can rely on the other two files. Then it
 //!    writes the present boot id to `.lock`.
 //!
-//! # Did the machine stop?
+//! # A dead process or a loss of power?
 //!
-//! When a process dies, everything that it wrote stays, in the order of its writes. So only the
-//! last write can be incomplete, and valid batches after bad bytes prove damage. After a loss of
-//! power, valid batches after bad bytes prove nothing: the disk may have written later blocks and
-//! not the earlier ones.
+//! When only the process dies, everything that it wrote stays, in the order of its writes. So only
+//! the last write can be incomplete, and valid batches after bad bytes prove damage. After a loss
+//! of power, valid batches after bad bytes prove nothing: the disk may have written later blocks
+//! and not the earlier ones.
 //!
 //! To tell the two apart, `.lock` stores the boot id of the machine: on Linux, the kernel's
-//! `boot_id`. If it differs from the present one, the machine has stopped since. If there is no
-//! boot id (on other systems, or if `/proc` is not mounted), every unclean end counts as a loss of
-//! power. Opening a log that was copied to another machine counts as one, too. If a directory has
-//! no `.lock`, or an empty one, as a broker leaves it, only the process counts as dead.
+//! `boot_id`. If it differs from the present one, the machine has restarted since, and opening
+//! assumes a loss of power. If there is no boot id (on other systems, or if `/proc` is not
+//! mounted), every unclean end counts as a loss of power. Opening a log that was copied to another
+//! machine counts as one, too. If a directory has no `.lock`, or an empty one, as a broker leaves
+//! it, opening assumes that only the process died.
 //!
-//! The present boot id is written to `.lock` only when recovery is complete. So if an opening
-//! fails at any step, the next one can still tell. The marker of a clean shutdown stays as well,
-//! unless a log does not match the marker: then the log was changed since, and the next opening
-//! recovers it as after a crash, as this one did. If a full disk has no room for the content of a
-//! new `.lock`, the file gets only its length, and the next opening counts as after a loss of
-//! power.
+//! After a loss of power, the present boot id is written to `.lock` only when recovery is
+//! complete. So if an opening fails at any step, the next one still detects the loss of power. The
+//! marker of a clean shutdown stays as well, unless a log does not match the marker. Then the log
+//! was changed since; this opening recovers it as after a crash, and so does the next. If a full
+//! disk has no room for the content of a new `.lock`, the file gets only its length, and the next
+//! opening assumes a loss of power.
 //!
 //! # How much is read
 //!

@@ -18,8 +18,8 @@
 //! | `….index` | offset index | for every closed segment; for the active one when the log is closed |
 //! | `….timeindex` | time index | as for the offset index |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
-//! | `….snapshot` | the state of the [producers](#snapshot) at this offset | at each roll, every 64 MiB, and at a close if there are producers |
-//! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches); not a file of Kafka | with each snapshot that has a producer |
+//! | `….snapshot` | the state of the [producers](#producers-snapshot) at this offset | at each roll, every 64 MiB, and at a close if there are producers |
+//! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches-of-producers-recent); not a file of Kafka | with each snapshot that has a producer |
 //! | `.kafka_cleanshutdown` | the log was closed cleanly | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below this offset is durable; the line [stands twice](super::durability#what-opening-does) | for every log |
 //! | `log-start-offset-checkpoint` | the log starts at this offset, inside its first segment; the line stands twice | at each deletion from the start of the log; at the first opening of a broker's log that begins above 0 |
@@ -207,11 +207,12 @@
 //! | i32 position: where that append *began* | i32 relative offset: the last offset of the batch with that timestamp |
 //!
 //! An append adds an entry to both indexes if more than `index.interval.bytes` were written since
-//! the last entries, not counting the append itself. So the first append of a segment never has an
-//! entry. When a segment is closed, the time index gets a last entry for the largest timestamp of
-//! the segment. A timestamp that is not above the timestamp of the previous entry gets no entry.
+//! the last entries, not counting the append itself. So the first append of a segment never gets
+//! an entry when it is written. When a segment is closed, the time index gets a last entry for the
+//! largest timestamp of the segment. A timestamp that is not above the timestamp of the previous
+//! entry gets no entry.
 //!
-//! A broker reserves room for an index while its segment is active; annals writes files that hold
+//! A broker reserves room for an index while its segment is active. The index files of annals hold
 //! entries only. Timestamps below 0 have no entries.
 //!
 //! The log above had an interval of 0, so every append but the first has entries:
@@ -249,7 +250,7 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! # Snapshot
+//! # Producers: `.snapshot`
 //!
 //! `00000000000000000109.snapshot` holds the state of the producers when the log ended at 109.
 //! Opening reads the headers of the batches from that offset on. If the snapshot is missing, or
@@ -308,7 +309,7 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! # Recent batches
+//! # Recent batches of producers: `.recent`
 //!
 //! `00000000000000000109.recent` holds state for which the format of the snapshot has no room. It
 //! is not a file of Kafka's: a broker ignores it, and opening works without it. It is valid only
@@ -350,15 +351,15 @@
 //! | `firstTimestamp` | the largest timestamp of the segment's first batch: the age of the segment counts from it |
 //! | `bytesSinceIndexEntry` | the bytes since the last entries, so that the next ones keep the interval |
 //! | `offsetIndexEntries`, `timeIndexEntries` | how many entries the last segment's indexes have |
-//! | `producers` | how many [producers](#snapshot) the log knows; if the number is 0, no snapshot is read |
+//! | `producers` | how many [producers](#producers-snapshot) the log knows; if the number is 0, no snapshot is read |
 //! | `segments` | the base offset and length of each segment in turn, if there are at most 20,000; a segment that is missing between others, or is shorter now, is damage |
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!
 //! **`.lock`** is empty, or has two lines: the process that has or had the log open, and the boot
 //! id of the machine ([`Fs::boot_id`](crate::fs::Fs::boot_id)). This text is for error messages
-//! and for [recovery](super::durability#did-the-machine-stop). A log of a store has no such file
-//! of its own. The lock itself is a lock of the operating system: on Linux both a `flock` lock and
-//! an `fcntl` lock, which brokers take. The [directory is
+//! and for [recovery](super::durability#a-dead-process-or-a-loss-of-power). A log of a store has
+//! no such file of its own. The lock itself is a lock of the operating system: on Linux both a
+//! `flock` lock and an `fcntl` lock, which brokers take. The [directory is
 //! locked](super::limits#one-writer-many-readers) as well.
 //!
 //! The small files of the log above:
@@ -507,7 +508,7 @@
 //! group is stored in one of them: the Java hash of its name, without the sign, modulo the number
 //! of partitions. Each committed offset is a record with its own key, and so is the state of each
 //! group; a tombstone deletes it. A text is a length of two bytes, and then that many bytes of
-//! UTF-8; a length of -1 means none. `bytes` have a length of four bytes.
+//! UTF-8; a length of -1 means none. `bytes` are a length of four bytes, and then that many bytes.
 //!
 //! | record | key | value, of version 3 |
 //! |---|---|---|

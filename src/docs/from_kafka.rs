@@ -14,7 +14,7 @@
 //! |---|---|
 //! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they see every change of it at once |
 //! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas |
-//! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | each is a function call, which returns when it is done |
+//! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | the clients call functions, and each call returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
 //! | transactions: `transactional.id`, `initTransactions` and the calls that follow it, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are stored and have no effect |
@@ -288,13 +288,13 @@
 //! | `group.max.size`, 2147483647 | [`GroupCoordinatorConfig::max_members`](crate::GroupCoordinatorConfig::max_members), the same | |
 //! | `broker.id`, `node.id`, cluster and directory ids | random for a new directory | kept in `meta.properties` |
 //! | `transaction.*`, `transaction.state.log.*` | | not yet |
-//! | replication, listeners, threads of the network, quotas, security, `remote.log.*` | | see above |
+//! | replication, listeners, threads of the network, quotas, security, `remote.log.*` | | [not here](#what-is-not-here-and-why) |
 //!
 //! # Calls of the `AdminClient`
 //!
 //! | `AdminClient` | here | what differs |
 //! |---|---|---|
-//! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one topic a call; created when the call returns |
+//! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one topic per call; the topic exists when the call returns |
 //! | `deleteTopics` | [`Store::delete_topic`](crate::Store::delete_topic) | by name; the topic is gone when the call returns |
 //! | `listTopics` | [`Store::topics`](crate::Store::topics) | includes the internal topics |
 //! | `describeTopics`, `describeLogDirs`, `describeConfigs` of a topic | [`Admin::describe_topic`](crate::Admin::describe_topic) | one call for all |
@@ -313,13 +313,13 @@
 //! | `describeProducers` | [`Log::producers`](crate::Log::producers) of a partition | |
 //! | `describeCluster`, `describeMetadataQuorum`, features, brokers, `electLeaders`, reassignments, `alterReplicaLogDirs` | | there is no cluster |
 //! | `listTransactions`, `describeTransactions`, `abortTransaction`, `fenceProducers` | | not yet |
-//! | ACLs, quotas, SCRAM, delegation tokens, client metrics | | see above |
+//! | ACLs, quotas, SCRAM, delegation tokens, client metrics | | [not here](#what-is-not-here-and-why) |
 //!
 //! # Tools
 //!
-//! `cli/` is the command-line tool, `annals`. Some commands only read; they work while another
-//! process has the directory open for writing. The other commands open it for writing, and fail
-//! with `Busy` until that process has closed it.
+//! The command-line tool `annals` is the package in `cli/`: `cargo install --path cli`. Some
+//! commands only read; they work while another process has the directory open for writing. The
+//! other commands open it for writing, and fail with exit code 2 until that process has closed it.
 //!
 //! | works beside a writer | opens for writing |
 //! |---|---|
@@ -344,14 +344,16 @@
 //! deletes nothing (`retention.ms=-1`) and is not compacted. Only `__consumer_offsets` and
 //! `__transaction_state` are compacted from the beginning.
 //!
-//! 1. Stop the broker, and wait until it has ended; otherwise `.kafka_cleanshutdown` is missing,
+//! 1. Stop all producers. Save the settings of all topics, which `kafka-configs --describe` lists,
+//!    and the output of `kafka-get-offsets`: both commands need a running broker.
+//! 2. Stop the broker, and wait until it has ended; otherwise `.kafka_cleanshutdown` is missing,
 //!    and the store recovers all logs first. Take a copy of the directory, and leave the original.
 //!    A store does not open a directory while a broker runs on it, and a broker does not start on
 //!    the directory of an open store.
-//! 2. Open the copy.
-//! 3. Give each topic its settings: `kafka-configs --describe` lists them.
-//! 4. Compare the offsets with the output of `kafka-get-offsets`, and [verify](crate::Log::verify)
-//!    each log. From then on, use the store like any other.
+//! 3. Open the copy.
+//! 4. Give each topic its saved settings.
+//! 5. Compare the offsets with the saved output of `kafka-get-offsets`, and
+//!    [verify](crate::Log::verify) each log. From then on, use the store like any other.
 //!
 //! ```
 //! use annals::{Store, StoreConfig};

@@ -53,13 +53,15 @@
 //! instead. A reader holds a buffer for its current batch, and one for the decompressed records.
 //!
 //! Each idempotent producer that the log knows takes 300 to 600 bytes of memory; the range is wide
-//! because the table doubles when it is full. 1,000,000 producers take 500 MiB. The log forgets
-//! producers that are silent for a day: when a segment is begun, at a snapshot, by
-//! [`maintain`](crate::Log::maintain) and at opening. The table then releases their memory. Until
-//! then, only the disk bounds the number of ids, and a client pays one batch of 68 bytes for each
-//! of them. So do not let clients that you do not trust choose their own producer ids. A snapshot
-//! has 46 bytes for each producer, and the file beside it about 30. Appends wait while both are
-//! written: with 1,000,000 producers, 70 MiB each time a segment is begun, and every 64 MiB.
+//! because the table doubles when it is full. 1,000,000 producers take 500 MiB. The log forgets a
+//! producer that is silent for
+//! [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day by default, and
+//! releases its memory. It does so when a segment is begun, at a snapshot, in
+//! [`maintain`](crate::Log::maintain) and at opening. Until then, only the disk bounds the number
+//! of ids, and a client needs only one batch of 68 bytes to add one. So do not let clients that
+//! you do not trust choose their own producer ids. A snapshot has 46 bytes for each producer, and
+//! the `.recent` file beside it about 30. Appends wait while both are written: with 1,000,000
+//! producers, 70 MiB each time a segment is begun, and every 64 MiB.
 //!
 //! A store has one maintainer for all its logs, and no thread for each log. Once a group is used,
 //! the committed offsets of all groups in the same partition of `__consumer_offsets` are in
@@ -89,12 +91,12 @@
 //! never truncates an index file in place: it replaces the file with a rename. Do not let other
 //! programs write into the directory of an open log.
 //!
-//! # Systems
+//! # Supported systems
 //!
 //! - **Linux**: annals is developed and tested on Linux.
-//! - **Other Unix**: works the same, with two differences. There is no boot id, so [every crash
-//!   counts as a loss of power](super::durability#did-the-machine-stop), and `preallocate` may not
-//!   reserve room.
+//! - **Other Unix**: annals works as on Linux, with two differences. There is no boot id, so
+//!   [every crash counts as a loss of power](super::durability#a-dead-process-or-a-loss-of-power),
+//!   and `preallocate` may not reserve room.
 //! - **Windows**: the code compiles. An open file cannot always be removed or renamed there, and
 //!   names are made durable only as far as the system allows. Do not rely on Windows without tests
 //!   of your own.
@@ -119,8 +121,8 @@
 //! - *The path does not matter.* On Unix a writer holds its directory open and reaches all files
 //!   from there. Another path, a link, a second mount, or a removed `.lock` lets no second writer
 //!   in. If the directory is renamed, and another is put in its place, the writer continues in the
-//!   one it opened.
-//! - *A store and its logs have one rule.* While a store or a broker is closed, you can open one
+//!   one that it opened.
+//! - *A store and its logs share one lock.* While a store or a broker is closed, you can open one
 //!   of its logs with [`Log::open`](crate::Log::open). The log then locks the whole data
 //!   directory, reads the checkpoints there, and writes them as its store would. So you can open
 //!   only one log of a store in this way at a time. If the directory is already open for writing,
@@ -149,7 +151,7 @@
 //!   batches that a broker has stored are read like others.
 //!   [`last_stable`](crate::Offsets::last_stable) is the offset at which the earliest open
 //!   transaction begins, `.txnindex` files are kept correct, and a log that has such batches is
-//!   [not compacted](super::cleanup#what-survives).
+//!   [not compacted](super::cleanup#what-survives-a-crash-or-an-error).
 //! - Message formats before v2.
 //! - Tiered storage.
 //! - Encryption.

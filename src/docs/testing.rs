@@ -4,7 +4,7 @@
 //! A store [in memory](crate::Store::in_memory) runs the same code as a store on disk, over a file
 //! system in memory. So the result of a test about batches, offsets, groups and errors also holds
 //! for the store on disk. A test can also do things that are hard to do to a real disk: fail any
-//! call, stop the machine at any moment, and check every state that the disk could be left in. A
+//! call, cut the power at any moment, and check every state that the disk could be left in. A
 //! broker has to be started in a container, waited for and shared between tests. Here, each test
 //! creates its own store and drops it.
 //!
@@ -254,9 +254,9 @@
 //!   [`Admin::delete_records`](crate::Admin::delete_records), and test the policies of
 //!   [`AutoOffsetReset`](crate::AutoOffsetReset).
 //!
-//! # Poison
+//! # Records that cannot be deserialized
 //!
-//! Append a record that the consumer cannot deserialize:
+//! Such a record is *poison*. Append one, and check what the consumer does with it:
 //!
 //! ```
 //! use annals::*;
@@ -318,7 +318,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # Limits of such tests
+//! # What these tests do not show
 //!
 //! These tests do not show how long a call takes, or how a real disk behaves beyond the
 //! [assumptions](super::durability#what-is-assumed-of-the-disk). Nor do they show what a network

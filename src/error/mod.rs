@@ -49,6 +49,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Every message names the failure, its place, and the remedy. A failed call never leaves the log
 /// in an intermediate state: it has changed nothing, or its documentation describes the state.
+///
+/// ```
+/// use annals::{Error, ErrorKind, Log, LogConfig, fs::MemFs};
+///
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// let error = log.get(7).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::OutOfRange);
+/// assert!(!error.is_retryable());
+/// if let Error::OffsetOutOfRange { start, end, .. } = error {
+///     assert_eq!((start, end), (0, 0));
+/// }
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,7 +1,7 @@
 //! A directory whose small files are replaced durably, in one step each.
 //!
-//! The directory of a log and the data directory of a store are both one. Nothing here knows what
-//! the files hold.
+//! The directory of a log and the data directory of a store are both such directories. This module
+//! does not know the content of the files.
 
 use super::{File, Fs, OpenMode, Reserve, Revocable};
 use crate::error::{Error, ErrorKind, Result, is_storage_full, is_too_many_files};
@@ -28,17 +28,17 @@ pub(crate) enum WhenFull {
 pub(crate) struct Dir {
     /// All calls fail after [`close`](Dir::close).
     pub(crate) fs: Arc<dyn Fs>,
-    /// The same file system, to be revoked.
+    /// The same file system, with the means to revoke the access to it.
     access: Arc<Revocable>,
     pub(crate) path: PathBuf,
     pub(crate) events: EventSink,
     /// Whether this process opened the directory for writing.
     pub(crate) writable: bool,
-    /// Whether this process still owns the directory. A reader may outlive the ownership, so it
-    /// holds this lock for reading while it removes or replaces a file on its own account. Only
-    /// the file system is called under it.
+    /// Whether this process still owns the directory. A reader may outlive the ownership, so a
+    /// reader holds this lock for reading while it removes or replaces a file by itself. Only the
+    /// file system is called while the lock is held.
     owned: RwLock<bool>,
-    /// The room for a full disk. The logs of a data directory share that of the data directory.
+    /// The room that is set aside for a full disk. All logs of a data directory share its reserve.
     reserve: Option<Arc<Reserve>>,
 }
 
@@ -87,7 +87,7 @@ impl Dir {
     /// Makes the names of the files durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.fs.sync_dir(&self.path).map_err(|error| {
-            // A directory is opened to be synced. Without a file descriptor there was no fsync.
+            // A sync opens the directory first. If no file descriptor is left, there was no fsync.
             match Error::io("sync", &self.path, error) {
                 Error::Io { path, source, .. } if is_too_many_files(&source) => {
                     Error::Io { operation: OPEN, path, source }
@@ -194,8 +194,8 @@ impl Dir {
         write().map_err(|error| Error::io("replace", path, error))
     }
 
-    /// Makes a change that needs room for a name in the directory. On a full disk, files of the
-    /// reserve are removed to make that room.
+    /// Makes a change that needs room for a name in the directory. On a full disk, removes files
+    /// of the reserve to make that room.
     pub(crate) fn with_room_for_name(&self, change: impl Fn() -> io::Result<()>) -> io::Result<()> {
         loop {
             match (change(), &self.reserve) {
@@ -213,7 +213,7 @@ impl Dir {
     pub(crate) fn create(&self, path: &Path, when_full: WhenFull) -> Result<Arc<dyn File>> {
         let from_reserve = |reserve: &Reserve| -> io::Result<Option<Arc<dyn File>>> {
             let Some((taken, file)) = reserve.take()? else { return Ok(None) };
-            // Truncated before it has the name: the bytes of the reserve are no content.
+            // Truncate it before it has the name: the bytes of the reserve are no content.
             file.set_len(0)?;
             self.with_room_for_name(|| self.fs.rename(&taken.path, path))?;
             Ok(Some(file))

@@ -39,11 +39,11 @@ use std::sync::Arc;
 /// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OpenMode {
-    /// Create a file for reading and writing. Fails with `AlreadyExists` if the name is taken.
+    /// Creates a file for reading and writing. Fails with `AlreadyExists` if the name is taken.
     CreateNew,
-    /// Open an existing file for reading and writing. Fails with `NotFound` if it does not exist.
+    /// Opens an existing file for reading and writing. Fails with `NotFound` if it does not exist.
     ReadWrite,
-    /// Open an existing file for reading. Fails with `NotFound` if it does not exist.
+    /// Opens an existing file for reading. Fails with `NotFound` if it does not exist.
     ReadOnly,
 }
 
@@ -185,7 +185,7 @@ pub trait Fs: Send + Sync + Debug + 'static {
     }
 
     /// Returns an id of the current boot of the machine, or `None` if it is not known. If the id
-    /// has changed, the machine has stopped since, and any unsynced write may be lost.
+    /// has changed, the machine was restarted since, and any unsynced write may be lost.
     fn boot_id(&self) -> Option<String>;
 
     /// Returns the object that orders the calls of threads, for tests of [`FaultFs`]. `None` means
@@ -262,8 +262,8 @@ pub struct HeldDir {
     pub above: Option<PathBuf>,
     /// Its name in the parent, which is not the name of a link that led to it.
     pub name: Option<String>,
-    /// Whether the directory is known to be a mount point. Then it may lie in another directory as
-    /// well.
+    /// Whether the directory is known to be a mount point. If it is, it may be mounted in another
+    /// directory, too.
     pub is_mount: bool,
 }
 

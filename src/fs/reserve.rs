@@ -3,16 +3,16 @@
 //! Every operation that frees room first writes a little: the new start of the log, or the mark of
 //! a topic that is to be deleted. On a full file system there is neither a block nor an inode for
 //! the temporary file of such a write. So each directory that is open for writing keeps a few
-//! files of real bytes, and one of them becomes the temporary file. Returning its room to the file
-//! system instead would not help, because an append of another thread would take it. The names of
-//! these files are long, because a directory may have no room for another name either: then one
-//! of them is removed to make that room.
+//! files of real bytes, and one of them becomes the temporary file. Removing the file instead
+//! would not help, because an append of another thread would take its room. The names of these
+//! files are long, because a directory may have no room for another name either. In that case,
+//! one of the files is removed to make room for a name.
 //!
 //! A replaced file frees about as much room as the reserve lost, and the reserve is filled again
 //! at once, where the file system allows that: xfs creates no file without room for a whole chunk
-//! of inodes. There are as many files as the longest operation that frees room writes, which is a
-//! `truncate_to` inside a batch of a compacted log. A directory whose disk was full before it was
-//! first opened has no reserve.
+//! of inodes. There is one file for each write of the longest operation that frees room, which is
+//! a `truncate_to` inside a batch of a compacted log. A directory whose disk was full before it
+//! was first opened has no reserve.
 
 use super::{File, Fs, OpenMode};
 use crate::event::{Event, EventSink};

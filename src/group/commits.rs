@@ -136,7 +136,7 @@ pub(super) fn offset_key(group: &str, at: &TopicPartition) -> OffsetKey {
     OffsetKey {
         group: group.to_owned(),
         topic: at.topic.as_ref().to_owned(),
-        // No partition has such a number.
+        // No partition has a number above `i32::MAX`.
         partition: i32::try_from(at.partition).unwrap_or(i32::MAX),
     }
 }

@@ -64,8 +64,8 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 pub(super) struct GroupPartition {
     pub(super) number: u32,
-    /// `None` until the log was read. When it is taken, the only other lock held may be that of
-    /// changes to topics. Held while the log is appended to.
+    /// `None` until the log was read. A thread that takes this lock holds no other lock, except
+    /// perhaps the store's lock for changes to topics. Held while the log is appended to.
     shard: Mutex<Option<Shard>>,
 }
 

@@ -85,7 +85,8 @@ pub struct GroupOffset {
     pub committed: OffsetAndMetadata,
     /// The end of the partition; `None` if the partition is not available.
     pub end: Option<Offset>,
-    /// The number of offsets from the committed one to the end, without deleted records.
+    /// The number of offsets from the committed one to the end, without deleted records; `None` if
+    /// the partition is not available.
     pub lag: Option<u64>,
 }
 

@@ -1,7 +1,7 @@
 //! Consumer groups: which member reads which partition, and how far each group has come.
 //!
-//! Members may be anywhere. A group knows the log that it is stored in, and neither the store that
-//! keeps this log nor the consumers of this process.
+//! This module knows the logs that groups are stored in. It knows neither the store that keeps
+//! these logs nor the consumers of this process, so members can be in any process.
 //!
 //! ```text
 //!   consumer ── join, sync, leave ──┐       the partition of the offsets topic is found by hash
@@ -28,13 +28,13 @@
 //! `shard` reads the partition's log into an `OffsetTable` and restores its groups. Expired
 //! offsets are removed, if that is due. `membership` takes the step and returns the changes:
 //! answers, removed members, whether to store the group. `changes` appends the group's record,
-//! then puts the answers into mailboxes. When the lock is released, the wakers of these members
-//! are called.
+//! then puts the answers into mailboxes. After the lock is released, the events of the log are
+//! emitted, the log is compacted if that is due, and the wakers of these members are called.
 //!
 //! **A commit.** `commits` encodes the offsets and takes the same lock. `membership` checks that
-//! the committer may commit in this generation, and the caller checks that the topics still
-//! exist. One batch is appended to the log, then applied to the table. An fsync, if requested,
-//! follows after the lock is released.
+//! the committer may commit in this generation. A function of the caller checks that the topics
+//! still exist. One batch is appended to the log, then applied to the table. An fsync, if
+//! requested, follows after the lock is released.
 
 pub(crate) mod admin;
 pub mod assignor;

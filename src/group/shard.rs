@@ -33,7 +33,8 @@ pub(super) struct Now {
 pub(crate) struct Shard {
     pub(super) log: Log,
     pub(super) table: OffsetTable,
-    /// The groups that have members, or whose end is not stored. All others are as in the table.
+    /// The groups that have members, and groups whose last change is not stored yet. The table
+    /// describes all others.
     pub(super) groups: BTreeMap<String, HostedGroup>,
     /// The approximate size of the log in bytes.
     log_bytes: u64,
@@ -135,7 +136,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Drops a group that the table describes as well: it has no members, and that is stored.
+    /// Drops a group that has no members, if that is stored: the table then describes it fully.
     pub(super) fn drop_if_idle(&mut self, name: &str) {
         let Some(hosted) = self.groups.get(name) else { return };
         let (group, stored) = (&hosted.group, self.table.group(name));
@@ -220,7 +221,8 @@ impl Shard {
         Ok(Some(appended.last))
     }
 
-    /// If a listener of the log panics, it does so after the records were written.
+    /// Appends encoded records. A listener of the log panics only after the records were written;
+    /// the end of the log shows whether they were.
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
         let appended = callback::call(|| self.log.append_all(records));

@@ -6,7 +6,7 @@
 //! bytes     length 4, data              length + 1 as varint, data
 //! array     count 4, elements           count + 1 as varint, elements
 //! null      length or count -1          0
-//! struct    its fields                  its fields, count of tagged fields as varint, those
+//! struct    its fields                  its fields, number of tagged fields as varint, these
 //! ```
 //!
 //! A tagged field is a tag, a size, and that number of bytes. A reader skips tags that it does

@@ -71,9 +71,9 @@ use std::path::Path;
 pub enum FileKind {
     /// Record batches.
     Log,
-    /// From offsets to positions in the log.
+    /// Positions in the log by offset.
     OffsetIndex,
-    /// From timestamps to offsets.
+    /// Offsets by timestamp.
     TimeIndex,
     /// Aborted transactions.
     TxnIndex,

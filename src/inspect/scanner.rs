@@ -19,7 +19,7 @@ const STEP_BYTES: usize = 64 << 10;
 pub enum ScanItem {
     /// A batch with a readable header.
     Batch(ScannedBatch),
-    /// Bytes that are not a batch.
+    /// Bytes of the file that are not a batch.
     Damaged(DamagedRange),
 }
 

@@ -24,8 +24,8 @@ pub struct EpochEntry {
 /// The marker of a clean shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShutdownMarker {
-    /// The members that are numbers, by name, in their order. The marker of older releases has
-    /// none.
+    /// The members of the JSON object that are numbers, by name, in their order. The marker of
+    /// older releases of Kafka has none.
     pub members: Vec<(String, i64)>,
 }
 

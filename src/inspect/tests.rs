@@ -77,7 +77,7 @@ fn scan_continues_after_damage_of_plausible_length() {
     }
 }
 
-/// A length that leads nowhere once hid all batches after it, although they were sound.
+/// A length that leads nowhere must not hide the sound batches after it.
 #[test]
 fn scan_finds_the_next_batch_after_a_damaged_length() {
     let fs = log_of(10);

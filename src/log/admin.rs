@@ -16,12 +16,12 @@ impl Log {
     /// [`retention_age`](crate::LogConfig::retention_age) and
     /// [`retention_bytes`](crate::LogConfig::retention_bytes) no longer keep.
     ///
-    /// Only a [`Maintainer`], or you, calls it: for example from a timer of your own, if you need
-    /// to know the order of events. With a policy that compacts, it first [compacts](Log::compact)
-    /// the log, if enough of it is [dirty](crate::LogConfig::min_cleanable_dirty_ratio). It
-    /// deletes whole segments, the oldest first, in the way of
-    /// [`delete_before`](Log::delete_before). If all of them are due, it closes and deletes the
-    /// active one, too.
+    /// Only a [`Maintainer`] calls it on its own. Call it yourself, for example from a timer, if
+    /// you need to know the order of events. With a policy that compacts, it first
+    /// [compacts](Log::compact) the log, if enough of it is
+    /// [dirty](crate::LogConfig::min_cleanable_dirty_ratio). It deletes whole segments, the oldest
+    /// first, as [`delete_before`](Log::delete_before) does. If all of them are due, it closes and
+    /// deletes the active one, too.
     ///
     /// ```
     /// use annals::{Log, LogConfig, ManualClock, Timestamp, fs::MemFs};
@@ -100,7 +100,7 @@ impl Log {
     /// Pauses all maintenance of this log while the guard lives: [`maintain`](Log::maintain) and
     /// [`compact`](Log::compact) then do nothing.
     ///
-    /// Returns when a pass that is running has ended, which takes a moment. Pauses nest.
+    /// Blocks until a running pass has ended, which takes a moment. Pauses nest.
     pub fn pause_maintenance(&self) -> MaintenancePause {
         MaintenancePause::new(Arc::clone(&self.inner))
     }

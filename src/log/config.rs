@@ -154,8 +154,8 @@ pub enum OnCorruption {
     /// last segment is as it was closed: damage elsewhere stays, and if a segment is missing, the
     /// others are kept. If the last segment is not as it was closed, opening continues as after a
     /// crash, and durable records after the damage are removed, too. If segments are missing at
-    /// the front, nothing is truncated: the log begins with the first one that is left. A file
-    /// after the end that is [not one of the log's
+    /// the start of the log, nothing is truncated: the log begins with the first one that is left.
+    /// A file after the end that is [not one of the log's
     /// segments](crate::docs::durability#what-opening-does) is removed.
     Truncate,
     /// Opening keeps everything sound, before and after the damage. It moves the damaged bytes to
@@ -163,13 +163,13 @@ pub enum OnCorruption {
     /// without them. Their offsets stay without a record, as after a compaction: reads continue
     /// after them, and no offset is reused.
     /// [`Recovery::quarantined`](crate::Recovery::quarantined) lists the moved bytes. If segments
-    /// are missing at the front, the log begins with the first one that is left. A file after the
-    /// end that is [not one of the log's segments](crate::docs::durability#what-opening-does) is
-    /// moved whole, and the log ends where its records end. One loss cannot be avoided: if the
-    /// length of a batch is damaged and another batch soon after it, the sound bytes between them
-    /// may be moved, too, because they could be part of a value. And no checksum covers a base
-    /// offset, so it is compared with those of its neighbours: next to a hole, a wrong one that
-    /// fits into the gap is not noticed.
+    /// are missing at the start of the log, it begins with the first one that is left. A file
+    /// after the end that is [not one of the log's
+    /// segments](crate::docs::durability#what-opening-does) is moved whole, and the log ends where
+    /// its records end. One loss cannot be avoided: if the length of a batch is damaged and
+    /// another batch soon after it, the sound bytes between them may be moved, too, because they
+    /// could be part of a value. And no checksum covers a base offset, so it is compared with
+    /// those of its neighbours: next to a hole, a wrong one that fits into the gap is not noticed.
     ///
     /// Such an opening reads the whole log, even after a clean close, and so finds damage anywhere
     /// in it. All of it is found before any is moved, so damage that cannot be moved changes
@@ -624,7 +624,7 @@ impl LogConfig {
         Ok(())
     }
 
-    /// Returns these options, but with those that stay as they are while a log is open.
+    /// Returns these options, but with the fixed ones of a log that is open.
     pub(crate) fn with_fixed_of(self, opened: &LogConfig) -> LogConfig {
         LogConfig {
             index_interval_bytes: opened.index_interval_bytes,

@@ -69,7 +69,7 @@ impl DynamicConfig {
         dynamic
     }
 
-    /// Returns all options, for acts that are rare. The fixed ones are those of the opening.
+    /// Returns all options, for rare uses. The fixed ones are those of the opening.
     pub(crate) fn current(&self) -> Arc<LogConfig> {
         Arc::clone(&self.current.read())
     }
@@ -149,8 +149,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a codec and its level in one word: what it is in the upper half, the bits of the level
-/// in the lower.
+/// Returns a codec and its level in one word: the codec in the upper half, the level in the lower.
 fn pack(compression: Option<Compression>) -> u64 {
     let word = |kind: u64, level: i32| (kind << 32) | u64::from(level.cast_unsigned());
     match compression {

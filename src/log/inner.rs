@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 /// An open log, shared by all its handles, readers and threads.
 ///
-/// Each part has a file in [`state`](crate::log::state) with the methods that touch it alone. An
-/// act that needs two parts is a method of `LogInner`, in the room of that act.
+/// Each part has a file in [`state`](crate::log::state) with the methods that touch it alone. A
+/// method that needs two parts is a method of `LogInner`, in the module of what it does.
 ///
 /// Lock order: `cleaning.cleaner`, `cleaning.change`, `appends.writer`, `flushes.sync`, and then
 /// the list of segments in `state`. All other locks are leaf locks: they are held for a moment,
@@ -41,8 +41,8 @@ pub(crate) struct LogInner {
     pub(crate) cleaning: Cleaning,
     /// The files of a read-only log, which another process writes.
     pub(crate) follower: Option<Follow>,
-    /// Leaf lock. Given up when the log is closed. The last field, because a drop must release the
-    /// directory after all files.
+    /// The locks of the directory, until the log is closed. A leaf lock, and the last field,
+    /// because a drop must release the directory after all files.
     pub(crate) ownership: Mutex<Option<Ownership>>,
 }
 
@@ -126,8 +126,10 @@ impl LogInner {
 
     /// Returns the end once a running append has moved it.
     ///
-    /// A batch is published just before the end is. A reader that has met a batch beyond the end
-    /// calls this to tell that from damage. Nothing else that reads waits for an append.
+    /// A batch is published just before the end is. A reader that finds a batch beyond the end
+    /// calls this to tell that from damage, and `verify` calls it to know the end of what it
+    /// reads. A read that finds no batch calls it to wait for a truncation. Nothing else that
+    /// reads waits for the writer.
     pub(crate) fn end_after_current_append(&self) -> Offset {
         match &self.follower {
             Some(follower) => drop(follower.files.lock()),

@@ -118,7 +118,7 @@ impl MaintainerConfig {
 
 /// Threads that call [`Log::maintain`](crate::Log::maintain) for all logs that you add.
 ///
-/// One maintainer can serve one log or thousands. Clones are handles to the same threads, which
+/// One maintainer can maintain one log or thousands. Clones are handles to the same threads, which
 /// are started for the first log and stop when the last handle is dropped. A
 /// [`LogConfig`](crate::LogConfig::maintainer) with a maintainer is a handle, too, for as long as
 /// a log has it. A log that is closed or dropped leaves the maintainer. `close` waits until a
@@ -126,8 +126,8 @@ impl MaintainerConfig {
 /// directory you open again at once.
 ///
 /// There is no caller to return an error to. A failure is an [`Event::MaintenanceFailed`] of that
-/// log, and the next round tries again. A pass that panics makes its log [`Event::Uncleanable`];
-/// all others go on.
+/// log, and the next round retries. A log whose pass panics is not compacted any more:
+/// [`Event::Uncleanable`]. All other logs go on.
 ///
 /// ```
 /// use annals::{CleanupPolicy, Log, LogConfig, Maintainer, MaintainerConfig, fs::MemFs};
@@ -271,7 +271,7 @@ impl Threads {
             let rounds = Arc::clone(&self.rounds);
             let thread = thread::Builder::new().name("annals-maintain".to_owned());
             let started = thread.spawn(move || rounds.work());
-            // A part of the threads is enough.
+            // Fewer threads than configured are enough.
             match started {
                 Ok(join) => joins.push(join),
                 Err(_) if !joins.is_empty() => break,
@@ -369,7 +369,7 @@ impl Rounds {
                 self.changed.wait_for(&mut state, wait);
             } else {
                 state.next_round = now.saturating_add(self.config.interval);
-                // A log may have been given another flush interval.
+                // The flush interval of a log may have been altered.
                 state.next_flush = now;
                 state.ordering = true;
                 state.logs.retain(|log| log.strong_count() > 0);
@@ -403,7 +403,7 @@ impl Rounds {
                     callback::call(|| log.emit(&event)).ok();
                     Some(LOOK_INTERVAL)
                 }
-                // A clock or a listener panicked. Try again later.
+                // A clock or a listener panicked. Retry later.
                 Err(_) => Some(LOOK_INTERVAL),
             };
             let left = left.map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)));
@@ -418,7 +418,8 @@ impl Rounds {
 
     /// Maintains one log. Reports an error as an event of that log.
     fn pass(&self, log: &Arc<dyn Maintained>) {
-        // Asked first: a log that is closed meanwhile is removed now, and not in the next round.
+        // Call this before `is_closed`: then a log that is closed in between is removed now, and
+        // not in the next round.
         let is_ready = log.is_ready();
         if log.is_closed() {
             let mut state = self.state.lock();
@@ -441,7 +442,7 @@ impl Rounds {
         callback::call(|| log.emit(&event)).ok();
     }
 
-    /// Called by a pass regularly. Waits if the pass is faster than the rate.
+    /// Returns whether a pass may go on. Waits if it is faster than the rate.
     fn may_go_on(&self, log: &Arc<dyn Maintained>, bytes: u64) -> bool {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let within = self.within_rate_at(bytes);

@@ -1,16 +1,16 @@
 //! The log: an ordered, append-only sequence of records in a directory of segments.
 //!
-//! A [`Log`] is a handle to a `LogInner`, whose parts are in `state/`. In order, these things
-//! happen:
+//! A [`Log`] is a handle to a `LogInner`, whose parts are in `state/`. Each of these modules tells
+//! its steps in the order in which they happen:
 //!
-//! - **Open** (`open/`): find and lock the directory, list it, finish or undo a replacement. After
-//!   a clean close take the stored indexes; otherwise read from the recovery point on and truncate
-//!   a torn tail. Replay the producers, sync, store the recovery point.
+//! - **Open** (`open/`): find and lock the directory, finish or undo a replacement. After a clean
+//!   close take the stored indexes; otherwise read from the recovery point on, truncate a torn
+//!   tail, and sync. Complete the producers, store the recovery point.
 //! - **Append** (`append/`): encode and validate without a lock. Take the writer lock, or queue
 //!   the batch for its holder. Check the producer, roll if the segment is full, stamp the offsets,
 //!   write once, add index entries; publish the segment, then the end. Unlock, wake, flush if due.
 //! - **Read** (`read/`): load the counters, take the list of segments, locate the offset, read and
-//!   verify a batch, load the revision again. No lock. A read-only log looks at its files first.
+//!   verify a batch, load the revision again. No lock. A read-only log also looks at its files.
 //! - **Flush** (`flush/`): join the running fsync or lead one. Sync the segments, their indexes
 //!   and names, raise the durable end, then the recovery point, and wake the others.
 //! - Truncations, deletions and closes (`change/`), and compaction and retention (`maintain/`),
@@ -111,8 +111,9 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Opens the log in a directory, creating both if there is none. In the directory of a store
-    /// or a broker it creates nothing: [`Store::create_topic`](crate::Store::create_topic) does.
+    /// Opens the log in a directory, and creates the directory and an empty log if there is none.
+    /// Inside the directory of a store or a broker it creates nothing: there, use
+    /// [`Store::create_topic`](crate::Store::create_topic).
     ///
     /// Opening first recovers the log from an interrupted run; [`recovery`](Log::recovery) tells
     /// what it found. After a clean close it reads no batch; after a crash, the batches above the
@@ -169,9 +170,9 @@ impl Log {
     /// now, even if new records take the place of the old ones. A [`Reader`] or [`Tail`] that has
     /// returned records which are no longer in the log fails with [`Error::OffsetOutOfRange`]
     /// until you [`seek`](Reader::seek): it does not continue with the records of another history.
-    /// The log recognises a truncation by its last batch, so it does not notice one that is
-    /// followed by a compaction beyond that batch before you read again; the reader then continues
-    /// at its offset.
+    /// The log notices a truncation because the last batch that it knows is gone. If the writer
+    /// also compacts beyond that batch before you read again, the log takes the truncation for a
+    /// compaction, and the reader continues at its offset.
     ///
     /// A file that the writer deletes keeps its room on disk while this process has it open.
     /// Between calls, the log keeps at most two files open, and each reader the one that it is in.
@@ -194,9 +195,10 @@ impl Log {
     ///   too, if the directory is gone: the writer deleted the topic.
     /// - [`Error::NotALog`] when there is no segment.
     /// - [`Error::Corrupt`] if valid batches follow damage in the last segment, or the segment
-    ///   ends below what was synced, unless `open` would trust the indexes of that part and not
-    ///   read it: then the read of the damage fails. With [`OnCorruption::Truncate`] the log ends
-    ///   before the damage, and no file is truncated.
+    ///   ends below what was synced. If the damage lies in a part that `open` would not read,
+    ///   because it trusts the indexes of that part, the log opens, and a read of the damage
+    ///   fails. With [`OnCorruption::Truncate`] the log ends before the damage, and no file is
+    ///   truncated.
     /// - [`Error::Corrupt`] also if a file after the end is not one of the log's segments, which
     ///   [`open`](Log::open) rejects. With [`OnCorruption::Truncate`] the file is ignored, and
     ///   [`verify`](Log::verify) reports it.
@@ -394,9 +396,9 @@ impl Log {
 
     /// Returns the start, the end and the durable end of the log.
     ///
-    /// On a read-only log, these are as of the last look at the files, which every call that reads
-    /// takes and this one does not. `log.reader(StartAt::Latest)?.offset()` looks and returns the
-    /// end.
+    /// On a read-only log, these are from the last look at the files. Every call that reads looks
+    /// at the files; this one does not. `log.reader(StartAt::Latest)?.offset()` looks and returns
+    /// the end.
     #[must_use]
     pub fn offsets(&self) -> Offsets {
         self.inner.state.offsets()
@@ -577,7 +579,7 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::Closed`] if it is already closed.
-    /// - [`Error::Io`], [`Error::Poisoned`]: the log is closed all the same, and the next opening
+    /// - [`Error::Io`], [`Error::Poisoned`]: the log is closed anyway, and the next opening
     ///   recovers it as after a crash.
     pub fn close(self) -> Result<()> {
         self.inner.close()

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 impl Log {
-    /// Opens a log of a data directory whose lock is held, and which keeps the checkpoints of all
-    /// its logs. Also returns whether it took over checkpoints from beside its segments, to be
-    /// [removed](Log::remove_own_checkpoints) once that is durable.
+    /// Opens a log of a data directory that this process has locked and that keeps the checkpoints
+    /// of all its logs. Also returns whether the log took over checkpoints from beside its
+    /// segments, to be [removed](Log::remove_own_checkpoints) once that is durable.
     pub(crate) fn open_shared(
         dir: &Path,
         config: LogConfig,
@@ -45,7 +45,6 @@ impl Log {
         self.inner.close_with_others(reason)
     }
 
-    /// Returns whether the log is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.state.is_closed()
     }
@@ -103,23 +102,23 @@ impl Log {
         Reader::at(&self.inner, offset)
     }
 
-    /// Forgets a closed producer, whose id is never given out again.
+    /// Forgets a closed producer, whose id is never assigned again.
     pub(crate) fn forget_producer(&self, producer_id: ProducerId) {
         self.inner.appends.forget_producer(producer_id);
     }
 
-    /// Returns an identity for a task that waits for this log and others.
+    /// Returns a new id for a task that waits for this log and others.
     pub(crate) fn waker_id(&self) -> u64 {
         self.inner.state.waiters.new_id()
     }
 
-    /// Wakes the task once, when the end moves or the log is closed. The caller looks at the log
-    /// again after this.
+    /// Wakes the task once, when the end moves or the log is closed. Look at the log again after
+    /// this call: a change before it wakes nothing.
     pub(crate) fn wake_on_change(&self, id: u64, waker: &Waker) {
         self.inner.state.waiters.register(id, waker);
     }
 
-    /// Forgets the task.
+    /// Removes a task, which is not woken any more.
     pub(crate) fn forget_waker(&self, id: u64) {
         self.inner.state.waiters.unregister(id);
     }

@@ -1,9 +1,9 @@
 //! The state of the idempotent producers of a log.
 //!
-//! An idempotent producer gives each record of a partition a sequence number, and resends a batch
-//! if it does not know whether the batch was stored. By the numbers of the last batches, the log
-//! tells three cases apart: the next batch, a batch that it has already, and a batch before which
-//! another is missing.
+//! An idempotent producer assigns a sequence number to each record of a partition, and resends a
+//! batch if it does not know whether the batch was stored. By the numbers of the last batches, the
+//! log tells three cases apart: the next batch, a batch that it has already, and a batch before
+//! which another is missing.
 //!
 //! ```text
 //! stored: … 10-14  15-19  20-24          the window: the last five batches of the producer
@@ -44,9 +44,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 use window::Window;
 
-/// The epoch of an entry that has only the id of its producer, and the sequence number of one
-/// without a batch.
+/// The epoch of an entry that has only the id of its producer.
 const UNKNOWN: i16 = -1;
+/// The last sequence number of a producer without a batch.
 const NO_SEQUENCE: Sequence = -1;
 /// The epoch of the coordinator before any marker.
 const NO_COORDINATOR: i32 = -1;
@@ -90,7 +90,7 @@ impl Producers {
         Producers { known: HashMap::new(), end }
     }
 
-    /// All batches below this offset are recorded.
+    /// Returns the offset below which all batches are recorded.
     pub(crate) fn end(&self) -> Offset {
         self.end
     }
@@ -107,7 +107,7 @@ impl Producers {
         all
     }
 
-    /// Moves the offset of the state up: there are no producers up to here.
+    /// Moves the offset of the state up to `end`: no batch in between has a producer.
     pub(crate) fn advance(&mut self, end: Offset) {
         self.end = self.end.max(end);
     }
@@ -150,7 +150,8 @@ impl Producers {
         }
     }
 
-    /// Takes over the times at which producers were heard that both states know.
+    /// Takes over when each producer was heard, if both states know it and the other heard it
+    /// later.
     pub(crate) fn hear_as(&mut self, other: &Producers) {
         for (id, producer) in &mut self.known {
             if let Some(other) = other.known.get(id) {
@@ -181,7 +182,6 @@ impl Producers {
         self.known.values().filter_map(|producer| producer.txn_first_offset).min()
     }
 
-    /// Returns the number of producers.
     pub(crate) fn len(&self) -> usize {
         self.known.len()
     }
@@ -273,7 +273,7 @@ impl Producer {
     }
 
     fn check_sequence(&self, header: &BatchHeader) -> Result<(), ProducerStateError> {
-        // For an id alone, any sequence number is in order.
+        // An entry with only an id has no last batch, so any sequence number is in order.
         if self.epoch == UNKNOWN {
             return Ok(());
         }

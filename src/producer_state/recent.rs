@@ -24,7 +24,7 @@ use crate::record::varint::{read_i64, write, zigzag};
 use crate::types::{Offset, Timestamp};
 
 const VERSION: i16 = 0;
-/// The version, the checksum, and that of the snapshot.
+/// The size of the version, the checksum, and the checksum of the snapshot.
 const FRONT_BYTES: usize = 10;
 
 const MISFIT: &str = "it does not fit its snapshot";
@@ -61,7 +61,7 @@ pub(crate) fn encode(
 }
 
 /// Decodes the producers of a snapshot and the file beside it, or returns the problem of that
-/// file. No producer counts as heard after `now`: the clock was ahead then.
+/// file. A time after `now` counts as `now`: the clock was ahead when it was stored.
 pub(crate) fn restore(
     bytes: &[u8],
     states: &[ProducerState],

@@ -14,8 +14,9 @@ use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 const VERSION: i16 = 1;
-/// The bytes before the checksum, and those before the entries.
+/// The size of the version, which the checksum follows.
 pub(super) const VERSION_BYTES: usize = 2;
+/// The size of the bytes before the entries: version, checksum and count.
 pub(crate) const HEADER_BYTES: usize = 10;
 const ENTRY_BYTES: usize = 46;
 

@@ -301,7 +301,8 @@ fn recent_batches_survive_round_trip() {
     assert_eq!(through_files(&Producers::none(3)), Producers::none(3));
 }
 
-/// None of them makes a batch known that is not in the log.
+/// A `.recent` file that is damaged, forged or of another snapshot makes no batch known that is
+/// not in the log.
 #[test]
 fn recent_batches_of_other_snapshot_are_ignored() {
     let mut producers = Producers::none(0);

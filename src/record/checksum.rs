@@ -28,7 +28,6 @@ impl Checksum {
         Checksum(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc))
     }
 
-    /// Adds bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

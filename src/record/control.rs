@@ -1,4 +1,4 @@
-//! Control records: the marks of transactions and KRaft in a log.
+//! Control records: the markers of transactions and of KRaft in a log.
 //!
 //! They are stored in batches with the control bit and take one offset each, but applications
 //! never see them. A log acts on two of them, which end a transaction.

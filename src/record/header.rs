@@ -119,7 +119,7 @@ impl BatchHeader {
         })
     }
 
-    /// Encodes the header. The checksum is that of the field, and not computed.
+    /// Encodes the header. It writes the value of `crc`, and computes no checksum.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; BatchHeader::SIZE] {
         let mut header = [0; HEADER_SIZE];

@@ -7,7 +7,7 @@ use crate::types::{Offset, Timestamp};
 use std::iter::FusedIterator;
 
 /// A record of a batch, borrowed from its bytes or from the [`DecodeBuffer`](super::DecodeBuffer)
-/// they were expanded into.
+/// they were decompressed into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordRef<'a> {
     /// Its offset in the log.

@@ -1,7 +1,7 @@
 //! Changing a finished batch in place. A log sets the offset and the time of a batch this way.
 //!
 //! The checksum does not cover offset and leader epoch, so stamping them changes only a few bytes.
-//! It covers the append time, so stamping that computes the checksum of the whole batch.
+//! It covers the timestamps, so stamping one computes the checksum of the whole batch.
 
 use super::checksum::crc32c;
 use super::header::{BatchHeader, truncated};

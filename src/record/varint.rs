@@ -1,13 +1,12 @@
 //! Variable-length integers: zig-zag, then groups of seven bits, the lowest first.
 //!
-//! Zig-zag maps 0, -1, 1, -2, ... to 0, 1, 2, 3, ... so that small numbers of
-//! either sign take few bytes. A 32-bit number takes at most 5 bytes and a 64-bit
-//! number at most 10. As in Kafka, bits of the last byte that lie above the width
-//! are ignored, and so are needlessly long forms accepted.
+//! Zig-zag maps 0, -1, 1, -2, ... to 0, 1, 2, 3, ... so that small numbers of either sign take few
+//! bytes. A 32-bit number takes at most 5 bytes and a 64-bit number at most 10. As in Kafka, bits
+//! of the last byte that lie above the width are ignored, and needlessly long forms are accepted.
 
-/// The most bytes a 32-bit number takes.
+/// The maximum number of bytes of a 32-bit number.
 pub(crate) const MAX_BYTES_32: usize = 5;
-/// The most bytes a 64-bit number takes.
+/// The maximum number of bytes of a 64-bit number.
 pub(crate) const MAX_BYTES_64: usize = 10;
 
 /// Maps a signed number to an unsigned one that is small when it is near zero.
@@ -29,7 +28,8 @@ const fn unzigzag64(value: u64) -> i64 {
 /// Returns the encoded length of `value` before zig-zag: 1 to 10 bytes.
 #[inline(always)]
 pub(crate) const fn size(value: u64) -> usize {
-    // Nine bytes per 64 bits is close enough to one per seven to be exact for all 64 widths.
+    // A byte holds seven bits. Multiplying by 9/64 instead of dividing by 7 has the same result
+    // for all 64 widths.
     let bits = 64u32.wrapping_sub((value | 1).leading_zeros());
     (bits.wrapping_mul(9).wrapping_add(64) / 64) as usize
 }
@@ -76,8 +76,8 @@ pub(crate) fn read_i64(input: &mut &[u8]) -> Option<i64> {
 /// Reads a number of one or two bytes at `at`, before zig-zag, and returns it with the position
 /// after it; `None` if it is longer.
 ///
-/// `input` has a power of two of bytes, so that its bounds need no check; the caller
-/// sees to it that the number lies within.
+/// The length of `input` is a power of two, so that its bounds need no check. The caller ensures
+/// that the number lies within.
 #[inline(always)]
 pub(crate) fn short<const N: usize>(input: &[u8; N], at: usize) -> Option<(u32, usize)> {
     const { assert!(N.is_power_of_two()) };
@@ -90,7 +90,7 @@ pub(crate) fn short<const N: usize>(input: &[u8; N], at: usize) -> Option<(u32, 
     (second < 0x80).then_some(((second << 7) | (first & 0x7f), at.wrapping_add(2)))
 }
 
-/// The general case, out of the way of the common ones.
+/// Reads a number of any length. Not inlined, so that the common short numbers stay fast.
 #[inline(never)]
 fn read_long(input: &mut &[u8], max_bytes: usize) -> Option<u64> {
     let mut value = 0u64;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// The number of log files of one log that stay open without a reader.
 const OPEN_FILES: usize = 16;
 
-/// The same for a log that another process writes. That process does not announce that it removes
-/// a file, so an open file keeps its room on disk until the next look at the directory.
+/// The number for a log that another process writes. That process does not announce that it
+/// removes a file, so an open file keeps its room on disk until the next look at the directory.
 const FOLLOWED_FILES: usize = 1;
 
 /// The directory of a log. It dereferences to the [`Dir`] itself.
@@ -25,7 +25,7 @@ pub(crate) struct SegmentDir {
     pub(crate) index_interval_bytes: u64,
     /// Leaf lock: the log files opened last, by segment. Held to look one up, never across I/O.
     open_files: Mutex<OpenFiles>,
-    /// The number of segments there have been.
+    /// The id of the next segment.
     segments: AtomicU64,
 }
 
@@ -46,7 +46,7 @@ struct OpenFiles {
 }
 
 /// Identifies a segment. A base offset does not: after a truncation or a compaction, another
-/// segment has the same.
+/// segment can have the same base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentId(u64);
 
@@ -147,7 +147,7 @@ impl SegmentDir {
     }
 
     /// Removes a file that is no longer needed. It need not exist. A failure is reported, and the
-    /// next opening of the log tries again.
+    /// next opening of the log retries.
     pub(crate) fn discard(&self, file: SegmentFile) {
         self.discard_path(&self.path_of(file));
     }

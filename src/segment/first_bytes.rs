@@ -1,4 +1,4 @@
-//! Judging a file by its first bytes: zeros, a batch that was cut short, or no segment at all.
+//! Judging a file by its first bytes: zeros, a torn batch, or no segment at all.
 
 use crate::fs::File;
 use crate::record::{BatchHeader, layout};
@@ -11,8 +11,8 @@ use std::ops::Range;
 pub(crate) const NOT_A_SEGMENT: &str =
     "its first bytes cannot begin a batch, so it is no log segment, or its start is overwritten";
 
-/// Returns whether the rest of a file can be the beginning of a batch that was cut anywhere, as by
-/// a write whose process was killed. Zeros at the end may be reserved room, and decide nothing.
+/// Returns whether the rest of a file can be the beginning of a batch, torn at any byte, as by a
+/// write whose process was killed. Zeros at the end may be reserved room, and decide nothing.
 pub(crate) fn can_begin_batch(
     file: &dyn File,
     rest: &Range<u64>,
@@ -36,7 +36,7 @@ pub(crate) fn can_begin_batch(
 
 /// Returns whether a file can be the remains of a segment with this base: it begins with a batch
 /// of ours, whole or not, or with zeros, as if later sectors had been written first. No crash
-/// leaves less of the first sector.
+/// leaves only a part of the first sector.
 pub(crate) fn begins_segment(file: &dyn File, base: Offset) -> io::Result<bool> {
     let mut start = [0; layout::MAGIC_END];
     let wanted = file.len()?.min(start.len() as u64) as usize;

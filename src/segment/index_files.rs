@@ -106,7 +106,7 @@ impl SegmentDir {
         for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
             let path = self.path_of(SegmentFile::live(base, kind));
             let file = match self.fs.open(&path, OpenMode::ReadWrite) {
-                // It is rebuilt when it is needed.
+                // A missing file is rebuilt when it is needed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(|e| Error::io(OPEN, &path, e))?,
             };

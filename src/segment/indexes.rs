@@ -139,7 +139,7 @@ impl Segment {
         if self.retired.get() == Some(&Retired::Replaced) || self.staged.load(Ordering::Acquire) {
             return Ok(indexes);
         }
-        // A full disk must not keep a reader from reading: then they stay in memory alone.
+        // A full disk must not keep a reader from reading: then the indexes stay in memory alone.
         if let Err(error) = self.dir.replace_indexes(self.base, &indexes) {
             let path = self.path(Kind::OffsetIndex);
             self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });

@@ -1,4 +1,5 @@
-//! From an offset to the position of its batch: the nearest index entry, then the headers.
+//! The lookup from an offset to the position of its batch: the nearest index entry, then the
+//! headers.
 //!
 //! No entry is believed on its own. Before an entry is used for the first time, the headers of the
 //! log must lead from the previous entry to it.
@@ -82,8 +83,8 @@ impl Segment {
     ) -> Result<Option<Located>> {
         let ceiling = index.ceiling(offset);
         let below = ceiling.checked_sub(1);
-        // The part before the entry below is checked too: the walk may begin there, and must not
-        // begin after a batch that reaches beyond the entry.
+        // Check the part before the entry `below`, too: the walk may begin there, and no earlier
+        // batch may hold offsets beyond that entry.
         for number in [Some(ceiling), below].into_iter().flatten() {
             if !self.leads_to(file, index, number, end)? {
                 return Ok(None);
@@ -107,8 +108,8 @@ impl Segment {
         Ok(Some(self.first_place()))
     }
 
-    /// Returns whether the log leads from the entry before a number to the entry of that number,
-    /// or to the end if there is none: then batches begin at both.
+    /// Returns whether the headers of the log lead from the previous entry to the entry of this
+    /// number, or to the end if there is no such entry. Then batches begin at both positions.
     fn leads_to(
         &self,
         file: &dyn File,

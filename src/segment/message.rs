@@ -1,9 +1,9 @@
 //! Tests whether bytes are a whole message, of any format.
 //!
-//! A write that was cut short leaves bytes with a wrong checksum. If the length and the checksum
-//! agree, the bytes are a complete message: of an older or later format, with a codec that this
-//! crate does not know, or a batch in which a bit flipped that the checksum does not cover. Such
-//! bytes are never truncated.
+//! A torn write leaves bytes with a wrong checksum. If the length and the checksum agree, the
+//! bytes are a complete message: of an older or later format, with a codec that this crate does
+//! not know, or a batch in which a bit flipped that the checksum does not cover. Such bytes are
+//! never truncated.
 
 use crate::error::Unsupported;
 use crate::fs::File;

@@ -12,7 +12,7 @@ pub(crate) enum SegmentTail {
     Clean,
     /// Only zeros: reserved room, or a length that was synced before its data.
     Zeros,
-    /// Bytes that are no batch, without a valid batch after them: a write that was cut short.
+    /// Bytes that are no batch, without a valid batch after them: a torn write.
     Torn(CorruptionKind),
     /// Bytes that are no batch, with a valid batch after them.
     Damaged(CorruptionKind),

@@ -78,8 +78,8 @@ fn indexes_below(
     trusted: Offset,
 ) -> Result<Option<Indexes>> {
     let Ok(mut indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
-    // Entries that were added and not synced may read as zeros. As the first entry, that is in
-    // order.
+    // Entries that were added and not synced may read as zeros. A zero entry that comes first
+    // passes the check of the order.
     let zeros = TimeEntry { timestamp: Timestamp::from_millis(0), offset: base };
     if indexes.times.get(0) == Some(zeros) {
         return Ok(None);

@@ -100,8 +100,8 @@ pub(crate) fn next_batch_after(
     let mut at = from;
     while let Some(size) = stored_size(file, at, end)? {
         let before = header_at(at)?;
-        // The first batch may have a length without belonging here. The others need one sign of
-        // being batches.
+        // The length of the damaged batch is followed in any case. That of a later batch is
+        // followed only if its offsets fit or its checksum is right.
         if at != from {
             let Some(header) = before else { break };
             if !fits(&header) && !is_batch(file, at, &header)? {
@@ -139,7 +139,7 @@ pub(crate) fn next_batch_after(
 fn stored_size(file: &dyn File, position: u64, end: u64) -> io::Result<Option<u64>> {
     let available = end.saturating_sub(position);
     let mut prefix = [0; layout::LENGTH_PREFIX_SIZE];
-    // No batch fits in fewer bytes, whatever the length is then.
+    // If fewer bytes are left, no batch fits, whatever length is read.
     let wanted = available.min(layout::LENGTH_PREFIX_SIZE as u64) as usize;
     file.read_exact_at(prefix.get_mut(..wanted).unwrap_or_default(), position)?;
     let field = prefix.get(layout::BATCH_LENGTH_AT..).and_then(|field| field.try_into().ok());

@@ -1,4 +1,4 @@
-//! The timestamps of a segment, and from a time to an offset.
+//! The timestamps of a segment, and the lookup from a time to an offset.
 
 use crate::error::Result;
 use crate::segment::Segment;
@@ -36,7 +36,7 @@ impl Segment {
 
     /// Returns a time for a segment whose records claim to be from the future: they were written
     /// before retention first saw them, and before the file was last changed. `monotonic` is the
-    /// monotonic time of `now`: a jump of the calendar makes no record old.
+    /// monotonic time of `now`: a jump of the wall clock makes no record old.
     pub(crate) fn written_before(&self, now: Timestamp, monotonic: Duration) -> Result<Timestamp> {
         let modified = self.file()?.modified().map_err(|error| self.io("look at", error))?;
         let bytes = self.published();

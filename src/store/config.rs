@@ -79,6 +79,8 @@ impl StoreConfig {
     }
 
     /// Sets the listener that receives the events of the store and of all its logs.
+    ///
+    /// *Default* none.
     #[must_use]
     pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
         self.log = self.log.listener(listener);

@@ -86,7 +86,7 @@ impl Store {
         let logs = self.create_partitions(name, 0, id, &config, log);
         let logs = logs.map_err(|error| self.of_call("create the topic at", name, error));
         if logs.is_err() {
-            // All of its directories were made by this call. If some cannot be removed now, the
+            // This call has created all of its directories. If some cannot be removed now, the
             // next call removes them.
             inner.interrupted.lock().insert(name.to_owned(), config.partitions);
             inner.directory.write_definition(name, &config, TopicState::Deleting).ok();
@@ -117,9 +117,9 @@ impl Store {
         log: &LogConfig,
     ) -> Result<Vec<Log>> {
         let inner = self.inner();
-        // From here on, the topic exists or has grown: the next opening makes the partitions that
-        // a crash has prevented. The partitions are made in any order, so the id must be durable
-        // before any of them has it.
+        // From here on, the topic exists or has grown: the next opening creates the partitions
+        // that a crash has prevented. The partitions are created in any order, so the id must be
+        // durable before any of them has it.
         inner.directory.create_partition(name, 0)?;
         inner.directory.write_definition(name, config, TopicState::Creating(Some(id)))?;
         let numbers: Vec<u32> = (from..config.partitions).collect();
@@ -170,6 +170,16 @@ impl Store {
 
     /// Adds partitions to a topic, so that it has `partitions` in total. Later records with a key
     /// may go to another partition than earlier ones with that key.
+    ///
+    /// ```
+    /// use annals::{Store, StoreConfig, TopicConfig};
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let orders = store.create_topic("orders", TopicConfig::default().partitions(2))?;
+    /// store.add_partitions("orders", 5)?;
+    /// assert_eq!(orders.partition_count(), 5);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

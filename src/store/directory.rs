@@ -4,10 +4,10 @@
 //!  data/
 //!    .lock                               one process at a time
 //!    meta.properties                     the ids of cluster, node and directory
-//!    recovery-point-offset-checkpoint    a line a log, as are the next two
+//!    recovery-point-offset-checkpoint    one line for each log, like the next two files
 //!    log-start-offset-checkpoint
 //!    cleaner-offset-checkpoint
-//!    .kafka_cleanshutdown                only while no process has it open for writing
+//!    .kafka_cleanshutdown                exists only while no process writes the directory
 //!    producer-ids.properties             the next producer ids
 //!    orders-0/                           a log: partition 0 of `orders`
 //!      partition.metadata                the topic's id
@@ -250,14 +250,15 @@ impl Directory {
     }
 }
 
-/// Returns whether a directory holds no finished file and no file of another program.
+/// Returns whether a directory holds nothing but temporary files, and files of the operating
+/// system.
 pub(super) fn is_vacant(entries: &[DirEntry]) -> bool {
     let is_unknown = |entry: &DirEntry| matches!(Name::parse(&entry.name), Name::Unknown);
     let is_of_others = |entry: &DirEntry| is_unknown(entry) && is_of_system(&entry.name);
     entries.iter().all(|entry| is_temporary(entry) || is_of_others(entry))
 }
 
-/// Returns whether this is what an interrupted replacement of a file has left.
+/// Returns whether this is a file that an interrupted replacement has left.
 pub(super) fn is_temporary(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && entry.name.ends_with(".tmp")
 }

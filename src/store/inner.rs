@@ -158,7 +158,7 @@ impl StoreInner {
     pub(super) fn is_gone(&self, log: &Log) -> Result<bool> {
         self.check_open()?;
         if log.close_reason() == CloseReason::Reopened {
-            // Its records are durable only once the call that reopens it has ended.
+            // Wait for the call that reopens the log: its records are durable only afterwards.
             drop(self.changes.lock());
         }
         Ok(!self.logs().iter().any(|other| other.is_same_log(log)))

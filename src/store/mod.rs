@@ -23,26 +23,29 @@
 //! | file | does |
 //! |---|---|
 //! | `topics`, `topic`, `inner` | the handles, the state they share, and the order of its locks |
-//! | `directory`, `survey`, `removal` | the files of a store that belong to no log; which topics are there; removing partitions |
+//! | `directory`, `survey`, `removal` | the files of a store that belong to no log; finding the topics; removing partitions |
 //! | `opening`, `creation`, `alteration`, `deletion`, `reopening` | the acts: each is one write of `topic.properties`, and after a crash the next opening finishes the rest |
 //! | `parallel`, `producer_ids`, `watchers` | several logs at once; ids for producers; telling clients that a topic is deleted |
 //! | `groups`, `admin`, `view` | the offsets topic; administration; reading a store that another process writes |
 //!
 //! **Opening.** `topics` checks that the directory is a store's, locks it, and reads its ids and
-//! checkpoints. `survey` lists the partitions, and removes those that were being removed.
-//! `opening` compares them with the definitions and with the topics at the last clean shutdown,
-//! opens all logs on several threads, and leaves damaged ones offline. Then it stores what
-//! recovery found, settles topics that were being created, and finishes interrupted deletions.
+//! checkpoints. `survey` lists the directories, removes logs whose removal was interrupted, and
+//! compares the partitions with the definitions of their topics. `opening` checks that no topic of
+//! the last clean shutdown is missing, and finds the ids. It opens all logs on several threads,
+//! leaves damaged ones offline, and publishes the topics. Then it stores what recovery found,
+//! settles topics that were being created, and finishes interrupted deletions. Finally, it
+//! registers the logs with the maintainer.
 //!
 //! **Creation.** With the lock of changes held, `creation` removes what is left of an earlier
 //! topic of that name, and checks that the directories are free. It writes `topic.properties` as
-//! *creating*, with the id: from here on, a crash does not undo the topic. It makes the
-//! directories, opens the logs, writes *settled*, and publishes the topic. Consumers wake after
+//! *creating*, with the id: from here on, a crash does not undo the topic. It creates the
+//! directories, opens the logs, marks the topic as settled, and publishes it. Consumers wake after
 //! the lock is released.
 //!
-//! **Deletion.** `deletion` writes *deleting* and unpublishes the topic: from here on, a crash
-//! does not bring it back. It closes the logs, tells the watchers, removes committed offsets
-//! durably, and removes the partitions. Partition 0, which has `topic.properties`, is the last.
+//! **Deletion.** With the same lock held, `deletion` writes *deleting* and unpublishes the topic:
+//! from here on, a crash does not bring it back. It closes the logs, tells the watchers, removes
+//! committed offsets durably, and removes the partitions. Partition 0, which has
+//! `topic.properties`, is the last.
 
 pub(crate) mod admin;
 mod alteration;

@@ -3,7 +3,7 @@
 //! ```text
 //!  orders-0                                             partition 0 of topic `orders`
 //!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-delete     the same, deleted, and not removed yet
-//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, no longer of this broker
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, no longer owned by this broker
 //!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-future     a copy that will replace it, for a move
 //!  remote-log-index-cache, __cluster_metadata-0         directories of the broker itself
 //! ```

@@ -19,8 +19,8 @@ use std::sync::Arc;
 const FILE: &str = "producer-ids.properties";
 const NEXT: &str = "next.producer.id";
 const RESERVED: ProducerId = 1000;
-/// Half of the ids above the first; no store gets this far. Ids above it were made up by a
-/// client, and must not move the next id to where none are left.
+/// The end of the first half of the store ids. No store assigns that many. A higher id was made up
+/// by a client, and is ignored: otherwise, it could leave no ids to assign.
 const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1);
 
 /// The producer ids that are reserved and not assigned yet.

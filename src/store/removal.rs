@@ -10,9 +10,9 @@ use std::io;
 use std::path::Path;
 
 impl Directory {
-    /// Removes partitions in this order: partition 0 last, because its `topic.properties` says
-    /// that the topic is being deleted. A directory that does not exist was never created, or is
-    /// already removed.
+    /// Removes partitions in the given order. Partition 0 must be the last, because its
+    /// `topic.properties` says that the topic is being deleted. A directory that does not exist
+    /// was never created, or is already removed.
     pub(crate) fn remove_partitions(
         &self,
         topic: &str,

@@ -1,4 +1,4 @@
-//! Finding the topics of a directory, and what interrupted changes have left of them.
+//! Finding the topics of a directory, and the remains of interrupted changes.
 
 use crate::checkpoint::PARTITION_METADATA;
 use crate::error::{Error, Result, TopicError};
@@ -35,7 +35,7 @@ pub(crate) struct FoundTopic {
     /// The partitions that were here and are missing. A partition that is neither here nor
     /// missing is elsewhere.
     pub(crate) missing: BTreeSet<u32>,
-    /// The id, once it was read and if it is known.
+    /// The id; `None` until it is read, or if it cannot be read.
     pub(crate) id: Option<TopicId>,
     /// The error of reading its definition or its id.
     pub(crate) load_error: Option<Error>,
@@ -154,9 +154,9 @@ impl Directory {
         Ok(())
     }
 
-    /// Returns whether a directory with the name of a partition is one, although the definition
-    /// of its topic does not count it: a checkpoint knows the partition, or the directory has a
-    /// file of a log. Any other empty directory is left alone, because nothing was ever
+    /// Returns whether a directory with the name of a partition belongs to the topic, although its
+    /// number is beyond the topic's definition. It does if a checkpoint knows the partition, or
+    /// if the directory is not empty. Any other directory is left alone, because nothing was ever
     /// acknowledged in it.
     ///
     /// Fails for a directory with a log that does not belong to the topic. A broker that adds a

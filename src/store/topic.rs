@@ -18,9 +18,21 @@ pub(crate) fn check_topic_name(name: &str) -> Result<(), TopicError> {
     }
 }
 
-/// A topic: a name for a number of [logs](Log), its partitions.
+/// A topic of a store: a name for a number of [logs](Log), its partitions.
 ///
 /// Clones are handles to the same topic, and all of them see its changes.
+///
+/// ```
+/// use annals::{Store, StoreConfig, TopicConfig};
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let orders = store.create_topic("orders", TopicConfig::default().partitions(3))?;
+/// orders.partition(2)?.append("paid")?;
+/// let ends: Vec<u64> = orders.partitions().iter().map(|log| log.offsets().end).collect();
+/// assert_eq!((orders.partition_count(), ends), (3, vec![0, 0, 1]));
+/// assert!(orders.partition(3).is_err());
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Topic {
     shared: Arc<TopicInner>,

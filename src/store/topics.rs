@@ -217,7 +217,7 @@ impl Store {
     ///
     /// - [`Error::StoreClosed`] if the store is already closed.
     /// - The error of [`Log::close`] of the first log that could not be closed cleanly. The
-    ///   directory is unlocked all the same, and the next opening recovers such logs.
+    ///   directory is still unlocked, and the next opening recovers such logs.
     pub fn close(&self) -> Result<()> {
         self.inner.change(|| self.inner.close(CloseKind::Normal))
     }
@@ -289,7 +289,7 @@ impl Store {
         self.inner.producer_ids.next(|| self.inner.logs())
     }
 
-    /// Returns the watchers that learn of deleted topics.
+    /// Returns the watchers to notify of deleted topics.
     pub(crate) fn watchers(&self) -> &TopicWatchers {
         &self.inner.watchers
     }

@@ -1,13 +1,13 @@
-//! Telling the clients of this process that a topic is deleted, so that they release what they
-//! keep of it.
+//! Telling the clients of this process that a topic is deleted, so that they release its logs.
 
 use crate::sync::Mutex;
 use std::sync::{Arc, Weak};
 
-/// Keeps something of topics, such as their logs, whose files stay open until it is released.
+/// A client that keeps something of a topic, such as its logs, whose files stay open until the
+/// client releases them.
 pub(crate) trait TopicWatcher: Send + Sync {
-    /// Releases what it keeps of a topic. Must not wait, because the store changes no other topic
-    /// meanwhile.
+    /// Releases everything that it keeps of a topic. Must not block, because the store changes no
+    /// other topic meanwhile.
     fn topic_deleted(&self, topic: &str);
 }
 

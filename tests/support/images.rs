@@ -1,9 +1,9 @@
-//! Images of a disk, taken before each call that changes it, and what a crash leaves of them.
+//! Images of a disk, taken before each call that changes it, and the disks that a crash leaves.
 
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use std::sync::{Arc, Mutex};
 
-/// A disk as it was before a call, and the promise at that time.
+/// A disk as it was before a call, and the promise of the log at that time.
 #[derive(Debug)]
 pub struct Image<P> {
     pub call: String,
@@ -12,8 +12,8 @@ pub struct Image<P> {
 }
 
 impl<P> Image<P> {
-    /// The disks that a process exit and a power loss leave, each with whether everything written
-    /// is there.
+    /// Returns the disks that a process exit or a power loss leaves, each with whether everything
+    /// that was written is there.
     pub fn ways(&self, seed: u64) -> [(bool, MemFs); 4] {
         [
             (true, self.disk.kill()),

@@ -1,5 +1,5 @@
-//! A model of a log that is compacted: which records of each key are there, and since when its
-//! tombstones may go.
+//! A model of a compacted log: the records of each key that are left, and the time from which its
+//! tombstones may be removed.
 
 use super::{Chance, DIR, Rec, files, read_all};
 use annals::fs::Fs;
@@ -22,7 +22,7 @@ pub fn table<'a>(records: impl IntoIterator<Item = &'a Rec>) -> Table {
     table
 }
 
-/// The last record of each key, in order.
+/// Returns the last record of each key, in the order of their offsets.
 pub fn winners(records: &[Rec]) -> Vec<Rec> {
     let mut last = BTreeMap::new();
     for record in records {
@@ -31,13 +31,13 @@ pub fn winners(records: &[Rec]) -> Vec<Rec> {
     records.iter().filter(|record| last[&record.key] == record.offset).cloned().collect()
 }
 
-/// The bases of the segments that lie in a directory, the last of which is active.
+/// Returns the base offsets of the segments in a directory. The last one is the active segment.
 pub fn bases(fs: &dyn Fs) -> Vec<Offset> {
     let names = files(fs, DIR).into_keys();
     names.filter_map(|name| name.strip_suffix(".log").and_then(|base| base.parse().ok())).collect()
 }
 
-/// The names of files that an interrupted replacement leaves.
+/// Returns the names of files that an interrupted replacement has left.
 pub fn staged(fs: &dyn Fs) -> Vec<String> {
     let is_staged = |name: &String| {
         [".cleaned", ".swap", ".deleted", ".tmp"].iter().any(|end| name.ends_with(end))
@@ -48,7 +48,7 @@ pub fn staged(fs: &dyn Fs) -> Vec<String> {
 #[derive(Debug, Clone)]
 pub struct KeyedBatch {
     pub base: Offset,
-    /// The offset after its last, which it keeps when records go.
+    /// The offset after its last one. It does not change when records are removed.
     pub next: Offset,
     pub max_time: i64,
     pub horizon: Option<i64>,
@@ -63,12 +63,12 @@ pub struct Keyed {
     count: u64,
 }
 
-/// The records of an append.
+/// The shape of the records of an append.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     pub keys: u64,
     pub bytes: u64,
-    /// About when.
+    /// The approximate timestamp.
     pub at: i64,
 }
 
@@ -78,7 +78,7 @@ impl Keyed {
         all.filter(|record| record.offset >= self.start)
     }
 
-    /// Appends a batch of chance: a few keys, tombstones, empty values; compressed now and then.
+    /// Appends a random batch: a few keys, tombstones, empty values. Some batches are compressed.
     pub fn append(&mut self, log: &Log, chance: &mut Chance, shape: Shape) {
         let rec = |i: u64, chance: &mut Chance| {
             let key = format!("key-{}", chance.below(shape.keys));
@@ -98,7 +98,7 @@ impl Keyed {
         self.append_these(log, recs, chance.below(4) == 0);
     }
 
-    /// One record.
+    /// Appends one record.
     pub fn put(&mut self, log: &Log, key: &str, value: Option<&str>, time: i64) {
         let (key, value) = (Some(key.into()), value.map(|value| value.into()));
         self.append_these(log, vec![Rec { offset: self.end, time, key, value }], false);
@@ -138,15 +138,16 @@ impl Keyed {
         self.end = target;
     }
 
-    /// The end after a crash, which lies in no batch: a truncation may have left it between two.
+    /// Sets the end after a crash. It lies within no batch, but a truncation may have left it
+    /// between two batches.
     pub fn lose_above(&mut self, end: Offset) {
         let torn = self.batches.iter().find(|batch| (batch.base + 1..batch.next).contains(&end));
         assert!(torn.is_none(), "the log ends at {end}, within {torn:?}");
         self.truncate(end);
     }
 
-    /// Where compaction ends: at the active segment, or at the first that has a record younger
-    /// than `lag`.
+    /// Returns the offset at which compaction ends: at the active segment, or at the first segment
+    /// with a record younger than `lag`.
     pub fn bound(&self, bases: &[Offset], now: i64, lag: i64) -> Offset {
         let active = *bases.last().unwrap();
         let mut ends = bases.iter().zip(bases.iter().skip(1));
@@ -157,7 +158,7 @@ impl Keyed {
         young.map_or(active, |(base, _)| *base)
     }
 
-    /// The records left by passes that clean everything below `bound`.
+    /// Removes the records that passes over everything below `bound` remove.
     pub fn compact(&mut self, bound: Offset, now: i64, retention: i64) {
         let mut last: BTreeMap<Option<Vec<u8>>, Offset> = BTreeMap::new();
         for record in self.records().filter(|record| record.offset < bound) {
@@ -182,12 +183,12 @@ impl Keyed {
         self.batches.retain(|batch| !batch.records.is_empty() || batch.next >= bound);
     }
 
-    /// Takes out what is not there any more.
+    /// Removes the records that are not among those found.
     pub fn keep_only(&mut self, found: &[Rec]) {
         self.batches.iter_mut().for_each(|batch| batch.records.retain(|rec| found.contains(rec)));
     }
 
-    /// Every way to read says the same as the model.
+    /// Checks that every way to read returns the records of the model.
     pub fn check(&self, log: &Log, chance: &mut Chance) {
         assert_eq!((log.offsets().start, log.offsets().end), (self.start, self.end));
         let all: Vec<Rec> = self.records().cloned().collect();
@@ -214,7 +215,7 @@ impl Keyed {
     }
 }
 
-/// All records from an offset on, fetched in small pieces.
+/// Returns all records from an offset on, fetched in small pieces.
 pub fn fetch_all(log: &Log, mut from: Offset) -> Vec<Rec> {
     let mut records = Vec::new();
     while from < log.offsets().end {

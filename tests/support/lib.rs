@@ -1,4 +1,4 @@
-//! Shared by the tests: a model of a log, random choices by seed, and access to the files.
+//! Shared code of the tests: a model of a log, random choices by seed, and access to the files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod images;
@@ -25,7 +25,8 @@ use std::sync::Arc;
 pub const DIR: &str = "t-0";
 pub const T0: i64 = 1_700_000_000_000;
 
-/// The seeds to run: those in the variable (`7` or `0..500`), or the first few.
+/// Returns the seeds to run: those in the environment variable (`7` or `0..500`), or else the
+/// first `default` ones.
 pub fn seeds(variable: &str, default: u64) -> std::ops::Range<u64> {
     let Ok(text) = std::env::var(variable) else { return 0..default };
     match text.split_once("..") {
@@ -53,14 +54,14 @@ impl From<StoredRecord> for Rec {
     }
 }
 
-/// The appended batches, and the end, which may lie above the last batch.
+/// A model of a log: the appended batches, and the end, which may lie above the last batch.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Model {
     pub batches: Vec<Vec<Rec>>,
-    /// Records below were deleted, although their batches are listed still.
+    /// Records below this offset were deleted, although their batches are still in the list.
     pub start: Offset,
     pub end: Offset,
-    /// Everything below was acknowledged as durable.
+    /// Everything below this offset was acknowledged as durable.
     pub durable: Offset,
 }
 
@@ -74,7 +75,7 @@ impl Model {
         self.batches.iter().flatten().filter(|record| record.offset >= self.start)
     }
 
-    /// The model of the same log where it begins at `start`.
+    /// Returns the model of the same log after its start has moved to `start`.
     pub fn from(&self, start: Offset) -> Model {
         let mut left = Model { start, ..self.clone() };
         left.batches.iter_mut().for_each(|batch| batch.retain(|rec| rec.offset >= start));
@@ -93,13 +94,13 @@ impl Model {
         self.durable = self.durable.min(target);
     }
 
-    /// The first record with this time or a later one.
+    /// Returns the first record with this timestamp or a later one.
     pub fn at_time(&self, time: i64) -> Option<(Offset, Timestamp)> {
         let found = self.records().find(|record| record.time >= time)?;
         Some((found.offset, Timestamp::from_millis(found.time)))
     }
 
-    /// The log holds exactly this.
+    /// Checks that the log holds exactly the records of the model.
     pub fn check(&self, log: &Log) {
         assert_eq!(log.offsets().start, self.start, "the start of the log");
         assert_eq!(log.offsets().end, self.end, "the end of the log");
@@ -110,8 +111,8 @@ impl Model {
         assert_eq!(found.len(), self.records().count(), "the number of records");
     }
 
-    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model
-    /// to that.
+    /// Checks that the log holds the first records of the model, at least up to the durable
+    /// offset. Truncates the model to the end of the log.
     pub fn check_survived(&mut self, log: &Log) {
         let end = log.offsets().end;
         assert!(end >= self.durable, "the log ends at {end}, {} was durable", self.durable);
@@ -135,18 +136,18 @@ pub fn read_all(log: &Log) -> Vec<Rec> {
     log.reader(StartAt::Earliest).unwrap().records().map(|record| record.unwrap().into()).collect()
 }
 
-/// The values of all records, which are text.
+/// Returns the values of all records, which must be text.
 pub fn values(log: &Log) -> Vec<String> {
     let records = log.reader(StartAt::Earliest).unwrap().records();
     records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
-/// The offsets of all records.
+/// Returns the offsets of all records.
 pub fn offsets(log: &Log) -> Vec<Offset> {
     log.reader(StartAt::Earliest).unwrap().records().map(|r| r.unwrap().offset).collect()
 }
 
-/// Appends a batch of three records, their values marked with `tag`.
+/// Appends a batch of three records whose values end with `tag`.
 pub fn three(log: &Log, tag: &str) {
     log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
 }
@@ -157,7 +158,7 @@ pub fn store(fs: impl Fs) -> Store {
     Store::open("d", config).unwrap()
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 pub fn names(fs: &dyn Fs, dir: impl AsRef<Path>) -> Vec<String> {
     let mut names: Vec<_> =
         fs.list(dir.as_ref()).unwrap().into_iter().map(|entry| entry.name).collect();
@@ -165,7 +166,7 @@ pub fn names(fs: &dyn Fs, dir: impl AsRef<Path>) -> Vec<String> {
     names
 }
 
-/// The bytes of all files of a directory.
+/// Returns the bytes of all files of a directory, by name.
 pub fn files(fs: &dyn Fs, dir: &str) -> BTreeMap<String, Vec<u8>> {
     let entries = fs.list(Path::new(dir)).unwrap();
     entries.into_iter().map(|e| (e.name.clone(), read_file(fs, dir, &e.name))).collect()
@@ -187,9 +188,9 @@ pub fn write_file(fs: &dyn Fs, dir: &str, name: &str, bytes: &[u8]) {
     file.write_all_at(bytes, 0).unwrap();
 }
 
-/// Opens twice more and sees that nothing is changed by it.
+/// Checks that opening a log again changes no file.
 pub fn check_reopening_changes_nothing(fs: &MemFs, config: &LogConfig) {
-    // The first opening may make a log; the second makes the indexes that a new log lacks.
+    // The first opening may create a log. The second creates the indexes that a new log lacks.
     (0..2).for_each(|_| drop(Log::open(DIR, config.clone().fs(fs.clone())).unwrap()));
     let before = files(fs, DIR);
     drop(Log::open(DIR, config.clone().fs(fs.clone())).unwrap());
@@ -200,7 +201,7 @@ pub fn check_reopening_changes_nothing(fs: &MemFs, config: &LogConfig) {
     assert_eq!(before.len(), after.len());
 }
 
-/// Says something although tests that pass are not heard.
+/// Prints text to stderr even from a test that passes, whose output is otherwise captured.
 pub fn say(text: &str) {
     std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n")).ok();
 }
@@ -209,12 +210,12 @@ pub fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(Timestamp::from_millis(T0)))
 }
 
-/// Names of the files of a segment.
+/// Returns the name of a file of a segment.
 pub fn name(base: Offset, extension: &str) -> String {
     format!("{base:020}.{extension}")
 }
 
-/// Waits for a future on this thread.
+/// Blocks this thread until a future is ready.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
@@ -233,7 +234,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Remembers what a log reports.
+/// A listener that collects all events.
 #[derive(Debug, Default)]
 pub struct Heard(pub std::sync::Mutex<Vec<Event>>);
 

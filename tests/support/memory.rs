@@ -1,15 +1,16 @@
-//! An allocator that counts, for tests that bound what a call may allocate.
+//! An allocator that counts, for tests that limit the memory that a call may allocate.
 //!
 //! A test binary installs it: `#[global_allocator] static COUNTING: Counting = Counting;`.
-//! It counts by thread, so that tests that run at the same time do not disturb each other, and
-//! for the whole process, for a test that runs in [a process of its own](crate::process).
+//! It counts for each thread, so that tests that run at the same time do not disturb each other.
+//! It also counts for the whole process, for a test that runs in [its own
+//! process](crate::process).
 #![allow(unsafe_code, reason = "the trait of allocators is unsafe")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// The most that one hostile kibibyte may allocate.
+/// The most bytes that a call may allocate for each KiB of hostile input.
 pub const MOST: usize = 64 << 20;
 
 thread_local! {
@@ -21,14 +22,14 @@ thread_local! {
 static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
 static BYTES: AtomicI64 = AtomicI64::new(0);
 
-/// The system's allocator, counting.
+/// The system's allocator, with counters.
 #[derive(Debug)]
 pub struct Counting;
 
 fn count(allocations: i64, bytes: i64) {
     ALLOCATIONS.fetch_add(allocations, Ordering::Relaxed);
     BYTES.fetch_add(bytes, Ordering::Relaxed);
-    // The counters of a thread that is ending are gone, and no test asks for them.
+    // The counters of a thread that is ending no longer exist, and no test reads them.
     LIVE.try_with(|live| {
         live.set(live.get() + bytes);
         PEAK.try_with(|peak| peak.set(peak.get().max(live.get()))).ok();
@@ -40,7 +41,8 @@ fn count_call() {
     CALLS.try_with(|calls| calls.set(calls.get() + 1)).ok();
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
+// SAFETY: every call is passed unchanged to the system's allocator, and counting allocates
+// nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_call();
@@ -72,19 +74,19 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How many allocations the process holds, and their bytes.
+/// Returns the number of live allocations of the process, and their bytes.
 pub fn process() -> (i64, i64) {
     assert_installed();
     (ALLOCATIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
 }
 
-/// How many bytes this thread allocated and did not free.
+/// Returns the number of bytes that this thread has allocated and not freed.
 pub fn live_bytes() -> i64 {
     assert_installed();
     LIVE.get()
 }
 
-/// How many times this thread allocates during a call.
+/// Returns the number of allocations that this thread makes during a call.
 pub fn allocations(call: impl FnOnce()) -> u64 {
     assert_installed();
     let before = CALLS.get();
@@ -92,14 +94,14 @@ pub fn allocations(call: impl FnOnce()) -> u64 {
     CALLS.get() - before
 }
 
-/// How many bytes more this thread holds after a call than before, while its result lives.
+/// Returns how many more bytes this thread holds after a call than before, while its result lives.
 pub fn held<T>(call: impl FnOnce() -> T) -> (i64, T) {
     let before = live_bytes();
     let result = call();
     (LIVE.get() - before, result)
 }
 
-/// The most this thread allocated during a call beyond what it had before, in bytes.
+/// Returns the peak of the bytes that this thread holds during a call, above those it held before.
 pub fn peak_of<T>(call: impl FnOnce() -> T) -> (T, usize) {
     assert_installed();
     let before = LIVE.get();
@@ -108,8 +110,8 @@ pub fn peak_of<T>(call: impl FnOnce() -> T) -> (T, usize) {
     (result, usize::try_from(PEAK.get() - before).unwrap_or(0))
 }
 
-/// Runs a call on an input of so many bytes, and fails if it allocates more than hostile bytes
-/// may.
+/// Runs a call on an input of `input_bytes` bytes. Fails if it allocates more than [`MOST`]
+/// allows.
 pub fn bounded<T>(input_bytes: usize, call: impl FnOnce() -> T) -> T {
     let (result, taken) = peak_of(call);
     let most = MOST * input_bytes.div_ceil(1024).max(1);
@@ -117,7 +119,7 @@ pub fn bounded<T>(input_bytes: usize, call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The most memory this process has had at once, in bytes; 0 where the system does not say.
+/// Returns the peak memory of this process in bytes; 0 if the system does not report it.
 pub fn process_peak() -> u64 {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return 0 };
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -125,7 +127,7 @@ pub fn process_peak() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Without the allocator every bound would hold.
+/// Fails if the allocator is not installed: without it, every limit would seem to hold.
 fn assert_installed() {
     assert!(BYTES.load(Ordering::Relaxed) > 0, "the binary does not install `Counting`");
 }

@@ -1,5 +1,5 @@
-//! A process that uses a log, as a list of operations; what was promised to it at each moment; and
-//! the disks that a crash at that moment may leave.
+//! A simulated process that uses a log: its list of operations, the promises of the log at each
+//! moment, and the disks that a crash at that moment may leave.
 
 use super::{Chance, DIR, Model, Rec, files, read_all};
 use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
@@ -13,54 +13,54 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// One batch of so many records, their values of so many bytes.
+    /// Appends one batch.
     Append {
         records: u64,
         bytes: usize,
     },
-    /// The same, compressed, whatever the log is configured to.
+    /// Appends one compressed batch, whatever the options of the log are.
     Compressed {
         records: u64,
         bytes: usize,
     },
-    /// The same, of a producer that numbers its records and sends each batch twice.
+    /// Appends one batch of a producer that numbers its records and sends each batch twice.
     Sequenced {
         records: u64,
         bytes: usize,
     },
-    /// So many threads that append at once. The first write is held until all have come, so that
-    /// the rest meet.
+    /// Several threads append `each` batches at the same time. The first write is blocked until
+    /// all threads have begun, so that the other batches meet in a group append.
     Together {
         threads: u64,
         each: u64,
     },
-    /// So many threads, each of which appends and flushes, again and again.
+    /// Several threads append `each` batches at the same time, and flush after each batch.
     Commit {
         threads: u64,
         each: u64,
     },
     Flush,
-    /// Through the record so many before the last.
+    /// Flushes through the record that is `back` records before the last one.
     FlushThrough {
         back: u64,
     },
     Roll,
-    /// To so far from the end, wherever that is.
+    /// Truncates the log by `back` offsets from its end.
     Truncate {
         back: u64,
     },
-    /// Everything that lies so far before the end, wherever that is.
+    /// Deletes everything that lies `back` or more offsets before the end.
     DeleteBefore {
         back: u64,
     },
-    /// Closes the log in order and opens it again.
+    /// Closes the log cleanly and opens it again.
     Close,
-    /// The process dies between two calls, and the log is opened again.
+    /// Kills the process between two calls, and opens the log again.
     Die,
 }
 
 impl Op {
-    /// With values up to the largest.
+    /// Returns a random operation, with values of up to `largest` bytes.
     pub fn any(chance: &mut Chance, largest: usize) -> Op {
         let bytes = [10, 90, 90, 300, 1500][chance.below(5) as usize].min(largest);
         let records = 1 + chance.below(3);
@@ -84,7 +84,7 @@ impl Op {
 /// The producer of sequenced batches.
 const PRODUCER: ProducerId = 7;
 
-/// A log knows about its producers what the headers of its batches say.
+/// Checks that the producer state of a log is the one that the headers of its batches imply.
 pub fn check_producers(log: &Log) {
     let mut stored = BTreeMap::new();
     let mut from = log.offsets().start;
@@ -112,12 +112,12 @@ pub fn check_producers(log: &Log) {
         assert_eq!(state.offset_delta, header.last_offset_delta);
         assert_eq!(state.producer_epoch, header.producer_epoch);
     }
-    // It may also know producers whose batches were deleted.
+    // The log may also know producers whose batches were deleted.
     let start = log.offsets().start;
     assert!(start > 0 || known.iter().all(|state| stored.contains_key(&state.producer_id)));
 }
 
-/// The acknowledged state, and what calls in progress may make of it.
+/// The acknowledged state of a log, and the changes that calls in progress may make.
 #[derive(Debug, Clone, Hash)]
 pub struct Promise {
     /// The acknowledged records; `durable` is the offset up to which they survive even a power
@@ -125,20 +125,20 @@ pub struct Promise {
     pub now: Model,
     /// The state that a truncation in progress will leave.
     pub next: Option<Model>,
-    /// Where a deletion in progress will let the log begin.
+    /// The start of the log after a deletion in progress.
     pub next_start: Offset,
-    /// The batches that each thread still has to append, in its order, counted from offset 0. Any
-    /// of them may be there.
+    /// The batches that each thread has still to append, in its order, with offsets from 0. Any of
+    /// them may be in the log already.
     pub pending: Vec<VecDeque<Vec<Rec>>>,
-    /// Where the log ended before that.
+    /// The end of the log before the pending batches.
     pub began: Offset,
-    /// Whether the machine has run since all this was written, so that everything acknowledged is
+    /// Whether no power was lost since all of this was written, so that everything acknowledged is
     /// there.
     pub intact: bool,
 }
 
 impl Promise {
-    /// That the log holds this and nothing else.
+    /// Returns the promise that the log holds this model and nothing else.
     pub fn exactly(model: Model) -> Promise {
         Promise {
             began: model.end,
@@ -150,13 +150,13 @@ impl Promise {
         }
     }
 
-    /// The promise after a crash.
+    /// Returns the promise after a crash.
     pub fn after(mut self, way: Way) -> Promise {
         self.intact &= way == Way::Kill;
         self
     }
 
-    /// Checks a log that was just opened, and says what it holds.
+    /// Checks a log that was just opened, and returns the model of its content.
     pub fn check(&self, log: &Log) -> Model {
         let (start, end) = (log.offsets().start, log.offsets().end);
         assert!([self.now.start, self.next_start].contains(&start), "it begins at {start}");
@@ -181,7 +181,7 @@ impl Promise {
         }
         assert_eq!(log.offsets().durable, end, "what opening found is durable");
         assert_eq!(log.verify().unwrap(), []);
-        // It reads everything once more: some of the states are enough.
+        // This check reads everything once more, so make it for some of the states only.
         if end.is_multiple_of(4) {
             check_producers(log);
         }
@@ -199,7 +199,8 @@ impl Promise {
         format!("{}; next {next:?}; {pending} pending; intact {}", ends(&self.now), self.intact)
     }
 
-    /// The beginning of a state, with what was being appended, that is what was found.
+    /// Explains the records found as the first records of a state, followed by pending batches.
+    /// Returns the model of that; `None` if there is no such explanation.
     fn explain(&self, state: &Model, found: &[Rec], end: Offset) -> Option<Model> {
         let mut pending = self.pending.clone();
         let began = if pending.is_empty() { state.end } else { self.began };
@@ -216,7 +217,7 @@ impl Promise {
                 let thread = pending
                     .iter_mut()
                     .find(|t| t.front().is_some_and(|b| rest.starts_with(&at(b))))?;
-                // Only what the log had before has gaps.
+                // Only the records that the log had before can have gaps between them.
                 if first.offset != kept.end.max(began) {
                     return None;
                 }
@@ -226,13 +227,13 @@ impl Promise {
             kept.append(batch);
         }
         let upcoming = state.batches.get(next_known);
-        // None that was acknowledged is left out in the middle.
+        // No acknowledged batch may be missing between others.
         if upcoming.is_some_and(|next| next[0].offset < kept.end) {
             return None;
         }
-        // A gap that a truncation left may be there without the batches after it.
+        // A gap that a truncation left may exist without the batches after it.
         let gap = upcoming.map_or(began, |next| next[0].offset.min(began)).max(kept.end);
-        // Truncating takes segments away one by one, also empty ones that earlier truncations
+        // A truncation removes segments one by one, including empty ones that earlier truncations
         // left.
         let boundary = end == kept.end
             || end == gap
@@ -256,17 +257,17 @@ fn records(batch: &[Rec]) -> Vec<Record> {
 /// The state of a disk after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// The process is killed, and the machine keeps running.
+    /// The process is killed without a power loss.
     Kill,
     SyncedOnly,
     Everything,
     /// See [`CrashState::Random`].
     Some(u64),
-    /// All lengths and names, and of the unsynced bytes none.
+    /// All lengths and names survive, and none of the unsynced bytes.
     LengthOnly,
-    /// The first few unsynced sectors of each file.
+    /// The first few unsynced sectors of each file survive.
     Torn(u64),
-    /// The last few unsynced sectors of each file, and its whole length.
+    /// The last few unsynced sectors of each file survive, and its whole length.
     LaterFirst(u64),
 }
 
@@ -305,8 +306,7 @@ impl Way {
         let unsynced = image.unsynced();
         for (name, new) in files(&disk, DIR) {
             let path = Path::new("/").join(DIR).join(&name);
-            // A file that got its name by a rename is another file than the one that had it
-            // before.
+            // A file that got its name by a rename is not the file that had this name before.
             let in_place = name.ends_with(".log") || name == ".lock";
             let old = synced.get(&name).filter(|_| in_place).cloned().unwrap_or_default();
             if old == new || !unsynced.contains(&path) {
@@ -349,7 +349,7 @@ impl Way {
     }
 }
 
-/// A hash of the content of a disk, and of its synced part if that matters.
+/// Returns a hash of the content of a disk, and of its synced part if that matters.
 pub fn fingerprint(disk: &MemFs, way: Way) -> u64 {
     let mut hasher = DefaultHasher::new();
     let content = |disk: &MemFs| disk.list(Path::new(DIR)).is_ok().then(|| files(disk, DIR));
@@ -366,7 +366,7 @@ pub fn hash_of(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// A disk at some call, and what was promised then.
+/// A disk before a call, and the promise of the log at that time.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// The call that was about to be made.
@@ -377,7 +377,7 @@ pub struct Image {
 
 type Watched = Arc<Mutex<Option<Log>>>;
 
-/// Takes images of a disk at the calls that are made to it.
+/// Takes images of a disk before the calls to it.
 #[derive(Clone)]
 pub struct Camera {
     disk: MemFs,
@@ -386,7 +386,7 @@ pub struct Camera {
     pub images: Arc<Mutex<Vec<Image>>>,
     pub seen: Arc<AtomicU64>,
     changed: Arc<AtomicBool>,
-    /// The one call to take an image at, counted from 1; 0 for all.
+    /// The number of the only call before which to take an image, from 1; 0 for all calls.
     only: u64,
 }
 
@@ -397,7 +397,8 @@ impl Camera {
             call.operation,
             Operation::Open | Operation::List | Operation::Len | Operation::Read | Operation::View
         );
-        // Before a call that reads, the disk is as it was before the last one that did.
+        // A call that reads changes nothing, so of several such calls only the first needs an
+        // image.
         let new = self.changed.swap(!reads, Ordering::SeqCst) || !reads;
         if if self.only == 0 { new } else { number == self.only } {
             self.take(Some(call.clone()));
@@ -406,7 +407,7 @@ impl Camera {
 
     pub fn take(&self, call: Option<Call>) {
         let mut promise = self.promise.lock().unwrap().clone();
-        // A reader may rely on it, although no call has returned yet.
+        // A reader may rely on the durable offset, although no call has returned yet.
         let log = self.watched.lock().unwrap().clone();
         if let Some(log) = log.filter(|_| promise.next.is_none()) {
             promise.now.durable = promise.now.durable.max(log.offsets().durable);
@@ -424,15 +425,15 @@ pub struct Sim {
     pub log: Option<Log>,
     promise: Arc<Mutex<Promise>>,
     watched: Watched,
-    /// Numbers the values, so that no two are the same.
+    /// The number of values so far. Each value contains its number, so that no two are equal.
     pub count: u64,
-    /// How many writes held more than one batch.
+    /// The number of writes with more than one batch.
     pub combined: u64,
 }
 
 impl Sim {
-    /// Opens the log of a disk and compares it with what was promised. Images are taken at every
-    /// call, or at one.
+    /// Opens the log of a disk and checks it against the promise. Takes images before every call,
+    /// or before one.
     pub fn open(disk: &MemFs, config: &LogConfig, promise: Promise, only: u64, count: u64) -> Sim {
         let fs = FaultFs::new(disk.clone());
         fs.record_trace(false);
@@ -455,7 +456,7 @@ impl Sim {
         sim
     }
 
-    /// Whether the one image that is wanted was taken.
+    /// Returns whether the only image that is wanted was taken.
     pub fn is_over(&self) -> bool {
         self.camera.only > 0 && self.camera.seen.load(Ordering::SeqCst) >= self.camera.only
     }
@@ -482,7 +483,7 @@ impl Sim {
         self.count += 1;
         let rec = |offset| {
             let mut value = format!("{}-{offset}-", self.count).into_bytes();
-            // Not the same byte again and again: blocks that were swapped must not look alike.
+            // The bytes vary, so that blocks that were swapped do not look alike.
             let mut chance = Chance(self.count);
             value.extend(
                 (0..bytes).map(|n| b'a' + ((n as u64 + chance.0 + (n as u64 / 512)) % 23) as u8),
@@ -519,7 +520,7 @@ impl Sim {
         self.change(|promise| promise.pending.clear());
     }
 
-    /// Several threads append; those that commit flush after each batch.
+    /// Several threads append. With `commit`, each thread flushes after each batch.
     fn append_from_threads(&mut self, threads: u64, each: u64, commit: bool) {
         let batches = |sim: &mut Sim| (0..each).map(|_| sim.batch(1, 60)).collect();
         let pending: Vec<VecDeque<_>> = (0..threads).map(|_| batches(self)).collect();
@@ -572,8 +573,8 @@ impl Sim {
             next.truncate(target);
             let end_of_data = next.batches.last().map_or(0, |b| b.last().unwrap().offset + 1);
             if target < promise.now.end {
-                // From the first step on, records above the target are not promised to be durable
-                // any more.
+                // From the first step on, records above the target are no longer promised to be
+                // durable.
                 promise.now.durable = promise.now.durable.min(end_of_data);
                 promise.next = Some(next);
             }

@@ -156,7 +156,7 @@ impl RebalanceContext<'_> {
     }
 }
 
-/// A change of partitions, of which the listener learns.
+/// A change of partitions that is reported to the listener.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RebalanceEvent {
     Revoked,

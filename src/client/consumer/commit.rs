@@ -159,19 +159,20 @@ impl Consumer {
         moved.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
     }
 
-    /// Returns the group of a consumer that is not a member of it, and when the consumer next has
-    /// to keep its offsets from expiring.
+    /// Returns the group of a consumer that is not a member of it, and when the consumer next
+    /// renews its group's offsets.
     fn offsets_renewal(&self) -> Option<(&GroupHandle, Duration)> {
         let group = self.group.as_ref().filter(|_| !self.subscription.is_subscription())?;
         Some((group, self.next_offsets_renewal))
     }
 
-    /// Returns when a poll that waits has to keep its group's offsets from expiring.
+    /// Returns when a poll that waits has to renew its group's offsets.
     pub(super) fn offsets_renewal_due(&self) -> Option<Duration> {
         self.offsets_renewal().map(|(_, due)| due)
     }
 
-    /// Reads the committed offsets of the group from time to time, so that they do not expire.
+    /// Renews the group's offsets if that is due. Reading them counts as use, so they do not
+    /// expire.
     pub(super) fn renew_offsets_if_due(&mut self) -> Result<()> {
         let now = self.clock.monotonic();
         let Some((group, _)) = self.offsets_renewal().filter(|(_, due)| *due <= now) else {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a consumer begins in a partition without a committed offset, or in which its next records
+/// Where a consumer begins to read a partition that has no committed offset, or whose next records
 /// were deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AutoOffsetReset {
@@ -18,7 +18,9 @@ pub enum AutoOffsetReset {
     /// [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
     #[default]
     Latest,
-    /// Nowhere: the poll fails until you seek.
+    /// Nowhere: the poll fails until you seek. The error is
+    /// [`NoOffsetForPartition`](crate::ConsumeError::NoOffsetForPartition) if there is no
+    /// committed offset.
     None,
 }
 
@@ -26,7 +28,7 @@ pub enum AutoOffsetReset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IsolationLevel {
-    /// All. Kafka: `read_uncommitted`.
+    /// All records. Kafka: `read_uncommitted`.
     #[default]
     ReadUncommitted,
 }
@@ -241,7 +243,7 @@ impl ConsumerConfig {
     ///
     /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: if a member does not poll in time, the
     /// group assumes that it hangs, and assigns its partitions to others; a static member has its
-    /// session timeout in addition. A rebalance waits as long for a member.
+    /// session timeout in addition. A rebalance waits this long for a member to join again.
     /// Kafka: `max.poll.interval.ms`.
     #[must_use]
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {

@@ -2,8 +2,8 @@
 //!
 //! A closed log stays closed. When its partition is reopened, or its topic is deleted and created
 //! again, another log takes its place. An error of a closed log, or an offset that it does not
-//! have, says nothing about the next log. So every call that needs a log first makes sure that it
-//! is the current one, and does so again after an error of a log that is closed by then.
+//! have, says nothing about the next log. So every call that needs a log first checks that it has
+//! the current one. If the call then fails and the log was closed meanwhile, it checks again.
 
 use crate::client::consumer::Consumer;
 use crate::client::consumer::partition::Partition;
@@ -13,7 +13,8 @@ use crate::error::{CloseReason, Error, Result};
 #[derive(Debug)]
 pub(super) struct Unavailable {
     error: Error,
-    /// Whether that ends without a call of the program: a poll waits instead of failing.
+    /// Whether the partition gets a log again without a call by the program. If so, a poll waits
+    /// instead of failing.
     is_temporary: bool,
 }
 

@@ -28,9 +28,10 @@
 //! 1. `rebalance` takes the steps with the group that are possible now: join, sync, heartbeat,
 //!    apply the assignment. `membership` holds the state between them. The group leaves its
 //!    answers in the member's mailbox, so that no step waits.
-//! 2. `commit` commits the positions, if automatic commits are due.
+//! 2. `commit` commits the positions, if automatic commits are due. A consumer that is not a
+//!    member also renews its group's offsets from time to time, so that they do not expire.
 //! 3. `current_log` replaces the logs of partitions that were reopened or created again.
-//! 4. `poll` resolves missing positions: the committed offset, or else the reset.
+//! 4. `poll` resolves missing positions: the committed offset, or else `auto_offset_reset`.
 //! 5. `partition` reads records with the reader of each partition, in turns. If there are any, the
 //!    poll returns them, after the interceptors (`callbacks`).
 //! 6. Otherwise `wakeup` registers the consumer with each log, the store and the group, and waits
@@ -45,8 +46,9 @@
 //! - A consumer that is dropped leaves its group at once. A static member may come back.
 //! - A member commits only for its own partitions, and a commit for a partition that does not
 //!   exist is rejected.
-//! - With latest, a partition that is created while its topic is being read begins with its first
-//!   record: see [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
+//! - With [`AutoOffsetReset::Latest`], a partition that is created while its topic is being read
+//!   begins with its first record: see
+//!   [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
 //! - Automatic commits leave out positions that are already committed. A consumer that polls keeps
 //!   its group's offsets from expiring, whether it commits or not: see
 //!   [`offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention).
@@ -132,11 +134,12 @@ pub struct Consumer {
     membership: Membership,
     /// When the consumer began to read the topics that it subscribes to.
     since: SubscribedSince,
-    /// Whether a new partition begins, whose position must be committed before its first record is
-    /// read.
+    /// Whether the poll starts at the beginning of a new partition. That position must be
+    /// committed before the first record is read.
     begins_new_partition: bool,
     next_auto_commit: Duration,
-    /// When a consumer that is not a member next has to keep its group's offsets from expiring.
+    /// When a consumer that is not a member next renews its group's offsets, so that they do not
+    /// expire.
     next_offsets_renewal: Duration,
     /// The version of the topics at the last look: see [`Store::version`].
     seen_version: u64,
@@ -255,8 +258,8 @@ impl Consumer {
         self.listener = Some(Box::new(listener));
     }
 
-    /// Assigns these partitions, in place of the previous ones, without a group deciding.
-    /// Partitions that stay assigned keep their position.
+    /// Assigns exactly these partitions, in place of the previous ones. No group takes part in the
+    /// choice. Partitions that stay assigned keep their position.
     ///
     /// If the consumer has a group, it begins at the group's committed offsets, and can commit as
     /// long as the group has no members.
@@ -286,7 +289,8 @@ impl Consumer {
     /// records that polls have returned.
     ///
     /// # Errors
-    /// The consumer has left the group all the same.
+    /// The consumer leaves the group even if the call fails, except when it is closed already.
+    /// - [`ConsumeError::Closed`].
     /// - [`ConsumeError::CommitFailed`] if the commit was rejected, because the group had removed
     ///   this member, or another consumer has taken its place. Another member reads the records
     ///   again.
@@ -357,7 +361,7 @@ impl Consumer {
     /// but commits nothing and calls no listener.
     ///
     /// # Errors
-    /// As [`unsubscribe`](Consumer::unsubscribe). The consumer is closed all the same.
+    /// As [`unsubscribe`](Consumer::unsubscribe). The consumer is closed even if the call fails.
     pub fn close(&mut self) -> Result<()> {
         if self.closed {
             return Ok(());

@@ -22,14 +22,14 @@ use std::time::Duration;
 /// created: reading a clock takes longer than encoding a small record.
 const SHARED_TIME_LINGER: Duration = Duration::from_millis(10);
 
-/// The producer that a queue belongs to, as far as a queue needs it.
+/// The part of a producer that its queues call.
 pub(super) trait QueueOwner: Send + Sync {
     fn context(&self) -> &ProducerContext;
 
     /// Starts the producer's thread, unless it runs.
     fn start_sender_thread(&self) -> Result<()>;
 
-    /// Adds a queue to the list of queues that are not empty. The caller holds its state.
+    /// Adds a queue to the list of queues that are not empty. The caller holds the queue's lock.
     fn list(&self, queue: &Arc<PartitionQueue>) -> Result<()>;
 
     /// Writes the batches of a queue that are due, unless another thread is writing them.

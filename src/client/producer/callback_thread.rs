@@ -1,4 +1,4 @@
-//! The thread that calls callbacks in place of threads that must not.
+//! The thread that calls callbacks in place of threads that must not call them.
 //!
 //! A callback may block for any time. Therefore the producer's thread, which writes lingering
 //! batches and retries failed ones, calls none. A thread that is in a callback calls no other one,
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) struct CallbackThread {
     /// Leaf lock.
     state: Mutex<State>,
-    /// Waits with `state`.
+    /// Used with the lock `state`.
     wakeup: Condvar,
 }
 
@@ -31,8 +31,9 @@ struct State {
 }
 
 impl CallbackThread {
-    /// Leaves the callbacks of a queue to the thread; returns false if it cannot be started.
-    /// `work` returns its work: a call of [`run`](Self::run).
+    /// Leaves the callbacks of a queue to the thread; returns false if the thread cannot be
+    /// started. `work` returns the closure that the thread runs, which calls [`run`](Self::run);
+    /// `None` if the producer is gone.
     pub(super) fn hand_over<W: FnOnce() + Send + 'static>(
         &self,
         queue: &Arc<PartitionQueue>,
@@ -51,7 +52,7 @@ impl CallbackThread {
         true
     }
 
-    /// Calls what is handed over until the thread is stopped.
+    /// Calls the callbacks of queues that are handed over, until the thread is stopped.
     pub(super) fn run(&self, context: &ProducerContext) {
         let mut state = self.state.lock();
         loop {
@@ -69,8 +70,8 @@ impl CallbackThread {
         }
     }
 
-    /// Ends the thread once it has called what is due. Waits for that if `wait` is set, but not
-    /// in a callback, which may be the one that the thread is calling.
+    /// Ends the thread once it has called all callbacks that are due. Waits for that if `wait` is
+    /// set, but not in a callback, because the thread may be calling that callback.
     pub(super) fn stop(&self, wait: bool) {
         let mut state = self.state.lock();
         state.stopped = true;

@@ -97,8 +97,8 @@ impl CallbackQueue {
         self.idle.notify();
     }
 
-    /// Waits until all callbacks were called; returns false if the time is up. In a callback,
-    /// waits for none: it may be the one that the others wait for.
+    /// Waits until all callbacks were called; returns false if the time is up. In a callback, it
+    /// does not wait, because the other callbacks may be waiting for this one.
     pub(super) fn wait(&self, timeout: Option<Duration>, context: &ProducerContext) -> bool {
         thread_marks::is_calling() || self.idle.wait(timeout, context.clock(), || self.is_idle())
     }

@@ -74,7 +74,7 @@ impl fmt::Debug for PartitionerChoice {
 
 /// The options of a [`Producer`](crate::Producer).
 ///
-/// `ProducerConfig::default()` is Kafka's configuration of a producer.
+/// The defaults are those of Kafka's producer, except for [`acks`](Self::acks).
 /// [`Store::producer`](crate::Store::producer) rejects an invalid value with
 /// [`Error::InvalidConfig`](crate::Error::InvalidConfig); it is never adjusted.
 ///
@@ -140,9 +140,10 @@ impl ProducerConfig {
     /// gets a batch of its own.
     ///
     /// Larger batches are faster, because each batch costs a system call. *Default:* 16 KiB.
-    /// *Limits:* at most [`buffer_bytes`](Self::buffer_bytes); with 0 each record is a batch. A
-    /// topic with a lower [`max_message_bytes`](crate::LogConfig::max_message_bytes) gets smaller
-    /// batches. Kafka: `batch.size`.
+    /// *Limits:* at most 1 GiB, and at most [`buffer_bytes`](Self::buffer_bytes); with 0 each
+    /// record is a batch. A topic with a lower
+    /// [`max_message_bytes`](crate::LogConfig::max_message_bytes) gets smaller batches.
+    /// Kafka: `batch.size`.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = bytes;
@@ -165,7 +166,8 @@ impl ProducerConfig {
     /// Sets the number of bytes that may wait to be written. A batch counts with
     /// [`batch_bytes`](Self::batch_bytes) from its first record on.
     ///
-    /// *Default:* 32 MiB. *Limits:* at least `batch_bytes`. Kafka: `buffer.memory`.
+    /// *Default:* 32 MiB. *Limits:* at least `batch_bytes`, and at least 1.
+    /// Kafka: `buffer.memory`.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: u64) -> Self {
         self.buffer_bytes = bytes;
@@ -216,8 +218,8 @@ impl ProducerConfig {
     /// Sets how long a failing batch is retried, counted from its first record. Then it fails
     /// with [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
     ///
-    /// The producer retries errors that are [retryable](crate::Error::is_retryable), such as a full disk
-    /// or too many open files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger).
+    /// The producer retries errors that are [retryable](crate::Error::is_retryable), such as a full
+    /// disk or too many open files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger).
     /// Kafka: `delivery.timeout.ms`, and `retries` without limit.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
@@ -256,7 +258,7 @@ impl ProducerConfig {
     }
 
     /// Adds an interceptor, which sees each record before it is sent, and its result. It is called
-    /// after the interceptors added before.
+    /// after the interceptors that were added earlier.
     ///
     /// *Default:* none. Kafka: `interceptor.classes`.
     #[must_use]

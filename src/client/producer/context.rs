@@ -1,5 +1,5 @@
-//! The state that all parts of a producer share: options, clock, buffer, flags, counters. It stands
-//! below the queues.
+//! The state that all parts of a producer share: options, clock, buffer, flags, counters. It does
+//! not know the queues and topics.
 
 use crate::callback;
 use crate::client::producer::buffer::Buffer;
@@ -30,9 +30,9 @@ pub(super) struct ProducerContext {
     pub(super) sender_thread: SenderThread,
     /// The first epoch and sequence number for a new partition.
     pub(super) first_sequence: SequenceState,
-    /// The seed for the choice of partitions. Each producer has another one.
+    /// The seed for the choice of partitions. It differs for each producer.
     pub(super) seed: u64,
-    /// Set with the list of queues held, so that no queue is added to it afterwards.
+    /// Set while the list of queues is locked, so that no queue is added to it afterwards.
     closed: AtomicBool,
     /// Set when failed batches are no longer retried.
     aborted: AtomicBool,
@@ -75,7 +75,7 @@ impl ProducerContext {
         &*self.clock
     }
 
-    /// Returns where the events of logs go.
+    /// Returns the sink for the events of logs.
     pub(super) fn events(&self) -> &EventSink {
         self.store.events()
     }
@@ -95,8 +95,8 @@ impl ProducerContext {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Closes the producer; returns false if it was closed before. The caller holds the list of
-    /// queues.
+    /// Closes the producer; returns false if it was closed already. The caller holds the lock of
+    /// the list of queues.
     pub(super) fn set_closed(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)
     }
@@ -114,7 +114,7 @@ impl ProducerContext {
         size.max(self.config.batch_bytes as u64)
     }
 
-    /// Calls the listener of the store. If it panics, the event was delivered all the same.
+    /// Calls the listener of the store. If it panics, the event counts as delivered.
     pub(super) fn emit(&self, event: &Event) {
         if let Some(listener) = &self.store.log_defaults().listener {
             callback::call(|| listener.on_event(event)).ok();

@@ -185,8 +185,8 @@ impl ProducerInner {
         if let Some(next) = next {
             context.sender_thread.schedule(next);
         }
-        // Only after the time of the thread's next work is set again: a callback may wait for
-        // just that work.
+        // Call back only after the thread's next work is scheduled: a callback may wait for that
+        // work.
         queues.iter().for_each(|queue| self.call_back(queue));
         (next.map(|next| next.saturating_sub(context.clock().monotonic())), met_others)
     }
@@ -233,17 +233,17 @@ impl ProducerInner {
         }
     }
 
-    /// Rejects records from now on. Returns false if the producer was closed before.
+    /// Rejects records from now on. Returns false if the producer was closed already.
     pub(super) fn close(&self) -> bool {
         let _listed = self.listed.lock();
         self.context.set_closed()
     }
 
-    /// Fails the records that are not written after one more try, and ends the threads. Returns
-    /// whether all was written.
+    /// Tries once more to write all records, fails those that cannot be written, and ends the
+    /// threads. Returns whether all records were written.
     ///
-    /// If `in_time`, waits for the threads that are writing, and for those of the producer.
-    /// Otherwise there is no more try, and the threads that are writing set the results of their
+    /// If `in_time`, waits for the threads that are writing, and for the producer's own threads.
+    /// Otherwise it does not try again, and the threads that are writing set the results of their
     /// batches.
     pub(super) fn end(&self, in_time: bool) -> bool {
         for queue in self.listed() {

@@ -31,7 +31,8 @@ use crate::error::Error;
 /// # Ok::<(), annals::Error>(())
 /// ```
 pub trait ProducerInterceptor: Send + Sync {
-    /// Called by the thread that sends, before the partition is chosen. What it returns is sent.
+    /// Called by the thread that sends, before the partition is chosen. The producer sends the
+    /// record that it returns.
     fn on_send(&self, record: ProducerRecord) -> ProducerRecord {
         record
     }

@@ -29,7 +29,8 @@
 //! Records of a partition are written in the order in which they were sent, even if some are
 //! retried: later ones wait. Each batch is numbered, so none is stored twice.
 //!
-//! `context` is what all of these share below the queues; `inner` holds it with queues and topics.
+//! `context` is the state that all of these files share, without queues and topics. `inner` holds
+//! it together with the queues and topics.
 
 mod accumulator;
 mod batch;
@@ -113,7 +114,7 @@ pub struct Producer {
     handle: Arc<Handle>,
 }
 
-/// Ends the producer when the last handle is dropped. The producer's own threads have none.
+/// Ends the producer when the last handle is dropped. The producer's own threads hold no handle.
 struct Handle {
     inner: Arc<ProducerInner>,
 }
@@ -165,10 +166,10 @@ impl Store {
 impl Producer {
     /// Sends a record: adds it to a batch for its partition.
     ///
-    /// Blocks its thread while the buffer is full, up to
+    /// Blocks the thread while the buffer is full, up to
     /// [`max_block`](ProducerConfig::max_block), 60 seconds by default. In async code set that to
-    /// zero, and see [`docs::async_use`](crate::docs::async_use). If it fails, nothing was
-    /// changed.
+    /// zero, and see [`docs::async_use`](crate::docs::async_use). If `send` fails, the record is
+    /// not sent.
     ///
     /// # Errors
     ///
@@ -260,8 +261,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`Error::Produce`] with the first failure of a batch that it waited for. It waits for all
-    /// of them even so.
+    /// [`Error::Produce`] with the first failure of a batch that it waited for. The call still
+    /// waits for all of them.
     pub fn flush(&self) -> Result<()> {
         self.handle.inner.flush(None).map(|_| ())
     }

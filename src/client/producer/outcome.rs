@@ -170,7 +170,7 @@ impl Outcome {
         RecordMetadata { offset, ..self.metadata_without_offset(timestamp) }
     }
 
-    /// Returns what the sender of a record learns; `None` if that is not known yet.
+    /// Returns the result of a record; `None` if it is not known yet.
     pub(super) fn record_result(
         &self,
         index: u32,

@@ -1,4 +1,4 @@
-//! The handle through which the sender of a record learns its result.
+//! The handle that returns the result of a record to its sender.
 
 use crate::client::producer::outcome::{Outcome, SendResult};
 use crate::client::producer::record::RecordMetadata;
@@ -62,7 +62,7 @@ impl SendHandle {
         self.outcome.is_acknowledged()
     }
 
-    /// Blocks until the record is sent, as [`Acks`](crate::Acks) has it. This thread writes the
+    /// Blocks until the record counts as sent: see [`Acks`](crate::Acks). This thread writes the
     /// batch, unless another thread is writing it.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl SendHandle {
         if let Some(sent) = result() {
             return sent.map(Some);
         }
-        // A producer that is gone has left no batch behind.
+        // If the producer is gone, all its batches were written or have failed.
         let queue = self.outcome.queue();
         let waited = queue.is_some_and(|queue| queue.expedite(&self.outcome, timeout));
         if !waited && !self.outcome.is_done() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The number of times that a thread takes batches before it leaves the next ones to the
-/// producer's thread: it has work of its own.
+/// producer's thread, because a thread of the caller has work of its own.
 const ROUNDS: usize = 4;
 
 impl QueueOwner for ProducerInner {
@@ -43,8 +43,8 @@ impl QueueOwner for ProducerInner {
     /// Writes the batches that are closed, expedited, or not to linger at all, unless another
     /// thread is writing or it is too early to retry.
     fn drain(&self, queue: &Arc<PartitionQueue>) {
-        // Call back only after the last look: a record that another thread left to this one would
-        // wait for a callback.
+        // Call back only after the last look at the queue: otherwise, a record that another thread
+        // left to this one would wait for a callback.
         if self.drain_without_callbacks(queue) {
             self.call_back(queue);
         }

@@ -20,7 +20,7 @@ pub(super) struct SenderThread {
     started: AtomicBool,
     /// Leaf lock.
     thread: Mutex<Thread>,
-    /// Waits with `thread`.
+    /// Used with the lock `thread`.
     wakeup: Condvar,
 }
 
@@ -40,7 +40,7 @@ impl SenderThread {
         }
     }
 
-    /// Makes the thread look at the queues at this time, if not earlier.
+    /// Makes the thread look at the queues at this time or earlier.
     #[inline]
     pub(super) fn schedule(&self, at: Duration) {
         let at = u64::try_from(at.as_nanos()).unwrap_or(NEVER);

@@ -1,11 +1,11 @@
 //! Producer epochs and sequence numbers, by which a partition's log tells a new batch from one
 //! that it has.
 //!
-//! A batch gets its numbers when it is written, and they count as used once it was. If a batch
-//! fails and is known not to have been written, the next one gets its numbers, so there is no gap.
-//! If that is not known, the next batch begins at 0 in the next epoch, and cannot be taken for the
-//! one that was given up. A log that has failed accepts no more batches, so the next epoch begins
-//! only once the partition was reopened.
+//! A batch gets its numbers when it is about to be written, and they count as used once it is
+//! written. If a batch fails and is known not to have been written, the next batch gets its
+//! numbers, so there is no gap. If that is not known, the next batch begins at 0 in the next
+//! epoch, and the log cannot take it for the batch that was given up. A log that has failed
+//! accepts no more batches, so the next epoch begins only once the partition is reopened.
 
 use crate::error::Result;
 use crate::log::Log;
@@ -48,7 +48,8 @@ impl SequenceState {
         }
     }
 
-    /// Records that a batch was given up. It may have been written if its log has failed.
+    /// Marks the numbers as uncertain if the log has failed: the batch that was given up may have
+    /// been written.
     pub(super) fn mark_uncertain_if_failed(&mut self, log: &Log) {
         self.uncertain |= !log.is_writable();
     }

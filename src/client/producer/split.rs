@@ -1,8 +1,8 @@
 //! Splitting a batch that its log rejects as too large, because the limit was lowered while the
 //! batch waited. Kafka: KIP-126.
 //!
-//! The parts share the outcome of the batch, because the handles of its records point there. It is
-//! known once the results of all parts are.
+//! The parts share the outcome of the batch, because the handles of its records point there. The
+//! outcome is known once the results of all parts are known.
 
 use crate::client::producer::batch::{Batch, RECORD_OVERHEAD_BYTES};
 use crate::client::producer::callbacks::Pending;

@@ -19,7 +19,7 @@ const CHAINS: usize = 64;
 pub(super) struct TopicCache {
     owner: Weak<dyn QueueOwner>,
     chains: [ArcSwapOption<Chain>; CHAINS],
-    /// Held to change a chain, before the logs of an entry and the store's list of topics.
+    /// Held to change a chain. Taken before the logs of an entry and the store's list of topics.
     change: Mutex<()>,
 }
 
@@ -51,8 +51,8 @@ impl TopicCache {
         Ok(self.chains.get(chain_of(name)).ok_or(ProduceError::Closed)?)
     }
 
-    /// Does work with a topic. If the work returns `None`, because the entry was retired, repeats
-    /// it with the next entry of that name.
+    /// Calls `work` with the entry of a topic. If `work` returns `None`, because the entry was
+    /// retired, calls it again with the next entry of that name.
     #[inline]
     pub(super) fn with<T>(
         &self,

@@ -22,13 +22,13 @@ use std::sync::{Arc, OnceLock, Weak};
 
 /// The version of an entry whose topic was not looked up yet.
 const NEVER: u64 = u64::MAX;
-/// The version of an entry that left its chain. Stored with its logs held.
+/// The version of an entry that was removed from its chain. Stored while its logs are locked.
 const RETIRED: u64 = NEVER - 1;
 
 /// A flag in the number of partitions: some cannot be used. No topic has that many partitions.
 const SOME_UNUSABLE: u32 = 1 << 31;
 
-/// The partitions that can be used, of a topic of which some cannot.
+/// The usable partitions of a topic that also has unusable ones.
 #[derive(Default)]
 struct UsablePartitions {
     partitions: Vec<u32>,
@@ -50,11 +50,11 @@ pub(super) struct TopicEntry {
     /// The usable partitions, if not all are. Leaf lock.
     usable: Mutex<Arc<UsablePartitions>>,
     first: OnceLock<Box<QueueChunk>>,
-    /// The logs of the topic at the last look. Held to look the topic up, before the states of its
-    /// queues.
+    /// The logs of the topic when it was last looked up. Locked while the topic is looked up,
+    /// before the states of its queues.
     logs: Mutex<Arc<[Log]>>,
-    /// The partition of records without keys. Held while one is added, before the state of its
-    /// queue.
+    /// The partition of records without keys. Locked while such a record is added, before the
+    /// state of its queue.
     sticky: Mutex<Sticky>,
     /// Leaf lock.
     round_robin: Mutex<RoundRobin>,
@@ -69,7 +69,7 @@ struct QueueChunk {
 /// The queue of a record.
 pub(super) struct Choice<'a> {
     pub(super) queue: &'a Arc<PartitionQueue>,
-    /// Set if the record has no key: it must be reported when it is added.
+    /// Set if the record has no key: report the record to it once it is added.
     pub(super) sticky: Option<MutexGuard<'a, Sticky>>,
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 ///
 /// A record that cannot be deserialized is returned in its place as a [`PoisonRecord`], unless you
 /// set [`on_poison`](Self::on_poison). It is returned once: the position moves past it, and it is
-/// committed like any other. The same holds for a record over which the code of a type panics.
+/// committed like any other. A record whose deserialization panics is treated in the same way.
 ///
 /// ```
 /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition, TypedConsumer};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A [`Producer`] of keys `K` and values `V`. Kafka: `KafkaProducer<K, V>`.
 ///
-/// Clones, and typed producers from the same producer, share it.
+/// It is a handle to the [`Producer`] that it was created from, and so are its clones.
 ///
 /// ```
 /// use annals::{

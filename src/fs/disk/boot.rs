@@ -1,8 +1,8 @@
-//! The run of the machine, by its id.
+//! The id of the current boot of the machine.
 
 use std::fs;
 
-/// Returns the id that Linux gave this run of the machine; `None` on other systems, and where
+/// Returns Linux's id of the current boot of the machine; `None` on other systems, and where
 /// `/proc` is not mounted.
 pub(super) fn id() -> Option<String> {
     if cfg!(any(target_os = "linux", target_os = "android")) {

@@ -48,9 +48,9 @@ pub(super) fn leads_to(_: &Path, _: &fs::File) -> io::Result<bool> {
 }
 
 /// Takes the lock of a file that a broker sees. Linux has two kinds of locks that ignore each
-/// other: std takes that of `flock`, Java that of `fcntl`. This one is the `fcntl` lock that
-/// belongs to the open file: the one that belongs to the process would be released when any handle
-/// of the file is closed.
+/// other: std takes the `flock` lock, Java the `fcntl` lock. This function takes the `fcntl` lock
+/// that belongs to the open file, because the one that belongs to the process would be released
+/// when any handle of the file is closed.
 ///
 /// A file system without such locks has only the `flock` lock.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -66,7 +66,7 @@ fn lock_for_brokers(file: &fs::File) -> io::Result<()> {
     }
 }
 
-/// Releases that lock. If this fails, closing the file releases it.
+/// Releases the lock that a broker sees. If this fails, closing the file releases it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn unlock_for_brokers(file: &fs::File) {
     set_lock(file, nix::libc::F_UNLCK).ok();

@@ -30,8 +30,8 @@ struct HeldDisk {
 #[derive(Debug)]
 struct Held {
     dir: Handle,
-    /// Whether a guard lives. The lock of the system does not exclude a second one of the same
-    /// descriptor.
+    /// Whether a guard exists. The lock of the operating system does not exclude a second lock
+    /// through the same descriptor.
     locked: AtomicBool,
 }
 
@@ -229,7 +229,7 @@ impl Fs for HeldDisk {
         if FileType::from_raw_mode(self.stat(&from)?.st_mode) != FileType::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        // A system would replace an empty directory.
+        // The system call would replace an empty directory.
         match self.stat(&to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(at::renameat(self.dir(), &*from, self.dir(), &*to)?)

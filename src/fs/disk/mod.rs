@@ -119,7 +119,7 @@ impl Fs for DiskFs {
         if !fs::symlink_metadata(from)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        // A system would replace an empty directory.
+        // The system call would replace an empty directory.
         match fs::symlink_metadata(to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
             Err(error) => Err(error),

@@ -119,8 +119,8 @@ impl FaultFs {
     /// Runs each job on a thread of its own. They make their calls to this file system one at a
     /// time, in an order that the seed chooses. Returns when all jobs have ended.
     ///
-    /// A job that waits for a lock of another job is left out until it continues. Only such a run
-    /// may differ from another run with the same seed.
+    /// A job that waits for a lock of another job is left out until it continues. A run in which
+    /// this happens may differ from another run with the same seed.
     ///
     /// # Panics
     ///
@@ -258,7 +258,7 @@ impl Fs for FaultFs {
         self.faults.pass(call, |_| self.inner.lock_dir(dir))
     }
 
-    /// Returns that of the wrapped file system. It is not a call, so no rule applies to it.
+    /// Returns the boot id of the wrapped file system. It counts as no call, so no rule applies.
     fn boot_id(&self) -> Option<String> {
         self.inner.boot_id()
     }

@@ -36,9 +36,8 @@ pub enum Fault {
     /// A write, or a call without a result, succeeds and does nothing: as on a disk that ignores
     /// fsync, or as a second sync after a failed one.
     IgnoreSilently,
-    /// The call is made when the function returns, so a function that blocks delays the call
-    /// before it has done anything. No lock of the [`FaultFs`](super::FaultFs) is held meanwhile.
-    /// See [`Fault::call`].
+    /// A function runs before the call is made, so a function that blocks delays the call. No lock
+    /// of the [`FaultFs`](super::FaultFs) is held meanwhile. See [`Fault::call`].
     Call(FaultHook),
 }
 
@@ -122,8 +121,9 @@ impl fmt::Debug for Fault {
 /// operation.
 ///
 /// A rule counts the calls that it matches: by operation, by path, and by the fault (a
-/// [`Fault::ShortIo`] matches only reads and writes). It fires depending on that count: the last
-/// of [`nth`](Rule::nth), [`from_nth`](Rule::from_nth) and [`chance`](Rule::chance) counts.
+/// [`Fault::ShortIo`] matches only reads and writes). It fires at all of them, or as
+/// [`nth`](Rule::nth), [`from_nth`](Rule::from_nth) or [`chance`](Rule::chance) says. If you call
+/// several of these, the last call applies.
 ///
 /// ```
 /// use annals::fs::{Fault, Operation, Rule};

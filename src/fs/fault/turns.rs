@@ -97,7 +97,7 @@ impl Turns {
         }
     }
 
-    /// Returns when it is this thread's turn; at once if the thread is not registered.
+    /// Blocks until it is this thread's turn. Returns at once if the thread is not registered.
     pub(super) fn wait(self: &Arc<Turns>) {
         let (address, number) = PART.with(Cell::get);
         if address != self.address() {

@@ -8,7 +8,7 @@ pub(super) const BLOCK: usize = 4096;
 /// The unit that a disk writes as a whole or not at all.
 pub(super) const SECTOR: usize = 512;
 
-/// Room in blocks of 4 KiB. It has its own lock, a leaf: it is taken while that of a file is held.
+/// Room in blocks of 4 KiB. Its lock is a leaf, and is taken while the lock of a file is held.
 pub(super) struct Capacity {
     usage: Mutex<Usage>,
 }

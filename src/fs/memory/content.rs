@@ -2,8 +2,8 @@
 //!
 //! Bytes are kept in shared blocks. A block is copied before a change if a snapshot still needs
 //! it. So a snapshot costs one reference for each file, and an append copies at most one block,
-//! however large the file is. Beside the live blocks, the synced version is kept of each block
-//! that changed since the last sync: applied to the live blocks, these result in the synced file.
+//! however large the file is. For each block that changed since the last sync, the synced version
+//! is kept beside the live one. The synced file is the live blocks with these versions put back.
 
 use super::capacity::{BLOCK, Capacity};
 use super::crash::CrashRng;

@@ -12,7 +12,8 @@ pub(super) struct Copies<F> {
     made: HashMap<*const FileNode, Arc<FileNode>>,
     pub(super) capacity: Capacity,
     copy: F,
-    /// The holders of a copied name: 1 while live names are copied.
+    /// The number of holders that a copied name counts as: 1 for live names, 0 for synced names,
+    /// which take no room.
     pub(super) holders: u64,
 }
 

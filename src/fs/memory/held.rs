@@ -1,4 +1,4 @@
-//! Directories that are held: the paths of such a file system begin at one of them, and not at the
+//! Held directories: the paths of such a file system begin at the held directory, and not at the
 //! root.
 
 use super::tree::{At, DirId, ROOT, Tree, components};

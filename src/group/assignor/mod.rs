@@ -46,7 +46,7 @@ pub enum RebalanceProtocol {
     Cooperative,
 }
 
-/// A member of a group, as the leader learns of it.
+/// A member of a group, as described to the assignor of the leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The name of a static member.
@@ -75,14 +75,14 @@ pub trait Assignor: Send + Sync {
         RebalanceProtocol::Eager
     }
 
-    /// Returns the user data that a member puts into its subscription, from its last assignment
-    /// and the generation of that. The assignor of the leader reads it.
+    /// Returns the user data that a member puts into its subscription, for the assignor of the
+    /// leader. `last` is the member's last assignment, and the generation of that assignment.
     fn user_data(&self, _last: Option<(&[TopicPartition], i32)>) -> Option<Vec<u8>> {
         None
     }
 
     /// Returns the member that a subscription describes, with its partitions and their
-    /// generation, for the assignor of the leader.
+    /// generation. The leader calls it before [`assign`](Assignor::assign).
     fn member(&self, subscription: Subscription) -> Member {
         Member::from(subscription)
     }

@@ -5,9 +5,9 @@
 //!  7 partitions, 3 members      A: 0 1 2    B: 3 4    C: 5 6
 //! ```
 //!
-//! Topics with the same number of partitions and the same members are divided alike, so one
-//! member has partition n of both. A join of two topics by key needs that. In return, the first
-//! members have more partitions of every topic.
+//! Topics with the same number of partitions and the same members are divided alike, so partition
+//! n of each of them goes to the same member. A join of two topics by key needs that. In return,
+//! the first members have more partitions of every topic.
 
 use super::{Assignments, Assignor, Member, empty_assignments, in_turn_order, subscribed_topics};
 use std::collections::BTreeMap;

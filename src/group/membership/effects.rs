@@ -40,7 +40,7 @@ pub(crate) enum Answer {
     Refused(GroupError),
 }
 
-/// The begin of a generation, as a member learns of it.
+/// The start of a generation, as reported to a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Joined {
     pub(crate) generation: i32,
@@ -54,7 +54,7 @@ pub(crate) struct Joined {
     pub(crate) skip_assignment: bool,
 }
 
-/// A member, as the leader learns of it.
+/// A member, as described to the leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JoinedMember {
     pub(crate) member_id: String,

@@ -30,16 +30,17 @@ pub enum GroupState {
     Dead,
 }
 
-/// A state, with what the group waits for.
+/// A state, with its deadline if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Empty,
     Preparing(Preparing),
-    /// By this time, every member must have asked for its assignment.
+    /// Every member must ask for its assignment by the time `until`.
     Completing {
         until: Duration,
     },
-    /// By this time, if some members have not asked for their assignment.
+    /// The leader has assigned the partitions. Every member must ask for its assignment by the
+    /// time `until`, which is `None` once all have done so.
     Stable {
         until: Option<Duration>,
     },

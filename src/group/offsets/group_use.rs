@@ -44,8 +44,9 @@ impl GroupUse<'_> {
         }
     }
 
-    /// Returns a used offset as it is to be stored, if it was not stored for half of the
-    /// retention.
+    /// Returns an offset to store again, with the time of its last use as the commit time. Returns
+    /// `None` if it was not used since it was stored, or was stored less than half of the
+    /// retention ago.
     pub(super) fn renewed(
         self,
         topic: &str,

@@ -35,8 +35,8 @@ const RECORD_BYTES: usize = 100;
 pub(crate) struct ExpiredOffsets {
     /// The records that remove them, in the order in which to write them.
     pub(crate) tombstones: Vec<OffsetsRecord>,
-    /// Used offsets with the time of their last use as the time of the commit. That time is only
-    /// known in memory, and would be lost at a restart.
+    /// Used offsets, with the time of their last use as the commit time. Otherwise, that time is
+    /// known only in memory, and would be lost at a restart.
     pub(crate) renewed: Vec<OffsetsRecord>,
     /// Whether nothing is left of the group, which has no members.
     pub(crate) group_gone: bool,
@@ -180,8 +180,8 @@ impl OffsetTable {
     /// | busy | none | |
     ///
     /// An offset with its own expiry time expires at that time. An offset that an open
-    /// transaction is about to replace stays. If only its last use keeps an offset for longer
-    /// than half of the retention, it is renewed.
+    /// transaction is about to replace stays. An offset is renewed if it was used since it was
+    /// stored, and was stored at least half of the retention ago.
     pub(crate) fn expired(
         &self,
         group: &str,

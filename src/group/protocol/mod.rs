@@ -1,7 +1,7 @@
 //! The messages between the members of a group: subscriptions to the leader, and assignments from
 //! it.
 //!
-//! The group passes them on as bytes and does not decode them.
+//! `membership` passes them on as bytes and does not decode them.
 //!
 //! ```text
 //!  subscription   version 2 | topics | user data | since 1: owned partitions | since 2: generation 4 | since 3: rack

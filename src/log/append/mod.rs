@@ -1,5 +1,16 @@
-//! Appending. An append encodes and validates its batch without a lock. Under the writer lock it
-//! assigns the offsets, stamps them on the batch, and writes it with one call.
+//! Appending a batch.
+//!
+//! 1. Without a lock: encode the records, or validate a batch that was encoded elsewhere and
+//!    compress it with the codec of the log, if that is another one. Check the size.
+//! 2. Take the writer lock. If it is taken, or batches are queued, a small batch is queued for the
+//!    lock holder: see [`group`].
+//! 3. Check the producer. A batch that is stored already returns its offsets, and writes nothing.
+//! 4. Read the clock for the append time, if the log uses append times.
+//! 5. [Roll](roll) if the segment has no room for the batch, or is too old.
+//! 6. Stamp the offsets, write the batch with one call, add index entries, record the producer.
+//! 7. Publish the bytes of the segment, then the end of the log: from here on, readers see the
+//!    batch. Store a [snapshot](producers) of the producers, if one is due.
+//! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
 
 pub(crate) mod group;
 pub(crate) mod producers;
@@ -129,7 +140,7 @@ impl LogInner {
         let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
         SCRATCH.try_with(|kept| kept.set(Some(scratch))).ok();
         let checked = checked.map_err(|error| self.named(error))?;
-        // Read once, because it may be altered meanwhile.
+        // Read the option once, because it may be altered meanwhile.
         let recompress = self
             .dynamic
             .compression()
@@ -239,7 +250,7 @@ impl LogInner {
         self.append_locked(writer, batch, header)
     }
 
-    /// Flushes if the log is configured to after this append.
+    /// Flushes if `flush` says that the log's options require it after this append.
     #[inline(always)]
     pub(crate) fn flush_if_due(&self, appended: Appended, flush: bool) -> Result<Appended> {
         if flush {
@@ -319,7 +330,7 @@ impl LogInner {
         Ok(Appended { first, last, append_time, duplicate: false })
     }
 
-    /// Takes a snapshot of the producers between two segments.
+    /// Stores a snapshot of the producers in the middle of a segment.
     #[cold]
     fn store_due_producers(&self, writer: &mut Writer) {
         let (segment, position) = (writer.segment.base, writer.log.position());

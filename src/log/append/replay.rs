@@ -53,13 +53,13 @@ pub(crate) struct ProducerReplay {
     recents: BTreeSet<Offset>,
     txn_indexes: TxnIndexes,
     max_decompressed_bytes: usize,
-    /// Replayed batches count as heard when this begins.
+    /// A replayed batch counts as heard at its `opened_at`.
     timeline: Timeline,
     expire_after: Duration,
     /// The state, once the replay has begun.
     producers: Option<Producers>,
-    /// Whether the state is only what is left in the log, whose front was deleted: a snapshot may
-    /// know more.
+    /// Whether the state comes from the remaining batches alone, of a log whose first records were
+    /// deleted. A snapshot may know more producers.
     is_partial: bool,
     /// Whether the replay goes on after batches that cannot be read.
     passes_damage: bool,
@@ -94,8 +94,8 @@ impl ProducerReplay {
         ProducerReplay { passes_damage: false, ..self }
     }
 
-    /// Takes over when the writer of the log last heard each producer, also if that left nothing
-    /// in the log.
+    /// Takes over the time at which the writer last heard each producer. It can be later than the
+    /// last batch in the log: a duplicate is heard, and not stored.
     pub(crate) fn hear_as(&mut self, known: &ProducerTracker) {
         if let Some(producers) = &mut self.producers {
             producers.hear_as(&known.producers);
@@ -108,7 +108,7 @@ impl ProducerReplay {
     }
 
     /// Returns the producers of a log that ends here. Removes the snapshots above the end, and
-    /// those that are of no use.
+    /// those inside a segment except the newest.
     pub(crate) fn finish(mut self, end: Offset) -> Result<ProducerTracker> {
         self.txn_indexes.store(&self.dir, end)?;
         let mut producers = self.producers.take().unwrap_or_default();
@@ -215,7 +215,7 @@ impl ProducerReplay {
         Ok(self.first(offset))
     }
 
-    /// Records the batches from where the producers are known up to an offset.
+    /// Records the batches between the end of a state and an offset.
     fn read(&self, producers: &mut Producers, upto: Offset) -> Result<()> {
         let mut decode = DecodeBuffer::new(self.max_decompressed_bytes);
         let nexts = self.logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
@@ -268,7 +268,7 @@ impl ProducerReplay {
 impl ProducerReplay {
     /// Returns a position where a batch begins, with no batch at or above an offset before it.
     fn position_below(&self, segment: &Segment, bytes: u64, offset: Offset) -> Result<u64> {
-        // Only look at the index. The first read that needs a damaged one rebuilds it.
+        // Use the index only if it is sound. The first read that needs a damaged one rebuilds it.
         let indexes = stored_indexes(&self.dir, segment.base, bytes)?.ok();
         let entry = indexes.and_then(|indexes| {
             let below = indexes.offsets.ceiling(offset).checked_sub(1)?;

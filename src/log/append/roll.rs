@@ -83,8 +83,8 @@ impl LogInner {
 
     /// Closes the active segment and begins one at `base`. The caller holds the writer lock.
     ///
-    /// Fails before anything has changed, or not at all. The caller holds its events back until
-    /// the lock is released.
+    /// If it fails, nothing has changed. The caller holds back the events of this call until the
+    /// lock is released.
     pub(crate) fn roll_locked(
         &self,
         writer: &mut Writer,
@@ -171,8 +171,8 @@ impl LogInner {
 
     /// Writes entries into an index file, which exists afterwards even if there are none.
     ///
-    /// If it is written from its first entry on, it is a new file: a truncation that could not
-    /// remove the old one may have left it longer, and readers may have mapped it.
+    /// If `at` is 0, a new file replaces the old one: a truncation that could not remove the old
+    /// file may have left it longer, and readers may have mapped it.
     fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, kind));
         if at == 0 {
@@ -216,8 +216,9 @@ pub(crate) fn begin_segment(
     Ok(Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age))
 }
 
-/// Returns the age at which a segment is closed: the configured age less a share of the jitter
-/// that follows from where the segment is, so that it is the same in every run.
+/// Returns the age at which a segment is closed: the configured age less a share of the jitter.
+/// The share comes from a hash of the directory and the base offset, so that it is the same in
+/// every run.
 pub(crate) fn roll_age(config: &LogConfig, dir: &Path, base: Offset) -> Duration {
     let jitter = config.segment_jitter.min(config.segment_age);
     let mut hasher = DefaultHasher::new();

@@ -53,7 +53,7 @@ impl Aborted {
 pub(crate) struct TxnIndexes {
     /// The segments that have an index.
     stored: BTreeSet<Offset>,
-    /// From which offset on the batches of a segment were read, by its base.
+    /// The offset from which on the batches of a segment were read, by the base of the segment.
     read_from: BTreeMap<Offset, Offset>,
     found: Vec<Aborted>,
 }

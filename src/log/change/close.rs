@@ -104,7 +104,8 @@ impl LogInner {
         if writer.tracked.len() > 0 {
             self.store_producers(&mut writer.tracked, segment.base, writer.log.position());
         }
-        // Their names must be durable, too, before the recovery point covers them.
+        // The names of the indexes and of the snapshot must be durable, too, before the recovery
+        // point covers them.
         self.dir.sync()?;
         self.unless_full(self.flushes.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
         let marker = CleanShutdown {

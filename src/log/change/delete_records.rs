@@ -51,8 +51,9 @@ impl LogInner {
         Ok(self.state.start())
     }
 
-    /// Runs a change that removes records from the start, including its choice of what to remove.
-    /// No truncation can come between, after which the same offsets could belong to other records.
+    /// Runs a change that removes records from the start, with the change lock held. The change
+    /// also chooses what to remove: after a truncation in between, the same offsets could belong
+    /// to other records.
     pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
         let (removed, events) = {
             let _change = self.cleaning.change.lock();
@@ -89,9 +90,9 @@ impl LogInner {
     }
 
     /// Removes the first segments when there is no room to store the new start. The files are
-    /// removed one by one from the front, each durably, so that a crash leaves no hole, until
-    /// there is room. Meanwhile the recovery point does not confirm the start, or the next opening
-    /// would take the removed segments for lost.
+    /// removed one by one from the start of the log, each durably, so that a crash leaves no hole,
+    /// until there is room. Meanwhile the recovery point does not confirm the start, or the next
+    /// opening would take the removed segments for lost.
     fn remove_one_by_one(
         &self,
         front: &[Arc<Segment>],

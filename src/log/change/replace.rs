@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! .cleaned, written and synced      nothing has happened: an opening removes it
-//!   directory synced                an index that is renamed before its log shows as unfinished
+//!   directory synced                a `.cleaned` log shows that a renamed index is unfinished
 //!   renamed to .swap, the log last
 //!   directory synced                decided: an opening finishes what follows
 //!   published                       readers have it from here on
-//!   the old files to .deleted       in order: those that an opening would not remove one by one
-//!   directory synced                none of them can come back beside it
+//!   the old files to .deleted       in order; those above the new end one by one, each synced
+//!   directory synced                no old file can come back beside the replacement
 //!   .swap to its final name
 //!   directory synced                the old files may go
 //! ```
@@ -96,8 +96,8 @@ impl LogInner {
         bases.into_iter().try_for_each(|base| self.discard_replacement(base))
     }
 
-    /// Removes the files of a replacement that was not decided. The log goes last, because without
-    /// it the other files would look like the rest of a decided one.
+    /// Removes the files of a replacement that was not decided. The log is removed last, because
+    /// without it the other files would look like the rest of a decided one.
     pub(crate) fn discard_replacement(&self, base: Offset) -> Result<()> {
         for stage in [Stage::Swap, Stage::Cleaned] {
             let mut removed = false;
@@ -173,9 +173,10 @@ impl LogInner {
     fn finish_replacement(&self, old: &[Arc<Segment>], base: Offset, end: Offset) -> Result<()> {
         let mut is_behind = false;
         for segment in old {
-            // An opening that finishes this removes the segments that begin below the end of the
-            // replacement. Later ones may come back, but never a value without the tombstone after
-            // it.
+            // An opening that finishes this removes the old segments that begin below the end of
+            // the replacement. An old segment above it can come back after a crash. So each of
+            // these is synced before the next is renamed: a value never comes back without the
+            // tombstone after it.
             if is_behind {
                 self.dir.sync()?;
             }
@@ -186,8 +187,8 @@ impl LogInner {
         }
         self.dir.sync()?;
         self.restage(base, Kind::Log, Stage::Swap, Stage::Live)?;
-        // The log first, because an opening puts the rest of a replacement without a log in place
-        // as it is.
+        // Rename the log first, because an opening puts the rest of a replacement without a log in
+        // place as it is.
         self.dir.sync()?;
         for kind in BEFORE_LOG {
             self.restage(base, kind, Stage::Swap, Stage::Live)?;

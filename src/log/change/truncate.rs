@@ -148,7 +148,7 @@ impl LogInner {
         Ok(())
     }
 
-    /// Removes the segments above the cut, the last first, each step durable before the next, so
+    /// Removes the segments above `cut`, the last first, each step durable before the next, so
     /// that a crash at any point leaves a log without a hole. Then truncates the file. Returns
     /// whether it ends with the batch that covers the truncated offsets.
     fn truncate_files(
@@ -174,8 +174,8 @@ impl LogInner {
         let cut_log = || -> io::Result<bool> {
             let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
             let cover = cover.map_or(&[][..], |(_, batch)| batch);
-            // It is written over the truncated bytes, because a full disk has no other room. A
-            // crash before that leaves the beginning of a batch.
+            // The cover is written over the truncated bytes, because a full disk has no other
+            // room. A crash before that leaves the beginning of a batch there.
             let end = cut.saturating_add(cover.len() as u64);
             let has_room = end <= file.len()?;
             file.set_len(if has_room { end } else { cut })?;

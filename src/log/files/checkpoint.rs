@@ -58,8 +58,8 @@ pub(crate) struct RecoveryPoint {
     /// Nothing at or above was ever compacted, so offsets without a batch there were lost. `None`
     /// if that is not known, because the recovery point is lost or a broker wrote it.
     pub(crate) uncompacted: Option<Offset>,
-    /// Whether another program had the log last, or may have. Then it is not known what the log
-    /// should look like.
+    /// Whether another program had the log open last, or may have. Then it is not known what the
+    /// log should look like.
     pub(crate) is_foreign: bool,
     /// Whether the start may be missing in its file, because there was no room for it.
     pub(crate) is_doubted: bool,
@@ -80,8 +80,8 @@ impl RecoveryPoint {
 /// The largest file that is read: a line for each of a few hundred thousand logs.
 pub(crate) const LARGEST_FILE_BYTES: u64 = 64 << 20;
 
-/// [Marks](marking_digit) the second of two equal lines of recovery points, which begin like this,
-/// without taking any room.
+/// [Marks](marking_digit) the second of the two equal lines that begin with `begin` in the file of
+/// recovery points. This takes no room on the disk.
 pub(crate) fn change_second_line(dir: &Dir, begin: &str) -> Result<()> {
     let path = dir.path.join(RECOVERY_POINT);
     let bytes = dir.read_small(&path, LARGEST_FILE_BYTES)?.unwrap_or_default();

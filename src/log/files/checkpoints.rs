@@ -33,12 +33,12 @@ pub(crate) struct Checkpoints {
 
 #[derive(Debug, Clone)]
 enum Kept {
-    /// Beside the segments. The offsets that found no room are written before the next recovery
-    /// point. Locked while a file is written.
+    /// Beside the segments. The map has the offsets that found no room: they are written before
+    /// the next recovery point. It is locked while a file is written.
     Own(Arc<Mutex<BTreeMap<Checkpoint, Offset>>>),
     /// One directory higher, with those of other logs.
     Shared { all: Arc<DataCheckpoints>, key: Key, is_alone: bool },
-    /// One directory higher, and this process has neither open: they are read each time.
+    /// One directory higher, for a read-only log: they are read each time.
     Above { dir: Arc<Dir>, key: Key },
 }
 
@@ -98,8 +98,9 @@ impl Checkpoints {
         }
     }
 
-    /// Stores an offset that the next opening can find again until a recovery point of ours is
-    /// stored. If there is no room for it, it is written before the next recovery point.
+    /// Stores an offset that need not be durable before the next recovery point: until then, an
+    /// opening can derive it again. If there is no room for it, it is written before that recovery
+    /// point.
     pub(crate) fn note(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         match &self.kept {
             Kept::Own(owed) => match self.set_own(owed, checkpoint, offset) {
@@ -228,7 +229,7 @@ impl Checkpoints {
     }
 
     /// Returns the marker of a clean shutdown: `None` where there is none, and `Some(None)` where
-    /// there is one that cannot be read.
+    /// there is one that cannot be read, or that does not describe this log.
     pub(crate) fn clean_shutdown(&self) -> Result<Option<Option<CleanShutdown>>> {
         match &self.kept {
             Kept::Shared { all, key, .. } => Ok(all.clean_shutdown(key).map(Some)),
@@ -294,9 +295,9 @@ impl Checkpoints {
     /// Takes over the checkpoints that a log of a data directory got while it was open outside of
     /// it.
     ///
-    /// Whichever is newer, no record below the lower recovery point is in doubt, nothing above the
-    /// higher one was compacted, and deleted records stay deleted. Returns `None` if there is
-    /// nothing to take over.
+    /// It is not known which of the two is newer, so the result is safe for both: no record below
+    /// the lower recovery point is in doubt, nothing above the higher one was compacted, and
+    /// deleted records stay deleted. Returns `None` if there is nothing to take over.
     pub(crate) fn take_over_own(&self) -> Result<Option<RecoveryPoint>> {
         let Kept::Shared { all, key, .. } = &self.kept else { return Ok(None) };
         if !self.has_own()? {
@@ -328,7 +329,7 @@ impl Checkpoints {
 
     /// Removes the checkpoints that were taken over, once that is durable.
     pub(crate) fn remove_own(&self) -> Result<()> {
-        // The lock last, because it shows that there are others.
+        // Remove the lock file last, because it shows that there are others.
         let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain(RESERVE_FILES);
         let names = names.chain([CLEAN_SHUTDOWN, LOCK]);
         for path in names.map(|name| self.dir.path.join(name)) {
@@ -366,8 +367,8 @@ fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Agreed
         offsets = of(&other.topic, other.partition);
         offsets.truncate(if offsets.len() == entries.len() { usize::MAX } else { 0 });
     }
-    // Another line beside a single one of this log: one bit of its name may have flipped, so it
-    // does not count as a line.
+    // If only one of the two lines names this log, a bit of the other name may have flipped.
+    // Neither line confirms the other, so both count as no line.
     let has_other_name = offsets.len() < LINES && entries.len() == LINES;
     let agreed = Agreed::of(&offsets)?;
     Ok(agreed.map(|agreed| if has_other_name { Agreed { lines: 0, ..agreed } } else { agreed }))

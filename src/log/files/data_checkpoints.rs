@@ -40,11 +40,12 @@ pub(crate) fn name_of((topic, partition): &Key) -> String {
 #[derive(Debug, Default)]
 struct Lines {
     offsets: BTreeMap<Key, Offset>,
-    /// How often a line was set, and how often when the file was last written.
+    /// How often a line was set.
     set: u64,
+    /// The value of `set` when the file was last written.
     written: u64,
-    /// Whether a line was set since that must be in the file, because the stored one claims too
-    /// much.
+    /// Whether a line was set since the last write that must reach the file, because the stored
+    /// line claims too much.
     must: bool,
 }
 
@@ -73,8 +74,8 @@ struct State {
     closed: BTreeMap<String, CleanShutdown>,
     /// The logs whose recovery point another program wrote last.
     foreign: Foreign,
-    /// The logs that were recovered since the power loss, if there was one. A log that is opened
-    /// again in this directory was not open during it.
+    /// The logs that were recovered since the power loss, if there was one. A log in this list
+    /// that is opened again was closed after the power loss, and lost nothing in it.
     recovered: BTreeSet<Key>,
     /// The logs whose recovery point does not confirm the start.
     doubted: BTreeSet<Key>,
@@ -87,12 +88,13 @@ struct State {
     held: BTreeSet<Key>,
 }
 
-/// Tells the logs that this crate had last from the logs of another program, which writes each
-/// line once.
+/// Tells the logs that this crate had open last from the logs of another program, which writes
+/// each line once.
 #[derive(Debug, Default)]
 struct Foreign {
-    /// Whether another program had the directory last, or there were recovery points when it was
-    /// opened. Then a log without one came from elsewhere; otherwise the recovery points are lost.
+    /// Whether another program had the directory open last, or there were recovery points when it
+    /// was opened. Then a log without one came from elsewhere; otherwise the recovery points are
+    /// lost.
     is_any: bool,
     ours: BTreeSet<Key>,
 }
@@ -105,7 +107,8 @@ impl Foreign {
                 let ours = lines.iter().filter(|(_, lines)| lines.len() >= LINES);
                 self.ours.extend(ours.map(|(key, _)| key.clone()));
             }
-            // The other program has compacted the log since it wrote its recovery point.
+            // A single line here: another program has compacted the log after this crate wrote its
+            // recovery point.
             Checkpoint::Cleaned => {
                 self.ours.retain(|key| lines.get(key).is_none_or(|lines| lines.len() >= LINES));
             }
@@ -164,7 +167,7 @@ impl DataCheckpoints {
     ///
     /// The marker of a clean shutdown stays until it is [removed](DataCheckpoints::unmark): an
     /// opening that fails leaves it to the next. `was_foreign` says that another program had the
-    /// directory last, if any did.
+    /// directory open last, if any did.
     pub(crate) fn open(dir: &Arc<Dir>, was_foreign: bool) -> Result<DataCheckpoints> {
         let mut state = State { all_held: true, ..State::default() };
         state.foreign.is_any = was_foreign;
@@ -272,8 +275,9 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Stores, durably, that all logs were closed cleanly, if they were: these, or, without a
-    /// list, the logs that were closed cleanly when the directory was opened.
+    /// Stores the marker of a clean shutdown, durably, if all of these logs were closed cleanly.
+    /// Without a list, stores the marker again that was there when the directory was opened, if it
+    /// was removed since, or may have been.
     pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
         let text = {
             let state = self.state.lock();
@@ -520,13 +524,14 @@ fn offsets_of(agreed: BTreeMap<Key, Agreed>) -> BTreeMap<Key, Offset> {
     agreed.into_iter().map(|(key, agreed)| (key, agreed.offset)).collect()
 }
 
-/// Returns the offsets in the lines that such a file has for a log.
+/// Returns the offsets in the lines of one log in a file of a data directory.
 pub(crate) fn read_lines(dir: &Dir, checkpoint: Checkpoint, key: &Key) -> Result<Vec<Offset>> {
     let lines = read_all_lines(dir, checkpoint)?;
     Ok(lines.and_then(|mut lines| lines.remove(key)).unwrap_or_default())
 }
 
-/// Returns the offsets in the lines of such a file, by log, if the file exists and can be read.
+/// Returns the offsets in the lines of a file of a data directory, by log, if the file exists and
+/// can be read.
 fn read_all_lines(dir: &Dir, checkpoint: Checkpoint) -> Result<Option<BTreeMap<Key, Vec<Offset>>>> {
     let path = dir.path.join(checkpoint.file());
     let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
@@ -544,7 +549,8 @@ fn read_all_lines(dir: &Dir, checkpoint: Checkpoint) -> Result<Option<BTreeMap<K
     Ok(Some(lines))
 }
 
-/// Returns the offset of each log whose lines agree, and reports if those of another do not.
+/// Returns the offset of each log whose lines agree. Reports the file if the lines of any other
+/// log do not.
 fn agreed_offsets(
     dir: &Dir,
     checkpoint: Checkpoint,

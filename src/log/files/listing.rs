@@ -36,8 +36,8 @@ impl Listing {
                 listing.partitions.push(name.clone());
             }
             match Name::parse(&name) {
-                // Without this error its records would be missing, and the remaining segments
-                // would be a log that begins later.
+                // Without this error, the records of this segment would be missing, and the
+                // remaining segments would be a log that begins later.
                 Name::Segment(file)
                     if kind == EntryKind::Other
                         && file == SegmentFile::live(file.base, Kind::Log) =>
@@ -94,8 +94,8 @@ impl Listing {
         self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
     }
 
-    /// Returns the complete replacements: the ones below any unfinished one. A replacement at or
-    /// above that belongs to the same set.
+    /// Returns the complete replacements: those below the lowest unfinished one. A replacement at
+    /// or above it belongs to the same unfinished set.
     pub(crate) fn replacements(&self) -> impl Iterator<Item = (SegmentFile, u64)> {
         let staged = |stage| self.staged.iter().filter(move |(file, _)| file.stage == stage);
         let unfinished = staged(Stage::Cleaned).map(|(file, _)| file.base).min();
@@ -128,7 +128,8 @@ impl Listing {
     }
 
     /// Returns whether the directory holds logs: a subdirectory with the name of a partition has a
-    /// segment, or the files of a broker lie beside it. Names alone do not tell: `dbus-1` is one.
+    /// segment, or the files of a broker lie beside it. Names alone do not tell: `dbus-1` is the
+    /// name of a partition, too.
     fn holds_logs(&self, dir: &SegmentDir) -> bool {
         let has_segment = |name: &String| {
             let entries = dir.fs.list(&dir.path.join(name)).unwrap_or_default();

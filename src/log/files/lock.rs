@@ -105,10 +105,12 @@ impl Ownership {
 #[derive(Debug)]
 pub(crate) struct WriteLock {
     lock: Box<dyn DirLock>,
-    /// Whether the power was lost since the last holder had the directory. Then unsynced writes
-    /// may be missing in any order, and a valid batch after a hole does not prove corruption.
+    /// Whether the power was lost since the last holder had the directory open. Then unsynced
+    /// writes may be missing in any order, and a valid batch after a hole does not prove
+    /// corruption.
     pub(crate) lost_power: bool,
-    /// Whether another program had the directory last, if any did. A broker leaves the file empty.
+    /// Whether another program had the directory open last, if any did. A broker leaves the file
+    /// empty.
     pub(crate) was_foreign: bool,
     /// Whether there was room for the content of the file.
     is_stored: bool,
@@ -119,7 +121,7 @@ impl WriteLock {
     /// Takes the lock of the file, and finds out whether the power was lost since the last holder
     /// had it. `guard` is the lock of the directory itself.
     ///
-    /// If so, the present boot is not stored until the directory is
+    /// If the power was lost, the present boot is not stored until the directory is
     /// [recovered](WriteLock::recovered): a recovery that is itself interrupted must begin again
     /// with the same knowledge.
     pub(crate) fn take(guard: Option<Box<dyn DirGuard>>, dir: &Dir) -> Result<WriteLock> {
@@ -191,7 +193,7 @@ impl WriteLock {
     }
 }
 
-/// Returns whether the power was lost since a holder had a directory.
+/// Returns whether the power was lost since a holder had a directory open.
 pub(crate) fn has_stopped_since(before: &LockHolder, fs: &dyn Fs) -> bool {
     has_stopped_before(before, fs.boot_id().as_deref())
 }

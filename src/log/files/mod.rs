@@ -1,7 +1,7 @@
 //! The files in the directory of a log, other than the batches in its segments.
 //!
 //! An opening, a read-only log and [`verify`](crate::Log::verify) look at the same files, so this
-//! room lies below all of them. [`listing`] sorts the names; [`strays`] and [`losses`] say which
+//! module lies below all of them. [`listing`] sorts the names; [`strays`] and [`losses`] say which
 //! files do not belong to the log, and which are missing. [`checkpoints`] are what a log stores
 //! about itself from one opening to the next, beside its segments or, for the logs of a data
 //! directory, in [`data_checkpoints`]. [`snapshots`] hold its producers. [`lock`] keeps other

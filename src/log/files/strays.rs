@@ -12,7 +12,7 @@
 //! - It begins with a torn batch of ours.
 //! - It is empty, or zeros, and compaction may have removed the batches before it: a broker rolls
 //!   a compacted log, and then cleans the end of the part before. A log that another program had
-//!   last is one of these.
+//!   open last is one of these.
 //! - It is empty, or zeros, and the segment before it is damaged at its end.
 //!
 //! A file with other bytes does not begin like any segment. For such a file only the first two
@@ -74,7 +74,7 @@ impl Strays {
             sealed = index;
         }
         let mut known = Known {
-            given: [
+            assigned: [
                 Some(point.synced),
                 checkpoints.get(Checkpoint::Start)?,
                 checkpoints.get(Checkpoint::Cleaned)?,
@@ -131,9 +131,9 @@ impl Strays {
         let file = dir.open_log(base)?;
         let is_blank = is_zero(&*file, 0, file.len().map_err(fail)?).map_err(fail)?;
         let is_stray = if is_blank {
-            known.given <= self.end && !known.may_have_holes
+            known.assigned <= self.end && !known.may_have_holes
         } else {
-            known.given < base && !begins_segment(&*file, base).map_err(fail)?
+            known.assigned < base && !begins_segment(&*file, base).map_err(fail)?
         };
         if is_stray && !has_index {
             self.are_blank &= is_blank;
@@ -163,7 +163,7 @@ impl Strays {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// Offsets up to here were assigned.
-    given: Offset,
+    assigned: Offset,
     /// Whether offsets without a batch prove nothing.
     may_have_holes: bool,
 }

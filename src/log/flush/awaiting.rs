@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-/// Resolves, to the durable end of the log, once a given offset is durable.
+/// A future that resolves to the durable end of the log once a given offset is durable.
 ///
 /// [`Log::flush_async`](crate::Log::flush_async) creates it. The first one that is awaited starts
 /// a thread that syncs for all of them, in groups; the thread ends when no task waits any more.

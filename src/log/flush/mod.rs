@@ -75,7 +75,8 @@ impl LogInner {
         let left = {
             let mut slot = self.appends.writer.lock();
             let Some(writer) = slot.as_mut() else { return Ok(None) };
-            // Records that are appended from now on cannot be that old earlier.
+            // Everything is durable. A record that is appended from now on is due after a full
+            // interval.
             if self.state.durable() >= self.state.end() {
                 return Ok(Some(interval));
             }
@@ -266,7 +267,7 @@ mod tests {
         Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap()
     }
 
-    /// Sets the state after an fsync that took so long, and served two threads.
+    /// Sets the state after an fsync that took this long and covered two threads.
     fn expect_two(log: &Log, took: Duration, longest_wait: Duration) {
         let mut state = log.inner.flushes.sync.lock();
         state.batcher.longest_wait = longest_wait;

@@ -1,6 +1,6 @@
 //! Compacting a log: passes of the cleaner over its closed segments.
 //!
-//! A pass holds no lock while it reads and writes, only the right to be the one pass.
+//! While it reads and writes, a pass holds only the cleaner lock, so that one pass runs at a time.
 //! [`replace`](LogInner::replace) puts its result in place, one group of segments after the other.
 //! A truncation does not wait for the pass, except for its first fsync and the moment of a
 //! replacement. A close or a pause waits until the pass has noticed it, which the pass checks
@@ -55,7 +55,8 @@ enum Outcome {
 /// A pass over a log as it was at one moment.
 struct Pass<'a> {
     log: &'a LogInner,
-    /// The log's revision while only this pass replaces or truncates anything.
+    /// The log's revision at the beginning of the pass, or after its own last replacement. Another
+    /// revision means that another thread truncated or replaced something.
     revision: Cell<u64>,
     /// Whether the caller has stopped the pass.
     stopped: Cell<bool>,
@@ -107,7 +108,8 @@ impl LogInner {
             }
             let revision = self.state.revision();
             match self.pass(revision, scope, &mut report, pace, closing) {
-                // The rest is dirty, and worth a pass as it was before.
+                // The map was full. The rest is still dirty, and gets a pass whatever its share is
+                // now.
                 Ok(Outcome::Clean { full: true }) => scope = Scope::Dirty,
                 Ok(Outcome::Interrupted) if !self.cleaning.is_paused() => {}
                 Ok(Outcome::Clean { full: false } | Outcome::Nothing) => break,
@@ -144,8 +146,8 @@ impl LogInner {
         dirty(&parts, start, cleaned, end, Timestamp::NONE, &rules).ratio()
     }
 
-    /// An error of the stored batches would recur, so the log is not compacted until it is opened
-    /// again.
+    /// Stops compacting the log until it is opened again, if the error lies in the stored batches:
+    /// it would recur.
     fn give_up(&self, error: &Error) {
         if matches!(error, Error::Corrupt(_) | Error::Unsupported(_) | Error::InvalidBatch(_)) {
             self.emit(&self.cleaning.set_uncleanable(&error.to_string()));

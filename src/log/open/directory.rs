@@ -1,9 +1,10 @@
 //! Finding and locking the directory of a log: one by itself, or a partition in a data directory.
 //!
 //! ```text
-//!  data/           a data directory, of a store or a broker: one lock, a line a log in its files
-//!    orders-0/     a log of it, opened by its store, or alone, as by a store that opens no other
-//!  plain/          a log by itself: a lock and files of its own
+//!  data/           a data directory, of a store or a broker: one lock, and checkpoints with a
+//!                  line for each log
+//!    orders-0/     one of its logs, opened by the store, or alone: then nothing opens the others
+//!  plain/          a log by itself, with a lock and checkpoints of its own
 //! ```
 
 use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
@@ -63,7 +64,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<LogInner> {
 fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<DirHandle> {
     let found = DirHandle::hold(fs, path).and_then(|place| {
         if !place.is_held {
-            // No call has looked at it yet.
+            // A directory that is not held has not been looked at yet: check that it exists.
             fs.list(path)?;
         }
         Ok(place)
@@ -322,7 +323,8 @@ fn open_within(place: &DirHandle, config: LogConfig, within: &DataDir) -> Result
         Some(point) => point,
         None => checkpoints.recovery_point(within.lock.was_foreign)?,
     };
-    // Once it was open here, no power loss explains its damage.
+    // Once a log was recovered and open since the power loss, the power loss does not explain its
+    // damage.
     let is_unsettled = within.lock.lost_power && !within.checkpoints.was_recovered(&key);
     let opening = Opener::new(dir, config, checkpoints, is_unsettled || stopped, point);
     let opening = Opener { partition, ..opening };

@@ -1,10 +1,26 @@
 //! Opening a log: finish or undo interrupted changes, recover the end of the log, and sync
 //! everything before relying on it.
 //!
-//! After a clean close, opening reads only names and small files. After a crash it reads the
-//! batches above the recovery point. Records that were acknowledged as durable are never
-//! truncated: bytes that are not a batch are removed only where a write can have been torn, which
-//! is after everything that was ever synced.
+//! 1. [`directory`] finds the directory, locks it, and finds out whether the power was lost since
+//!    it was last open.
+//! 2. [`leftovers`] finishes or undoes a replacement that a crash interrupted, and removes the
+//!    segments below the start of the log.
+//! 3. Files after the end that do not belong to the log, and segments that are missing, are damage.
+//!    An opening that must fail for them fails here, before anything else is changed. If that is
+//!    chosen, [`quarantine`] moves all damage aside.
+//! 4. After a clean close, the stored indexes of the active segment are taken. Otherwise
+//!    [`recover`] reads the batches above the recovery point, truncates a torn write or fails for
+//!    damage, and syncs what it read.
+//! 5. The replay completes the producers, which it has followed in step 4.
+//! 6. After a recovery, the new recovery point is stored.
+//! 7. The `LogInner` is made. Last, [`directory`] stores in the lock file that a power loss is
+//!    dealt with, and removes the marker of the clean close.
+//!
+//! A [`read_only`] opening takes none of these steps: it locks nothing, and changes nothing.
+//!
+//! After a clean close, opening reads only names and small files. Records that were acknowledged
+//! as durable are never truncated: bytes that are not a batch are removed only where a write can
+//! have been torn, which is after everything that was ever synced.
 
 pub(crate) mod directory;
 pub(crate) mod leftovers;
@@ -106,7 +122,7 @@ impl Opener {
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }
-                // Without it, a later crash could not be told from damage.
+                // Without a recovery point of ours, a later crash could not be told from damage.
                 if recovery_point > marker.end || self.point.uncompacted.is_none() {
                     self.reach_recovery_point(recovery_point, marker.end)?;
                 }
@@ -119,7 +135,7 @@ impl Opener {
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());
         if is_recovered {
-            // Set it last: it also covers the index of aborted transactions.
+            // Store the recovery point last: it also covers the index of aborted transactions.
             self.reach_recovery_point(recovery_point, end)?;
         }
         let mut segments = sealed;
@@ -187,8 +203,8 @@ impl Opener {
         Ok(None)
     }
 
-    /// Takes the files after the end that do not belong to the log out of the listing, and returns
-    /// them. If an opening must fail for damage, it fails for one here, before anything is
+    /// Removes from the listing the files after the end that do not belong to the log, and returns
+    /// them. If the opening must fail because of such a file, it fails here, before anything is
     /// changed.
     pub(crate) fn strays(&self, listing: &mut Listing) -> Result<Strays> {
         let (dir, checkpoints) = (&self.dir, &self.checkpoints);

@@ -177,7 +177,7 @@ fn find_holes(
         let Some((behind, base_offset)) = next_batch_after(&**file, position, end, lowest, limit)?
         else {
             // The last bytes of a log, with nothing after them, are a torn write if they are not
-            // whole. A file that begins like no segment is not one.
+            // whole. A file that does not begin like a segment is no torn write.
             let is_tail = next.is_none()
                 && !synced
                 && is_torn

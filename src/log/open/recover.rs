@@ -16,14 +16,16 @@
 //!   recovery point that this crate wrote, and as it wrote it: each line is stored twice, so that
 //!   a damaged digit is noticed. A broker cleans above its recovery point, which it writes once a
 //!   minute, and writes a line once.
-//! - If another program had the log last, nothing is known. Offsets without a batch stay as they
-//!   are, as in Kafka, and the cleaner checkpoint stores that the log may have been compacted.
+//! - If another program had the log open last, nothing is known. Offsets without a batch stay as
+//!   they are, as in Kafka, and the cleaner checkpoint stores that the log may have been
+//!   compacted.
 //!
-//! The front of a log is known, too. Each deletion stores the start before it removes a segment,
-//! and an opening that finds a log of another program stores its start before the first recovery
-//! point of ours. So where the recovery point is ours, a log that begins above its start has lost
-//! its front. If a full disk has no room for the start, the two lines of the recovery point are
-//! first made to differ by one, which needs no room: then it confirms everything but the start.
+//! The start of a log can be checked, too. Each deletion stores the start before it removes a
+//! segment, and an opening that finds a log of another program stores its start before the first
+//! recovery point of ours. So where the recovery point is ours, a log that begins above its start
+//! has lost its first records. If a full disk has no room for the start, the two lines of the
+//! recovery point are first made to differ by one, which needs no room: then it confirms
+//! everything but the start.
 //!
 //! If this crate leaves offsets out at the end of a segment, it covers them with an [empty
 //! batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such
@@ -251,7 +253,7 @@ impl Opener {
     fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
         for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
         {
-            // If gaps are kept, it is covered as one.
+            // If gaps are kept, the hole is covered with an empty batch, like any gap.
             if *next > self.written_dense_from()
                 && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
             {

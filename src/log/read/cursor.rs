@@ -20,9 +20,10 @@ use std::sync::Arc;
 /// the cursor drops what it has read ahead and looks up its place again, so no reader sees a
 /// mixture of the log before and after.
 ///
-/// On a read-only log, only a look at the files shows a truncation: after each read of a file, and
-/// by the batches that were returned last. If one is gone, the reader has returned records that
-/// were truncated, and does not continue with the records of another history.
+/// On a read-only log, only a look at the files shows a truncation. The cursor looks after each
+/// read of a file. If the log was truncated, it compares the batches that it returned last with
+/// the log. If one of them is gone, the cursor has returned records that were truncated: it fails,
+/// and does not continue with the records of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     log: Arc<LogInner>,
@@ -46,8 +47,9 @@ pub(crate) struct Cursor {
 struct Trail {
     /// How many truncations had been noticed when `found` was read.
     truncations: u64,
-    /// The batch found last, and the one before it.
+    /// The last batches that were read. The reader may not have passed the newest of them yet.
     found: LastBatches<BatchHeader>,
+    /// The last batches that the reader had passed when the newest of `found` was read.
     passed: LastBatches<BatchHeader>,
 }
 
@@ -68,7 +70,7 @@ impl Trail {
 #[derive(Debug)]
 struct SegmentPlace {
     segment: Arc<Segment>,
-    /// The base of the next segment, which no change but a revision moves. `None` in the last.
+    /// The base of the next segment, which only a revision changes. `None` in the last segment.
     next_base: Option<Offset>,
     stream: BatchStream,
 }
@@ -175,7 +177,7 @@ impl Cursor {
     /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
     /// of the log.
     ///
-    /// The batch is [`batch`](Cursor::batch) until the next step.
+    /// [`batch`](Cursor::batch) returns the batch until the next step.
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
         loop {
             self.check_open()?;
@@ -185,8 +187,8 @@ impl Cursor {
             if self.at.is_none() {
                 let placed = {
                     let list = self.look()?;
-                    // Load the start after the list: a list without the deleted segments comes
-                    // with the new start.
+                    // Load the start after the list: a deletion moves the start before it
+                    // publishes the list without the deleted segments.
                     self.log.state.check_range(self.next)?;
                     self.check_trail(&list).and_then(|()| self.place(&list))
                 };
@@ -364,8 +366,8 @@ impl Cursor {
         let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
         let index = list.find(place.segment.base);
         let here = list.segments.get(index);
-        // Another segment in its place may have grown before it was closed, or hold the records of
-        // others that are gone.
+        // The list may have another segment in this place: the closed form of this one, which may
+        // have grown, or a compacted one, which also holds the records of removed segments.
         if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
             self.leave();
             return Ok(Stepped::NextSegment);

@@ -8,7 +8,8 @@ use crate::segment::batches::SegmentBatches;
 use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
 use std::sync::Arc;
 
-/// The target usually lies within an index interval or a batch of the start of the search.
+/// The number of bytes to read ahead. The target usually lies at most one index interval, or one
+/// batch, after the start of the search.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
 impl LogInner {
@@ -84,9 +85,9 @@ impl LogInner {
         })
     }
 
-    /// Looks something up, and again if anything was truncated or replaced meanwhile, or if a file
-    /// was missing that the next list does not have: a segment may be rolled and deleted during
-    /// the lookup.
+    /// Runs a lookup. Repeats it if anything was truncated or replaced meanwhile, or if a file was
+    /// missing that the next list does not have: a segment may be rolled and deleted during the
+    /// lookup.
     pub(crate) fn unrevised<T>(
         &self,
         look: impl Fn(Arc<SegmentList>, Offset) -> Result<T>,

@@ -1,4 +1,20 @@
-//! Reads of one call: by offset, in whole batches, and the start of a reader.
+//! Reading. A [`cursor`] goes through the batches of a log without a lock. Here are the reads of
+//! one call on top of it, and the read of one record by its offset.
+//!
+//! 1. Load the revision and the generation, then take the list of segments, then check that the
+//!    offset lies between the ends of the log.
+//! 2. Find the segment, and in it the batch: from the nearest index entry on, by the headers.
+//! 3. Read the file through one buffer, up to what the writer has published. Verify the checksum
+//!    of the batch, and its offsets against those of its neighbours.
+//! 4. Load the revision again. If it has changed, the log was truncated or compacted meanwhile:
+//!    drop what was read, and begin at step 1.
+//! 5. At the end of the segment, take the list again and go on with the next one. At the end of
+//!    the log, a [`reader`] returns `None`, and a [`tail`] waits.
+//! 6. Decode the records, when the caller asks for them.
+//!
+//! A read-only log has no writer in this process. It looks at its files ([`refresh`]) when one of
+//! these reads or a lookup begins, when a reader is at the end of the log, and, for truncations,
+//! after each read of a file.
 
 pub(crate) mod cursor;
 pub(crate) mod lookup;
@@ -24,8 +40,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadLimits {
-    /// The largest size of the batches in bytes. If the first batch is larger, it is returned all
-    /// the same: a read below the end of the log always returns a batch.
+    /// The largest size of the batches in bytes. If the first batch is larger, it is returned
+    /// anyway: a read below the end of the log always returns a batch.
     pub max_bytes: usize,
 }
 
@@ -164,8 +180,8 @@ impl LogInner {
     /// Checks that a batch lies below the next segment, or the end of the log. Returns false for a
     /// batch that was published a moment before the end was.
     ///
-    /// The checksum does not cover the base offset: a batch with a raised one would give its
-    /// records the offsets of others.
+    /// The checksum does not cover the base offset: the records of a batch whose base offset was
+    /// raised would have the offsets of other records.
     pub(crate) fn is_within(
         &self,
         list: &SegmentList,
@@ -190,7 +206,8 @@ impl LogInner {
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
         let list = self.state.segments()?;
         let end = self.state.end();
-        // A list without the segments below the start is no older than the start.
+        // Load the start after the list: a deletion moves the start before it publishes the list
+        // without the deleted segments.
         if offset < self.state.start() {
             return Err(self.state.out_of_range(offset));
         }
@@ -228,8 +245,8 @@ impl LogInner {
             POINT_READ.try_with(|slot| slot.set(kept)).ok();
             return found;
         }
-        // A truncation shortens the list before it announces that. Once it is done, the caller
-        // looks again.
+        // A truncation publishes the shorter list before it announces the revision, under the
+        // writer lock. Wait for the lock: then the caller sees the revision, and looks again.
         self.end_after_current_append();
         Ok(None)
     }

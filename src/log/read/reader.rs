@@ -1,4 +1,4 @@
-//! Reading a log from some place to its end.
+//! Reading a log from an offset to its end.
 
 use crate::error::{InvalidBatch, Result};
 use crate::log::inner::LogInner;
@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 /// Reads batches and records in the order of their offsets, and stops at the end of the log.
 ///
-/// It takes no lock while it reads, and never waits for an append, a roll or an fsync. At the end
-/// of the log it returns `None`; call it again after more was appended. It verifies every batch:
-/// its checksum, and that its offsets lie between those of its neighbours. A damaged batch is an
+/// It takes no lock while it reads, and never waits for an append, a roll or an fsync, with two
+/// small [exceptions](crate::docs::concurrency#what-each-call-of-a-log-waits-for). At the end of
+/// the log it returns `None`; call it again after more was appended. It verifies every batch: its
+/// checksum, and that its offsets lie between those of its neighbours. A damaged batch is an
 /// error, and each further call returns the error again until you [`seek`](Reader::seek) past the
 /// batch: nothing is skipped silently.
 ///
@@ -94,7 +95,7 @@ impl Reader {
 
     /// Returns the next batch, lent until the next call; `None` at the end of the log.
     ///
-    /// The first batch after a seek may begin below the offset that you sought; its
+    /// The first batch after a seek may begin below the offset that you asked for; its
     /// [`records`](ReadBatch::records) leave out the records below. After
     /// [`next_record`](Reader::next_record) has returned a part of a batch, the same batch is lent
     /// for the rest. Control batches are returned, too.
@@ -128,7 +129,8 @@ impl Reader {
         }
     }
 
-    /// Changes from records to batches. A batch of which some records were returned is lent next.
+    /// Changes from reading records to reading batches. If only some records of a batch were
+    /// returned, that batch is lent next.
     fn leave_records(&mut self) {
         self.drop_outdated();
         let pending = self.pending.take();
@@ -198,7 +200,7 @@ impl Reader {
 
     /// Returns the next record of the batch that is decoded already; `None` if the caller must
     /// call [`next_record`](Reader::next_record). It does not check whether the log was truncated
-    /// since the previous record, which was then read just before that.
+    /// since the previous record: the result is then that of a read just before the truncation.
     pub(crate) fn next_decoded(&mut self) -> Option<StoredRecord> {
         match self.pending.as_mut()?.next()? {
             Ok(record) => {

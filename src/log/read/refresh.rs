@@ -32,7 +32,8 @@ impl LogInner {
         let end = follower.end;
         if let Ok(start) = looked {
             self.state.set_start(start);
-            // Before the end, so that a reader of a new batch sees the transaction that it opens.
+            // Set this before the end: a reader of a new batch must see the transaction that the
+            // batch opens.
             self.state.set_first_unstable(follower.first_unstable());
             self.state.set_end(end);
         }
@@ -46,7 +47,7 @@ impl LogInner {
 
     /// Checks whether a read-only log was truncated, and looks at all its files if it was. If
     /// there was no revision, everything read below its end since the last look belongs to the
-    /// same log.
+    /// same history of the log.
     pub(crate) fn recheck(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
         let anchor = match follower.files.lock().as_ref() {
@@ -101,8 +102,8 @@ impl LogInner {
             &self.dynamic.current(),
             &mut follower.ends,
         )?;
-        // A segment that is not as it was, and was not deleted at the front, was truncated or
-        // compacted.
+        // A segment that is not as it was, and was not deleted at the start of the log, was
+        // truncated or compacted.
         let first = list.segments.first().map_or(0, |first| first.base);
         let is_there = |known: &Arc<Segment>| {
             let same = |now: &Arc<Segment>| {
@@ -138,7 +139,7 @@ impl LogInner {
     }
 
     /// Returns whether compaction may have moved a batch. Compaction leaves the last segment
-    /// alone, and stores how far it has come, which a truncation takes back.
+    /// alone, and stores how far it has come. A truncation lowers that offset.
     fn may_be_compacted(&self, lost: &KnownBatch, list: &SegmentList) -> Result<bool> {
         if list.segments.last().is_none_or(|last| last.base <= lost.segment.base) {
             return Ok(false);
@@ -175,8 +176,8 @@ pub(crate) fn watch_files(log: &Arc<LogInner>) {
 fn look_once(log: &LogInner) -> bool {
     let Some(follower) = &log.follower else { return false };
     let (state, waiters) = (&log.state, &log.state.waiters);
-    // The next read meets the same error. It does not meet a listener's panic, which must not end
-    // this thread.
+    // An error is dropped here, because the next read fails with it. A listener's panic is
+    // dropped, too, because it must not end this thread.
     let refreshed = callback::call(|| log.refresh());
     if state.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
         follower.failed_looks.fetch_add(1, Ordering::AcqRel);

@@ -1,7 +1,7 @@
 //! Reading the directory of a log that another process writes.
 //!
-//! Its writer may change any file meanwhile. A look that finds a file gone or shorter is repeated,
-//! and so is one before and after which the directory differs.
+//! Its writer may change any file meanwhile. A look is repeated if it finds a file gone or
+//! shorter, or if the directory differs before and after it.
 
 use crate::error::{Corruption, Error, Result};
 use crate::log::config::{LogConfig, OnCorruption};
@@ -23,9 +23,9 @@ use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
 
-/// Returns the log files that hold a log, in order: live ones, and replacements in the place of
-/// the segments that they replace. The writer may be in the middle of a replacement, or have died
-/// in it.
+/// Returns the log files of the segments of a log, in order: live files, and replacements in the
+/// place of the segments that they replace. The writer may be in the middle of a replacement, or
+/// have died in it.
 pub(crate) fn log_files(
     dir: &SegmentDir,
     listing: &Listing,
@@ -123,8 +123,8 @@ fn survey_listed(
     let (mut strays, mut logs): (Vec<_>, Vec<_>) =
         files.partition(|(file, _)| strays.contains(file.base));
     if logs.last().is_some_and(|(last, _)| last.stage != Stage::Live) {
-        // The last segment of a log is never a replacement. One is in the middle of being put in
-        // place, and only an opening for writing can tell what comes after it.
+        // The last segment of a log is never a replacement. So this replacement is still being put
+        // in place, and only an opening for writing can tell which files come after it.
         logs.append(&mut strays);
     }
     let Some((&(last, _), sealed)) = logs.split_last() else {

@@ -21,7 +21,7 @@ impl LogInner {
         self.state.check_readable()?;
         self.refresh()?;
         let (mut found, mut from) = (Vec::new(), 0);
-        // Records that are appended meanwhile may be more than can be read.
+        // Stop at the present end: records may be appended faster than they are read here.
         let until = self.state.end();
         while from <= until {
             let (damage, next) = self.verify_next(from)?;
@@ -41,7 +41,8 @@ impl LogInner {
     /// Checks the segment in which an offset lies, or the last one. Returns the base of the next
     /// segment.
     ///
-    /// One at a time, so that a truncation or replacement makes it read only one segment again.
+    /// Segments are checked one at a time, so that after a truncation or replacement only one of
+    /// them is read again.
     fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
         loop {
             let revision = self.state.revision();
@@ -93,7 +94,7 @@ impl LogInner {
     }
 
     /// Returns the batches of a sound segment by position: last offset and largest timestamp so
-    /// far. `None` when it is damaged, after noting that.
+    /// far. `None` if it is damaged; the damage is added to `found`.
     fn verify_log(
         &self,
         segment: &Segment,
@@ -148,7 +149,7 @@ impl LogInner {
             Ok(indexes) => {
                 self.verify_indexes(segment, &indexes, segment.published(), batches, found);
             }
-            // It is rebuilt when it is needed, so that is no damage.
+            // A missing index is no damage: it is rebuilt when it is needed.
             Err((_, MISSING)) => {}
             Err((kind, reason)) => {
                 let path = self.dir.path_of(SegmentFile::live(segment.base, kind));

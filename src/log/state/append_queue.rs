@@ -30,7 +30,7 @@ pub(crate) struct QueuedBatch {
     pub(crate) pending: Arc<PendingAppend>,
 }
 
-/// An append that was made, and whether a flush is due after it.
+/// The result of an append, and whether a flush is due after it.
 #[derive(Debug)]
 pub(crate) struct AppendOutcome {
     pub(crate) appended: Appended,
@@ -48,7 +48,8 @@ pub(crate) struct PendingAppend {
 }
 
 crate::sync::thread_local! {
-    /// Taken while in use, like everything that is kept from one append to the next.
+    /// The slot for the result of this thread's queued batch, kept for the next one. Taken while
+    /// in use.
     static PENDING: Cell<Option<Arc<PendingAppend>>> = const { Cell::new(None) };
 }
 

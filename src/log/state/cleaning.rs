@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// The part of a log that maintenance works with.
 pub(crate) struct Cleaning {
-    /// The right to be the one pass of the cleaner, held for the whole pass. The files that the
-    /// previous replacement removed may still be being closed.
+    /// The right to run the one pass of the cleaner, held for the whole pass. The value closes the
+    /// files that the previous replacement removed.
     pub(crate) cleaner: Mutex<DeferredClose>,
     /// One structural change at a time: truncating, replacing, deleting, closing.
     pub(crate) change: Mutex<()>,
@@ -23,7 +23,7 @@ pub(crate) struct Cleaning {
 /// How far the cleaner of a log got, and whether it may go on.
 #[derive(Debug)]
 pub(crate) struct CleaningProgress {
-    /// Everything below was compacted, as it stands in the checkpoint.
+    /// Everything below was compacted. The cleaner checkpoint has the same offset.
     pub(crate) cleaned: Option<Offset>,
     /// The reason why the log is not compacted any more, until it is opened again.
     pub(crate) uncleanable: Option<Arc<str>>,
@@ -65,8 +65,8 @@ impl Cleaning {
         Ok(())
     }
 
-    /// Before a log is truncated to `end`: records that are appended there later were not
-    /// compacted.
+    /// Lowers the cleaner checkpoint before the log is truncated to `end`, because records that
+    /// are appended there later were not compacted.
     pub(crate) fn lower_cleaned(&self, checkpoints: &Checkpoints, end: Offset) -> Result<()> {
         if self.progress.lock().cleaned.is_none_or(|cleaned| cleaned <= end) {
             return Ok(());

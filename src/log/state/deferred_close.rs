@@ -8,7 +8,7 @@ use crate::fs::File;
 use crate::sync::thread;
 use std::sync::Arc;
 
-/// Smaller files are closed at once, because a thread would take as long.
+/// Files below this size are closed at once, because starting a thread takes as long.
 pub(crate) const WORTH_BYTES: u64 = 8 << 20;
 
 /// The files of one replacement, being closed.
@@ -31,7 +31,7 @@ impl DeferredClose {
     /// Waits until all files are closed.
     pub(crate) fn wait(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A user-supplied file may panic when it is closed. It is closed all the same, and was
+            // A user-supplied file may panic when it is closed. It is closed anyway, and was
             // removed before.
             thread.join().ok();
         }

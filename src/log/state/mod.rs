@@ -1,13 +1,13 @@
 //! The parts of an open log, each in a file with the methods that touch that part alone.
 //!
-//! - [`LogState`]: everybody's. Whether the log is open, its segments, its offsets, and the
-//!   threads and tasks that wait for its end to move.
+//! - [`LogState`]: shared by all the others. Whether the log is open, its segments, its offsets,
+//!   and the threads and tasks that wait for its end to move.
 //! - [`Appends`](writer::Appends): the writer, with the active segment and the producers, and the
 //!   queue of batches that wait for it.
 //! - [`Flushes`](sync::Flushes): what is not durable, the fsync that is running, the checkpoints,
 //!   and the tasks that await durability.
-//! - [`Cleaning`](cleaning::Cleaning): the right to be the one pass of the cleaner, and how far it
-//!   got.
+//! - [`Cleaning`](cleaning::Cleaning): the right to run the one pass of the cleaner, and how far
+//!   it got.
 //! - [`Follow`](follower::Follow): of a read-only log, the files seen so far.
 
 pub(crate) mod append_queue;
@@ -43,7 +43,7 @@ pub(crate) struct LogState {
     partition: Option<PartitionOf>,
     read_only: bool,
 
-    /// Open, then poisoned or closed: one way. See [`LogState::check_readable`].
+    /// Open, then poisoned or closed, and never back. See [`LogState::check_readable`].
     latch: AtomicU8,
     /// Why it is closed, or about to be: see [`LogState::close_reason`]. Set with the change lock
     /// held, before the latch.

@@ -1,8 +1,8 @@
 //! The producers of a log, as its writer knows them.
 //!
-//! A snapshot lies beside the segments for each offset at which one begins, one in between every
-//! 64 MiB, and one for the end of a log that was closed. Beside each is a `.recent` file with what
-//! Kafka's format leaves out.
+//! A snapshot lies beside the segments for each offset at which a segment begins, one for every 64
+//! MiB inside a segment, and one for the end of a log that was closed. Beside each is a `.recent`
+//! file with what Kafka's format leaves out.
 
 use crate::error::{Error, Result};
 use crate::producer_state::{BatchSeen, ProducerState, Producers};
@@ -33,12 +33,12 @@ impl Timeline {
     }
 }
 
-/// The producers of a log, as its writer knows them. Times are monotonic.
+/// The producers of a log, as its writer knows them. Its methods take monotonic times.
 #[derive(Debug)]
 pub(crate) struct ProducerTracker {
     pub(crate) producers: Producers,
     pub(crate) timeline: Timeline,
-    /// When the last batch of a producer arrived.
+    /// The time of the last check or expiry. A batch that is noted counts as heard then.
     pub(crate) now: Timestamp,
     /// The newest snapshot that is stored.
     pub(crate) stored: Option<Offset>,
@@ -75,12 +75,11 @@ impl ProducerTracker {
         position >= self.due
     }
 
-    /// Returns the wall-clock time by which producers are remembered.
+    /// Returns the time on the [timeline](Timeline) at a monotonic time.
     pub(crate) fn time(&self, monotonic: Duration) -> Timestamp {
         self.timeline.at(monotonic)
     }
 
-    /// Returns the number of producers.
     pub(crate) fn len(&self) -> usize {
         self.producers.len()
     }

@@ -24,7 +24,7 @@ impl Appends {
         Appends { writer: Mutex::new(writer), queue: AppendQueue::default() }
     }
 
-    /// Forgets a closed producer of this process. Its id is never given out again, so none of its
+    /// Forgets a closed producer of this process. Its id is never assigned again, so none of its
     /// batches can be resent.
     pub(crate) fn forget_producer(&self, producer_id: ProducerId) {
         if let Some(writer) = self.writer.lock().as_mut() {
@@ -50,7 +50,7 @@ pub(crate) struct Writer {
     pub(crate) stored_offset_entries: usize,
     /// The number of time index entries that are in the file.
     pub(crate) stored_time_entries: usize,
-    /// When an append last led to a flush.
+    /// When a flush last began because the log's options required it.
     pub(crate) flushed: Duration,
     /// An empty queue, kept for its memory.
     pub(crate) spare: QueuedBatches,

@@ -21,9 +21,10 @@ impl BatchBuilder {
     ///
     /// - [`Error::Unsupported`] if the codec's cargo feature is off.
     /// - [`Error::InvalidConfig`] if the codec has no such level.
-    /// - [`Error::InvalidBatch`] if no reader would accept the batch: with `Offsets`, with
-    ///   `RuleViolation` if it has no records and no offsets were set for it, or the delete
-    ///   horizon was set after its first record, and with `Compression` if the compressor fails.
+    /// - [`Error::InvalidBatch`] if no reader would accept the batch: with `Offsets` if its
+    ///   offsets are out of range; with `RuleViolation` if it has no records and no offsets were
+    ///   set for it, or the delete horizon was set after its first record; with `Compression` if
+    ///   the compressor fails.
     /// - [`Error::InvalidRecord`] with `TooLarge` if the compressed batch exceeds 2 GiB.
     pub fn finish(&mut self) -> Result<&mut [u8], Error> {
         self.finish_with_header().map(|(batch, _)| batch)

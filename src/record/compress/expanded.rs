@@ -21,7 +21,6 @@ impl Expanded {
         Expanded { bytes: Vec::new(), filled: 0, limit }
     }
 
-    /// Returns the limit.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }

@@ -201,7 +201,7 @@ fn skip_rejects_falling_offset() {
     assert!(records.next().is_none());
 }
 
-/// `next` reports the problem after that.
+/// A skip to a passed offset reads nothing, so `next` reports the problem of the next record.
 #[test]
 fn skip_to_passed_offset_does_nothing() {
     let broken = [numbered(0), vec![1; 7]].concat();

@@ -100,8 +100,10 @@ impl Admin {
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
     /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
-    /// - [`ConsumeError::CommitFailed`](crate::ConsumeError::CommitFailed) for metadata that is
-    ///   too long.
+    /// - [`ConsumeError::CommitFailed`](crate::ConsumeError::CommitFailed) for metadata of more
+    ///   than 4096 bytes, or an offset above [`i64::MAX`].
+    /// - As [`describe_group`](Admin::describe_group), if the group's partition of
+    ///   `__consumer_offsets` cannot be read or written.
     pub fn alter_offsets(
         &self,
         group: &str,
@@ -116,8 +118,8 @@ impl Admin {
     /// Deletes the committed offsets of a group for some partitions.
     ///
     /// # Errors
-    /// [`GroupError::GroupSubscribedToTopic`] for a topic that its members subscribe to;
-    /// [`GroupError::UnknownGroup`].
+    /// [`GroupError::GroupSubscribedToTopic`] for a topic that its members subscribe to. Also as
+    /// [`describe_group`](Admin::describe_group).
     pub fn delete_offsets(
         &self,
         group: &str,
@@ -137,6 +139,8 @@ impl Admin {
     /// - [`GroupError::NoCommittedOffset`] for [`ResetTo::ShiftBy`] in a partition without a
     ///   committed offset.
     /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
+    /// - As [`describe_group`](Admin::describe_group), if the group's partition of
+    ///   `__consumer_offsets` cannot be read or written.
     pub fn reset_offsets(
         &self,
         group: &str,
@@ -192,7 +196,8 @@ impl Admin {
     /// Deletes a group that has no members, with all its committed offsets.
     ///
     /// # Errors
-    /// [`GroupError::NonEmptyGroup`] while it has members; [`GroupError::UnknownGroup`].
+    /// [`GroupError::NonEmptyGroup`] while it has members. Also as
+    /// [`describe_group`](Admin::describe_group).
     pub fn delete_group(&self, group: &str) -> Result<()> {
         self.coordinator_for(group)?.delete(group)
     }
@@ -204,7 +209,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`GroupError::UnknownMemberId`] for a member that does not exist; the members before it
-    /// are removed. [`GroupError::UnknownGroup`].
+    /// are removed. Also as [`describe_group`](Admin::describe_group).
     pub fn remove_members(
         &self,
         group: &str,

@@ -48,7 +48,7 @@ pub(super) enum SettingEffect {
         /// Sets the value in the options of a log. Returns `None` if the value is invalid.
         write: fn(&mut LogConfig, &str) -> Option<()>,
     },
-    /// None: the value is stored and described. Contains Kafka's default.
+    /// No effect: the value is only stored and described. Contains Kafka's default.
     Carried(&'static str),
 }
 
@@ -158,9 +158,9 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
 }
 
 /// Returns the name that was probably meant: the one with the fewest different letters, unless
-/// half of its letters differ.
+/// more than half of its letters differ.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    // A longer name is no typing mistake, and the cost grows with the product of both lengths.
+    // A longer name is no typing mistake, and the time grows with the product of both lengths.
     let name = if name.len() <= 100 { name } else { return None };
     let distances = KEYS.iter().map(|key| (distance(name, key.name), key.name));
     let (letters, found) = distances.min()?;

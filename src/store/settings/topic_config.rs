@@ -42,7 +42,7 @@ pub(super) const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 ///     .retention_age(Duration::from_secs(3600))
 ///     .set("max.message.bytes", "65536")?;
 /// assert_eq!(config.get("retention.ms"), Some("3600000"));
-/// assert_eq!(config.get("segment.bytes"), None); // not its own: the default holds
+/// assert_eq!(config.get("segment.bytes"), None); // not set: the default applies
 ///
 /// let refused = config.clone().set("retention.ms", "1h").unwrap_err();
 /// assert_eq!(
@@ -92,7 +92,7 @@ pub(crate) fn broker_topic_config(topic: &str, partitions: u32) -> TopicConfig {
 impl TopicConfig {
     /// Sets the number of partitions.
     ///
-    /// *Default* 1. *Limits* 1 and up; you can raise it later, and never lower it. *Effect*:
+    /// *Default* 1. *Limits* 1 to 100,000; you can raise it later, and never lower it. *Effect*:
     /// records with the same key go to the same partition and stay in order, until the number
     /// changes. Kafka: `num.partitions`.
     #[must_use]

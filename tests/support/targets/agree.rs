@@ -1,4 +1,4 @@
-//! The ways to read a log must tell the same, whatever bytes are under it.
+//! All ways to read a log must agree, whatever bytes are in its files.
 
 use annals::record::DecodeBuffer;
 use annals::{Corruption, Error, Log, Offset, ReadLimits, StartAt, StoredRecord, Timestamp};
@@ -14,14 +14,14 @@ pub struct Served {
     /// right.
     times: Vec<(Offset, Timestamp)>,
     honest: bool,
-    /// Whether there is a batch that a reader of records passes over.
+    /// Whether there is a batch that a reader of records skips.
     control: bool,
-    /// The batches with a record that cannot be decoded. Looking for a record after those, `get`
-    /// skips them by their length.
+    /// The batches with a record that cannot be decoded. If `get` looks for a record after them,
+    /// it skips them by their length.
     broken: Vec<Range<Offset>>,
 }
 
-/// Reads a log in all ways and sees that they agree.
+/// Reads a log in all ways, and checks that they agree.
 pub fn agree(log: &Log) -> Served {
     let served = serve(log);
     let offsets = log.offsets();
@@ -65,7 +65,7 @@ pub fn serve(log: &Log) -> Served {
     served
 }
 
-/// The times of all records, those of control batches too.
+/// Collects the timestamps of all records, including those of control batches.
 fn note_times(log: &Log, served: &mut Served) {
     let start = log.offsets().start;
     let mut reader = log.reader(StartAt::Earliest).unwrap();
@@ -103,7 +103,7 @@ fn note_times(log: &Log, served: &mut Served) {
     served.honest &= served.error.is_none();
 }
 
-/// Fetches of one batch, of some and of all are what the reader gave.
+/// Checks that fetches of one batch, of some and of all return the records of the reader.
 fn fetches(log: &Log, served: &Served) {
     for limit in [1, 300, 1 << 20] {
         let (mut from, mut found) = (log.offsets().start, Vec::new());
@@ -125,10 +125,10 @@ fn fetches(log: &Log, served: &Served) {
         };
         match (&served.error, error) {
             (None, None) => assert_eq!(found, served.records),
-            // A fetch fails as a whole, a reader returns the records before.
+            // A fetch fails as a whole; a reader first returns the records before the damage.
             (Some(_), Some(_)) if served.records.starts_with(&found) => {}
-            // A fetch does not see what lies in a segment after its last offset: the place that it
-            // looks up is in the next segment. A reader that begins there must return the same.
+            // A fetch does not see bytes of a segment after its last offset, because it looks up a
+            // position in the next segment. A reader that begins there must return the same.
             (Some(Error::Corrupt(damage)), error) => {
                 let behind = log.reader(damage.offset.unwrap()).unwrap().records();
                 let mut all = served.records.clone();
@@ -163,7 +163,8 @@ fn points(log: &Log, served: &Served) {
         match (&got, &served.error) {
             (Ok(got), None) => assert_eq!(got.as_ref(), listed, "{place}"),
             (Ok(Some(got)), Some(_)) => {
-                // It may lie after the damage. A reader that begins there must say the same.
+                // The record may lie after the damage. A reader that begins there must return it,
+                // too.
                 reader.seek(place).unwrap();
                 let next = reader.next_record();
                 assert!(matches!(&next, Ok(Some(next)) if next == got), "{place}: {next:?}");
@@ -175,8 +176,8 @@ fn points(log: &Log, served: &Served) {
     }
 }
 
-/// A log without findings can be read to its end, and one that cannot has a finding. Says whether
-/// there is one about the times that are indexed.
+/// Checks that `verify` finds damage in the log files exactly if a reader does. Returns whether
+/// `verify` finds a problem in a time index.
 fn verified(log: &Log, served: &Served) -> bool {
     let start = log.offsets().start;
     let mut found = log.verify().unwrap();
@@ -201,14 +202,15 @@ fn verified(log: &Log, served: &Served) -> bool {
     lying_times
 }
 
-/// The base offset of the segment that is damaged.
+/// Returns the base offset of the segment that is damaged.
 fn base_of(found: &Corruption) -> Offset {
     let name = found.path.file_stem().and_then(|stem| stem.to_str()).unwrap();
     name.parse().unwrap()
 }
 
-/// A lookup by time finds the first record that is as late, if neither headers nor index are
-/// wrong: index entries are compared with the batches they name, not with all batches between.
+/// Checks that a lookup by time finds the first record with that time or a later one, if headers
+/// and index are right. A lookup compares an index entry only with the batch that it names, and
+/// not with the batches in between.
 fn lookups(log: &Log, served: &Served, lying_times: bool) {
     let times = served.times.iter().take(30).map(|(_, time)| time.as_millis());
     let times = times.flat_map(|time| [time, time.saturating_add(1)]).chain([0, i64::MAX]);

@@ -1,4 +1,4 @@
-//! Bytes as batches, without any file.
+//! Fuzz targets that read their input as batches, without files.
 
 use super::{Choices, batch_of, repair};
 use crate::memory::{bounded, peak_of};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// The limit of decompressed bytes in a target: enough to find faults, small enough to be fast.
 const EXPANDED_BYTES: usize = 1 << 20;
 
-/// Any bytes, or, if the first one says so, bytes with a corrected length and checksum.
+/// Reads any bytes as a batch. The first byte decides whether length and checksum are corrected.
 pub fn batch(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -27,7 +27,7 @@ pub fn batch(data: &[u8]) {
     bounded(bytes.len(), || check(&bytes));
 }
 
-/// One codec on any bytes, under a limit that must hold.
+/// Decompresses any bytes with one codec, under a limit that must hold.
 pub fn codec(data: &[u8]) {
     let mut choices = Choices(data);
     let codec = 1 + choices.byte() % 4;
@@ -37,7 +37,7 @@ pub fn codec(data: &[u8]) {
     let batch = BatchRef::parse(&bytes).unwrap();
     let mut scratch = DecodeBuffer::new(limit);
     let (first, taken) = peak_of(|| expand(&batch, &mut scratch));
-    // The codecs' own tables, and an output that grows by doubling.
+    // The tables of the codecs, and an output that grows by doubling.
     assert!(taken <= 4 * limit + (4 << 20), "a limit of {limit} let {taken} bytes be taken");
     if let Ok((_, total)) = first {
         assert!(total <= limit, "a limit of {limit} let {total} bytes out");
@@ -46,7 +46,7 @@ pub fn codec(data: &[u8]) {
     bounded(bytes.len(), || check(&bytes));
 }
 
-/// The decompressed content of a batch: the checksum of all fields, and their number of bytes.
+/// Decompresses a batch, and returns the checksum of all fields and their number of bytes.
 fn expand(batch: &BatchRef<'_>, scratch: &mut DecodeBuffer) -> Result<(u32, usize), InvalidBatch> {
     let (mut sum, mut total) = (0u32, 0);
     for record in batch.records(scratch)? {
@@ -59,7 +59,7 @@ fn expand(batch: &BatchRef<'_>, scratch: &mut DecodeBuffer) -> Result<(u32, usiz
     Ok((sum, total))
 }
 
-/// Bytes as the records of a batch that is sound otherwise.
+/// Reads any bytes as the records of a batch that is otherwise sound.
 pub fn records(data: &[u8]) {
     let mut choices = Choices(data);
     let (count, gap) = (choices.i32() >> 20, choices.byte());
@@ -72,7 +72,7 @@ pub fn records(data: &[u8]) {
     }
 }
 
-/// Everything that can be said of the bytes of a batch: the ways to read it agree.
+/// Checks that all ways to read the bytes of a batch agree.
 pub fn check(bytes: &[u8]) {
     let header = BatchHeader::parse(bytes);
     let batch = match BatchRef::parse(bytes) {
@@ -110,7 +110,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Whether all records are valid; three ways to iterate over them agree.
+/// Returns whether all records are valid. Checks that three ways to iterate over them agree.
 fn same<'a>(
     header: &BatchHeader,
     mut borrowed: Records<'a>,
@@ -147,7 +147,7 @@ fn same<'a>(
     }
 }
 
-/// Skipping to an offset returns what reading up to it returns.
+/// Checks that skipping to an offset returns the same record as reading up to it.
 fn skipping(header: &BatchHeader, records: &Records<'_>) {
     let offsets: Vec<_> = records.clone().take(1000).map(|record| record.unwrap().offset).collect();
     let next = header.last_offset().saturating_add(1);
@@ -175,7 +175,7 @@ fn appending(batch: &BatchRef<'_>, good: bool) {
     }
 }
 
-/// The records of a sound batch of moderate size.
+/// Returns the records of a sound batch of moderate size.
 pub fn decode(bytes: &[u8]) -> Option<Vec<StoredRecord>> {
     let batch = BatchRef::parse(bytes).ok()?;
     batch.verify_checksum().ok()?;
@@ -184,7 +184,7 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<StoredRecord>> {
     records.map(|record| record.map(StoredRecord::from)).collect::<Result<_, _>>().ok()
 }
 
-/// Encodes what a batch decoded to, in each codec: it decodes to the same.
+/// Encodes the records of a batch again with each codec, and checks that they decode to the same.
 fn encode_again(bytes: &[u8], records: &[StoredRecord]) {
     let header = *BatchRef::parse(bytes).unwrap().header();
     for codec in Codec::ALL.into_iter().filter(|codec| codec.is_available()) {
@@ -192,7 +192,7 @@ fn encode_again(bytes: &[u8], records: &[StoredRecord]) {
         assert_eq!(decode(&encoded).as_deref(), Some(records), "{codec}");
         let again = BatchHeader::parse(&encoded).unwrap();
         assert_eq!(again.last_offset(), header.last_offset());
-        // Batches without records and those of the log itself are not compressed.
+        // Batches without records and control batches are not compressed.
         assert!(again.codec() == codec || records.is_empty() || header.is_control());
         assert_eq!(again.timestamp_type(), header.timestamp_type());
         assert_eq!(again.max_timestamp, header.max_timestamp);
@@ -222,8 +222,8 @@ fn encode(header: &BatchHeader, records: &[StoredRecord], codec: Codec) -> Optio
     builder.build_bytes().ok()
 }
 
-/// A batch that decodes is encoded again; and any records that are encoded decode to what they
-/// were.
+/// Encodes a batch that decodes again. Encodes any records, and checks that they decode to the
+/// same.
 pub fn roundtrip(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     if flags & 1 == 0 {
@@ -259,7 +259,7 @@ pub fn roundtrip(data: &[u8]) {
     assert_eq!(batch.header().max_timestamp, largest.unwrap_or(Timestamp::NONE));
 }
 
-/// A record taken over as it is, its headers not decoded.
+/// Checks that a record can be copied into a batch without decoding its headers.
 fn copied(record: &RecordRef<'_>) {
     let mut builder = BatchBuilder::new();
     builder.base_offset(record.offset);
@@ -280,7 +280,7 @@ fn any_record(choices: &mut Choices<'_>, offset: u64) -> StoredRecord {
     let shape = choices.byte();
     let field = |choices: &mut Choices<'_>, there: bool| {
         let size = usize::from(choices.byte());
-        // A repeated byte makes long fields out of short inputs.
+        // Repeated bytes turn short inputs into long fields.
         let size = if size > 200 { (size - 199) * 64 } else { size };
         let taken = choices.bytes(size.min(40));
         let filled = [taken, &vec![b'x'; size - taken.len()]].concat();
@@ -290,7 +290,7 @@ fn any_record(choices: &mut Choices<'_>, offset: u64) -> StoredRecord {
         0 => -1,
         1 => i64::from(choices.i32()),
         2 => 1_700_000_000_000 + i64::from(choices.byte()),
-        // Not so far apart that the difference has no 64 bits.
+        // Timestamps must not be so far apart that their difference exceeds 64 bits.
         _ => choices.i64() >> 2,
     };
     StoredRecord {

@@ -1,4 +1,4 @@
-//! Bytes as a segment that is compacted.
+//! A fuzz target that compacts its input as a segment.
 
 use super::agree::{Served, agree};
 use super::directories::{DIR, clean, config, disk};
@@ -9,8 +9,8 @@ use annals::record::Compression;
 use annals::{CleanupPolicy, Codec, Log, LogConfig, OnCorruption, StoredRecord};
 use std::collections::BTreeMap;
 
-/// A log that opens is compacted: then it holds the last record of each key and nothing else, or
-/// it cannot be compacted and is unchanged.
+/// Compacts a log that opens. Afterwards, it holds the last record of each key and nothing else,
+/// or it cannot be compacted and is unchanged.
 pub fn compaction(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -23,7 +23,7 @@ pub fn compaction(data: &[u8]) {
         let fs = disk(&files);
         let mut config = config(&fs, OnCorruption::Truncate)
             .cleanup_policy(CleanupPolicy::CompactAndDelete)
-            // Room for few keys, and so several passes, or for all.
+            // Room for a few keys, which takes several passes, or for all keys.
             .dedupe_buffer_bytes(if flags & 2 != 0 { 1024 } else { 64 << 10 });
         if flags & 4 != 0 {
             config = config.compression(Compression::of(Codec::Lz4));
@@ -55,7 +55,8 @@ fn same(before: &[StoredRecord], after: &Served) {
     assert_eq!(before, after.records);
 }
 
-/// Tombstones may go, too, if an earlier compaction has said so.
+/// Checks that only the last record of each key is left. A tombstone may be removed, too, if an
+/// earlier compaction has set its delete horizon.
 fn only_winners(before: &[StoredRecord], after: &[StoredRecord]) {
     let last: BTreeMap<_, _> = before.iter().map(|r| (r.key.clone(), r.offset)).collect();
     let wins = |r: &&StoredRecord| r.key.is_some() && last.get(&r.key) == Some(&r.offset);
@@ -68,7 +69,7 @@ fn only_winners(before: &[StoredRecord], after: &[StoredRecord]) {
     assert_eq!(after.next(), None);
 }
 
-/// Compacting it once more changes nothing but tombstones, and neither does a crash.
+/// Checks that a second compaction changes nothing but tombstones, and a crash changes nothing.
 fn again(log: &Log, fs: &MemFs, config: LogConfig, served: &Served) {
     log.compact().unwrap();
     let twice = agree(log);

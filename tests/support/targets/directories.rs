@@ -1,4 +1,4 @@
-//! Bytes as the files of a log directory.
+//! Fuzz targets that read their input as the files of a log directory.
 
 use super::agree::{Served, agree};
 use super::{Choices, repair};
@@ -19,7 +19,7 @@ pub fn config(fs: &MemFs, mode: OnCorruption) -> LogConfig {
     config.segment_bytes(4096).on_corruption(mode).fs(fs.clone())
 }
 
-/// A disk with these files, all of them durable.
+/// Returns a disk with these files, all of them durable.
 pub fn disk(files: &BTreeMap<String, Vec<u8>>) -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
@@ -32,26 +32,27 @@ pub fn disk(files: &BTreeMap<String, Vec<u8>>) -> MemFs {
     fs
 }
 
-/// Opens a directory; a log that opens must agree with itself, and be the same when it is opened
-/// again.
+/// Opens a directory. If the log opens, all ways to read it must agree, and it must be the same
+/// when it is opened again.
 pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
-    // With a valid checksum, a snapshot may contradict the batches. Which of them is read depends
-    // on the other files.
+    // A snapshot with a valid checksum may contradict the batches. The other files decide which of
+    // the two is read.
     let has_snapshots =
         fs.list(Path::new(DIR)).unwrap().iter().any(|e| e.name.contains(".snapshot"));
     let log = match Log::open(DIR, config(fs, mode)) {
         Ok(log) => log,
         Err(error) => {
             clean(&error);
-            // Nothing was changed that would let the next opening through.
+            // The failed opening must not have changed anything that lets the next one succeed.
             let again = match Log::open(DIR, config(&fs.kill(), mode)) {
-                // Damage below the recovery point, met by one opening and not by another as below:
-                // it is truncated there, and the rejected bytes lay after it.
+                // One opening may read damage below the recovery point that another does not read:
+                // see below. This opening truncated at that damage, and the rejected bytes lay
+                // after it.
                 Ok(log) if log.recovery().truncated_bytes > 0 => return None,
                 again => again.map(|log| log.offsets()),
             };
             let again = again.expect_err("an error that goes away by itself");
-            // Where there is more than one damage, it may be another that is met first.
+            // If there are several damaged places, another one may be found first.
             let named =
                 |error: &Error| matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported);
             let same = again.kind() == error.kind() || (named(&again) && named(&error));
@@ -62,8 +63,8 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
     let (offsets, recovery) = (log.offsets(), log.recovery().clone());
     let served = agree(&log);
     let again = match Log::open(DIR, config(&fs.kill(), mode)) {
-        // Batches below the recovery point are not read, unless an index proves wrong. So damage
-        // there may be met by one opening and not by another; readers have met it.
+        // Batches below the recovery point are not read, unless an index is wrong. So one opening
+        // may find damage there that another does not find. Readers have found it.
         Ok(again) if again.recovery().truncated_bytes > 0 && served.error.is_some() => {
             return Some(served);
         }
@@ -83,8 +84,8 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
             assert_eq!(offset, offsets.end);
             match log.get(offset) {
                 Ok(found) => assert_eq!(found.unwrap().value_str(), Some("what comes after")),
-                // Up to an index entry after the damage, nothing shows which batch the offsets
-                // belong to.
+                // Between the damage and the next index entry, nothing shows which batch the
+                // offsets belong to.
                 Err(error) => {
                     clean(&error);
                     assert!(served.error.is_some(), "{error}");
@@ -114,7 +115,7 @@ fn same(one: &Served, other: &Served) {
     assert_eq!(text(one), text(other));
 }
 
-/// An error that says what is wrong with the bytes, not with this crate.
+/// Checks that an error describes a problem of the bytes, and not a fault of this crate.
 pub fn clean(error: &Error) {
     assert!(
         matches!(
@@ -129,7 +130,7 @@ pub fn clean(error: &Error) {
     );
 }
 
-/// The segment alone: after a kill, after a loss of power, after a clean close, in both modes.
+/// Opens a segment alone: after a kill, after a power loss, after a clean close, in both modes.
 pub fn segment(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let mut bytes = bytes.to_vec();
@@ -153,7 +154,8 @@ fn first_offset(bytes: &[u8]) -> u64 {
     BatchHeader::parse(bytes).map_or(0, |header| header.base_offset)
 }
 
-/// A log that opens after a process exit has every record that can be read from the file in order.
+/// Checks that a log that opens after a process exit has every record that can be read from the
+/// file in order.
 fn nothing_good_is_cut(bytes: &[u8], base: u64, served: Option<&Served>) {
     let Some(served) = served else { return };
     let (mut rest, mut lowest, mut good) = (bytes, base, Vec::<StoredRecord>::new());
@@ -167,13 +169,13 @@ fn nothing_good_is_cut(bytes: &[u8], base: u64, served: Option<&Served>) {
         rest = &rest[header.size_bytes()..];
         good.extend(records.into_iter().filter(|_| !header.is_control()));
     }
-    // A batch that skips offsets is rejected when the next one proves it wrong.
+    // A batch that skips offsets is rejected if the next batch contradicts it.
     if served.error.is_none() {
         assert!(served.records.len() >= good.len() || lowest > base + good.len() as u64);
     }
 }
 
-/// The file is damaged where its length stays, below a marker that says that the log was closed.
+/// Damages a file without changing its length, in a directory with the marker of a clean shutdown.
 fn marked(files: &BTreeMap<String, Vec<u8>>, base: u64, flags: u8, mode: OnCorruption) {
     let fs = disk(files);
     let Ok(log) = Log::open(DIR, config(&fs, OnCorruption::Truncate)) else { return };
@@ -221,7 +223,7 @@ const NAMES: [&str; 25] = [
     "00000000000000001000.snapshot",
 ];
 
-/// Takes files off an input: a name, a length, that many bytes.
+/// Parses an input as files: a name, a length, that many bytes.
 pub fn files_of(data: &[u8]) -> (u8, BTreeMap<String, Vec<u8>>) {
     let mut choices = Choices(data);
     let flags = choices.byte();
@@ -242,7 +244,7 @@ pub fn files_of(data: &[u8]) -> (u8, BTreeMap<String, Vec<u8>>) {
     (flags, files)
 }
 
-/// Puts files into the form that [`files_of`] takes apart.
+/// Returns files in the form that [`files_of`] parses.
 pub fn input_of(flags: u8, files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let mut input = vec![flags];
     for (name, bytes) in files {
@@ -257,8 +259,8 @@ pub fn input_of(flags: u8, files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
 pub fn directory(data: &[u8]) {
     let (flags, files) = files_of(data);
     let mode = if flags & 2 != 0 { OnCorruption::Truncate } else { OnCorruption::Fail };
-    // A marker is taken on its word by design of the format; what it says wrong is the directory's
-    // own doing.
+    // By design of the format, an opening trusts the marker of a clean shutdown. If the marker is
+    // wrong, two openings may differ.
     let marked = files.contains_key(".kafka_cleanshutdown");
     bounded(data.len(), || {
         let fs = disk(&files);

@@ -1,5 +1,5 @@
-//! Bytes as an index or as one of the small files of a sound log: the records served do not depend
-//! on them.
+//! Fuzz targets that read their input as an index or another small file of a sound log. The
+//! records that the log returns must not depend on these files.
 
 use super::Choices;
 use super::agree::agree;
@@ -19,7 +19,7 @@ pub struct Sound {
     pub bases: Vec<u64>,
 }
 
-/// A log of a few segments whose times rise and fall.
+/// Returns a log of a few segments whose timestamps rise and fall.
 pub fn sound() -> &'static Sound {
     static SOUND: OnceLock<Sound> = OnceLock::new();
     SOUND.get_or_init(|| {
@@ -49,7 +49,7 @@ fn index(data: &[u8], extension: &str, entry_bytes: usize) {
     let Some((flags, bytes)) = data.split_first() else { return };
     let sound = sound();
     let base = sound.bases[usize::from(flags >> 2) % sound.bases.len()];
-    // A length that no index has is rejected at once, so most inputs get a valid one.
+    // A length that no index can have is rejected at once, so most inputs get a valid length.
     let whole = bytes.len() / entry_bytes * entry_bytes;
     let bytes = if flags & 2 != 0 { bytes } else { &bytes[..whole] };
     let fs = if flags & 1 != 0 { &sound.killed } else { &sound.closed };
@@ -91,7 +91,7 @@ const SMALL: [&str; 8] = [
     "00000000000000000000.txnindex",
 ];
 
-/// Any bytes as each of the small files, looked at and opened over.
+/// Reads any bytes as each of the small files, and opens a log beside them.
 pub fn checkpoints(data: &[u8]) {
     let mut choices = Choices(data);
     let flags = choices.byte();
@@ -104,7 +104,7 @@ pub fn checkpoints(data: &[u8]) {
         let path = Path::new(DIR).join(name);
         inspect_all(&fs, &path);
         match Log::open(DIR, config(&fs, OnCorruption::Fail)) {
-            // A recovery point beyond the end says that records are missing.
+            // A recovery point beyond the end means that records are missing.
             Err(error) => clean(&error),
             Ok(log) => {
                 let served = agree(&log);

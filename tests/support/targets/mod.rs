@@ -1,5 +1,5 @@
-//! The bodies of the fuzz targets. The tests run them on seeds, on found inputs and on mutations
-//! of both, so that a target that is never fuzzed does not rot.
+//! The bodies of the fuzz targets. The tests run them on seeds, on inputs that were found and on
+//! mutations of both, so that a target keeps working even if it is never fuzzed.
 
 pub mod agree;
 pub mod batches;
@@ -65,8 +65,8 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// Writes a valid checksum into each batch of a file, as far as their lengths lead: random
-/// mutations would never get past one.
+/// Writes a valid checksum into each batch of a file, as far as the lengths lead. Otherwise,
+/// random mutations would never get past the first checksum.
 pub fn repair(mut file: &mut [u8]) {
     while file.len() >= 61 {
         let length = i32::from_be_bytes(file[8..12].try_into().unwrap());
@@ -78,7 +78,7 @@ pub fn repair(mut file: &mut [u8]) {
     }
 }
 
-/// A batch of these records with the right length and checksum.
+/// Returns a batch of these records, with the right length and checksum.
 pub fn batch_of(codec: u8, count: i32, last_delta: i32, section: &[u8]) -> Vec<u8> {
     let mut builder = annals::record::BatchBuilder::new();
     builder.push(annals::Timestamp::NONE, None, None).unwrap();

@@ -1,4 +1,4 @@
-//! A list of operations, on a log and on its model.
+//! A fuzz target that applies a list of operations to a log and to its model.
 
 use super::Choices;
 use super::batches::available;

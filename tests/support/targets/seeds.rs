@@ -1,4 +1,4 @@
-//! Where the targets begin: batches and logs that others made, and logs of our own.
+//! The seeds of the targets: batches and logs of other programs, and logs of this crate.
 
 use super::directories::{DIR, config, input_of};
 use super::files::sound;
@@ -10,7 +10,7 @@ use annals::{Log, OnCorruption, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Larger files are left out: smaller ones show the same.
+/// The size of the largest file that is used. Larger files show nothing that smaller ones do not.
 const MOST_BYTES: usize = 1500;
 
 fn vectors() -> PathBuf {
@@ -40,7 +40,7 @@ fn batches() -> Vec<Vec<u8>> {
     all.map(|(_, bytes)| bytes).chain(packed()).filter(|bytes| bytes.len() <= MOST_BYTES).collect()
 }
 
-/// Batches compressed in every form that clients write.
+/// Returns batches compressed in every form that clients write.
 fn packed() -> Vec<Vec<u8>> {
     let text = std::fs::read_to_string(vectors().join("bytes.txt")).unwrap();
     let digits = text.lines().filter_map(|line| line.strip_prefix("B "));
@@ -58,7 +58,7 @@ fn own(extension: &str) -> Vec<Vec<u8>> {
     wanted.map(|(_, bytes)| bytes).collect()
 }
 
-/// A log of several batches, each kind once.
+/// Returns the bytes of a log with one batch of each kind.
 fn mixed() -> Vec<u8> {
     let mut offset = 0u64;
     let mut log = Vec::new();
@@ -74,7 +74,7 @@ fn mixed() -> Vec<u8> {
     log
 }
 
-/// Batches of a few keys again and again, with tombstones.
+/// Returns batches in which a few keys occur again and again, with tombstones.
 fn keyed() -> Vec<u8> {
     let mut log = Vec::new();
     for n in 0..12u8 {
@@ -91,8 +91,8 @@ fn keyed() -> Vec<u8> {
     log
 }
 
-/// Two segments of two producers, the second beginning at 7, and the snapshot between them; killed
-/// and closed.
+/// Returns the files of two segments with batches of two producers, and the snapshot between them:
+/// after a kill, and after a close. The second segment begins at offset 7.
 fn numbered() -> [BTreeMap<String, Vec<u8>>; 2] {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs, OnCorruption::Fail)).unwrap();
@@ -120,10 +120,10 @@ fn numbered() -> [BTreeMap<String, Vec<u8>>; 2] {
     })
 }
 
-/// Not with the number of this process: a mutation is to be the same in the next.
+/// A lock file without the number of this process, so that a mutation is the same in every run.
 const LOCK: &[u8] = b"process 1\nboot boot-1\n";
 
-/// The seeds of a target.
+/// Returns the seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let sound = sound();
     match target {
@@ -175,7 +175,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// The first two segments under names that the target knows.
+/// Returns the first two segments under names that the target knows.
 fn as_small(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     files
         .into_iter()
@@ -222,7 +222,7 @@ fn noise(seed: u8, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|_| chance.next() as u8).collect()
 }
 
-/// Another input near this one, as a fuzzer without feedback would make it.
+/// Returns a mutation of an input, as a fuzzer without feedback would make it.
 pub fn mutate(input: &[u8], chance: &mut Chance) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=chance.below(3) {
@@ -258,7 +258,7 @@ pub fn mutate(input: &[u8], chance: &mut Chance) -> Vec<u8> {
     bytes
 }
 
-/// The first bytes of an input decide how it is taken.
+/// Returns the first byte of an input, which decides how the rest is read.
 pub fn front(input: &[u8]) -> u8 {
     Choices(input).byte()
 }

@@ -51,7 +51,8 @@ fn log_with_one_in_between() -> MemFs {
     for n in 0..3 {
         make_due(&log);
         send(&log, 2, n);
-        // The one before is of no use any more; the one where the segment begins is.
+        // The previous snapshot in the segment is of no use any more; the one at its base still
+        // is.
         assert_eq!(snapshots(&fs), [1, 2 + n as Offset]);
     }
     send(&log, 3, 0);
@@ -92,8 +93,8 @@ impl crate::Listener for Rolls {
     }
 }
 
-/// The event of a snapshot that fails in an append was delivered with the lock of the writer
-/// held.
+/// The event of a snapshot that fails in an append is delivered after the writer lock is released.
+/// With the lock held, a listener that calls the log would wait for itself.
 #[test]
 fn listener_may_call_log_when_snapshot_fails() {
     let fs = crate::fs::FaultFs::new(MemFs::new());
@@ -118,7 +119,7 @@ fn listener_may_call_log_when_snapshot_fails() {
 fn replay_begins_at_middle_snapshot_after_kill() {
     let fs = log_with_one_in_between();
     assert_eq!(ids(&open(&fs.kill())), [1, 2, 3]);
-    // It knows another producer, and not the producers before it.
+    // The snapshot now holds another producer, and none of the earlier ones.
     let state = ProducerState { producer_id: 99, ..open(&fs.kill()).producers().unwrap()[0] };
     let file = fs.open(&path(4), OpenMode::ReadWrite).unwrap();
     let bytes = snapshot::encode(&[state]);
@@ -126,7 +127,7 @@ fn replay_begins_at_middle_snapshot_after_kill() {
     file.write_all_at(&bytes, 0).unwrap();
     let log = open(&fs);
     assert_eq!(ids(&log), [3, 99]);
-    // The next one in between takes its place.
+    // The next snapshot inside the segment replaces it.
     make_due(&log);
     send(&log, 3, 1);
     assert_eq!(snapshots(&fs), [1, 6]);

@@ -24,7 +24,8 @@ fn poll(future: &mut FlushFuture, woken: &Arc<Woken>) -> Poll<Result<Offset>> {
 #[test]
 fn flush_wakes_tasks_that_await_it() {
     let log = one_record();
-    // No thread of its own comes before the other.
+    // The thread that syncs for tasks counts as running, so none is started that would sync before
+    // `flush`.
     log.inner.flushes.syncer.set_running(true);
     let (mut future, woken) = (log.flush_async(), Arc::new(Woken::default()));
     assert!(poll(&mut future, &woken).is_pending());

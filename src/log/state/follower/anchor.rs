@@ -9,8 +9,8 @@
 //! An empty batch is an exception: it is the same in all histories of the log without its offsets.
 //! If one is the last batch, the last batch with records is remembered, too.
 //!
-//! The check must come after the bytes that it confirms were read. It opens the file by its name,
-//! because a handle that is kept open also leads to a removed file.
+//! The check must come after the read that it confirms. It opens the file by its name, because a
+//! handle that is kept open also leads to a removed file.
 
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::File;
@@ -56,7 +56,7 @@ impl<T> LastBatches<T> {
     }
 }
 
-/// The last batches that a read-only log knows of.
+/// The last batches that a read-only log knows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Anchor(LastBatches<KnownBatch>);
 

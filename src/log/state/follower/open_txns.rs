@@ -13,7 +13,7 @@ use crate::segment::recovered::RecoveryObserver;
 use crate::types::{Offset, ProducerId};
 use std::collections::BTreeMap;
 
-/// More than the size of any control batch, none of which is compressed.
+/// A limit above the size of any control batch. None of them is compressed.
 const CONTROL_BYTES: usize = 1 << 20;
 
 /// The start of each open transaction, by its producer.
