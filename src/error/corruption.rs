@@ -81,9 +81,9 @@ pub enum CorruptionKind {
     /// A file without a batch has the name of a segment, and does not begin where the log ends. If
     /// it is not one of the log's files, remove it.
     #[error(
-        "it holds no batch, and its name skips offsets {end} to {before}; if it is not one of the \
-         log's files, remove it",
-        before = base.saturating_sub(1)
+        "it holds no batch, and its name skips {} from {end} on, the end of the log; if it is not one \
+         of the log's files, remove it",
+        Counted(base.saturating_sub(*end), "offset")
     )]
     StraySegment {
         /// The end of the log without the file.

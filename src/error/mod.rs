@@ -304,6 +304,12 @@ impl Error {
 pub(crate) const NOT_A_DIRECTORY: &str =
     "the path, or a part of it, is a file or a dangling link; give a directory";
 
+impl From<InvalidOption> for Error {
+    fn from(found: InvalidOption) -> Error {
+        Error::InvalidConfig { option: found.option, reason: found.reason() }
+    }
+}
+
 impl From<TopicError> for Error {
     fn from(error: TopicError) -> Error {
         Error::Topic(Box::new(error))

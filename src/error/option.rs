@@ -1,6 +1,5 @@
 //! Options with an invalid value.
 
-use super::{Error, Result};
 use std::fmt;
 
 /// An option with an invalid value, before its message is put together: a topic names its setting
@@ -22,6 +21,11 @@ impl InvalidOption {
     ) -> InvalidOption {
         InvalidOption { option, value: value.to_string(), rule: rule.into() }
     }
+
+    /// Returns the rest of a sentence that begins with the option.
+    pub(super) fn reason(&self) -> String {
+        format!("is {}, but {}", self.value, self.rule)
+    }
 }
 
 /// Fails a check of options.
@@ -31,13 +35,6 @@ pub(crate) fn reject_option<E: From<InvalidOption>>(
     rule: impl Into<String>,
 ) -> Result<(), E> {
     Err(InvalidOption::new(option, value, rule).into())
-}
-
-impl From<InvalidOption> for Error {
-    fn from(found: InvalidOption) -> Error {
-        let InvalidOption { option, value, rule } = found;
-        Error::InvalidConfig { option, reason: format!("is {value}, but {rule}") }
-    }
 }
 
 /// The subject of the message: not all that a caller sets is an option.
