@@ -263,8 +263,8 @@ fn retention(run: &Run) {
     println!("| {name}: each | {:.1} us | | | |", median(&each));
 }
 
-/// The processor time of an idle process with a thousand logs and one maintainer, compared with
-/// the same process without the maintainer.
+/// Measures the processor time of an idle process with a thousand logs and one maintainer,
+/// compared with the same process without the maintainer.
 fn quiet(run: &Run) {
     let count = run.size(1000);
     let name = format!("CPU of {count} logs in quiet ten seconds");

@@ -13,12 +13,35 @@ use std::time::{Duration, Instant, SystemTime};
 /// A clock must not call a log, a store or their clients: it is read with their locks held, so the
 /// call would deadlock. It should return at once, because an append may wait for it. If it panics,
 /// only the call that read the clock unwinds.
+///
+/// ```
+/// use annals::{Clock, SystemClock, Timestamp};
+/// use std::time::Duration;
+///
+/// /// A clock whose calendar time is an hour late.
+/// #[derive(Debug)]
+/// struct Late(SystemClock);
+///
+/// impl Clock for Late {
+///     fn now(&self) -> Timestamp {
+///         Timestamp::from_millis(self.0.now().as_millis() - 3_600_000)
+///     }
+///     fn monotonic(&self) -> Duration {
+///         self.0.monotonic()
+///     }
+///     fn runs_by_itself(&self) -> bool {
+///         true
+///     }
+/// }
+///
+/// assert!(Late(SystemClock::new()).now() < SystemClock::new().now());
+/// ```
 pub trait Clock: Send + Sync + Debug + 'static {
     /// Returns the calendar time. It may jump in both directions.
     ///
-    /// It sets the timestamps of records, and everything that is compared with them, as in Kafka:
-    /// retention by age, the lags of compaction, the time that tombstones stay, and the expiry of
-    /// committed offsets of a group without members. Everything else follows
+    /// It sets the timestamps of records. As in Kafka, everything that is compared with them
+    /// follows it, too: retention by age, the lags of compaction, the time that tombstones stay,
+    /// and the expiry of committed offsets of a group without members. Everything else follows
     /// [`monotonic`](Clock::monotonic), such as sessions of group members, timeouts of producers,
     /// and the time after which a producer is forgotten.
     fn now(&self) -> Timestamp;
@@ -35,7 +58,7 @@ pub trait Clock: Send + Sync + Debug + 'static {
     }
 }
 
-/// The operating system's clocks.
+/// The operating system's clocks, which are the default. [`Clock`] has an example.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// An event of a log or a store: something that it did or found, and that no call returns.
 ///
+/// [`Listener`] has an example.
+///
 /// Events are delivered on the thread that caused them, after the log and its store have released
 /// their locks, so a [`Listener`] may call the log and the store. If a listener panics, the call
 /// that caused the event unwinds after its work is done; in calls of a group, the panic is caught.
@@ -287,8 +289,9 @@ impl EventSink {
         (done, held.release())
     }
 
-    /// Like [`hold`](EventSink::hold), until the guard is released, for work whose events all go
-    /// to this sink. Without a listener there are none to hold back, and an append pays nothing.
+    /// Holds events back until the guard is released, for work whose events all go to this sink:
+    /// see [`hold`](EventSink::hold). Without a listener, there are no events to hold back, and an
+    /// append pays nothing.
     #[inline(always)]
     pub(crate) fn hold_own(&self) -> HeldEvents {
         HeldEvents(self.listener.as_ref().map(|_| replace_held(Some(Vec::new()))))

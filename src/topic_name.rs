@@ -69,7 +69,7 @@ mod tests {
         }
 
         #[test]
-        fn names_collide_when_only_dots_and_underscores_differ(a in "[ab._]{1,4}", b in "[ab._]{1,4}") {
+        fn names_collide_across_dots_and_underscores(a in "[ab._]{1,4}", b in "[ab._]{1,4}") {
             prop_assert_eq!(collides(&a, &b), a.replace('.', "_") == b.replace('.', "_"));
         }
     }

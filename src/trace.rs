@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_log_does_is_traced() {
+    fn log_events_are_traced() {
         let lines = Lines::default();
         tracing::subscriber::with_default(lines.clone(), || {
             let listener = Arc::new(TracingListener::new("orders"));

@@ -4,7 +4,7 @@ use crate::random;
 use std::fmt;
 use std::str::FromStr;
 
-/// The id of a topic.
+/// The id of a topic. [`KafkaUuid`] has an example.
 ///
 /// If a topic is deleted and created again under the same name, the new one gets a new id.
 pub type TopicId = KafkaUuid;
@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_text_is_base64_and_reads_back(bytes: [u8; 16]) {
+        fn text_is_base64_and_reads_back(bytes: [u8; 16]) {
             let id = KafkaUuid::from_bytes(bytes);
             prop_assert_eq!(id.to_string(), URL_SAFE_NO_PAD.encode(bytes));
             prop_assert_eq!(id.to_string().parse(), Ok(id));
@@ -163,13 +163,13 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_what_another_implementation_reads(text in "[A-Za-z0-9_+=/ -]{20,24}|[A-Za-z0-9_-]{22}|\\PC{0,30}") {
+        fn parse_agrees_with_base64_crate(text in "[A-Za-z0-9_+=/ -]{20,24}|[A-Za-z0-9_-]{22}|\\PC{0,30}") {
             let other = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|b| <[u8; 16]>::try_from(b).ok());
             prop_assert_eq!(text.parse().ok(), other.map(KafkaUuid::from_bytes));
         }
 
         #[test]
-        fn random_bits_make_ids_of_version_4_that_no_tool_takes_for_an_option(bits: u128, dash: bool) {
+        fn random_ids_are_version_4_without_dash(bits: u128, dash: bool) {
             let bits = if dash { bits >> 6 | DASH << 122 } else { bits };
             let id = KafkaUuid::from_random_bits(bits);
             prop_assert_eq!((id.to_bytes()[6] >> 4, id.to_bytes()[8] >> 6), (4, 2));

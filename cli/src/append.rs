@@ -135,7 +135,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// The most bytes that a batch may hold.
+    /// Returns the size that a batch may have at most, in bytes.
     fn batch_bytes(&self) -> u64 {
         let most = self.args.config.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES);
         self.args.batch_bytes.min(most)

@@ -40,7 +40,7 @@ impl Problem {
         Path::new(&self.file)
     }
 
-    /// Whether the file is derived from the log, and rebuilt if it is missing.
+    /// Returns whether the file is derived from the log, and rebuilt if it is missing.
     pub fn is_of_derived_file(&self) -> bool {
         let extension = self.path().extension().and_then(|extension| extension.to_str());
         matches!(extension, Some("index" | "timeindex" | "snapshot"))

@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(sticky.choose(&[], 0), None);
     }
 
-    /// Each record is a batch then.
+    /// With a batch size of 0, each record is a batch.
     #[test]
     fn sticky_changes_when_batch_bytes_zero() {
         let (mut sticky, mut random) = (sticky(0), SplitMix64(7));

@@ -1,28 +1,20 @@
 //! Copying the index of aborted transactions to the rewritten segment.
 //!
-//! A `.txnindex` has one entry of 34 bytes for each aborted transaction whose marker lies in its
-//! segment, in the order of the markers. Entries hold absolute offsets, so the entries of
-//! surviving markers are copied unchanged.
+//! Entries hold absolute offsets, so the entries of surviving markers are copied unchanged.
 
 use crate::compaction::output::Output;
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::{File, OpenMode};
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES, has_known_version};
 use crate::types::Offset;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The size of an entry: version (2), producer id (8), first offset (8), last offset (8), last
-/// stable offset (8).
-const ENTRY_BYTES: usize = 34;
-/// The position of the marker's offset in an entry.
-const LAST_OFFSET_AT: usize = 18;
 /// The number of entries that are read at a time.
 const READ_ENTRIES: usize = 1024;
-
-const VERSION: [u8; 2] = [0, 0];
 
 /// The entries of one segment, read once, in step with its markers.
 pub(crate) struct AbortedTxns {
@@ -61,11 +53,11 @@ impl AbortedTxns {
     /// Copies the entry of the abort marker with this offset, if there is one.
     pub(crate) fn carry(&mut self, marker: Offset, output: &mut Output<'_>) -> Result<()> {
         while let Some(entry) = self.peek()? {
-            let last = last_offset(&entry);
+            let AbortedTxn { last, .. } = AbortedTxn::decode(&entry);
             if last > marker {
                 break;
             }
-            if entry.first_chunk() != Some(&VERSION) {
+            if !has_known_version(&entry) {
                 return Err(self.corrupt("an entry has an unknown version"));
             }
             if self.last.is_some_and(|before| before >= last) {
@@ -103,9 +95,4 @@ impl AbortedTxns {
             reason: CorruptionKind::Malformed(what),
         }))
     }
-}
-
-fn last_offset(entry: &[u8; ENTRY_BYTES]) -> Offset {
-    let field = entry.get(LAST_OFFSET_AT..).and_then(|rest| rest.first_chunk());
-    field.map_or(0, |field| Offset::from_be_bytes(*field))
 }

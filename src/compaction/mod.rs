@@ -41,9 +41,7 @@ mod tests;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::producer_state::ProducerState;
-use crate::record::{
-    BatchBuilder, BatchHeader, BatchRef, ControlRecord, DecodeBuffer, EndTxnMarker,
-};
+use crate::record::{BatchBuilder, BatchHeader, DecodeBuffer, EndTxnMarker};
 use crate::segment::Segment;
 use crate::types::Offset;
 
@@ -169,17 +167,6 @@ impl<'a> ProgressMeter<'a> {
     fn finish(&mut self) -> Result<()> {
         (self.report)(std::mem::take(&mut self.pending))
     }
-}
-
-/// Returns the marker in a control batch; `None` for control records of other kinds, and for an
-/// emptied batch.
-pub(crate) fn marker_of(
-    batch: &BatchRef<'_>,
-    decode: &mut DecodeBuffer,
-) -> Result<Option<EndTxnMarker>, InvalidBatch> {
-    let Some(record) = batch.records(decode)?.next() else { return Ok(None) };
-    let record = record?;
-    Ok(ControlRecord::parse(record.key, record.value)?.marker)
 }
 
 /// Returns the error for a damaged batch, with its position.

@@ -3,11 +3,9 @@
 use crate::compaction::key_id::KeyId;
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::spans::Spans;
-use crate::compaction::{
-    ProgressMeter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of,
-};
+use crate::compaction::{ProgressMeter, READ_BYTES, Scratch, Source, Transactions, damaged};
 use crate::error::{Error, InvalidBatch, Result};
-use crate::record::{BatchHeader, BatchRef};
+use crate::record::{BatchHeader, BatchRef, marker_of};
 use crate::segment::batches::SegmentBatches;
 use crate::types::Offset;
 

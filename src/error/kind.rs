@@ -2,7 +2,7 @@
 
 use super::{Error, is_storage_full, is_too_many_files};
 
-/// The kind of an error, by the reaction of the caller.
+/// The kind of an error, by the reaction of the caller. [`Error`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -32,7 +32,7 @@ pub enum Unsupported {
     AppendingTransactions,
 }
 
-/// The remedy for messages of a legacy format.
+/// Returns the remedy for messages of a legacy format.
 fn way_to_v2(magic: i8) -> &'static str {
     match magic {
         0 | 1 => "convert it with Kafka, which rewrites it as v2",

@@ -271,7 +271,7 @@ impl Dir {
     }
 }
 
-/// The path at which the next content of a file is written.
+/// Returns the path at which the next content of a file is written.
 fn temporary(path: &Path) -> PathBuf {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");

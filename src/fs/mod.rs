@@ -71,6 +71,8 @@ pub struct DirEntry {
 
 /// A file system. All methods may be called from any thread at any time.
 ///
+/// [`DiskFs`] has an example.
+///
 /// A change is durable only after the `sync` that covers it: the bytes and length of a file after
 /// [`File::sync_data`], a name that was created, renamed or removed after [`Fs::sync_dir`] of its
 /// directory. Until then a power loss may keep any part of the change and lose the rest.
@@ -140,8 +142,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
     /// Holds a directory: opens it, and returns a file system in which its path and every path
-    /// below it lead to that directory, even if another directory is renamed or mounted to the
-    /// path later. A link at the path is followed once, now.
+    /// below it lead to that directory. This stays so if another directory is renamed or mounted
+    /// to the path later. A link at the path is followed once, now.
     ///
     /// The default is `Ok(None)`: this file system cannot hold directories. Then paths are used as
     /// they are, and only the lock file of a directory excludes a second writer.
@@ -251,7 +253,7 @@ impl<F: Fs + ?Sized> Fs for Arc<F> {
     }
 }
 
-/// A directory that is [held](Fs::hold_dir).
+/// A directory that is [held](Fs::hold_dir). That method has an example.
 #[derive(Debug, Clone)]
 pub struct HeldDir {
     /// The file system in which the path that was held leads to this directory. Paths that lie
@@ -279,7 +281,7 @@ pub trait DirLock: Send + Sync + Debug {
 /// An open file. All calls are positional: there is no cursor.
 ///
 /// Short reads and writes are allowed. [`read_exact_at`](File::read_exact_at) and
-/// [`write_all_at`](File::write_all_at) repeat them.
+/// [`write_all_at`](File::write_all_at) repeat them. [`DiskFs`] has an example.
 #[expect(clippy::len_without_is_empty, reason = "a call to the system, not a property")]
 pub trait File: Send + Sync + Debug {
     /// Returns the current length of the file.

@@ -7,7 +7,7 @@ use crate::group::protocol::Assignment;
 use crate::types::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 
-/// A group in a listing.
+/// A group in a listing. [`Admin::list_groups`](crate::Admin::list_groups) returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupListing {
@@ -19,7 +19,7 @@ pub struct GroupListing {
     pub protocol_type: String,
 }
 
-/// The description of a group.
+/// The description of a group. [`Admin`](crate::Admin) has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupDescription {
@@ -91,6 +91,20 @@ pub struct GroupOffset {
 }
 
 /// The identity of a member, for [`Admin::remove_members`](crate::Admin::remove_members).
+///
+/// ```
+/// use annals::{ConsumerConfig, MemberIdentity, Store, StoreConfig, TopicConfig};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// store.create_topic("orders", TopicConfig::default())?;
+/// let mut consumer = store.consumer(ConsumerConfig::new("billing").instance_id("b-1"))?;
+/// consumer.subscribe(["orders"])?;
+/// consumer.poll(Duration::ZERO)?;
+/// let member = MemberIdentity::InstanceId("b-1".to_owned());
+/// assert_eq!(store.admin().remove_members("billing", [member])?, 1);
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberIdentity {
     /// The id in the group.

@@ -13,7 +13,7 @@ use std::path::Path;
 /// that contradicts the log.
 ///
 /// It makes one pass over both and reads only headers, so the log itself may be damaged. Files of
-/// other kinds are ignored.
+/// other kinds are ignored. The [module](crate::inspect) has an example.
 ///
 /// # Errors
 /// [`Error::Io`], also if there is no log beside the index. Problems of the index are reported,

@@ -35,6 +35,31 @@
 //! }
 //! # Ok::<(), annals::Error>(())
 //! ```
+//!
+//! The small files of a store after a close:
+//!
+//! ```
+//! use annals::fs::MemFs;
+//! use annals::inspect::{OffsetEntries, check_index, offset_checkpoint, partition_metadata};
+//! use annals::{Store, StoreConfig, TopicConfig};
+//! use std::path::Path;
+//!
+//! let fs = MemFs::new();
+//! let store = Store::open("data", StoreConfig::default().fs(fs.clone()))?;
+//! store.create_topic("orders", TopicConfig::default())?.partition(0)?.append("paid")?;
+//! let id = store.topic("orders")?.id();
+//! store.close()?;
+//!
+//! let recovery = Path::new("data/recovery-point-offset-checkpoint");
+//! assert_eq!(offset_checkpoint(&fs, recovery)?[0].offset, 1);
+//! let metadata = partition_metadata(&fs, Path::new("data/orders-0/partition.metadata"))?;
+//! assert_eq!(metadata.topic_id, id.to_string());
+//!
+//! let index = Path::new("data/orders-0/00000000000000000000.index");
+//! assert_eq!(OffsetEntries::open(&fs, index)?.count(), 0);
+//! check_index(&fs, index, &mut |problem| panic!("{problem}"))?;
+//! # Ok::<(), annals::Error>(())
+//! ```
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unreachable))]

@@ -52,7 +52,8 @@ pub struct DamagedRange {
 /// A scan of the batches of a log file, in the order of their positions.
 ///
 /// A damaged batch does not end the scan. It continues where the stored length leads, if that is
-/// plausible, and otherwise at the next sound batch with higher offsets, if there is one.
+/// plausible, and otherwise at the next sound batch with higher offsets, if there is one. The
+/// [module](crate::inspect) has an example.
 #[derive(Debug)]
 pub struct BatchScanner {
     window: Window,

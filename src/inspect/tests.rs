@@ -79,7 +79,7 @@ fn scan_continues_after_damage_of_plausible_length() {
 
 /// A length that leads nowhere must not hide the sound batches after it.
 #[test]
-fn scan_finds_the_next_batch_after_a_damaged_length() {
+fn scan_finds_batch_after_damaged_length() {
     let fs = log_of(10);
     let bytes = get(&fs, LOG);
     let size = bytes.len() / 10;

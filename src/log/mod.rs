@@ -30,6 +30,7 @@ mod open;
 mod partition;
 mod read;
 mod recovery;
+mod replay;
 mod state;
 
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};
@@ -161,10 +162,10 @@ impl Log {
     ///
     /// The end of the log is the end of the last whole batch; every read looks for it again. A
     /// reading process cannot know what is durable: [`Offsets::durable`] stays at the start.
-    /// Nothing is recovered: after a loss of power, and until the log is opened for writing, you
+    /// Nothing is recovered. So after a loss of power, until the log is opened for writing, you
     /// also read records that were never durable and that `open` may truncate, and offsets may be
-    /// missing between two segments. See
-    /// [what opening does](crate::docs::durability#what-opening-does).
+    /// missing between two segments. See [what opening
+    /// does](crate::docs::durability#what-opening-does).
     ///
     /// If the writer truncates the log, everything you read from then on is what the log holds
     /// now, even if new records take the place of the old ones. A [`Reader`] or [`Tail`] that has

@@ -3,7 +3,9 @@
 //! They are stored in batches with the control bit and take one offset each, but applications
 //! never see them. A log acts on two of them, which end a transaction.
 
+use super::batch::BatchRef;
 use super::builder::BatchBuilder;
+use super::decode::DecodeBuffer;
 use super::input::take;
 use crate::error::{Error, InvalidBatch};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
@@ -161,6 +163,17 @@ impl EndTxnMarker {
         builder.push(timestamp, Some(&[0, 0, k0, k1]), Some(&[0, 0, e0, e1, e2, e3]))?;
         builder.build_bytes()
     }
+}
+
+/// Returns the marker in a control batch; `None` for control records of other kinds, and for an
+/// emptied batch.
+pub(crate) fn marker_of(
+    batch: &BatchRef<'_>,
+    decode: &mut DecodeBuffer,
+) -> Result<Option<EndTxnMarker>, InvalidBatch> {
+    let Some(record) = batch.records(decode)?.next() else { return Ok(None) };
+    let record = record?;
+    Ok(ControlRecord::parse(record.key, record.value)?.marker)
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ pub use builder::BatchBuilder;
 pub(crate) use checksum::Checksum;
 pub use checksum::crc32c;
 pub use compress::Compression;
+pub(crate) use control::marker_of;
 pub use control::{ControlRecord, ControlType, EndTxnMarker};
 pub use decode::{DEFAULT_MAX_EXPANDED_BYTES, DecodeBuffer, DecodedBatch, StoredRecords};
 pub use header::BatchHeader;

@@ -11,6 +11,7 @@
 //! | `scan`, `batches`, `headers` | reading batches: validated, of one segment, by headers alone |
 //! | `locate`, `timestamps`, `indexes` | from an offset to a batch, from a time to an offset, and the indexes for both |
 //! | `index`, `offset_index`, `time_index`, `index_entries`, `entry_list` | the indexes in memory |
+//! | `txn_index` | the entries of aborted transactions |
 //! | `recover`, `resume`, `resync`, `message`, `first_bytes` | reading a segment after a crash, and telling a torn write from damage |
 //! | `placeholder` | batches without records |
 
@@ -38,6 +39,7 @@ pub(crate) mod scan;
 mod tests;
 pub(crate) mod time_index;
 mod timestamps;
+pub(crate) mod txn_index;
 
 pub(crate) use dir::SegmentDir;
 pub(crate) use locate::Located;

@@ -71,7 +71,7 @@ pub(crate) struct ScanRules {
     pub(crate) limit: Offset,
     /// Everything below this offset was synced.
     pub(crate) trusted: Offset,
-    /// From this offset on, each offset has its batch.
+    /// The offset from which on every offset has its batch.
     pub(crate) dense_from: Offset,
 }
 

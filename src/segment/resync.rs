@@ -72,9 +72,9 @@ fn claimed_end(
 /// `from`.
 ///
 /// A batch can hold others in a value, and these must not be taken for it. So the search first
-/// follows the lengths of the damaged batches. Where they lead nowhere, a batch counts if the
-/// damaged batch has the checksum of the bytes up to it, so that only its length was wrong, or if
-/// another batch or the end follows it.
+/// follows the lengths of the damaged batches. Where they lead nowhere, it looks at every
+/// position. There, a batch counts in two cases: the bytes before it are the damaged batch with a
+/// wrong length, by their checksum; or another batch, zeros or the end follow it.
 pub(crate) fn next_batch_after(
     file: &dyn File,
     from: u64,

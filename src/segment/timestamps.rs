@@ -27,7 +27,7 @@ impl Segment {
         if !entry_holds || !self.times_hold(&indexes, last, limit)? {
             indexes = match self.replace_wrong_indexes(Kind::TimeIndex, WRONG_TIME, limit)? {
                 Some(rebuilt) => rebuilt,
-                // Its error names the damage.
+                // The error of this rebuild names the damage.
                 None => Arc::new(self.rebuild_indexes(limit)?),
             };
         }

@@ -32,6 +32,25 @@ pub struct StoreConfig {
 
 /// The partitions that may stay [offline](crate::TopicError::PartitionOffline) when a store is
 /// opened, so that all others can be used.
+///
+/// ```
+/// use annals::fs::{Fs, MemFs};
+/// use annals::{OfflinePartitions, Store, StoreConfig, TopicConfig};
+///
+/// let fs = MemFs::new();
+/// let config = || StoreConfig::default().fs(fs.clone());
+/// let store = Store::open("data", config())?;
+/// store.create_topic("orders", TopicConfig::default().partitions(2))?;
+/// store.close()?;
+///
+/// fs.rename_dir("data/orders-1".as_ref(), "data/lost".as_ref()).unwrap();
+/// assert!(Store::open("data", config()).is_err());
+/// let lenient = config().offline_partitions(OfflinePartitions::DamagedOrMissing);
+/// let store = Store::open("data", lenient)?;
+/// assert_eq!(store.topic("orders")?.unavailable_partitions().len(), 1);
+/// # store.close()?;
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OfflinePartitions {

@@ -85,11 +85,12 @@ fn imports_point_down() {
 }
 
 /// The wings of the log, which follow the same rule.
-const WINGS: [&[&str]; 11] = [
+const WINGS: [&[&str]; 12] = [
     &["maintainer", "recovery"],
     &["config"],
     &["dynamic_config", "files"],
     &["state"],
+    &["replay"],
     &["inner"],
     &["flush", "read"],
     &["append"],

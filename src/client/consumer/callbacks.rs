@@ -91,7 +91,7 @@ pub(super) trait RebalanceActions: fmt::Debug {
     fn pause(&mut self, partitions: Vec<TopicPartition>) -> Result<()>;
 }
 
-/// The access of a [`RebalanceListener`] to its consumer.
+/// The access of a [`RebalanceListener`] to its consumer. The listener's page has an example.
 #[derive(Debug)]
 pub struct RebalanceContext<'a>(&'a mut (dyn RebalanceActions + Send + 'static));
 
@@ -195,6 +195,30 @@ impl RebalanceEvent {
 ///
 /// Interceptors are called in the order in which they were added, with no lock held. If one
 /// panics, its result is ignored, as in Kafka.
+///
+/// ```
+/// use annals::{ConsumerConfig, ConsumerInterceptor, ConsumerRecord, ConsumerRecords};
+/// use annals::{Store, StoreConfig, TopicConfig, TopicPartition};
+/// use std::time::Duration;
+///
+/// struct WithoutTombstones;
+/// impl ConsumerInterceptor for WithoutTombstones {
+///     fn on_consume(&self, records: ConsumerRecords) -> ConsumerRecords {
+///         records.into_iter().filter(|record: &ConsumerRecord| record.value.is_some()).collect()
+///     }
+/// }
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let log = store.create_topic("users", TopicConfig::default())?.partition(0)?;
+/// log.append(annals::Record::new("Ada").key("1"))?;
+/// log.append(annals::Record::tombstone("1"))?;
+/// let config = ConsumerConfig::default().interceptor(WithoutTombstones);
+/// let mut consumer = store.consumer(config)?;
+/// consumer.assign([TopicPartition::new("users", 0)])?;
+/// consumer.seek_to_beginning([])?;
+/// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+/// # Ok::<(), annals::Error>(())
+/// ```
 pub trait ConsumerInterceptor: Send + Sync {
     /// Called with the records that a poll is about to return; the poll returns the result
     /// instead. Records that are left out are not read again.

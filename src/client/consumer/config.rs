@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a consumer begins to read a partition that has no committed offset, or whose next records
-/// were deleted.
+/// were deleted. [`ConsumerConfig`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AutoOffsetReset {
     /// At the first record of the partition.
@@ -34,6 +34,21 @@ pub enum IsolationLevel {
 }
 
 /// The options of a [`Consumer`](crate::Consumer), with Kafka's names.
+///
+/// ```
+/// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let config = ConsumerConfig::new("billing")
+///     .auto_offset_reset(AutoOffsetReset::Earliest)
+///     .enable_auto_commit(false)
+///     .max_poll_records(100);
+/// let consumer = store.consumer(config)?;
+/// let error = store.consumer(ConsumerConfig::default().max_poll_records(0)).unwrap_err();
+/// assert!(error.to_string().starts_with("option `max_poll_records`"));
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ConsumerConfig {
     pub(super) group_id: Option<String>,

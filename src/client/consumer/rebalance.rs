@@ -166,7 +166,8 @@ impl Consumer {
         topics.map(|name| (name.clone(), seen(name))).collect()
     }
 
-    /// Commits, and revokes the partitions that the consumer must not keep while it joins again.
+    /// Commits the positions, and revokes the partitions that the consumer must not keep while it
+    /// joins again.
     fn prepare_to_join(&mut self) -> Result<()> {
         self.auto_commit()?;
         let with_internal = !self.config.exclude_internal_topics;

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// A record with its topic and partition. It dereferences to a [`StoredRecord`].
+/// [`ConsumerRecords`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerRecord {
     /// The topic.

@@ -12,6 +12,18 @@ use std::time::Duration;
 const MAX_REQUEST_BYTES: u64 = 1 << 30;
 
 /// When a record counts as sent. Kafka: `acks`, here for a log in the same process.
+///
+/// ```
+/// use annals::{Acks, ProducerConfig, Store, StoreConfig, TopicConfig};
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// store.create_topic("orders", TopicConfig::default())?;
+/// let flushed = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
+/// assert_eq!(flushed.send(("orders", "paid"))?.wait()?.offset, Some(0));
+/// let none = store.producer(ProducerConfig::default().acks(Acks::None))?;
+/// assert_eq!(none.send(("orders", "paid"))?.wait()?.offset, None);
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Acks {

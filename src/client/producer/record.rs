@@ -83,6 +83,8 @@ impl RecordSlices<'_> {
 }
 
 /// The partition, offset and timestamp of a record that was sent. Kafka: `RecordMetadata`.
+///
+/// [`SendHandle`](crate::SendHandle) has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordMetadata {

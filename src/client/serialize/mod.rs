@@ -107,7 +107,7 @@ pub trait Deserialize: Sized {
     ) -> Result<Self, DeserializeError>;
 }
 
-/// The record for which a key or a value is serialized.
+/// The record for which a key or a value is serialized. [`Serialize`] has an example.
 #[derive(Debug)]
 pub struct SerializeContext<'a> {
     topic: &'a str,
@@ -149,7 +149,7 @@ impl<'a> SerializeContext<'a> {
     }
 }
 
-/// The record from which a key or a value is deserialized.
+/// The record from which a key or a value is deserialized. [`Serialize`] has an example.
 #[derive(Debug, Clone, Copy)]
 pub struct DeserializeContext<'a> {
     topic: &'a str,

@@ -193,6 +193,8 @@ impl<K, V> fmt::Debug for TypedConsumer<K, V> {
 }
 
 /// A record with a typed key and value. Kafka: `ConsumerRecord<K, V>`.
+///
+/// [`TypedConsumer`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TypedRecord<K, V> {
@@ -213,6 +215,7 @@ pub struct TypedRecord<K, V> {
 }
 
 /// The records of a poll, grouped by partition, in the order of their offsets.
+/// [`TypedConsumer`] has an example.
 #[derive(Debug)]
 pub struct TypedRecords<K, V> {
     records: Vec<Result<TypedRecord<K, V>, Box<PoisonRecord>>>,

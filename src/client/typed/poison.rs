@@ -10,6 +10,7 @@ use std::sync::Arc;
 ///
 /// It is an error that names the record and the problem, and it contains the record as it is
 /// stored. `?` converts it into an [`Error::Serialization`].
+/// [`TypedConsumer`](crate::TypedConsumer) has an example.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "cannot deserialize the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}",
@@ -38,6 +39,7 @@ impl From<Box<PoisonRecord>> for Error {
 }
 
 /// The treatment of a record that a [`TypedConsumer`](crate::TypedConsumer) cannot deserialize.
+/// [`OnPoison::dead_letter`] has an example.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum OnPoison {

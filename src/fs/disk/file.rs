@@ -41,7 +41,7 @@ pub(super) fn leads_to(path: &Path, file: &fs::File) -> io::Result<bool> {
     Ok((named.dev(), named.ino()) == (file.dev(), file.ino()))
 }
 
-/// On these systems an open file keeps its name.
+/// Returns true, because an open file keeps its name on these systems.
 #[cfg(not(unix))]
 pub(super) fn leads_to(_: &Path, _: &fs::File) -> io::Result<bool> {
     Ok(true)
@@ -87,7 +87,7 @@ fn set_lock(file: &fs::File, kind: nix::libc::c_int) -> nix::Result<nix::libc::c
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole))
 }
 
-/// Other systems have one kind of lock.
+/// Does nothing, because other systems have only one kind of lock.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn lock_for_brokers(_: &fs::File) -> io::Result<()> {
     Ok(())

@@ -324,7 +324,7 @@ fn is_mount(held: &Held) -> bool {
     found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Other systems do not report it.
+/// Returns false, because other systems do not report mount points.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn is_mount(_: &Held) -> bool {
     false

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-/// The id of a rule that was added to a [`FaultFs`](super::FaultFs).
+/// The id of a rule that was added to a [`FaultFs`](super::FaultFs), which has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub(super) u64);
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 /// The operation of a call: one for each method of [`Fs`](crate::fs::Fs) and
 /// [`File`](crate::fs::File), and two for [`Fs::open`](crate::fs::Fs::open).
+/// [`Rule`](crate::fs::Rule) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -53,6 +54,7 @@ pub enum Operation {
 }
 
 /// One call, as in a trace and as passed to a [`Fault::Call`](super::Fault::Call).
+/// [`FaultFs`](super::FaultFs) has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {

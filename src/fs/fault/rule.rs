@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// A fault that happens to a call.
+/// A fault that happens to a call. [`FaultFs`](super::FaultFs) has an example.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Fault {
@@ -41,7 +41,7 @@ pub enum Fault {
     Call(FaultHook),
 }
 
-/// The function of a [`Fault::Call`].
+/// The function of a [`Fault::Call`]. [`Fault::call`] has an example.
 pub type FaultHook = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Fault {

@@ -97,8 +97,8 @@ impl Content {
         Ok(done)
     }
 
-    /// Truncates, releasing room, or extends, taking none: bytes that were never written read as
-    /// zeros.
+    /// Sets the length. Truncating releases room. Extending takes no room, and bytes that were
+    /// never written read as zeros.
     pub(super) fn set_len(&mut self, len: u64, capacity: &Capacity) -> io::Result<()> {
         check_len(len)?;
         if len < self.len {
@@ -146,7 +146,8 @@ impl Content {
     }
 
     /// Returns a file that a power loss may leave: one of the two versions of each block or
-    /// sector, and a length that the file had, or that a write torn between two sectors gives it.
+    /// sector, and a length that the file had, or would have after a write that was torn between
+    /// two sectors.
     pub(super) fn survivor(&self, rng: &mut CrashRng) -> Content {
         if self.is_synced() {
             return self.everything();

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_never_at_zero_and_always_at_one() {
+    fn chance_is_exact_at_zero_and_one() {
         let mut random = SplitMix64(7);
         assert!((0..1000).all(|_| !random.chance(0.0)));
         assert!((0..1000).all(|_| random.chance(1.0)));

@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The part of the unsynced writes that survives a power loss. Synced writes always survive.
+/// [`MemFs`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CrashState {

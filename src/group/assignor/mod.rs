@@ -21,6 +21,22 @@
 //!
 //! Racks are ignored, because everything is in this process. Kafka prefers partitions with a
 //! replica in the rack of the member, if it knows racks.
+//!
+//! ```
+//! use annals::TopicPartition;
+//! use annals::assignor::{Assignor, Member, Range, RoundRobin};
+//! use std::collections::BTreeMap;
+//!
+//! let topics = BTreeMap::from([("t0".to_owned(), 3), ("t1".to_owned(), 3)]);
+//! let member = || Member { topics: topics.keys().cloned().collect(), ..Member::default() };
+//! let members = BTreeMap::from([("a".to_owned(), member()), ("b".to_owned(), member())]);
+//! let of_b = |topic, partition| TopicPartition::new(topic, partition);
+//!
+//! let ranges = Range.assign(&members, &topics);
+//! assert_eq!(ranges["b"], [of_b("t0", 2), of_b("t1", 2)]);
+//! let turns = RoundRobin.assign(&members, &topics);
+//! assert_eq!(turns["b"], [of_b("t0", 1), of_b("t1", 0), of_b("t1", 2)]);
+//! ```
 
 mod range;
 mod round_robin;
@@ -46,7 +62,8 @@ pub enum RebalanceProtocol {
     Cooperative,
 }
 
-/// A member of a group, as described to the assignor of the leader.
+/// A member of a group, as described to the assignor of the leader. The [module](self) has an
+/// example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The name of a static member.
@@ -66,6 +83,43 @@ pub struct Member {
 pub type Assignments = BTreeMap<String, Vec<TopicPartition>>;
 
 /// A method to assign partitions to the members of a group. Kafka: `ConsumerPartitionAssignor`.
+///
+/// ```
+/// use annals::assignor::{Assignments, Assignor, Member};
+/// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use std::{collections::BTreeMap, sync::Arc, time::Duration};
+///
+/// /// All partitions go to the member with the lowest id; the others stand by.
+/// struct StandBy;
+/// impl Assignor for StandBy {
+///     fn name(&self) -> &str {
+///         "stand-by"
+///     }
+///     fn assign(
+///         &self,
+///         members: &BTreeMap<String, Member>,
+///         partitions: &BTreeMap<String, u32>,
+///     ) -> Assignments {
+///         let all = partitions.iter().flat_map(|(topic, count)| {
+///             (0..*count).map(move |partition| TopicPartition::new(topic.as_str(), partition))
+///         });
+///         let all: Vec<TopicPartition> = all.collect();
+///         let list = |(n, id): (usize, &String)| {
+///             (id.clone(), if n == 0 { all.clone() } else { Vec::new() })
+///         };
+///         members.keys().enumerate().map(list).collect()
+///     }
+/// }
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// store.create_topic("orders", TopicConfig::default().partitions(3))?;
+/// let assignor: Arc<dyn Assignor> = Arc::new(StandBy);
+/// let mut consumer = store.consumer(ConsumerConfig::new("billing").assignors([assignor]))?;
+/// consumer.subscribe(["orders"])?;
+/// consumer.poll(Duration::ZERO)?;
+/// assert_eq!(consumer.assignment().len(), 3);
+/// # Ok::<(), annals::Error>(())
+/// ```
 pub trait Assignor: Send + Sync {
     /// Returns the name. All members of a group must have an assignor of the same name.
     fn name(&self) -> &str;

@@ -153,7 +153,7 @@ impl Group {
             .min()
     }
 
-    /// Joins. The caller waits for [`Answer::Joined`] under the returned member id.
+    /// Lets a member join. The caller waits for [`Answer::Joined`] under the returned member id.
     pub(crate) fn join(&mut self, join: Join, now: Duration) -> GroupStep<String> {
         self.step(now, |group, changes| {
             group.check_join(&join)?;

@@ -33,6 +33,14 @@ use bytes::Bytes;
 pub(crate) const MAX_METADATA_BYTES: usize = 4096;
 
 /// A committed offset with its metadata. An [`Offset`] converts into it.
+///
+/// ```
+/// use annals::OffsetAndMetadata;
+///
+/// let plain = OffsetAndMetadata::from(42);
+/// let noted = OffsetAndMetadata { metadata: "after a check".to_owned(), ..plain.clone() };
+/// assert_eq!((plain.offset, plain.leader_epoch, noted.offset), (42, None, 42));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffsetAndMetadata {
     /// The offset of the next record to read.

@@ -14,9 +14,7 @@
 
 pub(crate) mod group;
 pub(crate) mod producers;
-pub(crate) mod replay;
 pub(crate) mod roll;
-pub(crate) mod txn_index;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::fs::WhenFull;

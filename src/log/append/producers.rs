@@ -1,6 +1,6 @@
 //! Storing the producers of a log in snapshots.
 //!
-//! No snapshot is needed: a [replay](crate::log::append::replay) rebuilds the same content from
+//! No snapshot is needed: a [replay](crate::log::replay) rebuilds the same content from
 //! the batches. Snapshots save reading, so they are written without an fsync of their own, and a
 //! damaged one is ignored. But a snapshot must not describe batches that are not there: before
 //! anything is appended to a log that was truncated, or opened, the replay removes the snapshots

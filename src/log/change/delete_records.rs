@@ -5,7 +5,7 @@
 //! files are removed when the reader goes on. The new start is durable before any file is removed:
 //! if a crash leaves some files, with holes between them, the next opening knows that they are
 //! deleted, and removes them. If a full disk has no room for the new start, the files are removed
-//! one by one from the start of the log, and the first remaining segment tells where the log
+//! one by one from the start of the log. Then the first remaining segment tells where the log
 //! starts. Before that, the recovery point is changed so that it no longer confirms the stored
 //! start, and no opening takes the removed segments for lost ones.
 
@@ -129,7 +129,7 @@ impl LogInner {
             }
         }
         match stored {
-            // Then the first remaining segment says where the log starts.
+            // The start is not stored, but the first remaining segment says where the log starts.
             Err(_) if self.state.start() == start => Ok(removed),
             stored => stored.map(|()| removed),
         }

@@ -7,10 +7,10 @@
 use crate::error::{Error, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::{OpenMode, WhenFull};
-use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::roll_age;
 use crate::log::flush::was_not_opened;
 use crate::log::inner::LogInner;
+use crate::log::replay::ProducerReplay;
 use crate::log::state::segment_list::SegmentList;
 use crate::log::state::writer::Writer;
 use crate::record::BatchHeader;

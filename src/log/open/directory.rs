@@ -234,7 +234,7 @@ fn open_plain(place: &DirHandle, dir: SegmentDir, config: LogConfig) -> Result<L
     let lock = Arc::new(WriteLock::take(guard, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
     if let Some(above) = &place.above {
-        // Only its lock shows that the directory above may be a data directory.
+        // Only a lock in the directory above shows that it may be a data directory.
         WriteLock::check_free(&*place.fs, above)?;
     }
     let checkpoints = Checkpoints::own(&dir);

@@ -2,9 +2,9 @@
 //!
 //! # Offsets without a batch
 //!
-//! Appends leave no offset out. So if no batch covers an offset, either compaction removed it, and
-//! the log must stay as it is, or a crash or an accident took it, and the records after it must
-//! not be served as if nothing were missing.
+//! Appends leave no offset out. So if no batch covers an offset, there are two cases. If
+//! compaction removed it, the log must stay as it is. If a crash or an accident took it, the
+//! records after it must not be served as if nothing were missing.
 //!
 //! - Nothing was compacted in a log without a policy that compacts and without a cleaner
 //!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it. In
@@ -39,12 +39,12 @@
 
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::log::append::replay::ProducerReplay;
 use crate::log::config::OnCorruption;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
 use crate::log::files::losses::damage_at_end;
 use crate::log::open::Opener;
+use crate::log::replay::ProducerReplay;
 use crate::log::state::writer::Writer;
 use crate::segment::Segment;
 use crate::segment::first_bytes::{NOT_A_SEGMENT, begins_segment};

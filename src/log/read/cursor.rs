@@ -17,7 +17,7 @@ use std::sync::Arc;
 ///
 /// A cursor holds the segment that it is in, and no other: it looks at the list of segments to go
 /// on to the next one, and does not keep the list. If anything was truncated or compacted since,
-/// the cursor drops what it has read ahead and looks up its place again, so no reader sees a
+/// the cursor drops what it has read ahead and looks up its place again. So no reader sees a
 /// mixture of the log before and after.
 ///
 /// On a read-only log, only a look at the files shows a truncation. The cursor looks after each

@@ -27,7 +27,7 @@ impl LogInner {
                 let mut largest: Option<(Timestamp, usize)> = None;
                 for (index, segment) in list.segments.iter().enumerate() {
                     let mut time = segment.largest_timestamp(list.limit(index, end))?;
-                    // It may belong to a deleted record.
+                    // This timestamp may belong to a deleted record.
                     if segment.base < self.state.start()
                         && self.first_at(&list, index, time, end)?.is_none()
                     {

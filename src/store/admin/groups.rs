@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The target of [`Admin::reset_offsets`] in each partition. An offset outside the partition is
-/// replaced by the start or end of the partition.
+/// replaced by the start or end of the partition. [`Admin`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetTo {

@@ -39,7 +39,7 @@ pub struct Admin {
 }
 
 /// The description of a topic. Kafka: `describeTopics`, `describeConfigs`, `listOffsets` and
-/// `describeLogDirs` in one.
+/// `describeLogDirs` in one. [`Admin`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicDescription {
@@ -57,7 +57,7 @@ pub struct TopicDescription {
     pub configs: Vec<ConfigEntry>,
 }
 
-/// The description of a partition.
+/// The description of a partition. [`Admin`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionDescription {

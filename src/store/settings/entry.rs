@@ -29,7 +29,7 @@ pub struct ConfigEntry {
     pub option: Option<&'static str>,
 }
 
-/// The source of the value of a setting.
+/// The source of the value of a setting. [`ConfigEntry`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigSource {

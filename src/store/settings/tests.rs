@@ -44,7 +44,7 @@ const DEFAULTS: [(&str, &str); 33] = [
     ("unclean.leader.election.enable", "false"),
 ];
 
-/// Valid values of a setting.
+/// Returns valid values of a setting.
 fn valid(rule: ValueRule) -> BoxedStrategy<String> {
     match rule {
         ValueRule::Number(from, to) => {
@@ -60,7 +60,7 @@ fn valid(rule: ValueRule) -> BoxedStrategy<String> {
     }
 }
 
-/// A few settings with valid values.
+/// Returns a few settings with valid values.
 fn settings() -> impl Strategy<Value = TopicConfig> {
     let one = (0..KEYS.len()).prop_flat_map(|n| (Just(KEYS[n].name), valid(KEYS[n].rule)));
     proptest::collection::vec(one, 0..12).prop_map(|settings| {
@@ -69,7 +69,7 @@ fn settings() -> impl Strategy<Value = TopicConfig> {
     })
 }
 
-/// All options that can be compared.
+/// Returns all options that can be compared, as text.
 fn options(log: &LogConfig) -> String {
     let shown = format!("{log:?}");
     shown.split_once(", fs:").unwrap().0.to_owned()

@@ -79,7 +79,7 @@ fn group_names_include_every_source() {
     assert_eq!((table.group("a"), table.group_names().len()), (None, 2));
 }
 
-/// A table with two topics: one offset was committed at `T0`, the other a day later.
+/// Returns a table with two topics: one offset was committed at `T0`, the other a day later.
 fn two_topics() -> OffsetTable {
     let mut table = OffsetTable::default();
     for (n, (topic, later)) in [("old", 0), ("young", DAY)].into_iter().enumerate() {

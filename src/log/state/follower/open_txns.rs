@@ -4,10 +4,9 @@
 //! last segment has the transactions that were open there; the rest follows from the batches of
 //! the segment, which are read anyway.
 
-use crate::compaction::marker_of;
 use crate::error::{InvalidBatch, Result};
 use crate::log::files::snapshots::states_at;
-use crate::record::{BatchRef, DecodeBuffer};
+use crate::record::{BatchRef, DecodeBuffer, marker_of};
 use crate::segment::SegmentDir;
 use crate::segment::recovered::RecoveryObserver;
 use crate::types::{Offset, ProducerId};

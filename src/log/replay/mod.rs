@@ -2,15 +2,16 @@
 //!
 //! An opening and a truncation do this. The index of aborted transactions is rebuilt on the way.
 
-use crate::compaction::marker_of;
+pub(crate) mod txn_index;
+
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
-use crate::log::append::txn_index::TxnIndexes;
 use crate::log::dynamic_config::FixedConfig;
 use crate::log::files::snapshots::{path_of, remove_snapshots, stored_offsets};
+use crate::log::replay::txn_index::TxnIndexes;
 use crate::log::state::producers::{ProducerTracker, Timeline};
 use crate::producer_state::{ProducerState, Producers, recent, snapshot};
-use crate::record::{BatchRef, DecodeBuffer};
+use crate::record::{BatchRef, DecodeBuffer, marker_of};
 use crate::segment::batches::SegmentBatches;
 use crate::segment::headers::read_header;
 use crate::segment::index_files::stored_indexes;
