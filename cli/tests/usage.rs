@@ -85,6 +85,10 @@ fn wrong_input_keeps_acknowledged_records() {
     ] {
         run_with(dir.path(), &json, line.as_bytes()).refused(2, "line 1 of stdin");
     }
+    run_with(dir.path(), &json, b"nonsense")
+        .refused(2, "line 1 of stdin: it is not JSON from column");
+    run_with(dir.path(), &["append", "t-0", "--key-separator", ":"], b"ab")
+        .refused(2, "it has no key separator `:`; begin each line");
     let ran = run_with(dir.path(), &json, b"{\"value\":\"kept\"}\nnonsense\n");
     let acked = ran.refused(2, "line 2 of stdin").lines().len();
     assert_eq!((acked, values(&run(dir.path(), &["read", "t-0"]))), (1, vec!["kept".to_owned()]));
