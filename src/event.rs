@@ -336,3 +336,44 @@ impl Drop for HeldEvents {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::Heard;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+
+    /// Keeps what it is told.
+    #[derive(Debug, Default)]
+    pub(crate) struct Heard(pub(crate) Mutex<Vec<Event>>);
+
+    impl Listener for Heard {
+        fn on_event(&self, event: &Event) {
+            self.0.lock().push(event.clone());
+        }
+    }
+
+    /// Work under a lock may do other work under a lock. Each gets its own events, and afterwards
+    /// events are delivered at once again.
+    #[test]
+    fn events_are_held_back_under_nested_locks() {
+        let heard = Arc::new(Heard::default());
+        let events = EventSink::new(Some(heard.clone()));
+        let event = |end| Event::Truncated { end };
+        let ((), outer) = events.hold(|| {
+            events.emit(&event(1));
+            let ((), inner) = events.hold(|| events.emit(&event(2)));
+            assert_eq!(inner, [event(2)]);
+            events.emit(&event(3));
+            let panics = std::panic::AssertUnwindSafe(|| events.hold(|| panic!("on purpose")));
+            std::panic::catch_unwind(panics).unwrap_err();
+            events.emit(&event(4));
+        });
+        assert_eq!(outer, [event(1), event(3), event(4)]);
+        assert!(heard.0.lock().is_empty());
+        events.emit_all(&outer);
+        assert_eq!(*heard.0.lock(), outer);
+    }
+}

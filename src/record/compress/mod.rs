@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_comes_out_again_at_every_level() {
+    fn round_trip_holds_at_every_level() {
         let mut compressor = Compressor::default();
         let mut all = vec![Compression::Snappy, Compression::Lz4];
         all.extend([-1, 1, 6, 9].map(|level| Compression::Gzip { level }));
@@ -263,7 +263,7 @@ mod tests {
 
     /// Encoders are kept between batches, and no content of one batch leaks into the next.
     #[test]
-    fn what_was_packed_before_makes_no_difference() {
+    fn output_is_equal_after_other_input() {
         let mut kept = Compressor::default();
         let plain = corpus().swap_remove(2);
         let levels = [1, 9, 9, -1, 1];
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_off_is_malformed() {
+    fn truncated_content_is_malformed() {
         let plain = b"some text to pack, some text to pack".repeat(100);
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             if !codec.is_available() {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_codec_alone_stands_for_kafkas_level() {
+    fn codec_alone_uses_kafkas_level() {
         let zstd = Compression::Zstd { level: 3 };
         let gzip = Compression::Gzip { level: -1 };
         for compression in [Compression::None, gzip, Compression::Snappy, Compression::Lz4, zstd] {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_outside_of_the_range_are_refused() {
+    fn levels_outside_range_are_rejected() {
         for compression in [
             Compression::Gzip { level: 0 },
             Compression::Gzip { level: 10 },
