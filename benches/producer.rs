@@ -1,6 +1,6 @@
-//! Producing and consuming compared with the layer below, by turns in one run: records sent one by
-//! one against the same batches appended ready-made, records polled against a reader of the log,
-//! and both together against the limit of the machine.
+//! Producing and consuming compared with the layer below, by turns in one run. Records that are
+//! sent one by one are compared with the same batches appended ready-made, records that are polled
+//! with a reader of the log, and both together with the limit of the machine.
 //!
 //! `cargo bench --bench producer` prints a table in Markdown. The words after `--` are those of
 //! `ratios`.

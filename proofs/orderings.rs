@@ -84,10 +84,10 @@ mod sync {
     }
 }
 
-#[path = "../src/segment/entry_list.rs"]
-mod entries;
 #[path = "../src/callback.rs"]
 mod callback;
+#[path = "../src/segment/entry_list.rs"]
+mod entries;
 #[path = "../src/notify.rs"]
 mod notify;
 

@@ -39,9 +39,9 @@ use std::time::{Duration, Instant, SystemTime};
 pub trait Clock: Send + Sync + Debug + 'static {
     /// Returns the calendar time. It may jump in both directions.
     ///
-    /// It sets the timestamps of records, and everything that is compared with them, as in Kafka:
-    /// retention by age, the lags of compaction, the time that tombstones stay, and the expiry of
-    /// committed offsets of a group without members. Everything else follows
+    /// It sets the timestamps of records. As in Kafka, everything that is compared with them
+    /// follows it, too: retention by age, the lags of compaction, the time that tombstones stay,
+    /// and the expiry of committed offsets of a group without members. Everything else follows
     /// [`monotonic`](Clock::monotonic), such as sessions of group members, timeouts of producers,
     /// and the time after which a producer is forgotten.
     fn now(&self) -> Timestamp;

@@ -373,3 +373,50 @@ impl Drop for HeldEvents {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::Heard;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+
+    /// Keeps what it is told.
+    #[derive(Debug, Default)]
+    pub(crate) struct Heard(pub(crate) Mutex<Vec<Event>>);
+
+    impl Listener for Heard {
+        fn on_event(&self, event: &Event) {
+            self.0.lock().push(event.clone());
+        }
+    }
+
+    /// Work under a lock may do other work under a lock. Each gets its own events, and afterwards
+    /// events are delivered at once again.
+    #[test]
+    fn events_are_held_back_under_nested_locks() {
+        let heard = Arc::new(Heard::default());
+        let events = EventSink::new(Some(heard.clone()));
+        let event = |end| Event::Truncated { end };
+        let emit = |end| events.emit(&event(end));
+        let outer = hold();
+        emit(1);
+        let inner = hold();
+        emit(2);
+        let inner = inner.take();
+        assert!(inner.iter().map(|held| &held.event).eq([&event(2)]));
+        emit(3);
+        let panics = std::panic::AssertUnwindSafe(|| {
+            let _held = hold();
+            emit(4);
+            panic!("on purpose")
+        });
+        std::panic::catch_unwind(panics).unwrap_err();
+        emit(5);
+        assert!(heard.0.lock().is_empty());
+        outer.deliver();
+        emit(6);
+        assert_eq!(*heard.0.lock(), [1, 3, 4, 5, 6].map(event));
+    }
+}

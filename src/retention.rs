@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn size_never_leaves_less_than_the_limit() {
+    fn size_keeps_at_least_limit() {
         let segments = extents(&[(100, 1), (100, 1), (100, 1), (50, 1)]);
         for (limit, expected) in
             [(350, 0), (349, 0), (251, 0), (250, 1), (150, 2), (149, 2), (51, 2), (50, 3), (0, 4)]
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn age_stops_at_the_first_that_is_young() {
+    fn age_stops_at_first_young_segment() {
         let segments = extents(&[(100, 1), (100, 1), (100, 1)]);
         let limits = Limits { age_millis: Some(100), ..NONE };
         assert_eq!(gone(&segments, &limits, &[899, 900, 0]), 1);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_clock_deletes_nothing() {
+    fn nothing_expires_when_clock_wrong() {
         let segments = extents(&[(100, 1), (100, 1)]);
         let limits = Limits { age_millis: Some(0), ..NONE };
         assert_eq!(gone(&segments, &limits, &[i64::MAX, 0]), 0);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn below_the_start_all_but_the_last_go() {
+    fn segments_below_start_go_except_last() {
         let segments = extents(&[(100, 10), (0, 0), (100, 10), (100, 10)]);
         for (start, expected) in [(0, 0), (9, 0), (10, 2), (19, 2), (20, 3), (30, 3)] {
             assert_eq!(gone(&segments, &Limits { start, ..NONE }, &[0; 4]), expected, "{start}");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_that_is_not_replicated_and_no_empty_last_one() {
+    fn unreplicated_and_empty_last_segments_stay() {
         let segments = extents(&[(100, 10), (100, 10), (0, 0)]);
         let all = Limits { bytes: Some(0), age_millis: Some(0), start: 20, ..NONE };
         assert_eq!(gone(&segments, &all, &[0; 3]), 2);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_begins_where_the_one_before_it_stopped() {
+    fn each_rule_continues_after_previous() {
         let segments = extents(&[(100, 10), (100, 10), (100, 10), (100, 10)]);
         // The start deletes one segment, which counts no more: one of 300 bytes may be deleted.
         let limits = Limits { start: 10, bytes: Some(200), ..NONE };

@@ -1,10 +1,9 @@
 //! Two processes on one log, and processes that are killed or lose their reader.
 
 use crate::sample::many;
-use crate::tool::{Ran, offsets, run, spawn, tool, values};
+use crate::tool::{offsets, run, run_into_closed_pipe, spawn, values};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
 
 #[test]
 fn read_follows_appends_of_other_process() {
@@ -89,11 +88,7 @@ fn acknowledged_records_survive_kill() {
 fn closed_pipe_ends_command_quietly() {
     let dir = many(5000);
     for args in [&["read", "t-0"][..], &["dump", "t-0", "--records"]] {
-        let mut child = tool();
-        child.args(args).current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = child.spawn().unwrap();
-        drop(child.stdout.take());
-        let ran = Ran::of(child.wait_with_output().unwrap());
+        let ran = run_into_closed_pipe(dir.path(), args);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     }
 }

@@ -63,6 +63,15 @@ pub fn run(dir: &Path, args: &[&str]) -> Ran {
     run_with(dir, args, b"")
 }
 
+/// Runs the tool as before `| head -0`: nothing reads its output.
+pub fn run_into_closed_pipe(dir: &Path, args: &[&str]) -> Ran {
+    let mut command = tool();
+    command.args(args).current_dir(dir).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    Ran::of(child.wait_with_output().unwrap())
+}
+
 pub fn values(ran: &Ran) -> Vec<String> {
     ran.lines().iter().map(|line| line["value"].as_str().unwrap().to_owned()).collect()
 }

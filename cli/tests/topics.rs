@@ -1,7 +1,7 @@
 //! Data directories: topics, producing and consuming.
 
 use crate::sample::{content, keys, with_topic};
-use crate::tool::{Ran, offsets, run, run_with, spawn, tool, values};
+use crate::tool::{Ran, offsets, run, run_into_closed_pipe, run_with, spawn, tool, values};
 use annals::{Store, StoreConfig};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,7 +115,8 @@ fn produced_records_are_acknowledged_and_consumed() {
     assert_eq!(pairs, (0..100).map(|n| (format!("k{n}"), format!("v{n}"))).collect());
 
     let one = run(dir.path(), &["consume", "d", "orders", "--partition", "1"]).ok().lines();
-    assert!(one.iter().all(|line| line["partition"] == 1));
+    let of_one: Vec<_> = read.iter().filter(|line| line["partition"] == 1).collect();
+    assert!(of_one.len() > 3 && one.iter().eq(of_one), "{one:?}");
     let args = ["consume", "d", "orders", "--partition", "1", "--from", "3", "--max", "2"];
     assert_eq!(offsets(&run(dir.path(), &args).ok()), [3, 4]);
     let args = ["consume", "d", "orders", "--from", "latest"];
@@ -307,10 +308,10 @@ fn produce_names_line_of_wrong_input() {
     {
         run_with(dir.path(), &json, line.as_bytes())
             .refused(2, "line 1 of stdin")
-            .refused(2, "0 records were written");
+            .refused(2, "nothing was appended");
     }
     let ran = run_with(dir.path(), &json, b"{\"value\":\"kept\"}\n\nnonsense\n");
-    let acked = ran.refused(2, "line 3 of stdin").refused(2, "; 1 records were written").lines();
+    let acked = ran.refused(2, "line 3 of stdin").refused(2, "; 1 record was appended").lines();
     assert_eq!(acked, [json!({"partition": 0, "offset": 0})]);
     let long = vec![b'x'; 2 << 20];
     let lines = ["produce", "d", "orders"];
@@ -436,11 +437,7 @@ fn closed_pipe_commits_nothing_unseen() {
     // poll.
     let group = ["consume", "d", "orders", "--group", "g", "--format", "value"];
     for args in [&["consume", "d", "orders"][..], &group] {
-        let mut child = tool();
-        child.args(args).current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = child.spawn().unwrap();
-        drop(child.stdout.take());
-        let ran = Ran::of(child.wait_with_output().unwrap());
+        let ran = run_into_closed_pipe(dir.path(), args);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     }
     let group = run(dir.path(), &["groups", "d", "describe", "g"]).ok().lines().remove(0);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn marker_of_directory_survives_loss_of_one_log() {
+    fn directory_marker_survives_losing_one_log() {
         let other = CleanShutdown { end: 7, segments: vec![], ..marker() };
         let text = format_clean_shutdowns([("a-0", &marker()), ("a.b-c-1", &other)]);
         let expected = BTreeMap::from([("a-0".into(), marker()), ("a.b-c-1".into(), other)]);

@@ -13,14 +13,14 @@
 //! **A send.** [`producer`] passes the record through its interceptors, chooses a partition
 //! ([`partitioner`]), and encodes the record into the open batch of that partition. A batch that
 //! is full, has lingered, or is waited for gets a sequence number and is appended to the
-//! partition's log, by the thread that sends or waits, or by the producer's own thread. The append
-//! wakes consumers that wait for the partition. Then handles and callbacks get the result.
+//! partition's log. The thread that sends or waits does that, or the producer's own thread. The
+//! append wakes consumers that wait for the partition. Then handles and callbacks get the result.
 //!
 //! **A poll.** [`consumer`] takes the steps with its group and commits if that is due. It resolves
 //! missing positions, then reads each partition with its own reader, which moves the position. If
 //! there are no records, the poll waits for its logs, the store and the group at once. A commit
 //! appends the positions to the group's partition of `__consumer_offsets`. The lock of that
-//! partition is the only lock of this module that is held while records are written. The page
+//! partition is the only lock above the logs that is held while records are written. The page
 //! [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store) has the order of all
 //! locks.
 //!

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_dirty_when_checkpoint_is_at_bound() {
+    fn nothing_is_dirty_when_checkpoint_at_bound() {
         for at in [30, 33, 35] {
             let none = find(Some(at), 35, 1000, &RULES);
             assert_eq!((none.from, none.dirty_bytes, none.overdue), (at, 0, false));

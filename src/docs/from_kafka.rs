@@ -446,5 +446,5 @@
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!
 //! [`format`](mod@super::format#a-directory-of-topics) describes every byte of them. The tests in
-//! `tests/kafka/agreement.rs` check, log by log, that Kafka's own classes read, continue and
+//! `tests/kafka/agreement/` check, log by log, that Kafka's own classes read, continue and
 //! compact the logs that annals writes, and the reverse.

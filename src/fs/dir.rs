@@ -277,3 +277,63 @@ fn temporary(path: &Path) -> PathBuf {
     temporary.push(".tmp");
     PathBuf::from(temporary)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Heard;
+    use crate::fs::{Fault, FaultFs, MemFs, Operation, Rule};
+
+    fn directory() -> (FaultFs, Arc<Heard>, Dir) {
+        let fs = FaultFs::new(MemFs::new());
+        fs.create_dir(Path::new("t-0")).unwrap();
+        let heard = Arc::new(Heard::default());
+        let events = EventSink::new(Some(heard.clone()));
+        let dir = Dir::new(Arc::new(fs.clone()), "t-0".into(), events, true);
+        (fs, heard, dir)
+    }
+
+    /// A leftover temporary file does not prevent a replacement, and a failure to remove it is
+    /// reported.
+    #[test]
+    fn replace_succeeds_after_interrupted_replacement() {
+        let (fs, heard, dir) = directory();
+        let path = dir.path.join("index");
+        for (content, kind) in
+            [(b"one", io::ErrorKind::StorageFull), (b"two", io::ErrorKind::Other)]
+        {
+            fs.add_rule(Rule::new(Operation::Rename, Fault::Error(kind)));
+            let denied = Fault::Error(io::ErrorKind::PermissionDenied);
+            fs.add_rule(Rule::new(Operation::Remove, denied));
+            dir.replace(&path, content).unwrap_err();
+            let left = heard.0.lock().drain(..).collect::<Vec<_>>();
+            assert!(matches!(&left[..], [Event::CleanupFailed { .. }]), "{left:?}");
+            fs.clear_rules();
+            dir.replace(&path, content).unwrap();
+            assert_eq!(dir.read_small(&path, 100).unwrap().as_deref(), Some(&content[..]));
+            let names = fs.list(Path::new("t-0")).unwrap();
+            assert_eq!(names.len(), 1, "{names:?}");
+        }
+        // A missing file need not be removed, and the first failure is the one that is returned.
+        dir.discard_path(Path::new("t-0/none"));
+        let full = Fault::Error(io::ErrorKind::StorageFull);
+        fs.add_rule(Rule::new(Operation::CreateNew, full).nth(1));
+        let failed = dir.replace(&path, b"three").unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::StorageFull);
+        assert!(heard.0.lock().is_empty());
+    }
+
+    /// A directory is opened to be synced. Without a file descriptor there was no fsync, so the
+    /// disk is not suspect.
+    #[test]
+    fn sync_reports_open_when_descriptors_run_out() {
+        let (fs, _, dir) = directory();
+        dir.sync().unwrap();
+        for (number, tried) in [(24, "open"), (23, "open"), (5, "sync"), (28, "sync")] {
+            fs.add_rule(Rule::new(Operation::SyncDir, Fault::Errno(number)));
+            let error = dir.sync().unwrap_err();
+            assert!(matches!(error, Error::Io { operation, .. } if operation == tried), "{error}");
+            fs.clear_rules();
+        }
+    }
+}

@@ -142,8 +142,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
     /// Holds a directory: opens it, and returns a file system in which its path and every path
-    /// below it lead to that directory, even if another directory is renamed or mounted to the
-    /// path later. A link at the path is followed once, now.
+    /// below it lead to that directory. This stays so if another directory is renamed or mounted
+    /// to the path later. A link at the path is followed once, now.
     ///
     /// The default is `Ok(None)`: this file system cannot hold directories. Then paths are used as
     /// they are, and only the lock file of a directory excludes a second writer.

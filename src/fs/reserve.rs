@@ -9,7 +9,7 @@
 //! one of the files is removed to make room for a name.
 //!
 //! A replaced file frees about as much room as the reserve lost, and the reserve is filled again
-//! at once, where the file system allows that: xfs creates no file without room for a whole chunk
+//! at once. Not every file system allows that: xfs creates no file without room for a whole chunk
 //! of inodes. There is one file for each write of the longest operation that frees room, which is
 //! a `truncate_to` inside a batch of a compacted log. A directory whose disk was full before it
 //! was first opened has no reserve.

@@ -55,9 +55,9 @@ impl FileView {
         })?;
         // SAFETY: the bytes behind a `&[u8]` must exist and must not change while it lives. The
         // map is read-only, so nothing in this process writes through it. The file has at least
-        // `len` bytes (the only caller checks that first), and by the contract above no code
-        // truncates or rewrites it: it is a sealed file of this crate, and the lock of its
-        // directory excludes other logs. Removing or renaming it does not touch the mapped pages.
+        // `len` bytes: the only caller checks that first. By the contract above, no code truncates
+        // or rewrites it: it is a sealed file of this crate, and the lock of its directory
+        // excludes other logs. Removing or renaming it does not touch the mapped pages.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
         Ok(FileView { bytes: Bytes::Mapped(map) })
     }

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn malformed_ones_are_refused_and_newer_ones_read() {
+    fn parse_rejects_malformed_and_reads_newer() {
         let parse = |key: &[u8], value: &[u8]| ControlRecord::parse(Some(key), Some(value));
         assert!(ControlRecord::parse(None, None).is_err());
         assert!(parse(&[0, 0, 0], &[]).is_err());

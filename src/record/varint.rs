@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors() {
+    fn known_numbers_encode_and_decode() {
         let text = include_str!("../../tests/vectors/varint.txt");
         let mut section = "";
         let mut checked = 0;
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn too_long_or_cut_off_is_refused() {
+    fn read_rejects_too_long_or_truncated() {
         assert_eq!(read_i32(&mut &[0x80, 0x80, 0x80, 0x80, 0x80, 0x01][..]), None);
         assert_eq!(read_i32(&mut &[0x80, 0x80][..]), None);
         assert_eq!(read_i32(&mut &[][..]), None);

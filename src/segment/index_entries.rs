@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checked_bits_cover_each_entry_and_the_rest() {
+    fn checked_bits_cover_every_entry() {
         for (entries, words) in [(1, 1), (63, 1), (64, 2), (65, 2), (6400, 101)] {
             let index = IndexEntries::<1, 8>::new(FileView::from_vec(vec![0; entries * 8]));
             index.set_checked(0);

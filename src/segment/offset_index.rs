@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn push_ignores_offset_that_does_not_fit_or_rise() {
+    fn push_ignores_offset_out_of_range() {
         let index = OffsetIndex::empty(5);
         index.push(4, 0);
         index.push(5 + (1 << 31), 0);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{self, Event, EventSink, Listener};
+use crate::event::{EventSink, Heard};
 use crate::fs::{Dir, Fault, FaultFs, Fs, MemFs, Operation, Rule, WhenFull};
 use crate::record::{BatchBuilder, stamp_base_offset};
 use crate::segment::active::ActiveLog;
@@ -8,15 +8,6 @@ use crate::segment::offset_index::OffsetIndex;
 use crate::segment::scan::{BUFFER_BYTES, BatchStream, Step};
 use crate::segment::time_index::TimeIndex;
 use std::path::Path;
-
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn on_event(&self, event: &Event) {
-        self.0.lock().push(event.clone());
-    }
-}
 
 fn batch_of(base: Offset, value: &[u8]) -> Vec<u8> {
     let mut batch = BatchBuilder::new();
@@ -226,59 +217,6 @@ fn index_file_is_mapped_read_or_missing() {
     }
 }
 
-/// A leftover temporary file does not prevent a replacement, and a failure to remove it is
-/// reported.
-#[test]
-fn replace_succeeds_after_interrupted_replacement() {
-    let (fs, heard, dir) = directory();
-    let path = dir.path_of(SegmentFile::live(0, Kind::TimeIndex));
-    for (content, kind) in [(b"one", io::ErrorKind::StorageFull), (b"two", io::ErrorKind::Other)] {
-        fs.add_rule(Rule::new(Operation::Rename, Fault::Error(kind)));
-        fs.add_rule(Rule::new(Operation::Remove, Fault::Error(io::ErrorKind::PermissionDenied)));
-        dir.replace(&path, content).unwrap_err();
-        let left = heard.0.lock().drain(..).collect::<Vec<_>>();
-        assert!(matches!(&left[..], [Event::CleanupFailed { .. }]), "{left:?}");
-        fs.clear_rules();
-        dir.replace(&path, content).unwrap();
-        assert_eq!(dir.read_small(&path, 100).unwrap().as_deref(), Some(&content[..]));
-        let names = fs.list(Path::new("t-0")).unwrap();
-        assert_eq!(names.len(), 1, "{names:?}");
-    }
-    // A missing file need not be removed, and the first failure is the one that is returned.
-    dir.discard_path(Path::new("t-0/none"));
-    fs.add_rule(Rule::new(Operation::CreateNew, Fault::Error(io::ErrorKind::StorageFull)).nth(1));
-    let failed = dir.replace(&path, b"three").unwrap_err();
-    assert_eq!(failed.kind(), crate::error::ErrorKind::StorageFull);
-    assert!(heard.0.lock().is_empty());
-}
-
-/// Work under a lock may do other work under a lock. Each gets its own events, and afterwards
-/// events are delivered at once again.
-#[test]
-fn events_are_held_back_under_nested_locks() {
-    let (_, heard, dir) = directory();
-    let emit = |end| dir.events.emit(&Event::Truncated { end });
-    let heard = || heard.0.lock().len();
-    let outer = event::hold();
-    emit(1);
-    let inner = event::hold();
-    emit(2);
-    assert_eq!(inner.take().len(), 1);
-    emit(3);
-    let panics = std::panic::AssertUnwindSafe(|| {
-        let _held = event::hold();
-        emit(4);
-        panic!("on purpose")
-    });
-    std::panic::catch_unwind(panics).unwrap_err();
-    emit(5);
-    assert_eq!(heard(), 0);
-    outer.deliver();
-    assert_eq!(heard(), 4);
-    emit(6);
-    assert_eq!(heard(), 5);
-}
-
 /// The part of a batch that a full disk left is removed, reserved room reads as zeros again, and
 /// is released.
 #[test]
@@ -353,19 +291,5 @@ fn gap_is_checked_against_next_batch() {
                 assert_eq!(is_batch, limit > 5 && (follows || there < 8), "{there}, {limit}");
             }
         }
-    }
-}
-
-/// A directory is opened to be synced. Without a file descriptor there was no fsync, so the disk
-/// is not suspect.
-#[test]
-fn sync_without_descriptor_is_not_a_failed_sync() {
-    let (fs, _, dir) = directory();
-    dir.sync().unwrap();
-    for (number, tried) in [(24, "open"), (23, "open"), (5, "sync"), (28, "sync")] {
-        fs.add_rule(Rule::new(Operation::SyncDir, Fault::Errno(number)));
-        let error = dir.sync().unwrap_err();
-        assert!(matches!(error, Error::Io { operation, .. } if operation == tried), "{error}");
-        fs.clear_rules();
     }
 }

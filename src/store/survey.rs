@@ -156,8 +156,8 @@ impl Directory {
 
     /// Returns whether a directory with the name of a partition belongs to the topic, although its
     /// number is beyond the topic's definition. It does if a checkpoint knows the partition, or
-    /// if the directory is not empty. Any other directory is left alone, because nothing was ever
-    /// acknowledged in it.
+    /// if the directory holds more than temporary files. Any other directory is left alone,
+    /// because nothing was ever acknowledged in it.
     ///
     /// Fails for a directory with a log that does not belong to the topic. A broker that adds a
     /// partition writes the id of the topic into it.

@@ -92,11 +92,12 @@ impl Store {
     /// - [`TopicError::InvalidDirectory`] if the directory belongs to something else: it holds
     ///   files or directories (other than hidden ones and those of a fresh volume), and nothing
     ///   of a store or a broker. Nothing was written. The same error is returned if a partition
-    ///   is a symbolic link, if a topic has the id of another one because it is a copy (`cp -a
-    ///   orders-0 copy-0`), and if a log is beyond the partitions of its topic and has no
-    ///   `partition.metadata`. With that file, it counts as a partition that a broker added, and
-    ///   missing numbers before it count as elsewhere. A copy like `cp -a orders-0 orders-7`
-    ///   looks the same, so never copy a partition within the directory of a store.
+    ///   is a symbolic link, or if a topic is a copy with the id of another topic (`cp -a orders-0
+    ///   copy-0`).
+    /// - [`TopicError::InvalidDirectory`] also if a log is beyond the partitions of its topic and
+    ///   has no `partition.metadata`. With that file, it counts as a partition that a broker
+    ///   added, and missing numbers before it count as elsewhere. A copy like `cp -a orders-0
+    ///   orders-7` looks the same, so never copy a partition within the directory of a store.
     /// - [`TopicError::MissingPartition`] if the directory of a partition is missing.
     /// - [`Error::Corrupt`] for damage in a file of the store itself, and, with
     ///   [`OfflinePartitions::Never`], in a partition.
@@ -277,7 +278,7 @@ impl Store {
     ///
     /// The store reserves a thousand ids at a time, durably, and a crash loses the unused ones.
     /// All ids are at or above [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so
-    /// none can be mistaken for an id of a broker: you can move logs of a store to a broker, and
+    /// none can be mistaken for an id of a broker. You can move logs of a store to a broker, and
     /// copy batches of a broker's clients into a store.
     ///
     /// # Errors

@@ -13,10 +13,7 @@ mod churn;
 mod consumer;
 mod groups;
 mod producer;
-mod producer_waits;
-mod rebalances;
 mod serialize;
-mod split_batches;
 mod typed;
 
 use annals::assignor::{Assignor, CooperativeSticky};

@@ -559,6 +559,16 @@ fn flushed_segment_keeps_its_name() {
     assert_eq!(log.get(1).unwrap().unwrap().value_str(), Some("second"));
 }
 
+/// A log that loses power now opens whole, whatever the disk has kept.
+fn check_after_power_loss(fs: &MemFs, config: &LogConfig) {
+    for seed in 0..200 {
+        for way in [Way::LengthOnly, Way::Torn(seed), Way::LaterFirst(seed), Way::Some(seed)] {
+            let log = Log::open(DIR, config.clone().fs(way.disk(fs))).unwrap();
+            assert_eq!(log.verify().unwrap(), [], "{way:?}");
+        }
+    }
+}
+
 /// After a truncation the recovery point lies in a segment whose new indexes were not synced: the
 /// rest of them was taken for whole, and a time that is not the latest so far was stored as such.
 #[test]
@@ -572,12 +582,7 @@ fn unsynced_index_is_rebuilt_after_truncation() {
     log.flush().unwrap();
     log.truncate_to(4).unwrap();
     log.roll().unwrap();
-    for seed in 0..200 {
-        for way in [Way::LengthOnly, Way::Torn(seed), Way::LaterFirst(seed), Way::Some(seed)] {
-            let log = Log::open(DIR, config.clone().fs(way.disk(&fs))).unwrap();
-            assert_eq!(log.verify().unwrap(), [], "{way:?}");
-        }
-    }
+    check_after_power_loss(&fs, &config);
 }
 
 /// A truncation raised the recovery point above segments that had been closed since the last
@@ -594,12 +599,7 @@ fn truncation_point_covers_no_unsynced_index() {
     log.roll().unwrap();
     log.append("gone").unwrap();
     log.truncate_to(5).unwrap();
-    for seed in 0..200 {
-        for way in [Way::LengthOnly, Way::Torn(seed), Way::LaterFirst(seed), Way::Some(seed)] {
-            let log = Log::open(DIR, config.clone().fs(way.disk(&fs))).unwrap();
-            assert_eq!(log.verify().unwrap(), [], "{way:?}");
-        }
-    }
+    check_after_power_loss(&fs, &config);
 }
 
 /// A recovery that was interrupted between the two indexes left a new offset index beside an old

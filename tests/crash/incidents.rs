@@ -155,12 +155,14 @@ fn close_waits_for_running_sync() {
         for _ in 0..1000 {
             std::thread::yield_now();
         }
+        assert!(!close.is_finished(), "the close does not wait");
         open_gate.send(()).unwrap();
         assert_eq!(flush.join().unwrap().unwrap(), 6);
         close.join().unwrap().unwrap();
     });
     let renames = fs.trace().into_iter().filter(|call| call.operation == Operation::Rename);
-    assert!(renames.into_iter().all(|call| call.is_ok()));
+    let renames: Vec<_> = renames.collect();
+    assert!(renames.len() > 1 && renames.iter().all(|call| call.is_ok()), "{renames:?}");
 }
 
 /// The disk filled up just when a flush wanted to raise the recovery point. Everything was

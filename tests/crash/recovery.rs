@@ -2,10 +2,10 @@
 
 use annals::fs::{Fs, MemFs};
 use annals::record::BatchBuilder;
-use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, Record, Timestamp};
+use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, Record, Timestamp, TopicConfig};
 use std::path::Path;
 use std::time::Duration;
-use support::{DIR, name, read_all, read_file, write_file};
+use support::{DIR, name, read_all, read_file, store, write_file};
 
 fn config(fs: &MemFs, interval: u64) -> LogConfig {
     LogConfig::default().index_interval_bytes(interval).fs(fs.clone())
@@ -212,4 +212,15 @@ fn offset_gap_before_preallocation_is_accepted() {
         assert_eq!(found, [0, 3]);
         assert_eq!(log.verify().unwrap(), []);
     }
+}
+
+/// An alarm on logs that had to be recovered rang for each one that was new.
+#[test]
+fn new_log_counts_as_clean() {
+    let fs = MemFs::new();
+    assert!(Log::open("new", config(&fs, 0)).unwrap().recovery().clean_shutdown);
+    assert!(!Log::open("new", config(&fs.kill(), 0)).unwrap().recovery().clean_shutdown);
+    let store = store(fs);
+    let topic = store.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
+    assert!(topic.partitions().iter().all(|log| log.recovery().clean_shutdown));
 }

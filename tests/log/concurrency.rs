@@ -341,16 +341,15 @@ fn concurrent_truncations_keep_acknowledged_records() {
 #[test]
 fn group_append_answers_each_batch_once() {
     let log = Log::open(DIR, LogConfig::default().segment_bytes(4_000).fs(MemFs::new())).unwrap();
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..4_000 {
-                    log.append("small").unwrap();
-                }
-            });
-        }
+    let offsets: Vec<Vec<_>> = std::thread::scope(|scope| {
+        let append = || (0..4_000).map(|_| log.append("small").unwrap()).collect();
+        let threads = [(); 4].map(|()| scope.spawn(append));
+        threads.map(|thread| thread.join().unwrap()).into()
     });
-    assert_eq!(log.offsets().end, 16_000);
+    assert!(offsets.iter().all(|own| own.is_sorted()), "each thread's offsets rise");
+    let mut all = offsets.concat();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..16_000), "each offset is answered once");
 }
 
 #[test]

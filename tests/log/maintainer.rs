@@ -164,9 +164,7 @@ fn maintainer_takes_deletions_then_dirtiest() {
     assert_eq!(first, ["all-0", "feed-0", "half-0", "most-0"]);
     // The first round goes through all once more, and finds nothing.
     let idle = |stats: MaintainerStats| stats.passes >= 10 && stats.waiting + stats.running == 0;
-    while !idle(maintainer.stats()) {
-        std::thread::yield_now();
-    }
+    support::until(|| idle(maintainer.stats()));
     // In the next round they are put in order.
     for (log, dirty) in logs.iter().zip([1, 60, 20]) {
         fill(log, dirty);
@@ -252,9 +250,7 @@ fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     let log = Log::open("t-0", compacted().fs(fs.clone()).maintainer(&maintainer)).unwrap();
     fill(&log, 50);
     maintainer.run_now();
-    while maintainer.stats().bytes == 0 {
-        std::thread::yield_now();
-    }
+    support::until(|| maintainer.stats().bytes > 0);
     (maintainer, log)
 }
 
@@ -344,9 +340,7 @@ fn many_threads_maintain_many_logs() {
     logs.drain(..50).for_each(|log| log.close().unwrap());
     logs.drain(..25);
     maintainer.run_now();
-    while maintainer.stats().logs != 25 {
-        std::thread::yield_now();
-    }
+    support::until(|| maintainer.stats().logs == 25);
 }
 
 /// The last record is flushed in time although nothing more is appended.
@@ -384,10 +378,10 @@ fn maintain_flushes_records_due_by_age() {
 #[test]
 fn invalid_options_are_named() {
     for (config, option) in [
-        (rare().threads(0), "`threads`"),
-        (rare().threads(65), "`threads`"),
-        (rare().interval(Duration::ZERO), "`interval`"),
-        (rare().bytes_per_second(0), "`bytes_per_second`"),
+        (rare().threads(0), "`threads` is 0,"),
+        (rare().threads(65), "`threads` is 65,"),
+        (rare().interval(Duration::ZERO), "`interval` is 0ns,"),
+        (rare().bytes_per_second(0), "`bytes_per_second` is 0,"),
     ] {
         let error = Maintainer::new(config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

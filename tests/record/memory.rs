@@ -2,7 +2,7 @@
 
 use annals::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer};
 use annals::{Codec, InvalidBatch, Timestamp};
-use support::memory::process_peak as peak;
+use support::memory::{peak_of, process_peak as peak};
 use support::process;
 
 /// A batch whose records section is `section`, with the right checksum.
@@ -122,6 +122,7 @@ fn claimed_count_allocates_nothing() {
     bytes[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
     let crc = annals::record::crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    let rejected = problem(&bytes, &mut DecodeBuffer::default());
+    let (rejected, taken) = peak_of(|| problem(&bytes, &mut DecodeBuffer::default()));
     assert_eq!(rejected, Some(InvalidBatch::RecordCount { count: i32::MAX }));
+    assert_eq!(taken, 0);
 }

@@ -9,7 +9,6 @@
 
 mod calendar;
 mod crash;
-mod crash_clients;
 mod openings;
 mod ownership;
 mod partial;

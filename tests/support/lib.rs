@@ -215,6 +215,16 @@ pub fn name(base: Offset, extension: &str) -> String {
     format!("{base:020}.{extension}")
 }
 
+/// Waits until another thread has done something. If it never does, the test fails.
+#[track_caller]
+pub fn until(is_done: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_done() {
+        assert!(began.elapsed().as_secs() < 60, "nothing happens");
+        std::thread::yield_now();
+    }
+}
+
 /// Blocks this thread until a future is ready.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);

@@ -88,8 +88,8 @@ use std::time::Duration;
 /// the next one is tried. Records for a closed or poisoned partition fail at once, without
 /// delaying other partitions.
 ///
-/// If you drop the last handle without [`close`](Producer::close), the drop tries to write the
-/// remaining records once: it waits for a thread that is writing, then writes the rest itself,
+/// If you drop the last handle without [`close`](Producer::close), the drop tries once to write
+/// the remaining records. It waits for a thread that is writing, then writes the rest itself,
 /// without waiting for the time of a retry. Records that fail then get
 /// [`Aborted`](ProduceError::Aborted) in their handles and callbacks; the drop returns no error.
 ///

@@ -175,8 +175,8 @@ fn dropped_producer_ends_thread_and_queues() {
     assert_eq!(handle.wait().unwrap().offset, Some(0));
 }
 
-/// A sender that has found a topic when it is deleted and created again does not use the entry
-/// that it has found: the records of two entries of one topic would not be in one order.
+/// A sender finds a topic, which is then deleted and created again. The sender must not use the
+/// entry that it found, because the records of two entries of one topic have no common order.
 #[test]
 fn retired_topic_is_looked_up_again() {
     let (_, store, _) = store_with_panics(0);

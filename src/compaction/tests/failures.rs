@@ -80,7 +80,7 @@ fn failed_call_leaves_only_sources() {
 }
 
 #[test]
-fn leftover_is_replaced_and_all_files_are_synced() {
+fn leftover_is_replaced_and_files_synced() {
     let (model, facts, pass) = sample(70);
     let memory = MemFs::new();
     store(&memory, &model);

@@ -8,9 +8,9 @@
 //! - **Names are made durable.** A new name is durable only after its *directory* was synced
 //!   ([`Fs::sync_dir`]). Windows has no such call, and its file systems journal their names
 //!   themselves: there it does nothing.
-//! - **Errors have one kind on every system.** A directory in place of a file is `IsADirectory`,
-//!   anything else that is not a regular file `InvalidInput`, and a write to a file that was
-//!   opened for reading `PermissionDenied`, whatever number the system uses.
+//! - **Errors have one kind on every system**, whatever number the system uses. A directory in
+//!   place of a file is `IsADirectory`. Anything else that is not a regular file is
+//!   `InvalidInput`. A write to a file that was opened for reading is `PermissionDenied`.
 
 mod boot;
 mod file;

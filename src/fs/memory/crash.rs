@@ -90,7 +90,7 @@ mod tests {
 
     /// A seed must leave the same disk in every version, so that an old report can be replayed.
     #[test]
-    fn first_numbers_are_those_of_published_generator() {
+    fn first_numbers_match_published_generator() {
         let mut random = SplitMix64(0);
         assert_eq!(random.next(), 0xE220_A839_7B1D_CDAF);
         assert_eq!(random.next(), 0x6E78_9E6A_A1B9_65F4);

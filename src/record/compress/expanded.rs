@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn room_grows_in_long_steps_and_only_when_it_is_used_up() {
+    fn room_grows_in_steps_when_full() {
         let mut expanded = Expanded::new(usize::MAX);
         for (wanted, capacity) in [(10, 10), (5, 20), (5, 20), (1, 40), (100, 121)] {
             assert_eq!(expanded.room(wanted).len(), wanted);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_batch_needed_is_given_back() {
+    fn memory_of_one_batch_is_released() {
         let mut expanded = Expanded::new(usize::MAX);
         let large = RETAINED_BYTES * 3;
         expanded.room(large);

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_of_blocks_are_held_to() {
+    fn block_checksums_are_verified() {
         // The content size must exist, and is not compared.
         let sized = |size| frame(&[0x68, 0x40, size, 0, 0, 0, 0, 0, 0, 0], ABC);
         assert_eq!(expand(&sized(3)).unwrap(), b"abc");
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_above_the_declared_size_is_refused() {
+    fn decode_rejects_block_over_declared_size() {
         let mut stored = (65_537u32 | STORED).to_le_bytes().to_vec();
         stored.resize(4 + 65_537, 0);
         stored.extend_from_slice(&[0; 4]);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn all_frames_are_expanded_and_skippable_ones_are_not() {
+    fn frames_expand_except_skippable_ones() {
         let one = frame(&[0x68, 0x40, 3, 0, 0, 0, 0, 0, 0, 0], ABC);
         let skippable = [&SKIPPABLE_MAGIC.to_le_bytes()[..], &[2, 0, 0, 0, b'n', b'o']].concat();
         let empty = [&(SKIPPABLE_MAGIC | 9).to_le_bytes()[..], &[0; 4]].concat();
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_size_takes_no_memory() {
+    fn declared_block_size_takes_no_memory() {
         let mut output = Expanded::new(1 << 30);
         let claim = frame(&[0x60, 0x70], &[2, 0, 0, 0, 0x10, b'x', 0, 0, 0, 0]);
         decompress(&claim, &mut output).unwrap();

@@ -23,7 +23,7 @@ mod xxh32;
 #[cfg(feature = "zstd")]
 mod zstd;
 
-use crate::error::{Error, InvalidBatch, Unsupported};
+use crate::error::{Error, InvalidBatch, InvalidOption, Unsupported, reject_option};
 use crate::types::Codec;
 use expanded::Expanded;
 use std::fmt;
@@ -91,6 +91,14 @@ impl Compression {
     /// - [`Error::Unsupported`] if the codec's cargo feature is off.
     /// - [`Error::InvalidConfig`] if the level is outside of its range.
     pub fn check(self) -> Result<(), Error> {
+        self.check_level()?;
+        if !self.codec().is_available() {
+            return Err(Error::Unsupported(Unsupported::Codec(self.codec())));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_level(self) -> Result<(), InvalidOption> {
         let (level, range) = match self {
             Compression::Gzip { level } => (level, -1..=9),
             Compression::Zstd { level } => (level, -131_072..=22),
@@ -99,17 +107,10 @@ impl Compression {
         let no_zero = matches!(self, Compression::Gzip { .. });
         if !range.contains(&level) || (no_zero && level == 0) {
             let (from, to) = (range.start(), range.end());
-            let but = if no_zero { " but not 0" } else { "" };
-            return Err(Error::InvalidConfig {
-                option: "compression",
-                reason: format!(
-                    "{} has no level {level}; choose one from {from} to {to}{but}",
-                    self.codec()
-                ),
-            });
-        }
-        if !self.codec().is_available() {
-            return Err(Error::Unsupported(Unsupported::Codec(self.codec())));
+            let but = if no_zero { ", but not 0" } else { "" };
+            let found = format_args!("{} of level {level}", self.codec());
+            let rule = format!("must have a level from {from} to {to}{but}");
+            return reject_option("compression", found, rule);
         }
         Ok(())
     }
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_comes_out_again_at_every_level() {
+    fn round_trip_holds_at_every_level() {
         let mut compressor = Compressor::default();
         let mut all = vec![Compression::Snappy, Compression::Lz4];
         all.extend([-1, 1, 6, 9].map(|level| Compression::Gzip { level }));
@@ -262,7 +263,7 @@ mod tests {
 
     /// Encoders are kept between batches, and no content of one batch leaks into the next.
     #[test]
-    fn what_was_packed_before_makes_no_difference() {
+    fn output_is_equal_after_other_input() {
         let mut kept = Compressor::default();
         let plain = corpus().swap_remove(2);
         let levels = [1, 9, 9, -1, 1];
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_off_is_malformed() {
+    fn truncated_content_is_malformed() {
         let plain = b"some text to pack, some text to pack".repeat(100);
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             if !codec.is_available() {
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_codec_alone_stands_for_kafkas_level() {
+    fn codec_alone_uses_kafkas_level() {
         let zstd = Compression::Zstd { level: 3 };
         let gzip = Compression::Gzip { level: -1 };
         for compression in [Compression::None, gzip, Compression::Snappy, Compression::Lz4, zstd] {
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_outside_of_the_range_are_refused() {
+    fn levels_outside_range_are_rejected() {
         for compression in [
             Compression::Gzip { level: 0 },
             Compression::Gzip { level: 10 },

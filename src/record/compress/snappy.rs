@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_densest_input_stays_within_the_bound() {
+    fn densest_input_stays_within_bound() {
         let plain = vec![0; 1 << 20];
         let packed = raw::Encoder::new().compress_vec(&plain).unwrap();
         assert!(packed.len() * MAX_EXPANSION > plain.len());
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_tried_up_to_the_bound() {
+    fn claimed_length_is_tried_within_bound() {
         let what = ["a block cannot be decoded", "a block claims more than it can hold"];
         for (claimed, what) in [66, 67].into_iter().zip(what) {
             // A length, and a copy that ends early.
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_length_takes_no_memory() {
+    fn claimed_length_takes_no_memory() {
         // A block of a few bytes that claims 2 GiB.
         let bomb = [0xff, 0xff, 0xff, 0xff, 0x07, 0x00, b'x'];
         let mut output = Expanded::new(usize::MAX);

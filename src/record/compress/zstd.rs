@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_longer_than_a_block_may_be_is_refused() {
+    fn decode_rejects_run_over_block_limit() {
         // Frame without content size, one block: a run of 1 MiB.
         let block = ((1u32 << 20) << 3) | (1 << 1) | 1;
         let mut frame = MAGIC.to_le_bytes().to_vec();
@@ -218,7 +218,7 @@ mod tests {
 
     /// A streaming compressor writes the header of a frame before it knows the content size.
     #[test]
-    fn content_of_unknown_size_is_expanded_whatever_its_size() {
+    fn content_of_unknown_size_is_expanded() {
         for size in [1, FIRST_ROOM - 1, FIRST_ROOM, FIRST_ROOM + 1, FIRST_ROOM * 40] {
             let plain = vec![7; size];
             let packed = ::zstd::stream::encode_all(plain.as_slice(), 3).unwrap();
@@ -237,7 +237,7 @@ mod tests {
 
     /// Uncompressed blocks, and blocks of one repeated byte, contain their size.
     #[test]
-    fn small_content_of_unknown_size_takes_no_more_memory_than_it_has() {
+    fn small_content_takes_its_own_size() {
         let mut frame = MAGIC.to_le_bytes().to_vec();
         frame.extend([0x00, 0x58]);
         let mut block = |size: u32, kind: u32, last: u32, content: &[u8]| {
@@ -267,7 +267,7 @@ mod tests {
 
     /// The limit applies to all frames together.
     #[test]
-    fn all_frames_are_expanded_and_skippable_ones_are_not() {
+    fn frames_expand_except_skippable_ones() {
         let mut packed = Vec::new();
         let skippable = |nibble: u8, content: &[u8]| {
             let mut frame = (SKIPPABLE_MAGIC | u32::from(nibble)).to_le_bytes().to_vec();

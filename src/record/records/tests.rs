@@ -128,7 +128,7 @@ fn decode_rejects_offset_that_does_not_rise() {
 }
 
 #[test]
-fn decode_rejects_fields_that_do_not_fill_record() {
+fn decode_rejects_fields_not_filling_record() {
     for (body, what) in [
         (&[0, 0, 0, 1, 1, 2, 2, b'a', 1][..], ""),
         (&[0, 0, 0, 1, 1, 0, 0], "bytes are left over after its fields"),

@@ -1,0 +1,71 @@
+//! One writer a directory: a log and a store exclude each other.
+
+use super::open;
+use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
+use annals::{ErrorKind, Log, LogConfig, TopicConfig};
+use std::io;
+use support::files;
+
+/// The store has no lock beside the segments, and a log by itself none above: each asks for the
+/// other's.
+#[test]
+fn log_and_store_exclude_each_other() {
+    let fs = MemFs::new();
+    let alone = || Log::open("data/orders-0", LogConfig::default().fs(fs.clone()));
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+    topic.partition(0).unwrap().append_all((0..10).map(|n| format!("{n}").into())).unwrap();
+    assert_eq!(alone().unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(open(&fs).unwrap_err().kind(), ErrorKind::Busy);
+    store.close().unwrap();
+
+    let log = alone().unwrap();
+    assert_eq!(open(&fs).unwrap_err().kind(), ErrorKind::Busy);
+    log.truncate_to(8).unwrap();
+    log.delete_before(3).unwrap();
+    log.close().unwrap();
+
+    let store = open(&fs).unwrap();
+    let offsets = store.topic("orders").unwrap().partition(0).unwrap().offsets();
+    assert_eq!((offsets.start, offsets.end), (3, 8));
+    let left: Vec<_> = files(&fs, "data/orders-0").into_keys().collect();
+    assert!(
+        !left.iter().any(|name| name.contains("checkpoint") || name.starts_with('.')),
+        "{left:?}"
+    );
+    drop(store);
+    let store = open(&fs.crash(CrashState::SyncedOnly)).unwrap();
+    let offsets = store.topic("orders").unwrap().partition(0).unwrap().offsets();
+    assert_eq!((offsets.start, offsets.end), (3, 8));
+}
+
+/// A process that checks whether a lock is free holds it for a moment, and another process that
+/// checks then finds it taken.
+#[test]
+fn briefly_held_lock_is_retried() {
+    let disk = MemFs::new();
+    let store = open(&disk).unwrap();
+    store.create_topic("orders", TopicConfig::default()).unwrap();
+    store.close().unwrap();
+    // The lock file of the store, then its directory, then that of the log.
+    for (operation, nth) in [(Operation::Lock, 1), (Operation::LockDir, 1), (Operation::LockDir, 2)]
+    {
+        let fs = FaultFs::new(disk.clone());
+        let taken = Fault::Error(io::ErrorKind::WouldBlock);
+        let rule = fs.add_rule(Rule::new(operation, taken).nth(nth));
+        Log::open("data/orders-0", LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
+        assert_eq!(fs.hit_count(rule), 1);
+    }
+}
+
+/// The lexical parent of `.` is `.` again: the log took its own lock for that of a store.
+#[test]
+fn log_opens_in_current_directory() {
+    for dir in [".", "/"] {
+        let fs = MemFs::new();
+        let log = Log::open(dir, LogConfig::default().fs(fs.clone())).unwrap();
+        log.append("x").unwrap();
+        log.close().unwrap();
+        assert_eq!(Log::open(dir, LogConfig::default().fs(fs)).unwrap().offsets().end, 1);
+    }
+}
