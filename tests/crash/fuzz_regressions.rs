@@ -369,7 +369,9 @@ fn stray_after_replacement_ends_reader() {
     let lenient = dense().on_corruption(OnCorruption::Truncate);
     let other = Log::open_read_only(DIR, lenient.fs(fs)).unwrap();
     let mut reader = other.reader(annals::StartAt::Earliest).unwrap();
-    (0..3).for_each(|offset| assert_eq!(reader.next_record().unwrap().unwrap().offset, offset));
-    let end = reader.next_record();
-    assert!(matches!(end, Ok(None)), "{end:?}");
+    // The replacement counts, and is empty.
+    for _ in 0..2 {
+        let end = reader.next_record();
+        assert!(matches!(end, Ok(None)), "{end:?}");
+    }
 }
