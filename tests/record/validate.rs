@@ -61,6 +61,7 @@ fn timestamp_out_of_range_is_named() {
             Error::InvalidRecord {
                 index: 1,
                 reason: InvalidRecord::Timestamp { timestamp, earliest, latest },
+                ..
             } => {
                 assert_eq!(timestamp.as_millis(), time);
                 assert_eq!((earliest.as_millis(), latest.as_millis()), (now - 1000, now + 500));
@@ -166,7 +167,7 @@ fn null_key_is_rejected_when_compacted() {
     builder.push(NOW, None, Some(b"v")).unwrap();
     let rejected = validate(builder.finish().unwrap(), &keyed).unwrap_err();
     let no_key = InvalidRecord::MissingKey;
-    assert!(matches!(rejected, Error::InvalidRecord { index: 1, reason } if reason == no_key));
+    assert!(matches!(rejected, Error::InvalidRecord { index: 1, reason, .. } if reason == no_key));
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl LogInner {
         if let Some(compression) = self.dynamic.compression() {
             builder.compression(compression);
         }
-        builder.check_records(&self.rules(now))?;
+        builder.check_records(&self.rules(now)).map_err(|error| self.named(error))?;
         let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
         self.append_encoded(batch, header)
@@ -137,7 +137,7 @@ impl LogInner {
         let rules = self.rules(self.clock().now());
         let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
         SCRATCH.try_with(|kept| kept.set(Some(scratch))).ok();
-        let checked = checked?;
+        let checked = checked.map_err(|error| self.named(error))?;
         // Read the option once, because it may be altered meanwhile.
         let recompress = self
             .dynamic
@@ -270,6 +270,11 @@ impl LogInner {
             return Err(self.too_large(bytes, limit, "segment_bytes"));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn named(&self, error: Error) -> Error {
+        error.of_log(self.state.location())
     }
 
     #[cold]

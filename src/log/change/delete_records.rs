@@ -40,12 +40,12 @@ impl LogInner {
     /// Moves the start of the log to an offset between its ends, and returns where it is then.
     pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
         if !self.dynamic.current().cleanup_policy.deletes() {
-            return Err(Error::InvalidConfig {
-                option: "cleanup_policy",
-                reason: "it is `Compact`, which deletes by key and not by offset; append a tombstone for each \
-                    key, or open the log with `CompactAndDelete`"
-                    .to_owned(),
-            });
+            let reason = format!(
+                "of log {} is `Compact`, so `delete_before` is rejected; append a tombstone for \
+                 each key, or choose `CompactAndDelete`",
+                self.state.location()
+            );
+            return Err(Error::InvalidConfig { option: "cleanup_policy", reason });
         }
         self.change_front(|| self.remove_front(target))?;
         Ok(self.state.start())

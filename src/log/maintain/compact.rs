@@ -73,12 +73,12 @@ impl LogInner {
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
         self.state.check_writable()?;
         if !self.dynamic.current().cleanup_policy.compacts() {
-            return Err(Error::InvalidConfig {
-                option: "cleanup_policy",
-                reason:
-                    "it is `Delete`; to compact the log, open it with `Compact` or `CompactAndDelete`"
-                        .to_owned(),
-            });
+            let reason = format!(
+                "of log {} is `Delete`, so `compact` is rejected; choose `Compact` or \
+                 `CompactAndDelete`",
+                self.state.location()
+            );
+            return Err(Error::InvalidConfig { option: "cleanup_policy", reason });
         }
         self.compact(Scope::All, &mut |_| true)
     }

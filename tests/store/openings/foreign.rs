@@ -254,8 +254,18 @@ fn file_is_no_store() {
         let fs = MemFs::new();
         mkdir(&fs, "d");
         write_file(&fs, "d", file, b"x");
+        write_file(&fs, "d", &format!("{file}.1"), b"x");
         let error = open(&fs).unwrap_err().to_string();
         assert!(error.contains(way_out) && error.contains(file), "{error}");
+        if file == "app.log" {
+            assert!(error.contains("d holds `app.log` and another entry"), "{error}");
+            let error = Log::open("d", plain(&fs)).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "cannot open d: it holds `app.log` and another entry, and no segment; give the \
+                 log its own directory"
+            );
+        }
     }
 }
 
