@@ -5,6 +5,7 @@ use annals::record::{
     stamp_append_time, stamp_max_timestamp, validate_for_append,
 };
 use annals::{Codec, Error, InvalidBatch, InvalidRecord, Timestamp, TimestampType};
+use support::mend_checksum;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -35,12 +36,6 @@ fn broken_rule(bytes: &[u8], rules: &AppendRules) -> &'static str {
         Err(Error::InvalidBatch(InvalidBatch::RuleViolation(what))) => what,
         other => panic!("{other:?}"),
     }
-}
-
-/// Gives a batch that was changed inside the right checksum again.
-fn mend(bytes: &mut [u8]) {
-    let crc = annals::record::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
 #[test]
@@ -103,7 +98,7 @@ fn header_must_match_records() {
 
     let mut bytes = good.clone();
     bytes[26] = 2;
-    mend(&mut bytes);
+    mend_checksum(&mut bytes);
     assert!(broken_rule(&bytes, &rules()).contains("for each of its offsets"));
 
     let mut builder = batch(&[now]);
@@ -123,7 +118,7 @@ fn summary_takes_largest_timestamp_from_records() {
     for wrong in [-1, 0, now, now + 2] {
         let mut bytes = good.clone();
         bytes[35..43].copy_from_slice(&wrong.to_be_bytes());
-        mend(&mut bytes);
+        mend_checksum(&mut bytes);
         let summary = validate(&bytes, &rules()).unwrap();
         assert_eq!(summary.max_timestamp, Timestamp::from_millis(now + 1));
         stamp_max_timestamp(&mut bytes, summary.max_timestamp).unwrap();
