@@ -34,6 +34,8 @@ const MAX_STRING: usize = i16::MAX as usize;
 /// The longest byte field or array.
 const MAX_BYTES: usize = i32::MAX as usize - 1;
 
+const NULL_ARRAY: &str = "a required array or byte field is null";
+
 /// Reads fields from the front of a byte slice.
 #[derive(Debug)]
 pub(crate) struct FieldReader<'a> {
@@ -54,6 +56,10 @@ impl<'a> FieldReader<'a> {
 
     pub(crate) fn malformed(&self, reason: &'static str) -> MalformedField {
         MalformedField { position: self.all.saturating_sub(self.rest.len()), reason }
+    }
+
+    pub(crate) fn i8(&mut self) -> Result<i8, MalformedField> {
+        self.fixed().map(i8::from_be_bytes)
     }
 
     pub(crate) fn i16(&mut self) -> Result<i16, MalformedField> {
@@ -101,31 +107,46 @@ impl<'a> FieldReader<'a> {
     pub(crate) fn array<T>(
         &mut self,
         least: usize,
-        mut element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
+        element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
     ) -> Result<Vec<T>, MalformedField> {
-        let count = self.elements(least)?;
-        (0..count).map(|_| element(self)).collect()
+        let array = self.nullable_array(least, element)?;
+        array.ok_or_else(|| self.malformed(NULL_ARRAY))
     }
 
-    /// Reads the number of elements of an array, each of which takes at least `least` bytes.
-    fn elements(&mut self, least: usize) -> Result<usize, MalformedField> {
-        let count = self.count()?;
+    /// Reads an array that may be null, each element of which takes at least `least` bytes.
+    pub(crate) fn nullable_array<T>(
+        &mut self,
+        least: usize,
+        mut element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
+    ) -> Result<Option<Vec<T>>, MalformedField> {
+        let Some(count) = self.nullable_count()? else { return Ok(None) };
         if count.saturating_mul(least) > self.rest.len() {
             return Err(self.malformed("an array has fewer bytes than its elements need"));
         }
-        Ok(count)
+        (0..count).map(|_| element(self)).collect::<Result<_, _>>().map(Some)
     }
 
     /// Ends a struct: skips its tagged fields, if it can have any.
     pub(crate) fn end_struct(&mut self) -> Result<(), MalformedField> {
+        self.end_struct_with(|_, _| Ok(()))
+    }
+
+    /// Ends a struct. Passes the number and the content of each tagged field to `field`, which
+    /// reads the fields that it knows.
+    pub(crate) fn end_struct_with(
+        &mut self,
+        mut field: impl FnMut(u32, &mut FieldReader<'a>) -> Result<(), MalformedField>,
+    ) -> Result<(), MalformedField> {
         if !self.flexible {
             return Ok(());
         }
         // A tagged field has at least two bytes, so the count needs no bound.
         for _ in 0..self.varint()? {
-            self.varint()?;
+            let tag = self.varint()?;
             let size = self.varint()?;
-            self.slice(usize::try_from(size).unwrap_or(usize::MAX))?;
+            let rest = self.slice(usize::try_from(size).unwrap_or(usize::MAX))?;
+            let all = self.all.saturating_sub(self.rest.len());
+            field(tag, &mut FieldReader { all, rest, flexible: true })?;
         }
         Ok(())
     }
@@ -137,7 +158,7 @@ impl<'a> FieldReader<'a> {
 
     fn count(&mut self) -> Result<usize, MalformedField> {
         let count = self.nullable_count()?;
-        count.ok_or_else(|| self.malformed("a required array or byte field is null"))
+        count.ok_or_else(|| self.malformed(NULL_ARRAY))
     }
 
     fn nullable_count(&mut self) -> Result<Option<usize>, MalformedField> {
