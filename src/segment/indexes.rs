@@ -1,13 +1,14 @@
 //! The indexes of a segment: opened from their files when first needed, and rebuilt from the log
 //! if they are wrong.
 
-use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::error::{Corruption, CorruptionKind, Error, Result};
+use crate::event::{self, Event};
 use crate::segment::batches::SegmentBatches;
 use crate::segment::headers::{HeaderWalk, Walked};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::index_files::indexes_at;
-use crate::segment::name::{Kind, Stage};
+use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::txn_index::{self, TxnIndex};
 use crate::segment::{Retired, Segment};
 use crate::sync::atomic::Ordering;
 use crate::types::{Offset, Timestamp};
@@ -19,22 +20,22 @@ impl Segment {
     ///
     /// `limit` is the offset that every batch of the segment must lie below.
     pub(crate) fn indexes(&self, limit: Offset) -> Result<Arc<Indexes>> {
-        let mut slot = self.indexes.lock();
+        let slot = self.indexes.lock();
         if let Some(indexes) = &*slot {
             return Ok(Arc::clone(indexes));
         }
-        let (made, events) = self.dir.events.hold(|| match self.open_indexes()? {
-            Ok(indexes) => Ok(indexes),
-            Err((kind, reason)) => {
-                let indexes = self.rebuild_indexes(limit)?;
-                self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
-                Ok(indexes)
-            }
-        });
-        let indexes = made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes))));
-        drop(slot);
-        self.dir.events.emit_all(&events);
-        indexes
+        event::deliver_after(|| {
+            let mut slot = slot;
+            let indexes = match self.open_indexes()? {
+                Ok(indexes) => indexes,
+                Err((kind, reason)) => {
+                    let indexes = self.rebuild_indexes(limit)?;
+                    self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
+                    indexes
+                }
+            };
+            Ok(Arc::clone(slot.insert(Arc::new(indexes))))
+        })
     }
 
     /// Rebuilds indexes that the log contradicts, if the segment is sealed and whole. Otherwise
@@ -45,20 +46,16 @@ impl Segment {
         reason: &'static str,
         limit: Offset,
     ) -> Result<Option<Arc<Indexes>>> {
-        let mut slot = self.indexes.lock();
-        let (made, events) = self.dir.events.hold(|| {
+        event::deliver_after(|| {
+            let mut slot = self.indexes.lock();
             let made = if self.sealed { Some(self.rebuild_indexes(limit)) } else { None };
             self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
-            made
-        });
-        let rebuilt = match made.transpose() {
-            Ok(made) => made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes)))),
-            Err(Error::Corrupt(_)) => None,
-            Err(error) => return Err(error),
-        };
-        drop(slot);
-        self.dir.events.emit_all(&events);
-        Ok(rebuilt)
+            match made.transpose() {
+                Ok(made) => Ok(made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes))))),
+                Err(Error::Corrupt(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// Returns the index files, checked against themselves, or which of them is wrong and why.
@@ -66,6 +63,34 @@ impl Segment {
         let staged = self.staged.load(Ordering::Acquire);
         let stages: &[Stage] = if staged { &[Stage::Swap, Stage::Live] } else { &[Stage::Live] };
         indexes_at(&self.dir, self.base, self.published(), stages)
+    }
+
+    /// Returns the index of aborted transactions, reading its file if that was not read yet. A
+    /// segment without the file has no such transaction.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the file cannot be the index of this segment.
+    pub(crate) fn aborted(&self) -> Result<Arc<TxnIndex>> {
+        let mut slot = self.aborted.lock();
+        if let Some(aborted) = &*slot {
+            return Ok(Arc::clone(aborted));
+        }
+        let live = SegmentFile::live(self.base, Kind::TxnIndex);
+        let mut bytes = None;
+        if self.staged.load(Ordering::Acquire) {
+            // The live file may be that of a replaced segment. What it names was aborted as well.
+            let swap = SegmentFile { stage: Stage::Swap, ..live };
+            bytes = self.dir.read_small(&self.dir.path_of(swap), txn_index::MAX_BYTES)?;
+        }
+        if bytes.is_none() {
+            bytes = self.dir.read_small(&self.dir.path_of(live), txn_index::MAX_BYTES)?;
+        }
+        let aborted = TxnIndex::open(self.base, &bytes.unwrap_or_default()).map_err(|reason| {
+            let (path, reason) = (self.path(Kind::TxnIndex), CorruptionKind::Malformed(reason));
+            Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason }))
+        })?;
+        Ok(Arc::clone(slot.insert(Arc::new(aborted))))
     }
 
     fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
