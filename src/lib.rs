@@ -608,7 +608,8 @@ pub use store::{
 pub use trace::TracingListener;
 pub use types::{
     Codec, FIRST_STORE_PRODUCER_ID, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec,
-    ProducerEpoch, ProducerId, Sequence, StartAt, Timestamp, TimestampType, TopicPartition,
+    ProducerEpoch, ProducerId, ProducerIdentity, Sequence, StartAt, Timestamp, TimestampType,
+    TopicPartition, TransactionVersion,
 };
 #[cfg(not(shuttle))]
 pub use uuid::{KafkaUuid, ParseUuidError, TopicId};

@@ -39,7 +39,9 @@ pub(crate) use window::BatchSeen;
 
 use crate::error::ProducerStateError;
 use crate::record::{BatchHeader, EndTxnMarker};
-use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use crate::types::{
+    Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, TransactionVersion,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use window::Window;
@@ -127,6 +129,30 @@ impl Producers {
             return Ok(Some(seen));
         }
         producer.check(header).map(|()| None)
+    }
+
+    /// Checks the marker of a coordinator, by the rules of a version.
+    ///
+    /// A coordinator that does not know whether its marker arrived sends it again. With nothing
+    /// open, the epoch of the marker may therefore be the known one in every version.
+    pub(crate) fn check_marker(
+        &self,
+        header: &BatchHeader,
+        marker: &EndTxnMarker,
+        version: TransactionVersion,
+    ) -> Result<(), ProducerStateError> {
+        let Some(producer) = self.known.get(&header.producer_id) else { return Ok(()) };
+        producer.check_epoch(header)?;
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        let must_rise = version >= TransactionVersion::V2 && producer.txn_first_offset.is_some();
+        if must_rise && epoch == producer.epoch {
+            return Err(ProducerStateError::MarkerEpochNotRaised { producer_id, epoch });
+        }
+        let (epoch, current) = (marker.coordinator_epoch, producer.coordinator_epoch);
+        if epoch < current {
+            return Err(ProducerStateError::CoordinatorFenced { producer_id, epoch, current });
+        }
+        Ok(())
     }
 
     /// Records a batch that is in the log, valid or not, and the time at which it was heard.

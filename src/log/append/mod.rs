@@ -8,15 +8,18 @@
 //! 4. Read the clock for the append time, if the log uses append times.
 //! 5. [Roll](roll) if the segment has no room for the batch, or is too old.
 //! 6. Stamp the offsets, write the batch with one call, add index entries, record the producer.
-//! 7. Publish the bytes of the segment, then the end of the log: from here on, readers see the
-//!    batch. Store a [snapshot](producers) of the producers, if one is due.
+//! 7. If the batch opens a transaction, lower the last stable offset to its start. Publish the
+//!    bytes of the segment, then the end of the log: from here on, readers see the batch. Store a [snapshot](producers) of the producers, if one is due.
 //! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
+//!
+//! A [marker] takes the same way, and raises the last stable offset at the end of it.
 
 pub(crate) mod group;
+pub(crate) mod marker;
 pub(crate) mod producers;
 pub(crate) mod roll;
 
-use crate::error::{Error, InvalidBatch, Result, Unsupported};
+use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::WhenFull;
 use crate::log::config::FOREVER;
 use crate::log::inner::LogInner;
@@ -124,9 +127,6 @@ impl LogInner {
         self.state.check_writable()?;
         let batch = with_create_time(batch)?;
         let header = *batch.header();
-        if header.is_transactional() || header.is_control() {
-            return Err(Error::Unsupported(Unsupported::AppendingTransactions));
-        }
         let limit = self.config.max_decompressed_bytes;
         let mut scratch = SCRATCH
             .try_with(Cell::take)
@@ -222,10 +222,20 @@ impl LogInner {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
+        self.append_holding(slot, |writer| self.append_locked(writer, batch, header))
+    }
+
+    /// Appends with the writer lock held, releases it, and does what is to be done without it.
+    #[inline(always)]
+    pub(crate) fn append_holding(
+        &self,
+        slot: MutexGuard<'_, Option<Writer>>,
+        append: impl FnOnce(&mut Writer) -> Result<Appended>,
+    ) -> Result<Appended> {
         let held = self.dir.events.hold_own();
         // Released before the events are delivered, also when user-supplied code panics.
         let mut slot = slot;
-        let appended = self.append_under_lock(slot.as_mut(), batch, header);
+        let appended = self.append_under_lock(slot.as_mut(), append);
         let is_due = |writer: &mut Writer| self.flush_is_due(writer);
         let flush = appended.is_ok() && slot.as_mut().is_some_and(is_due);
         drop(slot);
@@ -241,12 +251,10 @@ impl LogInner {
     fn append_under_lock(
         &self,
         writer: Option<&mut Writer>,
-        batch: &mut [u8],
-        header: &BatchHeader,
+        append: impl FnOnce(&mut Writer) -> Result<Appended>,
     ) -> Result<Appended> {
         self.state.check_writable()?;
-        let writer = writer.ok_or_else(|| self.state.closed())?;
-        self.append_locked(writer, batch, header)
+        append(writer.ok_or_else(|| self.state.closed())?)
     }
 
     /// Flushes if `flush` says that the log's options require it after this append.
@@ -290,16 +298,45 @@ impl LogInner {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
+        if header.has_producer()
+            && let Some(repeated) = self.check_producer(writer, header)?
+        {
+            return Ok(repeated);
+        }
+        let (appended, max_timestamp) = self.write_locked(writer, batch, header)?;
+        if header.has_producer() {
+            let header = BatchHeader { base_offset: appended.first, max_timestamp, ..*header };
+            self.note_producer(writer, &header);
+        }
+        self.publish(writer, appended.last.saturating_add(1));
+        self.store_producers_if_due(writer);
+        Ok(appended)
+    }
+
+    /// Records the producer of a batch that was written and is not published yet.
+    #[cold]
+    fn note_producer(&self, writer: &mut Writer, header: &BatchHeader) {
+        writer.tracked.note(header);
+        if header.is_transactional() {
+            // Before the end moves, so that who sees the batch sees its open transaction.
+            self.state.set_first_unstable(writer.tracked.first_unstable());
+        }
+    }
+
+    /// Writes a batch to the end of the log, rolling before that if need be. It is not published.
+    /// Returns its place and its largest timestamp.
+    #[inline(always)]
+    fn write_locked(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<(Appended, Timestamp)> {
         let first = self.state.end_for_writer();
         let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
         let last = first.saturating_add(delta);
         if last > MAX_OFFSET {
             return Err(InvalidBatch::RuleViolation("the log has no offsets left").into());
-        }
-        if header.has_producer()
-            && let Some(repeated) = self.check_producer(writer, header)?
-        {
-            return Ok(repeated);
         }
         let bytes = batch.len() as u64;
         let mut append_time = Timestamp::NONE;
@@ -319,14 +356,15 @@ impl LogInner {
             writer.first_timestamp = max_timestamp;
         }
         writer.cadence.note(&writer.indexes, position, bytes, last, max_timestamp);
-        if header.has_producer() {
-            writer.tracked.note(&BatchHeader { base_offset: first, max_timestamp, ..*header });
-        }
-        self.publish(writer, last.saturating_add(1));
+        Ok((Appended { first, last, append_time, duplicate: false }, max_timestamp))
+    }
+
+    /// Stores a snapshot of the producers, if one is due.
+    #[inline(always)]
+    fn store_producers_if_due(&self, writer: &mut Writer) {
         if writer.tracked.is_due(writer.log.position()) {
             self.store_due_producers(writer);
         }
-        Ok(Appended { first, last, append_time, duplicate: false })
     }
 
     /// Stores a snapshot of the producers in the middle of a segment.

@@ -91,6 +91,14 @@ impl LogInner {
             }
             stored => stored?,
         }
+        let is_indexed = match self.store_aborted(&mut writer) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                // Without them, the next opening reads the whole segment, and finds the entries.
+                self.discard_indexes(segment.base, &error);
+                false
+            }
+            stored => stored.map(|()| true)?,
+        };
         self.sync_below(end)?;
         // The leader of an fsync raises `durable` before it writes the recovery point: let it
         // finish. Even if all records are durable, the file names that a roll created may not be.
@@ -101,7 +109,7 @@ impl LogInner {
         drop(sync);
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
-        self.dir.sync_indexes(segment.base)?;
+        segment.sync_indexes()?;
         if writer.tracked.len() > 0 {
             self.store_producers(&mut writer.tracked, segment.base, writer.log.position());
         }
@@ -109,6 +117,9 @@ impl LogInner {
         // point covers them.
         self.dir.sync()?;
         self.unless_full(self.flushes.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
+        if !is_indexed {
+            return Ok(());
+        }
         let marker = CleanShutdown {
             base: segment.base,
             bytes: writer.log.position(),

@@ -6,8 +6,8 @@
 
 use crate::error::{Error, Result};
 use crate::producer_state::{BatchSeen, ProducerState, Producers};
-use crate::record::BatchHeader;
-use crate::types::{Offset, ProducerId, Timestamp};
+use crate::record::{BatchHeader, EndTxnMarker};
+use crate::types::{Offset, ProducerId, Timestamp, TransactionVersion};
 use std::time::Duration;
 
 /// The number of bytes appended to a segment between two snapshots.
@@ -120,6 +120,19 @@ impl ProducerTracker {
         Ok(repeated)
     }
 
+    /// Checks the marker of a coordinator, by the rules of a version.
+    pub(crate) fn check_marker(
+        &mut self,
+        (header, marker): (&BatchHeader, &EndTxnMarker),
+        version: TransactionVersion,
+        now: Duration,
+        expire_after: Duration,
+    ) -> Result<()> {
+        self.now = self.time(now);
+        self.producers.forget_if_expired(header.producer_id, self.now, expire_after);
+        self.producers.check_marker(header, marker, version).map_err(Error::Producer)
+    }
+
     /// Forgets the producers that were not heard for so long.
     pub(crate) fn expire(&mut self, now: Duration, after: Duration) {
         self.now = self.time(now);
@@ -134,5 +147,15 @@ impl ProducerTracker {
     /// Records a batch that was checked.
     pub(crate) fn note(&mut self, header: &BatchHeader) {
         self.producers.note(header, self.now);
+    }
+
+    /// Records a marker that was checked. Returns the first offset of the transaction that it
+    /// ends, if one was open.
+    pub(crate) fn note_marker(
+        &mut self,
+        header: &BatchHeader,
+        marker: &EndTxnMarker,
+    ) -> Option<Offset> {
+        self.producers.note_marker(header, marker, self.now)
     }
 }

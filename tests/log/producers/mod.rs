@@ -3,6 +3,7 @@
 
 mod duplicates;
 mod expiration;
+mod markers;
 mod model;
 mod snapshots;
 mod transactions;
