@@ -42,6 +42,23 @@ pub enum ProducerStateError {
         /// The producer's id.
         producer_id: ProducerId,
     },
+    /// The batch would open a transaction without the permission that the log demands, or its
+    /// transaction has ended since. Kafka: `InvalidTxnStateException`.
+    #[error(
+        "a batch of producer {producer_id} would open a transaction that was not verified; add the partition to the transaction first, or begin a new one"
+    )]
+    NotInTransaction {
+        /// The producer's id.
+        producer_id: ProducerId,
+    },
+    /// There is no transaction to abort.
+    #[error(
+        "producer {producer_id} has no transaction open in this log; list the open ones, and take the id from there"
+    )]
+    NoOpenTransaction {
+        /// The producer's id.
+        producer_id: ProducerId,
+    },
     /// A marker has the epoch of the open transaction, and the rules of
     /// [`TransactionVersion::V2`](crate::TransactionVersion::V2) require a higher one.
     /// Kafka: `InvalidProducerEpochException`.
@@ -76,7 +93,9 @@ impl ProducerStateError {
             | ProducerStateError::MarkerEpochNotRaised { .. }
             | ProducerStateError::CoordinatorFenced { .. } => ErrorKind::Fenced,
             ProducerStateError::OutOfOrder { .. } => ErrorKind::OutOfOrder,
-            ProducerStateError::InTransaction { .. } => ErrorKind::InvalidInput,
+            ProducerStateError::InTransaction { .. }
+            | ProducerStateError::NotInTransaction { .. } => ErrorKind::InvalidInput,
+            ProducerStateError::NoOpenTransaction { .. } => ErrorKind::NotFound,
         }
     }
 }

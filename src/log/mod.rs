@@ -46,6 +46,7 @@ pub use read::tail::Tail;
 pub use read::{Fetched, ReadLimits};
 pub use recovery::Recovery;
 pub use state::appended::Appended;
+pub use transactions::HangingTransaction;
 
 use crate::error::{Error, Result};
 use crate::fs::WhenFull;
@@ -323,11 +324,13 @@ impl Log {
     ///     producer.
     ///   - [`InTransaction`](crate::ProducerStateError::InTransaction): the producer has a
     ///     transaction open, and the batch is not part of it.
+    ///   - [`NotInTransaction`](crate::ProducerStateError::NotInTransaction): the log
+    ///     [verifies transactions](LogConfig::verify_transactions), and the batch would open one.
     ///
     /// After any other error the batch may be there. You can safely resend it, now or after
     /// reopening: the log stores it once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
-        self.inner.append_batch(batch)
+        self.inner.append_batch(batch, None)
     }
 
     /// Reads whole batches from an offset on, at least one if there is a record from there on.

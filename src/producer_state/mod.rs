@@ -29,18 +29,21 @@
 
 pub(crate) mod recent;
 pub(crate) mod snapshot;
+mod verification;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use snapshot::ProducerState;
+pub use verification::VerificationGuard;
+pub(crate) use verification::Verifications;
 pub(crate) use window::BatchSeen;
 
 use crate::error::ProducerStateError;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::types::{
-    Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, TransactionVersion,
+    Offset, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -211,6 +214,26 @@ impl Producers {
     /// Returns the first offset of the earliest open transaction.
     pub(crate) fn first_undecided(&self) -> Option<Offset> {
         self.open.first().map(|(first, _)| *first)
+    }
+
+    /// Returns whether a producer has a transaction open with this epoch.
+    pub(crate) fn has_open(&self, producer: ProducerIdentity) -> bool {
+        let known = self.known.get(&producer.id).filter(|known| known.epoch == producer.epoch);
+        known.is_some_and(|known| known.txn_first_offset.is_some())
+    }
+
+    /// Returns whether an epoch of the producer is known.
+    pub(crate) fn knows_epoch_of(&self, producer_id: ProducerId) -> bool {
+        self.known.get(&producer_id).is_some_and(|known| known.epoch != UNKNOWN)
+    }
+
+    /// Iterates over the producers with an open transaction, the earliest transaction first, and
+    /// the time at which each was heard.
+    pub(crate) fn open_transactions(&self) -> impl Iterator<Item = (ProducerState, Timestamp)> {
+        self.open.iter().filter_map(|(_, id)| {
+            let producer = self.known.get(id)?;
+            Some((producer.state(*id), producer.heard))
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -8,15 +8,17 @@
 //! 5. Publish the end of the log, and only then raise the last stable offset. A reader that sees
 //!    the raised offset finds the entry, and hides the aborted records.
 
-use crate::error::{InvalidBatch, Result};
+use crate::error::{Error, InvalidBatch, ProducerStateError, Result};
 use crate::event::Event;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
+use crate::producer_state::{ProducerState, VerificationGuard};
 use crate::record::{BatchHeader, EndTxnMarker, stamp_leader_epoch};
 use crate::segment::name::Kind;
 use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
-use crate::types::{ProducerIdentity, TransactionVersion};
+use crate::types::{ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
+use std::time::Duration;
 
 impl LogInner {
     /// Appends the marker that ends the transaction of a producer.
@@ -39,6 +41,55 @@ impl LogInner {
             writer.tracked.check_marker((&header, &marker), version, now, after)?;
             self.append_marker_locked(writer, &mut batch, &header, &marker)
         })
+    }
+
+    /// Aborts the open transaction of a producer as its coordinator would: with the epochs that the
+    /// log knows.
+    pub(crate) fn abort_transaction(&self, producer_id: ProducerId) -> Result<Appended> {
+        self.state.check_writable()?;
+        self.append_holding(self.appends.writer.lock(), |writer| {
+            let mut open = writer.tracked.open_transactions().map(|(state, _)| state);
+            let found = open.find(|state| state.producer_id == producer_id);
+            drop(open);
+            let none = ProducerStateError::NoOpenTransaction { producer_id };
+            let state = found.ok_or(Error::Producer(none))?;
+            let coordinator_epoch = state.coordinator_epoch.max(0);
+            let marker = EndTxnMarker { committed: false, coordinator_epoch };
+            let now = self.clock().now();
+            let mut batch = marker.to_batch(producer_id, state.producer_epoch, now)?;
+            stamp_leader_epoch(&mut batch, self.config.leader_epoch)?;
+            let header = BatchHeader::parse(&batch)?;
+            writer.tracked.hear_at(self.clock().monotonic());
+            self.append_marker_locked(writer, &mut batch, &header, &marker)
+        })
+    }
+
+    /// Returns the open transactions whose producer was not heard for so long.
+    pub(crate) fn silent_transactions(
+        &self,
+        silent_for: Duration,
+    ) -> Result<Vec<(ProducerState, Timestamp)>> {
+        self.state.check_readable()?;
+        let now = self.clock().monotonic();
+        let writer = self.appends.writer.lock();
+        let tracked = &writer.as_ref().ok_or_else(|| self.state.read_only())?.tracked;
+        let now = tracked.time(now);
+        let is_silent = |(_, heard): &(ProducerState, Timestamp)| now.since(*heard) >= silent_for;
+        Ok(tracked.open_transactions().filter(is_silent).collect())
+    }
+
+    /// Gives a permission to open a transaction.
+    pub(crate) fn begin_verification(
+        &self,
+        producer: ProducerIdentity,
+        first_sequence: Sequence,
+        version: TransactionVersion,
+    ) -> Result<VerificationGuard> {
+        let mut slot = self.appends.writer.lock();
+        self.state.check_writable()?;
+        let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
+        let now = self.clock().monotonic();
+        Ok(writer.tracked.begin_verification(producer, first_sequence, version, now))
     }
 
     /// Appends a marker that was checked.

@@ -30,6 +30,7 @@ use crate::record::{
     RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_create_time,
     stamp_leader_epoch, stamp_max_timestamp, validate_for_append,
 };
+use crate::producer_state::VerificationGuard;
 use crate::segment::active::AppendFailure;
 use crate::sync::MutexGuard;
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
@@ -119,11 +120,16 @@ impl LogInner {
         builder.check_records(&self.rules(now)).map_err(|error| self.named(error))?;
         let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
-        self.append_encoded(batch, header)
+        self.append_encoded(batch, header, None)
     }
 
-    /// Appends a batch that was encoded elsewhere, after validating it as a leader does.
-    pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
+    /// Appends a batch that was encoded elsewhere, after validating it as a leader does. A guard
+    /// permits it to open a transaction.
+    pub(crate) fn append_batch(
+        &self,
+        batch: RecordBatch,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended> {
         self.state.check_writable()?;
         let batch = with_create_time(batch)?;
         let header = *batch.header();
@@ -146,14 +152,14 @@ impl LogInner {
         if let Some(compression) = recompress {
             let mut rebuilt = self.reencode(batch.as_batch_ref(), compression)?;
             let header = BatchHeader::parse(&rebuilt)?;
-            return self.append_encoded(&mut rebuilt, header);
+            return self.append_encoded(&mut rebuilt, header, guard);
         }
         let max = (checked.records_checked && rules.timestamp_type == TimestampType::CreateTime)
             .then_some(checked.max_timestamp);
         // The caller may keep a clone, which must not change.
         match batch.into_bytes().try_into_mut() {
-            Ok(mut own) => self.append_corrected(&mut own, header, max),
-            Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max),
+            Ok(mut own) => self.append_corrected(&mut own, header, max, guard),
+            Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max, guard),
         }
     }
 
@@ -164,12 +170,13 @@ impl LogInner {
         batch: &mut [u8],
         mut header: BatchHeader,
         max: Option<Timestamp>,
+        guard: Option<VerificationGuard>,
     ) -> Result<Appended> {
         if let Some(max) = max.filter(|max| *max != header.max_timestamp) {
             stamp_max_timestamp(batch, max)?;
             header = BatchHeader::parse(batch)?;
         }
-        self.append_encoded(batch, header)
+        self.append_encoded(batch, header, guard)
     }
 
     /// Returns a batch with the same records and producer fields and another codec.
@@ -204,10 +211,21 @@ impl LogInner {
 
     /// Assigns offsets to a batch that is complete except for them, and writes it.
     #[inline(always)]
-    fn append_encoded(&self, batch: &mut [u8], header: BatchHeader) -> Result<Appended> {
+    fn append_encoded(
+        &self,
+        batch: &mut [u8],
+        header: BatchHeader,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended> {
         stamp_leader_epoch(batch, self.config.leader_epoch)?;
         self.check_size(batch.len() as u64)?;
 
+        if guard.is_some() {
+            // Once for each transaction, so it need not wait with others.
+            return self.append_holding(self.appends.writer.lock(), |writer| {
+                self.append_checked(writer, batch, &header, guard)
+            });
+        }
         match self.appends.writer.try_lock() {
             Some(slot) if self.appends.queue.is_empty() => self.append_alone(slot, batch, &header),
             slot => self.append_or_queue(slot, batch, &header),
@@ -298,8 +316,19 @@ impl LogInner {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
+        self.append_checked(writer, batch, header, None)
+    }
+
+    #[inline(always)]
+    fn append_checked(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [u8],
+        header: &BatchHeader,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended> {
         if header.has_producer()
-            && let Some(repeated) = self.check_producer(writer, header)?
+            && let Some(repeated) = self.check_producer(writer, header, guard)?
         {
             return Ok(repeated);
         }
@@ -381,9 +410,13 @@ impl LogInner {
         &self,
         writer: &mut Writer,
         header: &BatchHeader,
+        guard: Option<VerificationGuard>,
     ) -> Result<Option<Appended>> {
         let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
         let repeated = writer.tracked.check(header, now, after)?;
+        if repeated.is_none() && header.is_transactional() && self.config.verify_transactions {
+            writer.tracked.check_verified(header, guard)?;
+        }
         Ok(repeated.map(|seen| Appended {
             first: seen.first_offset,
             last: seen.last_offset,

@@ -4,6 +4,7 @@ use crate::checkpoint::{CLEAN_SHUTDOWN, CleanShutdown};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::event::{self, Event};
 use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::listing::Listing;
 use crate::log::inner::LogInner;
 use crate::log::state::writer::Writer;
 use crate::segment::name::Kind;
@@ -130,6 +131,7 @@ impl LogInner {
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
             producers: Some(writer.tracked.len() as u64),
+            aborted: Listing::read(&self.dir)?.aborted_transactions(),
             segments: self
                 .state
                 .segments()?

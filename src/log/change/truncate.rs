@@ -300,7 +300,7 @@ fn aborted_below(
     let index = match segment.aborted() {
         Ok(stored) => stored,
         // The file is only a cache, so read the batches.
-        Err(Error::Corrupt(_)) => Arc::new(replay.index_segment(segment.base)?),
+        Err(Error::Corrupt(_)) => Arc::new(replay.index_segment(segment.base, target)?),
         Err(error) => return Err(error),
     };
     let below = TxnIndex::empty();

@@ -119,6 +119,9 @@ impl Opener {
         )?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
+                if marker.aborted != listing.aborted_transactions() {
+                    replay.index_all(marker.end)?;
+                }
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }

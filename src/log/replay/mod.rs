@@ -129,10 +129,21 @@ impl ProducerReplay {
         self.producers.as_ref().and_then(Producers::first_undecided)
     }
 
-    /// Reads which transactions the markers in a segment abort.
-    pub(crate) fn index_segment(&mut self, base: Offset) -> Result<TxnIndex> {
+    /// Reads which transactions are aborted by all markers of a log that ends here, because an
+    /// index of a segment is missing, or has lost entries.
+    pub(crate) fn index_all(&mut self, end: Offset) -> Result<()> {
+        let mut producers = self.load(self.first(end))?;
+        let mut found = Vec::new();
+        self.read(&mut producers, end, &mut |aborted| found.push(aborted))?;
+        let bases = self.logs.iter().map(|(base, _)| *base).collect();
+        self.txn_indexes.know_all(bases, found);
+        Ok(())
+    }
+
+    /// Reads which transactions are aborted by the markers of a segment below an offset.
+    pub(crate) fn index_segment(&mut self, base: Offset, upto: Offset) -> Result<TxnIndex> {
         let mut later = self.logs.iter().map(|(base, _)| *base).filter(|other| *other > base);
-        let upto = later.next().unwrap_or(Offset::MAX);
+        let upto = later.next().unwrap_or(Offset::MAX).min(upto);
         let mut producers = self.load(base)?;
         let index = TxnIndex::empty();
         self.read(&mut producers, upto, &mut |aborted| {
@@ -151,7 +162,7 @@ impl ProducerReplay {
         active: Offset,
     ) -> Result<(ProducerTracker, TxnIndex)> {
         let (found, dir) = (std::mem::take(&mut self.txn_indexes), Arc::clone(&self.dir));
-        let aborted = found.store(&dir, end, active, &mut |base| self.index_segment(base))?;
+        let aborted = found.store(&dir, end, active, &mut |base| self.index_segment(base, end))?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
         producers.expire(self.timeline.opened_at, self.expire_after);

@@ -22,6 +22,8 @@ pub(crate) struct TxnIndexes {
     stored: BTreeSet<Offset>,
     /// The offset from which on the batches of a segment were read, by the base of the segment.
     read_from: BTreeMap<Offset, Offset>,
+    /// Whether the stored indexes lack entries that a clean close had counted.
+    are_incomplete: bool,
     /// The aborted transactions whose markers were read.
     pub(super) found: Vec<AbortedTxn>,
 }
@@ -36,6 +38,13 @@ impl TxnIndexes {
         self.found.retain(|aborted| aborted.last < at);
         let from = self.read_from.entry(base).or_insert(at);
         *from = at.min(*from);
+    }
+
+    /// Takes the aborted transactions of all segments, because the stored ones are not complete.
+    pub(super) fn know_all(&mut self, bases: Vec<Offset>, found: Vec<AbortedTxn>) {
+        self.read_from = bases.into_iter().map(|base| (base, base)).collect();
+        self.found = found;
+        self.are_incomplete = true;
     }
 
     /// Discards everything that was read.
@@ -61,7 +70,8 @@ impl TxnIndexes {
             let is_here = |aborted: &&AbortedTxn| (from..end.min(next)).contains(&aborted.last);
             let found: Vec<AbortedTxn> = self.found.iter().filter(is_here).copied().collect();
             if self.stored.contains(&base) || !found.is_empty() {
-                let entries = store_one(dir, base, from.min(end), &found, rebuild)?;
+                let lost = self.are_incomplete.then_some("entries are missing");
+                let entries = store_one(dir, base, from.min(end), &found, lost, rebuild)?;
                 if base == active {
                     entries.into_iter().for_each(|entry| of_active.push(entry));
                 }
@@ -77,6 +87,7 @@ fn store_one(
     base: Offset,
     from: Offset,
     found: &[AbortedTxn],
+    lost: Option<&'static str>,
     rebuild: &mut dyn FnMut(Offset) -> Result<TxnIndex>,
 ) -> Result<Vec<AbortedTxn>> {
     let path = dir.path_of(SegmentFile::live(base, Kind::TxnIndex));
@@ -96,6 +107,7 @@ fn store_one(
     let entries: Vec<u8> = kept.iter().copied().flat_map(AbortedTxn::encode).collect();
     if !stored.starts_with(&entries) {
         dir.replace(&path, &entries)?;
+        damage = damage.or(lost);
     // An index that only gets shorter needs no room on the disk.
     } else if entries.is_empty() {
         dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;

@@ -4,19 +4,20 @@ use super::{UNNUMBERED, config, sent};
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::record::{BatchBuilder, EndTxnMarker, RecordBatch};
 use annals::{
-    Appended, Error, ErrorKind, Log, Offset, ProducerEpoch, ProducerId, ProducerIdentity,
+    Appended, Error, ErrorKind, Event, Log, Offset, ProducerEpoch, ProducerId, ProducerIdentity,
     ProducerStateError, Result, Sequence, Timestamp, TransactionVersion,
 };
 use std::io;
 use std::path::Path;
-use support::{DIR, T0, files, name, write_file};
+use std::sync::Arc;
+use support::{DIR, Heard, T0, files, name, read_file, write_file};
 
-const COMMIT: EndTxnMarker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
-const ABORT: EndTxnMarker = EndTxnMarker { committed: false, coordinator_epoch: 0 };
-const V0: TransactionVersion = TransactionVersion::V0;
-const V2: TransactionVersion = TransactionVersion::V2;
+pub const COMMIT: EndTxnMarker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+pub const ABORT: EndTxnMarker = EndTxnMarker { committed: false, coordinator_epoch: 0 };
+pub const V0: TransactionVersion = TransactionVersion::V0;
+pub const V2: TransactionVersion = TransactionVersion::V2;
 
-fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> RecordBatch {
+pub fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> RecordBatch {
     let mut builder = BatchBuilder::new();
     builder.producer(id, epoch, first).transactional(true);
     for _ in 0..count {
@@ -25,19 +26,19 @@ fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> R
     builder.build().unwrap()
 }
 
-fn send(log: &Log, id: ProducerId, epoch: ProducerEpoch, first: Sequence) -> Result<Appended> {
+pub fn send(log: &Log, id: ProducerId, epoch: ProducerEpoch, first: Sequence) -> Result<Appended> {
     log.append_batch(batch(id, epoch, first, 1))
 }
 
-fn end(log: &Log, id: ProducerId, epoch: ProducerEpoch, marker: EndTxnMarker) -> Result<Appended> {
+pub fn end(log: &Log, id: ProducerId, epoch: ProducerEpoch, marker: EndTxnMarker) -> Result<Appended> {
     log.append_marker(ProducerIdentity { id, epoch }, marker, V0)
 }
 
-fn last_stable(log: &Log) -> Offset {
+pub fn last_stable(log: &Log) -> Offset {
     log.offsets().last_stable
 }
 
-fn refusal(result: Result<Appended>) -> ProducerStateError {
+pub fn refusal(result: Result<Appended>) -> ProducerStateError {
     match result.unwrap_err() {
         Error::Producer(refusal) => refusal,
         other => panic!("{other}"),
@@ -340,5 +341,41 @@ fn full_disk_keeps_aborted_hidden() {
         let log = open(FaultFs::new(memory.clone()));
         assert_eq!(aborted(&memory), [(7, 0, 1, 2), (7, 2, 3, 4)], "{then}");
         drop(log);
+    }
+}
+
+/// Nothing in a log says that a segment has an index of aborted transactions. The marker of a clean
+/// close counts the entries of all.
+#[test]
+fn lost_index_is_rebuilt_after_clean_close() {
+    for lost in ["one", "cut", "damaged", "all"] {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, config(&fs)).unwrap();
+        for sequence in 0..4 {
+            send(&log, 7, 0, sequence).unwrap();
+            end(&log, 7, 0, ABORT).unwrap();
+            if sequence % 2 == 1 {
+                log.roll().unwrap();
+            }
+        }
+        log.close().unwrap();
+        let whole = aborted(&fs);
+        let [first, last] = [0, 4].map(|base| name(base, "txnindex"));
+        let bytes = read_file(&fs, DIR, &last);
+        match lost {
+            "cut" => write_file(&fs, DIR, &last, &bytes[..34]),
+            "damaged" => write_file(&fs, DIR, &last, &bytes[..67]),
+            _ => fs.remove(&Path::new(DIR).join(&last)).unwrap(),
+        }
+        if lost == "all" {
+            fs.remove(&Path::new(DIR).join(first)).unwrap();
+        }
+        let heard = Arc::new(Heard::default());
+        let log = Log::open(DIR, config(&fs).listener(heard.clone())).unwrap();
+        assert!(log.recovery().clean_shutdown);
+        assert_eq!((whole.len(), aborted(&fs)), (4, whole), "{lost}");
+        let events = heard.0.lock().unwrap();
+        let rebuilt = events.iter().filter(|event| matches!(event, Event::IndexRebuilt { .. }));
+        assert_eq!(rebuilt.count(), if lost == "all" { 2 } else { 1 }, "{lost}");
     }
 }

@@ -7,6 +7,7 @@ mod markers;
 mod model;
 mod snapshots;
 mod transactions;
+mod verification;
 
 use annals::fs::MemFs;
 use annals::record::BatchBuilder;
