@@ -593,10 +593,9 @@ pub use group::{
 #[cfg(feature = "futures")]
 pub use log::FlushFuture;
 pub use log::{
-    HangingTransaction,
-    Appended, CleanupPolicy, Fetched, Log, LogConfig, LogStats, Maintainer, MaintainerConfig,
-    MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption, ReadBatch,
-    ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
+    Appended, CleanupPolicy, Fetched, HangingTransaction, Log, LogConfig, LogStats, Maintainer,
+    MaintainerConfig, MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption,
+    ReadBatch, ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
 };
 pub use producer_state::{ProducerState, VerificationGuard};
 pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};

@@ -96,9 +96,9 @@ impl Verifications {
         let producer_id = header.producer_id;
         let pending = self.pending.get(&producer_id);
         let given = guard.filter(|guard| guard.producer_id == producer_id);
-        let Some(pending) = pending.filter(|pending| {
-            given.is_some_and(|given| given.number == Some(pending.number))
-        }) else {
+        let Some(pending) = pending
+            .filter(|pending| given.is_some_and(|given| given.number == Some(pending.number)))
+        else {
             return Err(ProducerStateError::NotInTransaction { producer_id });
         };
         let found = header.base_sequence;

@@ -3,7 +3,7 @@
 //! `TXN_SEED` chooses the seeds: `17` runs one, `0..3000` many.
 
 use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Rule};
-use annals::record::BatchBuilder;
+use annals::record::{BatchBuilder, EndTxnMarker, RecordBatch};
 use annals::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -96,8 +96,7 @@ impl Txns {
 
     /// The next sequence number of a producer.
     fn sequence(&self, id: ProducerId) -> i32 {
-        let is_sent =
-            |(_, _, of, kind): &&Batch| *of == id && matches!(kind, Kind::Transactional);
+        let is_sent = |(_, _, of, kind): &&Batch| *of == id && matches!(kind, Kind::Transactional);
         self.batches.iter().filter(is_sent).map(|(_, count, ..)| *count as i32).sum()
     }
 
@@ -255,7 +254,7 @@ fn act(log: &Log, txns: &mut Txns, chance: &mut Chance) -> Result<()> {
             let batch = encode((0, count, id, Kind::Transactional), txns.sequence(id));
             // It may be there although it failed.
             txns.push(count, id, Kind::Transactional);
-            log.append_batch(record::RecordBatch::parse(batch.into()).unwrap())?;
+            log.append_batch(RecordBatch::parse(batch.into()).unwrap())?;
         }
         7 | 8 => {
             let any = 11 + chance.below(3) as ProducerId;
@@ -264,7 +263,7 @@ fn act(log: &Log, txns: &mut Txns, chance: &mut Chance) -> Result<()> {
             let id = open.filter(|_| chance.below(2) == 0).unwrap_or(any);
             let committed = chance.below(3) == 0;
             txns.push(1, id, Kind::End { committed });
-            let marker = record::EndTxnMarker { committed, coordinator_epoch: 0 };
+            let marker = EndTxnMarker { committed, coordinator_epoch: 0 };
             let producer = ProducerIdentity { id, epoch: 0 };
             log.append_marker(producer, marker, TransactionVersion::V0)?;
         }

@@ -25,12 +25,12 @@ use crate::log::config::FOREVER;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
+use crate::producer_state::VerificationGuard;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
     RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_create_time,
     stamp_leader_epoch, stamp_max_timestamp, validate_for_append,
 };
-use crate::producer_state::VerificationGuard;
 use crate::segment::active::AppendFailure;
 use crate::sync::MutexGuard;
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};

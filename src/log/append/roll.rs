@@ -174,7 +174,13 @@ impl LogInner {
     ///
     /// If `at` is 0, a new file replaces the old one: a truncation that could not remove the old
     /// file may have left it longer, and readers may have mapped it.
-    pub(crate) fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
+    pub(crate) fn extend_index(
+        &self,
+        base: Offset,
+        kind: Kind,
+        at: usize,
+        entries: &[u8],
+    ) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, kind));
         if at == 0 {
             return self.dir.replace_unsynced(&path, entries);

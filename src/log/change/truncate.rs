@@ -132,8 +132,7 @@ impl LogInner {
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
     /// covers the indexes below it.
     fn sync_sealed_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
-        let closed: Vec<_> =
-            segments.iter().filter(|s| s.is_sealed() && s.base <= upto).collect();
+        let closed: Vec<_> = segments.iter().filter(|s| s.is_sealed() && s.base <= upto).collect();
         if closed.is_empty() {
             return Ok(());
         }

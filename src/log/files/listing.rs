@@ -73,10 +73,8 @@ impl Listing {
     /// Returns the number of entries in the indexes of aborted transactions.
     pub(crate) fn aborted_transactions(&self) -> u64 {
         let has_log = |base| self.live.contains_key(&(base, Kind::Log));
-        let indexes = self
-            .live
-            .iter()
-            .filter(|((base, kind), _)| *kind == Kind::TxnIndex && has_log(*base));
+        let indexes =
+            self.live.iter().filter(|((base, kind), _)| *kind == Kind::TxnIndex && has_log(*base));
         let entries = indexes.map(|(_, len)| len / ENTRY_BYTES as u64);
         entries.fold(0, u64::saturating_add)
     }

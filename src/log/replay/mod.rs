@@ -181,8 +181,8 @@ impl ProducerReplay {
         }
         let is_alone = newest.is_some_and(|newest| !self.recents.contains(&newest));
         let is_stale = is_alone && producers.len() > 0;
-        let tracked =
-            ProducerTracker { is_stale, ..ProducerTracker::new(producers, self.timeline, newest) };
+        let mut tracked = ProducerTracker::new(producers, self.timeline, newest);
+        tracked.is_stale = is_stale;
         Ok((tracked, aborted))
     }
 

@@ -9,9 +9,7 @@ use crate::producer_state::{
     BatchSeen, ProducerState, Producers, VerificationGuard, Verifications,
 };
 use crate::record::{BatchHeader, EndTxnMarker};
-use crate::types::{
-    Offset, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion,
-};
+use crate::types::{Offset, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
 use std::time::Duration;
 
 /// The number of bytes appended to a segment between two snapshots.

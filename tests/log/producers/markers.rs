@@ -12,12 +12,12 @@ use std::path::Path;
 use std::sync::Arc;
 use support::{DIR, Heard, T0, files, name, read_file, write_file};
 
-pub const COMMIT: EndTxnMarker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
-pub const ABORT: EndTxnMarker = EndTxnMarker { committed: false, coordinator_epoch: 0 };
-pub const V0: TransactionVersion = TransactionVersion::V0;
-pub const V2: TransactionVersion = TransactionVersion::V2;
+pub(super) const COMMIT: EndTxnMarker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+pub(super) const ABORT: EndTxnMarker = EndTxnMarker { committed: false, coordinator_epoch: 0 };
+pub(super) const V0: TransactionVersion = TransactionVersion::V0;
+pub(super) const V2: TransactionVersion = TransactionVersion::V2;
 
-pub fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> RecordBatch {
+pub(super) fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> RecordBatch {
     let mut builder = BatchBuilder::new();
     builder.producer(id, epoch, first).transactional(true);
     for _ in 0..count {
@@ -26,19 +26,24 @@ pub fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) 
     builder.build().unwrap()
 }
 
-pub fn send(log: &Log, id: ProducerId, epoch: ProducerEpoch, first: Sequence) -> Result<Appended> {
+pub(super) fn send(log: &Log, id: ProducerId, epoch: ProducerEpoch, first: Sequence) -> Result<Appended> {
     log.append_batch(batch(id, epoch, first, 1))
 }
 
-pub fn end(log: &Log, id: ProducerId, epoch: ProducerEpoch, marker: EndTxnMarker) -> Result<Appended> {
+pub(super) fn end(
+    log: &Log,
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    marker: EndTxnMarker,
+) -> Result<Appended> {
     log.append_marker(ProducerIdentity { id, epoch }, marker, V0)
 }
 
-pub fn last_stable(log: &Log) -> Offset {
+pub(super) fn last_stable(log: &Log) -> Offset {
     log.offsets().last_stable
 }
 
-pub fn refusal(result: Result<Appended>) -> ProducerStateError {
+pub(super) fn refusal(result: Result<Appended>) -> ProducerStateError {
     match result.unwrap_err() {
         Error::Producer(refusal) => refusal,
         other => panic!("{other}"),
@@ -53,9 +58,7 @@ fn aborted(fs: &dyn Fs) -> Vec<(ProducerId, i64, i64, i64)> {
     };
     let files = files(fs, DIR);
     let entries = files.keys().filter(|name| name.ends_with(".txnindex")).flat_map(of);
-    entries
-        .map(|e| (e.producer_id, e.first_offset, e.last_offset, e.last_stable_offset))
-        .collect()
+    entries.map(|e| (e.producer_id, e.first_offset, e.last_offset, e.last_stable_offset)).collect()
 }
 
 #[test]
@@ -73,8 +76,7 @@ fn open_transaction_holds_last_stable_offset() {
     end(&log, 8, 0, ABORT).unwrap();
     assert_eq!(last_stable(&log), 7);
     // Markers are no records.
-    let offsets: Vec<_> = log.reader(0).unwrap().records_to_end().map(|r| r.unwrap().offset).collect();
-    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    assert_eq!(support::offsets(&log), [0, 1, 2, 3, 4]);
 }
 
 /// The last stable offset of an entry is that of the other transactions, as if its own had never
@@ -186,7 +188,8 @@ fn marker_with_nothing_open_fences() {
         assert_eq!(refusal(send(&log, 7, 2, 0)), fenced);
         assert_eq!(refusal(end(&log, 7, 2, marker)), fenced);
         let older = refusal(end(&log, 7, 3, EndTxnMarker { coordinator_epoch: 4, ..ABORT }));
-        let expected = ProducerStateError::CoordinatorFenced { producer_id: 7, epoch: 4, current: 5 };
+        let expected =
+            ProducerStateError::CoordinatorFenced { producer_id: 7, epoch: 4, current: 5 };
         assert_eq!(older, expected);
         assert!(older.to_string().contains("leave the transaction to it"), "{older}");
     }
@@ -266,7 +269,8 @@ fn open_transaction_survives_each_opening() {
             let fs = fs.kill();
             for name in files(&fs, DIR).keys() {
                 let path = Path::new(DIR).join(name);
-                let (is_snapshot, is_recent) = (name.ends_with("snapshot"), name.ends_with("recent"));
+                let (is_snapshot, is_recent) =
+                    (name.ends_with("snapshot"), name.ends_with("recent"));
                 match how {
                     "no snapshot" if is_snapshot => fs.remove(&path).unwrap(),
                     "damaged snapshots" if is_snapshot => write_file(&fs, DIR, name, &[1; 60]),
@@ -307,7 +311,8 @@ fn truncation_reopens_transaction() {
 /// succeeds; the entry must be there before anything relies on the file.
 #[test]
 fn full_disk_keeps_aborted_hidden() {
-    for (then, power_is_lost) in [("roll", true), ("close", true), ("drop", true), ("close", false)] {
+    for (then, power_is_lost) in [("roll", true), ("close", true), ("drop", true), ("close", false)]
+    {
         let memory = MemFs::new();
         let faults = FaultFs::new(memory.clone());
         let open = |fs: FaultFs| Log::open(DIR, config(&MemFs::new()).fs(fs)).unwrap();

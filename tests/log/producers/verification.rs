@@ -75,7 +75,8 @@ fn transaction_begins_with_lowest_sequence() {
     let guard = log.begin_verification(PRODUCER, 5, V0).unwrap();
     assert_eq!(log.begin_verification(PRODUCER, 3, V0).unwrap(), guard);
     let late = refusal(log.append_verified(batch(7, 0, 5, 1), guard));
-    let expected = |expected, found| ProducerStateError::OutOfOrder { producer_id: 7, expected, found };
+    let expected =
+        |expected, found| ProducerStateError::OutOfOrder { producer_id: 7, expected, found };
     assert_eq!(late, expected(3, 5));
     log.append_verified(batch(7, 0, 3, 2), guard).unwrap();
     // By the second version, an unknown producer begins at 0.
