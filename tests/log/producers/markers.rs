@@ -17,7 +17,12 @@ pub(super) const ABORT: EndTxnMarker = EndTxnMarker { committed: false, coordina
 pub(super) const V0: TransactionVersion = TransactionVersion::V0;
 pub(super) const V2: TransactionVersion = TransactionVersion::V2;
 
-pub(super) fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> RecordBatch {
+pub(super) fn batch(
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    first: Sequence,
+    count: i32,
+) -> RecordBatch {
     let mut builder = BatchBuilder::new();
     builder.producer(id, epoch, first).transactional(true);
     for _ in 0..count {
@@ -26,7 +31,12 @@ pub(super) fn batch(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count
     builder.build().unwrap()
 }
 
-pub(super) fn send(log: &Log, id: ProducerId, epoch: ProducerEpoch, first: Sequence) -> Result<Appended> {
+pub(super) fn send(
+    log: &Log,
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    first: Sequence,
+) -> Result<Appended> {
     log.append_batch(batch(id, epoch, first, 1))
 }
 
