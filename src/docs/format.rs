@@ -29,8 +29,9 @@
 //! | `….tmp` | the new content of a small file or index; removed by the next opening | while annals replaces such a file |
 //! | `.reserved-room-for-a-full-disk-0` to `-3` | [reserved room](super::durability#a-full-disk); not files of Kafka, and a broker leaves them alone | at every opening for writing, if there is room |
 //!
-//! `….txnindex` is a file of Kafka, too: the aborted transactions of a segment. A log adds no
-//! entries, but when it recovers or truncates a segment, it updates the index to match the markers
+//! `….txnindex` is a file of Kafka, too: the aborted transactions of a segment, in the order of
+//! their markers. Each abort adds an entry, without an fsync of its own. A segment without an abort
+//! has no such file. When the log is recovered or truncated, the index is made to match the markers
 //! that are left. `leader-epoch-checkpoint` and `partition.metadata` are files of Kafka, and
 //! `topic.properties` is a file of a store; a log does not change them. It leaves files with any
 //! other name alone, and reports them in

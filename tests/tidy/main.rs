@@ -108,7 +108,7 @@ const WINGS: [&[&str]; 12] = [
     &["change"],
     &["maintain"],
     &["open"],
-    &["mod", "admin", "partition"],
+    &["mod", "admin", "partition", "transactions"],
 ];
 
 #[test]
