@@ -119,6 +119,9 @@ impl Opener {
         )?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
+                if marker.aborted != listing.aborted_transactions() {
+                    replay.index_all(marker.end)?;
+                }
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }
@@ -133,7 +136,9 @@ impl Opener {
         replay.begin(end)?;
         let (mut writer, sealed, end) =
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
-        writer.tracked = replay.finish(end)?.at(writer.log.position());
+        let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
+        writer.tracked = tracked.at(writer.log.position());
+        writer.take_aborted(&aborted);
         if is_recovered {
             // Store the recovery point last: it also covers the index of aborted transactions.
             self.reach_recovery_point(recovery_point, end)?;
