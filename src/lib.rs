@@ -536,6 +536,7 @@ mod client;
 mod clock;
 mod compaction;
 pub mod docs;
+mod epochs;
 mod error;
 mod event;
 pub mod fs;
@@ -576,6 +577,7 @@ pub use client::{
     TypedRecords,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use epochs::{EpochEnd, EpochStart};
 pub use error::{
     CloseReason, CommitError, ConsumeError, Corruption, CorruptionKind, DeserializeError, Error,
     ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError,

@@ -28,6 +28,8 @@ pub(crate) struct CleanShutdown {
     pub(crate) time_entries: u64,
     /// The number of producers that the log knows, if it was stored.
     pub(crate) producers: Option<u64>,
+    /// The number of leader epochs in their file.
+    pub(crate) epochs: u64,
     /// The base offset and length of every segment. Nothing else would show that a segment is
     /// missing or was truncated where a batch ends, because compaction leaves gaps in the offsets
     /// too. Empty if there are more than [`MAX_LISTED`].
@@ -61,6 +63,10 @@ impl CleanShutdown {
         if let Some(producers) = self.producers {
             write!(json, ",\"producers\":{producers}").ok();
         }
+        // Most logs have none, and no file either.
+        if self.epochs > 0 {
+            write!(json, ",\"epochEntries\":{}", self.epochs).ok();
+        }
         if self.segments.len() <= MAX_LISTED {
             let segments: Vec<String> =
                 self.segments.iter().map(|(base, bytes)| format!("{base},{bytes}")).collect();
@@ -92,6 +98,7 @@ impl CleanShutdown {
             offset_entries: unsigned("offsetIndexEntries")?,
             time_entries: unsigned("timeIndexEntries")?,
             producers: unsigned("producers"),
+            epochs: unsigned("epochEntries").unwrap_or(0),
             segments: pairs(json, "segments").unwrap_or_default(),
         })
     }
@@ -157,6 +164,7 @@ mod tests {
             offset_entries: 2,
             time_entries: 3,
             producers: Some(4),
+            epochs: 2,
             segments: vec![(0, 69), (9, 138), (27, 1105)],
         }
     }
@@ -164,7 +172,7 @@ mod tests {
     #[test]
     fn marker_survives_round_trip() {
         assert_eq!(CleanShutdown::parse(&marker().format()), Some(marker()));
-        let unknown = CleanShutdown { producers: None, ..marker() };
+        let unknown = CleanShutdown { producers: None, epochs: 0, ..marker() };
         assert_eq!(CleanShutdown::parse(&unknown.format()), Some(unknown));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);
         assert_eq!(CleanShutdown::parse(""), None);

@@ -66,6 +66,7 @@ impl Error {
             | Error::InvalidConfig { .. }
             | Error::NotALog { .. } => ErrorKind::InvalidInput,
             Error::Producer(refusal) => refusal.kind(),
+            Error::StaleLeaderEpoch { .. } => ErrorKind::Fenced,
             Error::Topic(error) => error.kind(),
             Error::Produce(error) => error.kind(),
             Error::Consume(error) => error.kind(),

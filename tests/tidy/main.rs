@@ -50,7 +50,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The rooms from the ground up. A room imports what stands in its own row or above it in this
-/// table, and nothing else. Rooms that are still to come have their place: `epochs`, `remote`,
+/// table, and nothing else. Rooms that are still to come have their place: `remote`,
 /// `transaction`.
 #[rustfmt::skip]
 const FLOORS: [&[&str]; 10] = [
@@ -109,7 +109,7 @@ const WINGS: [&[&str]; 12] = [
     &["change"],
     &["maintain"],
     &["open"],
-    &["mod", "admin", "partition"],
+    &["mod", "admin", "partition", "replica"],
 ];
 
 #[test]

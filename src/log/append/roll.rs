@@ -118,7 +118,7 @@ impl LogInner {
         self.seal_index_files(writer);
         let closed =
             Arc::new(Segment::sealed(Arc::clone(&self.dir), writer.segment.base, closed_bytes));
-        next.flushed = writer.flushed;
+        next.continue_from(writer);
         {
             let mut sync = self.flushes.sync.lock();
             sync.segments.pop();

@@ -58,7 +58,11 @@ impl LogInner {
         let (removed, events) = {
             let _change = self.cleaning.change.lock();
             self.state.check_writable()?;
-            self.dir.events.hold(change)
+            self.dir.events.hold(|| {
+                let removed = change();
+                self.epochs.truncate_from_start(self.state.start());
+                removed
+            })
         };
         self.dir.fill_reserve();
         self.emit_all(events);

@@ -68,7 +68,7 @@ impl LogInner {
         replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         let cover = cover(segment.base, end_of_data..target)?;
-        next.flushed = writer.flushed;
+        next.continue_from(writer);
 
         // From here on a failure may leave files and memory different, so it poisons the log.
         let mut sync = self.flushes.pause_syncs();
@@ -97,6 +97,7 @@ impl LogInner {
                 writer.stored_offset_entries = writer.indexes.offsets.len();
                 writer.stored_time_entries = writer.indexes.times.len();
             }
+            self.truncate_epochs(writer, target)?;
             writer.tracked = replay.finish(target)?.at(cut);
             self.state.set_first_unstable(writer.tracked.first_unstable());
             // If the target lies inside a batch, only the name of a new segment stores it. Without

@@ -23,6 +23,7 @@
 //! have been torn, which is after everything that was ever synced.
 
 pub(crate) mod directory;
+pub(crate) mod epochs;
 pub(crate) mod leftovers;
 pub(crate) mod quarantine;
 pub(crate) mod read_only;
@@ -111,6 +112,7 @@ impl Opener {
             listing = Listing::read(&self.dir)?;
         }
         let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
+        let epochs_at_close = clean.as_ref().map(|marker| marker.epochs);
         let mut replay = ProducerReplay::new(
             &self.dir,
             &FixedConfig::new(&self.config),
@@ -142,6 +144,7 @@ impl Opener {
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;
+        let epochs = self.open_epochs(&mut writer, &segments, start..end, epochs_at_close)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
         if self.config.preallocate {
             writer.log.reserve(self.config.segment_bytes)?;
@@ -157,6 +160,7 @@ impl Opener {
             end,
             durable: end,
             cleaned,
+            epochs,
             writer: Some(writer),
             sync,
             follower: None,

@@ -7,7 +7,7 @@ use crate::segment::Segment;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::sync::Mutex;
-use crate::types::{ProducerId, Timestamp};
+use crate::types::{LeaderEpoch, ProducerId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ impl Appends {
     }
 }
 
+/// An epoch that no writer has: the file of the epochs must be written before the next batch.
+pub(crate) const NOT_STORED: LeaderEpoch = LeaderEpoch::MIN;
+
 /// The active segment, its indexes, and the producers of the log.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -55,6 +58,11 @@ pub(crate) struct Writer {
     /// An empty queue, kept for its memory.
     pub(crate) spare: QueuedBatches,
     pub(crate) tracked: ProducerTracker,
+    /// The leader epoch that is stamped on the batches.
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// The latest epoch in the file of the epochs. If it is another one, the file is written
+    /// before the next batch.
+    pub(crate) assigned_epoch: LeaderEpoch,
 }
 
 impl Writer {
@@ -82,7 +90,16 @@ impl Writer {
             stored_time_entries: 0,
             flushed: begun,
             spare: QueuedBatches::default(),
+            leader_epoch: -1,
+            assigned_epoch: -1,
         }
+    }
+
+    /// Takes over what goes on when another segment becomes the active one.
+    pub(crate) fn continue_from(&mut self, before: &Writer) {
+        self.flushed = before.flushed;
+        self.leader_epoch = before.leader_epoch;
+        self.assigned_epoch = before.assigned_epoch;
     }
 
     /// Counts a batch that was written after the last one without an append.
