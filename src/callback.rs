@@ -5,7 +5,7 @@
 //! it calls: no half-made change and no lock that the code may want.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// The panic of user-supplied code.
 pub(crate) struct Panicked(Box<dyn Any + Send>);
@@ -16,6 +16,12 @@ impl Panicked {
     pub(crate) fn message(&self) -> Option<&str> {
         let text = self.0.downcast_ref::<&str>().copied();
         text.or_else(|| self.0.downcast_ref::<String>().map(String::as_str))
+    }
+
+    /// Lets the panic go on, in the thread that waits for the result.
+    #[cfg_attr(shuttle, allow(dead_code))]
+    pub(crate) fn resume(self) -> ! {
+        resume_unwind(self.0)
     }
 }
 

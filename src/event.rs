@@ -1,5 +1,6 @@
 //! Events of logs and stores, and their delivery to the listener.
 
+use crate::callback;
 use crate::error::{Corruption, CorruptionKind};
 use crate::types::Offset;
 use std::cell::RefCell;
@@ -17,6 +18,9 @@ use std::time::Duration;
 /// Events are delivered on the thread that caused them, after the log and its store have released
 /// their locks, so a [`Listener`] may call the log and the store. If a listener panics, the call
 /// that caused the event unwinds after its work is done; in calls of a group, the panic is caught.
+///
+/// If an `Fs` or a [`Clock`](crate::Clock) panics, the events that happened before are delivered
+/// while the panic unwinds, and a panic of the listener is caught.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -237,11 +241,19 @@ pub trait Listener: Send + Sync + Debug {
 
 /// Delivers events to the [`Listener`].
 ///
-/// Events are delivered with no lock held. Code that works under a lock wraps the work in
-/// [`hold`](EventSink::hold), and delivers the events once the lock is released.
+/// Events are delivered with no lock held. Code that takes locks [holds](hold) the events of its
+/// thread back before the first lock, and delivers them after the last one is released.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventSink {
     listener: Option<Arc<dyn Listener>>,
+}
+
+/// An event that waits for its delivery. It knows its listener, because user-supplied code may use
+/// another log while a log calls it.
+#[derive(Debug)]
+pub(crate) struct HeldEvent {
+    listener: Arc<dyn Listener>,
+    event: Event,
 }
 
 crate::sync::thread_local! {
@@ -249,12 +261,56 @@ crate::sync::thread_local! {
     ///
     /// It has no destructor, so it exists until the thread is gone: the destructor of another
     /// thread-local may use a log or a producer.
-    static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<Event>>>> =
+    static HELD_BACK: ManuallyDrop<RefCell<Option<Vec<HeldEvent>>>> =
         const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-fn replace_held(events: Option<Vec<Event>>) -> Option<Vec<Event>> {
+fn replace_held(events: Option<Vec<HeldEvent>>) -> Option<Vec<HeldEvent>> {
     HELD_BACK.with(|held_back| held_back.replace(events))
+}
+
+/// Returns whether this thread holds its events back.
+pub(crate) fn are_held_back() -> bool {
+    HELD_BACK.with(|held_back| held_back.borrow().is_some())
+}
+
+fn keep(event: HeldEvent) {
+    HELD_BACK.with(|held_back| held_back.borrow_mut().get_or_insert_default().push(event));
+}
+
+/// Delivers an event, unless an outer guard holds events back.
+fn deliver(held: HeldEvent) {
+    if are_held_back() { keep(held) } else { held.listener.on_event(&held.event) }
+}
+
+/// Delivers events. If a listener panics, the others get their events all the same.
+pub(crate) fn deliver_all(events: Vec<HeldEvent>) {
+    struct Rest(std::vec::IntoIter<HeldEvent>);
+
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            for event in self.0.by_ref() {
+                callback::call(|| deliver(event)).ok();
+            }
+        }
+    }
+
+    let mut rest = Rest(events.into_iter());
+    rest.0.by_ref().for_each(deliver);
+}
+
+/// Holds the events of this thread back until the guard delivers them. Create it before the first
+/// lock is taken: a listener may call the log, and may panic.
+pub(crate) fn hold() -> HeldEvents {
+    HeldEvents(Some(replace_held(Some(Vec::new()))))
+}
+
+/// Does work that takes and releases locks, and delivers its events afterwards.
+pub(crate) fn deliver_after<T>(work: impl FnOnce() -> T) -> T {
+    let held = hold();
+    let done = work();
+    held.deliver();
+    done
 }
 
 impl EventSink {
@@ -262,67 +318,48 @@ impl EventSink {
         EventSink { listener }
     }
 
-    /// Delivers an event, or keeps it if this thread is inside [`hold`](EventSink::hold).
+    /// Delivers an event, or keeps it if this thread [holds](hold) events back.
     pub(crate) fn emit(&self, event: &Event) {
         let Some(listener) = &self.listener else { return };
-        let is_held_back = HELD_BACK.with(|held_back| match &mut *held_back.borrow_mut() {
-            Some(events) => {
-                events.push(event.clone());
-                true
-            }
-            None => false,
-        });
-        if !is_held_back {
+        if are_held_back() {
+            keep(HeldEvent { listener: Arc::clone(listener), event: event.clone() });
+        } else {
             listener.on_event(event);
         }
     }
 
-    pub(crate) fn emit_all(&self, events: &[Event]) {
-        events.iter().for_each(|event| self.emit(event));
-    }
-
-    /// Does work under a lock, and returns its events. The caller delivers them after releasing
-    /// the lock: a listener may call the log, and may panic.
-    pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        let held = HeldEvents(Some(replace_held(Some(Vec::new()))));
-        let done = work();
-        (done, held.release())
-    }
-
-    /// Holds events back until the guard is released, for work whose events all go to this sink:
-    /// see [`hold`](EventSink::hold). Without a listener, there are no events to hold back, and an
-    /// append pays nothing.
+    /// Holds the events of an append back, like [`hold`]. Without a listener, the append has no
+    /// events, and pays nothing.
     #[inline(always)]
     pub(crate) fn hold_own(&self) -> HeldEvents {
-        HeldEvents(self.listener.as_ref().map(|_| replace_held(Some(Vec::new()))))
-    }
-
-    /// Does work that takes and releases locks, and delivers its events afterwards.
-    pub(crate) fn after<T>(&self, work: impl FnOnce() -> T) -> T {
-        let (done, events) = self.hold(work);
-        self.emit_all(&events);
-        done
-    }
-
-    /// Returns whether this thread holds its events back.
-    pub(crate) fn are_held_back() -> bool {
-        HELD_BACK.with(|held_back| held_back.borrow().is_some())
+        if self.listener.is_some() { hold() } else { HeldEvents(None) }
     }
 }
 
-/// Holds the events of this thread back. It keeps the events that an outer guard has held so far,
-/// and restores them also if the work panics; `None` once they are restored.
+/// Holds the events of this thread back. Contains the events that an outer guard has held so far;
+/// `None` once they are restored.
+///
+/// If user-supplied code panics under the locks, dropping the guard delivers the events that
+/// happened before, and no log finds them later. A panic of a listener is caught then.
 #[must_use]
-pub(crate) struct HeldEvents(Option<Option<Vec<Event>>>);
+pub(crate) struct HeldEvents(Option<Option<Vec<HeldEvent>>>);
 
 impl HeldEvents {
-    /// Returns the events, to be delivered without the lock.
+    /// Delivers the events. The locks are released.
     #[inline(always)]
-    pub(crate) fn release(mut self) -> Vec<Event> {
-        if self.0.is_none() { Vec::new() } else { self.restore() }
+    pub(crate) fn deliver(mut self) {
+        let events = if self.0.is_some() { self.restore() } else { return };
+        if !events.is_empty() {
+            deliver_all(events);
+        }
     }
 
-    fn restore(&mut self) -> Vec<Event> {
+    /// Returns the events, for another thread to [deliver](deliver_all).
+    pub(crate) fn take(mut self) -> Vec<HeldEvent> {
+        self.restore()
+    }
+
+    fn restore(&mut self) -> Vec<HeldEvent> {
         let held = self.0.take().and_then(replace_held);
         held.unwrap_or_default()
     }
@@ -332,7 +369,7 @@ impl Drop for HeldEvents {
     #[inline(always)]
     fn drop(&mut self) {
         if self.0.is_some() {
-            self.restore();
+            callback::call(|| deliver_all(self.restore())).ok();
         }
     }
 }
@@ -362,18 +399,24 @@ mod tests {
         let heard = Arc::new(Heard::default());
         let events = EventSink::new(Some(heard.clone()));
         let event = |end| Event::Truncated { end };
-        let ((), outer) = events.hold(|| {
-            events.emit(&event(1));
-            let ((), inner) = events.hold(|| events.emit(&event(2)));
-            assert_eq!(inner, [event(2)]);
-            events.emit(&event(3));
-            let panics = std::panic::AssertUnwindSafe(|| events.hold(|| panic!("on purpose")));
-            std::panic::catch_unwind(panics).unwrap_err();
-            events.emit(&event(4));
+        let emit = |end| events.emit(&event(end));
+        let outer = hold();
+        emit(1);
+        let inner = hold();
+        emit(2);
+        let inner = inner.take();
+        assert!(inner.iter().map(|held| &held.event).eq([&event(2)]));
+        emit(3);
+        let panics = std::panic::AssertUnwindSafe(|| {
+            let _held = hold();
+            emit(4);
+            panic!("on purpose")
         });
-        assert_eq!(outer, [event(1), event(3), event(4)]);
+        std::panic::catch_unwind(panics).unwrap_err();
+        emit(5);
         assert!(heard.0.lock().is_empty());
-        events.emit_all(&outer);
-        assert_eq!(*heard.0.lock(), outer);
+        outer.deliver();
+        emit(6);
+        assert_eq!(*heard.0.lock(), [1, 3, 4, 5, 6].map(event));
     }
 }

@@ -388,8 +388,8 @@
 //!
 //! ## Errors
 //!
-//! There is one [`Error`]. Its message names what failed and where, and what to do unless the
-//! cause is the disk or the system. Its [`kind`](Error::kind) tells your program how to react.
+//! There is one [`Error`]. Its message names what failed and where, and what to do unless the disk
+//! itself failed. Its [`kind`](Error::kind) tells your program how to react.
 //!
 //! | [`ErrorKind`] | what to do |
 //! |---|---|
@@ -431,7 +431,7 @@
 //! # #[cfg(feature = "lz4")]
 //! config.validate()?;
 //! let refused = LogConfig::default().flush_messages(0).validate().unwrap_err();
-//! assert_eq!(refused.to_string(), "option `flush_messages`: it must be at least 1");
+//! assert_eq!(refused.to_string(), "option `flush_messages` is 0, but must be at least 1");
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!

@@ -7,7 +7,7 @@ use crate::args::{AppendArgs, Sync};
 use crate::failure::Failure;
 use crate::input::Lines;
 use crate::notices::Notices;
-use crate::output::{Output, spinner};
+use crate::output::{Output, counted, spinner};
 use annals::record::BatchBuilder;
 use annals::{Clock, Error, Log, Record, SystemClock};
 use serde::Serialize;
@@ -59,7 +59,8 @@ pub fn run(args: &AppendArgs, output: &mut Output) -> Result<(), Failure> {
     result?;
     closed?;
     let seconds = started.elapsed().as_secs_f64();
-    writeln!(io::stderr(), "{records} records, {bytes} bytes, {seconds:.3} seconds").ok();
+    let (records, bytes) = (counted(records, "record"), counted(bytes, "byte"));
+    writeln!(io::stderr(), "{records}, {bytes}, {seconds:.3} seconds").ok();
     Ok(())
 }
 
@@ -181,7 +182,7 @@ impl<'a> Feed<'a> {
     /// the log.
     fn not_taken(&self, error: Error) -> Failure {
         let failure = match error {
-            Error::InvalidRecord { index, reason } => {
+            Error::InvalidRecord { index, reason, .. } => {
                 let line = self.lines.get(index).copied().unwrap_or(self.number);
                 Failure::refused(format!("line {line} of stdin: {reason}"))
             }

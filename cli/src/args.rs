@@ -32,11 +32,11 @@ pub enum Command {
     Read(ReadArgs),
     /// Print the batches or entries of any file of a log, sound or not
     Dump(DumpArgs),
-    /// Print a summary of the log
+    /// Print the offsets, segments and sizes of a log
     Info(DirArgs),
     /// Check the whole log; prints a line for each problem, and exits with 3 if there are any
     Verify(DirArgs),
-    /// Find the first offset at or after a time
+    /// Find the first offset at or after a time; prints null if there is none
     Seek(SeekArgs),
     /// Compact a log and delete its old segments, now
     ///

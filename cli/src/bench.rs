@@ -198,7 +198,9 @@ fn read_back(
     let took = started.elapsed();
     if records < args.records {
         let wanted = args.records;
-        return Err(Failure::Refused(format!("{records} of {wanted} records were read back")));
+        return Err(Failure::Refused(format!(
+            "only {records} of {wanted} appended records were read back"
+        )));
     }
     Ok(Rate::new(bytes, records, took))
 }

@@ -2,7 +2,7 @@
 //! `--execute` on the log.
 
 use crate::args::CleanArgs;
-use crate::failure::{Failure, warn};
+use crate::failure::{Failure, note};
 use crate::notices::Notices;
 use crate::output::{Output, spinner};
 use crate::rehearsal::Rehearsal;
@@ -41,7 +41,7 @@ pub fn run(args: &CleanArgs, output: &mut Output) -> Result<(), Failure> {
     }
     let rehearsal = Rehearsal::of(&args.dir)?;
     clean_in(rehearsal.dir(), args, output).map_err(|failure| rehearsal.failed(failure))?;
-    warn("nothing was removed; --execute removes it");
+    note("this only shows what would be removed; add --execute to remove it");
     Ok(())
 }
 
@@ -151,7 +151,7 @@ impl Listener for Trouble {
         let what = match event {
             Event::CorruptionFound(corruption) => corruption.to_string(),
             Event::CleanupFailed { path, error } => {
-                format!("cannot remove {}: {error}; the next opening tries again", path.display())
+                format!("cannot remove {}: {error}; the next opening retries", path.display())
             }
             _ => return Notices::OF_RECOVERY.on_event(event),
         };

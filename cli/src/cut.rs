@@ -2,9 +2,9 @@
 //! `--execute`.
 
 use crate::args::{DeleteBeforeArgs, TruncateArgs};
-use crate::failure::{DAMAGED, Failure, warn};
+use crate::failure::{DAMAGED, Failure, note, warn};
 use crate::notices::Notices;
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::rehearsal::Rehearsal;
 use crate::salvage::Salvage;
 use crate::verify;
@@ -51,8 +51,8 @@ pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<ExitCode, Fa
         .map_err(|failure| rehearsal.failed(failure))?;
     if let Some((path, position)) = &found.truncated_at {
         warn(&format!(
-            "{} bytes that are damaged, or come after damage, would be removed, behind byte {position} of {} and in later files",
-            found.truncated_bytes,
+            "{} of damage, and of what comes after it, would be removed from byte {position} of {} on and in later files",
+            counted(found.truncated_bytes, "byte"),
             rehearsal.original(path).display(),
         ));
     }
@@ -145,7 +145,7 @@ fn count(dir: &Path, start: Offset, goes: impl Fn(&BatchHeader) -> u64) -> Resul
 
 fn preview(output: &mut Output, report: &Preview) -> Result<(), Failure> {
     output.json(report)?;
-    warn("nothing was removed; --execute removes it");
+    note("this only shows what would be removed; add --execute to remove it");
     Ok(())
 }
 

@@ -75,6 +75,11 @@ pub fn warn(message: &str) {
     writeln!(io::stderr(), "annals: warning: {message}").ok();
 }
 
+/// Prints on stderr what the output is not, and how to get it.
+pub fn note(message: &str) {
+    writeln!(io::stderr(), "annals: {message}").ok();
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let error = match error {
@@ -82,17 +87,13 @@ impl From<Error> for Failure {
             other => other,
         };
         match &error {
-            Error::InvalidConfig { option, reason } => {
-                Failure::Usage(format!("--{}: {reason}", flag_of(option)))
-            }
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Failure::Refused(format!("{error}; check the path"))
-            }
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Failure::Refused(format!("{error}; run it as the user who owns the log"))
-            }
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                Failure::Refused(format!("{error}; a log there can be read, not changed"))
+            Error::InvalidConfig { option, reason } => match flag_of(option) {
+                flag if has_flag(&flag) => Failure::Usage(format!("--{flag} {reason}")),
+                _ => Failure::Usage(error.to_string()),
+            },
+            Error::Io { operation, path, source } => {
+                let way = way_out(error.kind(), source);
+                Failure::Refused(format!("cannot {operation} {}: {source}{way}", path.display()))
             }
             Error::BatchTooLarge { bytes, limit, option, .. } => {
                 let flag = flag_of(option);
@@ -103,16 +104,28 @@ impl From<Error> for Failure {
             Error::Locked { .. } => {
                 let told = error.to_string();
                 let told = told.split(';').next().unwrap_or(&told);
-                Failure::Refused(format!("{told}; try again when that process has closed it"))
+                Failure::Refused(format!("{told}; retry when that process has closed it"))
             }
             Error::Topic(refused) => of_topic(refused),
             Error::Group(refused) => of_group(refused),
             Error::Produce(refused) => of_record(refused),
-            _ if error.kind() == ErrorKind::StorageFull => {
-                Failure::Refused(format!("{error}; make room and try again"))
-            }
             _ => Failure::Refused(error.to_string()),
         }
+    }
+}
+
+/// Returns what the user of the tool can do about an error of the operating system.
+fn way_out(kind: ErrorKind, error: &io::Error) -> &'static str {
+    match (kind, error.kind()) {
+        (_, io::ErrorKind::FileTooLarge) => {
+            "; raise the limit on the size of files (`ulimit -f`), then retry"
+        }
+        (ErrorKind::StorageFull, _) => "; make room, then retry",
+        (ErrorKind::TooManyFiles, _) => "; raise the limit on open files (`ulimit -n`), then retry",
+        (_, io::ErrorKind::NotFound) => "; check the path",
+        (_, io::ErrorKind::PermissionDenied) => "; run it as the user who owns the log",
+        (_, io::ErrorKind::ReadOnlyFilesystem) => "; a log there can be read, not changed",
+        _ => "",
     }
 }
 
@@ -122,6 +135,21 @@ fn of_topic(error: &TopicError) -> Failure {
         TopicError::Unknown { topic } => Failure::refused(format!(
             "there is no topic `{topic}`: `annals topics DIR list` prints those there are"
         )),
+        TopicError::Internal { topic, reason } => {
+            let reason = reason.replace("`Admin::delete_group`", "`annals groups DIR delete`");
+            Failure::refused(format!("`{topic}` is an internal topic: {reason}"))
+        }
+        TopicError::PartitionOffline { topic, partition, kind, reason } => {
+            let way = match kind {
+                ErrorKind::Corrupt => format!(
+                    "set the damaged bytes aside with `annals repair DIR/{topic}-{partition}`"
+                ),
+                _ => "remove the cause, then retry".to_owned(),
+            };
+            Failure::refused(format!(
+                "partition {partition} of topic `{topic}` is offline: {reason}; {way}"
+            ))
+        }
         TopicError::UnknownSetting { key, nearest: None } => Failure::usage(format!(
             "topics have no setting `{key}`: they are those of a topic in Kafka's documentation"
         )),
@@ -149,7 +177,7 @@ fn of_group(error: &GroupError) -> Failure {
 fn of_record(error: &ProduceError) -> Failure {
     match error {
         ProduceError::RecordTooLarge { bytes, limit, .. } => Failure::refused(format!(
-            "a record of up to {bytes} bytes is over the limit of {limit}; raise the topic's max.message.bytes"
+            "a record that may take {bytes} bytes is over the limit of {limit}; raise the topic's max.message.bytes"
         )),
         _ => Failure::refused(error.to_string()),
     }
@@ -164,6 +192,11 @@ fn flag_of(option: &str) -> String {
         "timestamp_type" => "message-timestamp-type".to_owned(),
         other => other.replace('_', "-"),
     }
+}
+
+/// Returns whether the command on the command line has an option.
+fn has_flag(flag: &str) -> bool {
+    asked().get_opts().any(|option| option.get_long() == Some(flag))
 }
 
 fn complain(message: &str, code: u8) -> ExitCode {
@@ -203,6 +236,19 @@ fn options() -> String {
     if options.is_empty() { String::new() } else { format!("it takes {}", options.join(" ")) }
 }
 
+/// Says what is expected where Rust's parsers say what they met.
+fn in_plain_words(text: &str) -> String {
+    let expected = if text.contains("invalid value '-") {
+        "expected a whole number, not below 0"
+    } else {
+        "expected a whole number"
+    };
+    text.replace("invalid digit found in string", expected)
+        .replace("cannot parse integer from empty string", expected)
+        .replace("number too large to fit in target type", "the number is too large")
+        .replace("number too small to fit in target type", "the number is too small")
+}
+
 /// Prints what the parser of the command line returned: help, or one line about the mistake.
 pub fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
@@ -218,7 +264,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             )
         }
         _ => {
-            let text = error.to_string();
+            let text = in_plain_words(&error.to_string());
             let told: Vec<&str> =
                 text.lines().take_while(|line| !line.starts_with("Usage:")).collect();
             let told = told.join("\n");

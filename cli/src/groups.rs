@@ -1,7 +1,7 @@
 //! `groups`: the consumer groups whose offsets a data directory stores.
 
 use crate::data::{self, Data};
-use crate::failure::{Failure, warn};
+use crate::failure::{Failure, note};
 use crate::output::Output;
 use crate::store_args::{GroupsAction, GroupsArgs, ResetArgs};
 use annals::{
@@ -71,7 +71,9 @@ pub fn run(args: &GroupsArgs, output: &mut Output) -> Result<(), Failure> {
         }
         GroupsAction::Delete { group, execute: false } => {
             describe(&view, group, output)?;
-            warn("nothing was deleted; --execute deletes the group with all that it has committed");
+            note(
+                "this only shows the group; add --execute to delete it with all that it has committed",
+            );
             Ok(())
         }
         GroupsAction::Reset(reset) => {
@@ -179,7 +181,7 @@ fn print(args: &ResetArgs, plan: &Plan, output: &mut Output) -> Result<(), Failu
         output.json(&Reset { topic, partition, before: *before, after: *after })?;
     }
     if !args.execute {
-        warn("nothing was changed; --execute commits this");
+        note("this only shows the new offsets; add --execute to commit them");
     }
     Ok(())
 }

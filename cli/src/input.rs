@@ -106,7 +106,7 @@ impl<R: BufRead> Lines<R> {
                 return Ok(None);
             }
             let record = json::record(line);
-            return record.map(Some).map_err(|e| self.bad(&format!("not a record: {e}")));
+            return record.map(Some).map_err(|mistake| self.bad(&mistake));
         }
         let Some(separator) = &self.key_separator else { return Ok(Some(line.into())) };
         let separator = separator.as_bytes();
@@ -117,7 +117,10 @@ impl<R: BufRead> Lines<R> {
         });
         match parts {
             Some((key, value)) => Ok(Some(Record::from(value).key(key.to_vec()))),
-            None => Err(self.bad("the key separator is not in it")),
+            None => Err(self.bad(&format!(
+                "it has no key separator `{}`; begin each line with a key and the separator",
+                separator.escape_ascii()
+            ))),
         }
     }
 

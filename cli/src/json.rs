@@ -123,8 +123,10 @@ pub fn record(line: &[u8]) -> Result<Record, String> {
     if line.trim_ascii_start().first() == Some(&b'[') {
         return Err("expected an object, found an array".to_owned()); // serde would take one
     }
-    let given: Given<'_> = serde_json::from_slice(line)
-        .map_err(|e| e.to_string().replace(" at line 1 column ", " at column "))?;
+    let given: Given<'_> = serde_json::from_slice(line).map_err(|error| match error.is_data() {
+        true => error.to_string().replace(" at line 1 column ", " at column "),
+        false => format!("it is not JSON from column {} on", error.column()),
+    })?;
     let bytes = |blob: Blob<'_>| blob.into_bytes().into();
     let header = |(name, value): (Blob<'_>, Option<Blob<'_>>)| Header {
         name: name.into_bytes().into(),

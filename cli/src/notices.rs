@@ -1,6 +1,7 @@
 //! Warnings on stderr about the changes that opening a log for writing made.
 
 use crate::failure::warn;
+use crate::output::counted;
 use annals::{Event, Listener};
 
 /// A listener that warns of everything an opening removes, sets aside or ignores.
@@ -21,9 +22,10 @@ impl Listener for Notices {
     fn on_event(&self, event: &Event) {
         match event {
             Event::TailTruncated { path, position, bytes, end } => warn(&format!(
-                "the log ends at offset {end}, at byte {position} of {}: {bytes} bytes of {} were removed, behind that and in later files",
-                path.display(),
-                self.cut
+                "the log ends at offset {end}, after the removal of {} of {} from byte {position} of {} on and in later files",
+                counted(*bytes, "byte"),
+                self.cut,
+                path.display()
             )),
             Event::Quarantined(taken) => {
                 let (first, last) = (taken.offsets.start, taken.offsets.end.saturating_sub(1));
@@ -33,11 +35,11 @@ impl Listener for Notices {
                     format!(", and offsets {first} to {last} have no records")
                 };
                 warn(&format!(
-                    "{} is damaged at byte {}: {} bytes were moved to {}{lost}",
+                    "{} is damaged at byte {}: the file {} has the {} of damage now{lost}",
                     taken.segment.display(),
                     taken.position,
-                    taken.bytes,
                     taken.path.display(),
+                    counted(taken.bytes, "byte"),
                 ));
             }
             Event::CheckpointIgnored { path, reason } => {
@@ -45,7 +47,7 @@ impl Listener for Notices {
             }
             Event::CorruptionFound(corruption) => warn(&corruption.to_string()),
             Event::CleanupFailed { path, error } => warn(&format!(
-                "cannot remove {}: {error}; the next opening tries again",
+                "cannot remove {}: {error}; the next opening retries",
                 path.display()
             )),
             _ => {}

@@ -39,6 +39,11 @@ fn failed(error: &io::Error) -> Failure {
     Failure::io("write to stdout", error)
 }
 
+/// Returns a count with its noun: `1 record`, `2 records`.
+pub fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// Returns a spinner with a message, shown only on a terminal.
 pub fn spinner(message: &'static str) -> ProgressBar {
     if !io::stderr().is_terminal() {

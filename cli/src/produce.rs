@@ -6,7 +6,7 @@
 use crate::data;
 use crate::failure::Failure;
 use crate::input::Lines;
-use crate::output::{Output, spinner};
+use crate::output::{Output, counted, spinner};
 use crate::store_args::ProduceArgs;
 use annals::{Error, ErrorKind, Offset, Producer, ProducerRecord, Store, Topic};
 use serde::Serialize;
@@ -58,7 +58,8 @@ pub fn run(args: &ProduceArgs, output: &mut Output) -> Result<(), Failure> {
     let Total { records, bytes } = result?;
     closed?;
     let seconds = started.elapsed().as_secs_f64();
-    writeln!(io::stderr(), "{records} records, {bytes} bytes, {seconds:.3} seconds").ok();
+    let (records, bytes) = (counted(records, "record"), counted(bytes, "byte"));
+    writeln!(io::stderr(), "{records}, {bytes}, {seconds:.3} seconds").ok();
     Ok(())
 }
 
@@ -84,8 +85,12 @@ fn produce(args: &ProduceArgs, store: &Store, output: &mut Output) -> Result<Tot
     let closed = producer.clone().close();
     match heard {
         Err(Failure::Refused(message)) => {
-            let records = producer.stats().records;
-            Err(Failure::refused(format!("{message}; {records} records were written")))
+            let appended = match producer.stats().records {
+                0 => "nothing was appended".to_owned(),
+                1 => "1 record was appended".to_owned(),
+                records => format!("{records} records were appended"),
+            };
+            Err(Failure::refused(format!("{message}; {appended}")))
         }
         Err(other) => Err(other),
         Ok(()) => {

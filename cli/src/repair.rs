@@ -1,9 +1,9 @@
 //! `repair`: moves the damaged bytes out of a log, and keeps them and everything else.
 
 use crate::args::RepairArgs;
-use crate::failure::{DAMAGED, Failure, warn};
+use crate::failure::{DAMAGED, Failure, note, warn};
 use crate::notices::Notices;
-use crate::output::{Output, spinner};
+use crate::output::{Output, counted, spinner};
 use crate::rehearsal::Rehearsal;
 use crate::verify;
 use annals::{
@@ -129,8 +129,8 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
             warn(&format!("offsets {} to {last} would have no records", had.start));
         }
         warn(&format!(
-            "{} bytes at byte {} of {} would be moved to {}",
-            moved.bytes,
+            "{} at byte {} of {} would be moved to {}",
+            counted(moved.bytes, "byte"),
             moved.position,
             rehearsal.original(&moved.segment).display(),
             rehearsal.original(&moved.path).display(),
@@ -138,8 +138,8 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
     }
     if let Some((path, position)) = &found.truncated_at {
         warn(&format!(
-            "{} bytes of writes that were cut short would be removed, behind byte {position} of {} and in later files",
-            found.truncated_bytes,
+            "{} of writes that were cut short would be removed from byte {position} of {} on and in later files",
+            counted(found.truncated_bytes, "byte"),
             rehearsal.original(path).display(),
         ));
     }
@@ -147,6 +147,6 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     warn(&format!("the log would start at {} and end at {}", ends.start, ends.end));
-    warn("nothing was changed; --execute does it");
+    note("this only shows what would be changed; add --execute to change it");
     Ok(ExitCode::from(DAMAGED))
 }

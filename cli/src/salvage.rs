@@ -5,6 +5,7 @@
 
 use crate::dump::MAX_BATCH_BYTES;
 use crate::failure::{Failure, warn};
+use crate::output::counted;
 use crate::verify::{segment_file, segments};
 use annals::fs::DiskFs;
 use annals::inspect::{self, BatchScanner, ScanItem, ScannedBatch};
@@ -101,7 +102,8 @@ impl Salvage {
             };
             let found = match piece {
                 ScanItem::Damaged(gap) => {
-                    let what = format!("{} bytes cannot be read: {}", gap.bytes, gap.reason);
+                    let what =
+                        format!("cannot read {}: {}", counted(gap.bytes, "byte"), gap.reason);
                     self.gap(gap.position, &what);
                     continue;
                 }

@@ -1,7 +1,7 @@
 //! `topics`: the topics of a data directory.
 
 use crate::data::{self, Data};
-use crate::failure::{Failure, warn};
+use crate::failure::{Failure, note};
 use crate::output::Output;
 use crate::store_args::{TopicsAction, TopicsArgs};
 use annals::{
@@ -66,7 +66,7 @@ pub fn run(args: &TopicsArgs, output: &mut Output) -> Result<(), Failure> {
         }
         TopicsAction::Delete { topic, execute: false } => {
             describe(dir, std::slice::from_ref(topic), output)?;
-            warn("nothing was deleted; --execute deletes the topic with all that is in it");
+            note("this only shows the topic; add --execute to delete it with all that is in it");
             Ok(())
         }
         TopicsAction::Delete { topic, execute: true } => {

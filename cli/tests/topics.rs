@@ -308,10 +308,10 @@ fn produce_names_line_of_wrong_input() {
     {
         run_with(dir.path(), &json, line.as_bytes())
             .refused(2, "line 1 of stdin")
-            .refused(2, "0 records were written");
+            .refused(2, "nothing was appended");
     }
     let ran = run_with(dir.path(), &json, b"{\"value\":\"kept\"}\n\nnonsense\n");
-    let acked = ran.refused(2, "line 3 of stdin").refused(2, "; 1 records were written").lines();
+    let acked = ran.refused(2, "line 3 of stdin").refused(2, "; 1 record was appended").lines();
     assert_eq!(acked, [json!({"partition": 0, "offset": 0})]);
     let long = vec![b'x'; 2 << 20];
     let lines = ["produce", "d", "orders"];

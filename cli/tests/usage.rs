@@ -26,10 +26,14 @@ fn wrong_usage_prints_one_line() {
         (&["append", "t-0", "--batch-records", "0"], "--batch-records"),
         (&["read", "t-0", "--from", "first"], "earliest"),
         (&["read", "t-0", "--from", "-1"], "a position is earliest"),
-        (&["read", "t-0", "--max", "-1"], "'-1' for '--max"),
+        (
+            &["read", "t-0", "--max", "-1"],
+            "'-1' for '--max <N>': expected a whole number, not below 0",
+        ),
+        (&["read", "t-0", "--max", "many"], "'many' for '--max <N>': expected a whole number"),
         (&["truncate", "t-0", "--to", "-1"], "'-1' for '--to"),
         (&["read", "t-0", "--zzz"], "it takes --from --until --max"),
-        (&["append", "t-0", "--segment-ms", "0"], "--segment-ms: "),
+        (&["append", "t-0", "--segment-ms", "0"], "--segment-ms is 0ns, but must be"),
         (&["read", "t-0", "--from", "@x"], "@MILLIS"),
         (&["truncate", "t-0"], "--to"),
         (&["read"], "DIR"),
@@ -52,7 +56,7 @@ fn wrong_usage_prints_one_line() {
         ),
         (&["clean", "t-0", "--now", "today"], "--now"),
         (&["clean", "t-0", "--retention-byte", "1"], "--retention-bytes"),
-        (&["clean", "t-0", "--segment-bytes", "1"], "--segment-bytes: "),
+        (&["clean", "t-0", "--segment-bytes", "1"], "--segment-bytes is 1, but must lie"),
         (&["clean"], "DIR"),
         (&[], "--help"),
     ] {
@@ -81,6 +85,10 @@ fn wrong_input_keeps_acknowledged_records() {
     ] {
         run_with(dir.path(), &json, line.as_bytes()).refused(2, "line 1 of stdin");
     }
+    run_with(dir.path(), &json, b"nonsense")
+        .refused(2, "line 1 of stdin: it is not JSON from column");
+    run_with(dir.path(), &["append", "t-0", "--key-separator", ":"], b"ab")
+        .refused(2, "it has no key separator `:`; begin each line");
     let ran = run_with(dir.path(), &json, b"{\"value\":\"kept\"}\nnonsense\n");
     let acked = ran.refused(2, "line 2 of stdin").lines().len();
     assert_eq!((acked, values(&run(dir.path(), &["read", "t-0"]))), (1, vec!["kept".to_owned()]));

@@ -13,7 +13,7 @@
 //! three times slower, because the computation then waits for memory too.
 
 use crate::compaction::key_id::{KeyHasher, KeyId};
-use crate::error::{Error, Result};
+use crate::error::{InvalidOption, Result};
 use crate::types::Offset;
 use std::ops::Range;
 
@@ -66,18 +66,16 @@ impl KeyMap {
         let keys = usize::try_from(offsets.end.saturating_sub(offsets.start)).unwrap_or(usize::MAX);
         let needed = keys.saturating_add(keys / (FREE_ONE_IN - 1)).saturating_add(2);
         let slots = (memory_bytes / SLOT_BYTES).min(needed);
-        let reject = |reason: String| Error::InvalidConfig { option: OPTION, reason };
         if room_in(slots) == 0 {
-            let least = 2 * SLOT_BYTES;
-            return Err(reject(format!(
-                "{memory_bytes} bytes are too few for a key; set at least {least}"
-            )));
+            let rule = format!("must be at least {} bytes, the room for a key", 2 * SLOT_BYTES);
+            return Err(InvalidOption::new(OPTION, memory_bytes, rule).into());
         }
         // Zeroed memory need not be written, but its allocation cannot fail gracefully: so a
         // reservation is tried first.
         if Vec::<Slot>::new().try_reserve_exact(slots).is_err() {
             let bytes = slots.saturating_mul(SLOT_BYTES);
-            return Err(reject(format!("{bytes} bytes cannot be allocated; set fewer")));
+            let rule = format!("{bytes} bytes cannot be allocated; choose a lower limit");
+            return Err(InvalidOption::new(OPTION, memory_bytes, rule).into());
         }
         let hasher = KeyHasher::new(seed);
         Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), hasher, len: 0 })

@@ -1,6 +1,7 @@
 //! Damage on disk.
 
 use super::InvalidBatch;
+use super::count::Counted;
 use crate::types::Offset;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -80,9 +81,9 @@ pub enum CorruptionKind {
     /// A file without a batch has the name of a segment, and does not begin where the log ends. If
     /// it is not one of the log's files, remove it.
     #[error(
-        "it holds no batch, and the log ends at offset {end}: as a segment it would skip {} offsets; \
-         if it is not one of the log's files, remove it",
-        base.saturating_sub(*end)
+        "it holds no batch, and its name skips {} from {end} on, the end of the log; if it is not one \
+         of the log's files, remove it",
+        Counted(base.saturating_sub(*end), "offset")
     )]
     StraySegment {
         /// The end of the log without the file.
@@ -92,7 +93,7 @@ pub enum CorruptionKind {
     },
 
     /// The file ends before the data it should hold.
-    #[error("the file ends after {found} bytes instead of {expected}")]
+    #[error("the file has {} instead of {expected}", Counted(*.found, "byte"))]
     FileTruncated {
         /// The bytes it should have.
         expected: u64,
@@ -125,9 +126,9 @@ impl fmt::Display for Advice<'_> {
                 "remove the file: it is rebuilt from the log when it is needed"
             }
             Some("log") => {
-                "restore the file from a copy, or set the damage aside: open the log with \
-                 `OnCorruption::Quarantine`, or call `Store::reopen_partition` with it; then the \
-                 damaged bytes are moved to another file, and every sound batch is kept"
+                "restore the file from a copy, or set the damage aside with \
+                 `OnCorruption::Quarantine`, in `Log::open` or `Store::reopen_partition`, which \
+                 moves the damaged bytes to another file and keeps every sound batch"
             }
             _ => "restore the file from a copy",
         })

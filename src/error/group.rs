@@ -1,6 +1,7 @@
 //! The errors of consumer groups.
 
 use crate::error::ErrorKind;
+use crate::error::count::Counted;
 use std::time::Duration;
 
 /// The reason why a group rejected a call, with the names of Kafka's errors.
@@ -64,7 +65,7 @@ pub enum GroupError {
     },
     /// The group is full. Kafka: `GroupMaxSizeReachedException`.
     #[error(
-        "the group has reached its limit of {limit} members; close one of its consumers, or raise `GroupCoordinatorConfig::max_members`"
+        "the group has reached its limit of {}; close one of its consumers, or raise `GroupCoordinatorConfig::max_members`", Counted(*.limit as u64, "member")
     )]
     GroupMaxSizeReached {
         /// The limit.

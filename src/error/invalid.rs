@@ -1,5 +1,6 @@
 //! Invalid batches and records.
 
+use super::count::Counted;
 use super::location::TimeLimit;
 use crate::types::{Codec, Timestamp};
 
@@ -8,7 +9,7 @@ use crate::types::{Codec, Timestamp};
 #[non_exhaustive]
 pub enum InvalidBatch {
     /// The bytes end before the batch does.
-    #[error("{available} bytes where {needed} are needed")]
+    #[error("{needed} bytes are needed, but there are only {available}")]
     Truncated {
         /// The size of the batch, or of its header.
         needed: u64,
@@ -50,13 +51,13 @@ pub enum InvalidBatch {
         id: u8,
     },
     /// The batch is compressed with a codec that is not in this build.
-    #[error("this build cannot decode {codec}: enable the cargo feature of that name")]
+    #[error("this build cannot decode {codec}; enable the cargo feature of that name")]
     CodecUnavailable {
         /// The codec.
         codec: Codec,
     },
     /// The base offset, or the offset range it spans, is impossible.
-    #[error("impossible offsets: base {base_offset}, last offset delta {last_offset_delta}")]
+    #[error("impossible offsets (base {base_offset}, last offset delta {last_offset_delta})")]
     Offsets {
         /// The stored base offset.
         base_offset: i64,
@@ -70,7 +71,7 @@ pub enum InvalidBatch {
         count: i32,
     },
     /// There are fewer records than the header says.
-    #[error("the header counts {expected} records, the data ends after {found}")]
+    #[error("the header has a record count of {expected}, but the data ends after {found}")]
     RecordsMissing {
         /// The stored count.
         expected: u32,
@@ -78,13 +79,13 @@ pub enum InvalidBatch {
         found: u32,
     },
     /// Bytes are left over after the last record.
-    #[error("{bytes} bytes are left over after the last record")]
+    #[error("the batch has {} after its last record", Counted(*.bytes, "surplus byte"))]
     TrailingBytes {
         /// The number of bytes.
         bytes: u64,
     },
     /// A record's fields do not fit its length, or a length is impossible.
-    #[error("record {index}: {what}")]
+    #[error("record {index} is malformed ({what})")]
     Record {
         /// The index of the record in the batch, counted from 0.
         index: u32,
@@ -92,7 +93,7 @@ pub enum InvalidBatch {
         what: &'static str,
     },
     /// The compressed data cannot be decompressed.
-    #[error("{codec} data is malformed: {what}")]
+    #[error("malformed {codec} data ({what})")]
     Compression {
         /// The codec.
         codec: Codec,

@@ -137,6 +137,15 @@ impl fmt::Display for Limit<'_> {
     }
 }
 
+/// The log that rejects a record, if the record was for one.
+pub(super) struct OfLog<'a>(pub(super) Option<&'a LogLocation>);
+
+impl fmt::Display for OfLog<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |log| write!(f, " for log {log}"))
+    }
+}
+
 /// The range of offsets of a log.
 pub(super) struct Range(pub(super) u64, pub(super) u64);
 

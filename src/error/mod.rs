@@ -2,10 +2,12 @@
 
 mod consume;
 mod corruption;
+mod count;
 mod group;
 mod invalid;
 mod kind;
 mod location;
+mod option;
 mod os;
 mod produce;
 mod producer_state;
@@ -13,12 +15,16 @@ mod serialize;
 mod topic;
 mod unsupported;
 
+#[cfg(test)]
+mod tests;
+
 pub use consume::{CommitError, ConsumeError};
 pub use corruption::{Corruption, CorruptionKind};
 pub use group::GroupError;
 pub use invalid::{InvalidBatch, InvalidRecord};
 pub use kind::ErrorKind;
 pub use location::{CloseReason, LogLocation};
+pub(crate) use option::{InvalidOption, reject_option};
 pub(crate) use os::{is_storage_full, is_too_many_files};
 pub use produce::ProduceError;
 pub use producer_state::ProducerStateError;
@@ -28,7 +34,9 @@ pub use unsupported::Unsupported;
 
 use crate::types::{LeaderEpoch, Offset};
 use corruption::Advice;
-use location::{Closed, Limit, Range, Recover};
+use location::{Closed, Limit, OfLog, Range, Recover};
+use option::Subject;
+use os::WayOut;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -58,7 +66,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// An operation of the file system failed.
-    #[error("cannot {operation} {}: {source}", path.display())]
+    #[error("cannot {operation} {}: {source}{}", path.display(), WayOut(.source))]
     Io {
         /// The operation, as a verb: "open", "write", "sync".
         operation: &'static str,
@@ -103,8 +111,10 @@ pub enum Error {
     },
 
     /// A record cannot be stored.
-    #[error("record {index} of the batch: {reason}")]
+    #[error("record {index} of the batch{}: {reason}", OfLog(.log.as_ref()))]
     InvalidRecord {
+        /// The log. `None` where a batch is encoded or validated without a log.
+        log: Option<LogLocation>,
         /// The index of the record in the append, counted from 0.
         index: usize,
         /// The problem.
@@ -158,11 +168,12 @@ pub enum Error {
     Unsupported(Unsupported),
 
     /// An option has an invalid value.
-    #[error("option `{option}`: {reason}")]
+    #[error("{} {reason}", Subject(.option))]
     InvalidConfig {
         /// The option, by the name of its method.
         option: &'static str,
-        /// The problem with the value, and the valid values.
+        /// The value found and the valid values, as the rest of a sentence about the option: "is 0,
+        /// but must be at least 1".
         reason: String,
     },
 
@@ -186,7 +197,7 @@ pub enum Error {
         /// The path that was opened.
         path: Box<Path>,
         /// The kind of thing that the path names instead.
-        reason: &'static str,
+        reason: String,
     },
 
     /// The directory to read does not exist, or no longer exists: its topic was deleted, or it was
@@ -266,10 +277,35 @@ impl Error {
     pub(crate) fn list(path: &Path, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::NotFound => Error::DirectoryNotFound { path: path.into() },
-            io::ErrorKind::NotADirectory => {
-                Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
-            }
+            io::ErrorKind::NotADirectory => Error::not_a_log(path, NOT_A_DIRECTORY),
             _ => Error::io("list", path, source),
+        }
+    }
+
+    pub(crate) fn not_a_log(path: &Path, reason: impl Into<String>) -> Error {
+        Error::NotALog { path: path.into(), reason: reason.into() }
+    }
+
+    /// Names the log in the error of a record that it rejects.
+    #[cold]
+    pub(crate) fn of_log(self, location: LogLocation) -> Error {
+        match self {
+            Error::InvalidRecord { log: None, index, reason } => {
+                Error::InvalidRecord { log: Some(location), index, reason }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the message for an error that another one quotes as its cause: the way out is that
+    /// of the other one.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Error::Io { operation, path, source } => {
+                format!("cannot {operation} {}: {source}", path.display())
+            }
+            Error::Corrupt(damage) => damage.to_string(),
+            other => other.to_string(),
         }
     }
 
@@ -281,6 +317,12 @@ impl Error {
 
 pub(crate) const NOT_A_DIRECTORY: &str =
     "the path, or a part of it, is a file or a dangling link; give a directory";
+
+impl From<InvalidOption> for Error {
+    fn from(found: InvalidOption) -> Error {
+        Error::InvalidConfig { option: found.option, reason: found.reason() }
+    }
+}
 
 impl From<TopicError> for Error {
     fn from(error: TopicError) -> Error {
@@ -325,15 +367,5 @@ impl From<InvalidBatch> for Error {
             }
             other => Error::InvalidBatch(other),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_fits_in_48_bytes() {
-        assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
     }
 }

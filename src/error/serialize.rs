@@ -1,6 +1,7 @@
 //! The errors of serialization.
 
 use crate::error::ErrorKind;
+use crate::error::count::{BytesAre, Counted};
 use crate::types::Offset;
 use std::fmt;
 use std::sync::Arc;
@@ -82,7 +83,10 @@ impl SerializeError {
 #[non_exhaustive]
 pub enum DeserializeError {
     /// The number of bytes is not the fixed size of the type.
-    #[error("expected {expected}, which is {bytes} bytes, found {found} bytes")]
+    #[error(
+        "expected {expected}, which is {}, found {}",
+        Counted(*.bytes as u64, "byte"), Counted(*.found as u64, "byte")
+    )]
     Length {
         /// The type.
         expected: &'static str,
@@ -98,13 +102,13 @@ pub enum DeserializeError {
         expected: &'static str,
     },
     /// The record has bytes, and the only value of the type is null.
-    #[error("expected null, found {found} bytes")]
+    #[error("expected null, found {}", Counted(*.found as u64, "byte"))]
     NotNull {
         /// The number of bytes found.
         found: usize,
     },
     /// The bytes are not a value of the type.
-    #[error("{found} bytes are not {expected}: {reason}")]
+    #[error("{} not {expected}: {reason}", BytesAre(*.found))]
     Invalid {
         /// The type or format.
         expected: &'static str,

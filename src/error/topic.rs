@@ -1,6 +1,7 @@
 //! The errors of calls for a topic.
 
 use crate::error::ErrorKind;
+use crate::error::count::Counted;
 use crate::topic_name::CONSUMER_OFFSETS;
 use std::fmt;
 use std::path::PathBuf;
@@ -43,14 +44,14 @@ pub enum TopicError {
     },
     /// The number of partitions is invalid, or lower than before.
     /// Kafka: `InvalidPartitionsException`.
-    #[error("topic `{topic}` cannot have {given} partitions: {reason}")]
+    #[error("topic `{topic}` cannot have {}: {reason}", Counted((*.given).into(), "partition"))]
     InvalidPartitions {
         /// The topic.
         topic: String,
         /// The requested number.
         given: u32,
-        /// The reason.
-        reason: &'static str,
+        /// The number that it has, and the valid numbers.
+        reason: String,
     },
     /// The directory of a partition is missing: it was there before, or `topic.properties` counts
     /// it.
@@ -171,10 +172,19 @@ impl fmt::Display for WayOnline<'_> {
                 f,
                 "restore it and call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`, or call that with `OnCorruption::Quarantine` to set the damage aside"
             ),
-            _ => write!(
-                f,
-                "remove the cause, then call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`"
-            ),
+            kind => {
+                let remedy = match kind {
+                    ErrorKind::StorageFull => "make room",
+                    ErrorKind::TooManyFiles => {
+                        "close logs or raise the limit on open files (`ulimit -n`)"
+                    }
+                    _ => "remove the cause",
+                };
+                write!(
+                    f,
+                    "{remedy}, then call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`"
+                )
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The options of all groups of a store.
 
-use crate::error::{Error, Result};
+use crate::error::{Result, reject_option};
 use crate::group::membership::GroupConfig;
 use std::time::Duration;
 
@@ -133,23 +133,25 @@ impl GroupCoordinatorConfig {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        let refuse =
-            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if self.offsets_partitions == 0 {
-            return refuse("offsets_partitions", "it must be at least 1");
+            return reject_option("offsets_partitions", 0, "must be at least 1");
         }
-        let least = Duration::from_millis(1);
-        if self.offsets_retention < least {
-            return refuse("offsets_retention", "it must be at least 1 ms");
+        for (option, time) in [
+            ("offsets_retention", self.offsets_retention),
+            ("offsets_retention_check_interval", self.offsets_retention_check_interval),
+        ] {
+            if time < Duration::from_millis(1) {
+                return reject_option(option, format_args!("{time:?}"), "must be at least 1 ms");
+            }
         }
-        if self.offsets_retention_check_interval < least {
-            return refuse("offsets_retention_check_interval", "it must be at least 1 ms");
-        }
-        if self.group.min_session_timeout > self.group.max_session_timeout {
-            return refuse("session_timeout_bounds", "the shortest must not exceed the longest");
+        let (shortest, longest) = (self.group.min_session_timeout, self.group.max_session_timeout);
+        if shortest > longest {
+            let bounds = format_args!("{shortest:?} to {longest:?}");
+            let rule = "the shortest must not exceed the longest";
+            return reject_option("session_timeout_bounds", bounds, rule);
         }
         if self.group.max_members == 0 {
-            return refuse("max_members", "it must be at least 1");
+            return reject_option("max_members", 0, "must be at least 1");
         }
         Ok(())
     }

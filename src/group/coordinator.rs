@@ -28,10 +28,9 @@
 //! store is opened again, where Kafka waits until their sessions end. Static members can come
 //! back within their session timeout.
 
-use crate::callback;
 use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result, TopicError};
-use crate::event::EventSink;
+use crate::event;
 use crate::group::config::GroupCoordinatorConfig;
 use crate::group::membership::{Group, GroupStep};
 use crate::group::offsets::partition_for;
@@ -51,8 +50,6 @@ pub(crate) struct Coordinator {
     pub(super) config: GroupCoordinatorConfig,
     pub(super) clock: Arc<dyn Clock>,
     logs: Box<dyn GroupLogs>,
-    /// The sink for events.
-    events: EventSink,
     /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
     pub(super) partitions: Vec<GroupPartition>,
@@ -82,13 +79,11 @@ impl Coordinator {
         partitions: u32,
         config: GroupCoordinatorConfig,
         clock: Arc<dyn Clock>,
-        events: EventSink,
         maintainer: Option<Maintainer>,
     ) -> Coordinator {
         let partition = |number| GroupPartition { number, shard: Mutex::new(None) };
         Coordinator {
             config,
-            events,
             maintainer,
             partitions: (0..partitions).map(partition).collect(),
             logs,
@@ -129,12 +124,12 @@ impl Coordinator {
             let done = act(shard, now);
             Ok::<_, Error>((done, shard.should_compact()))
         };
+        let held = event::hold();
+        let done = wake_after(work);
         // The lock is released: a listener may use groups, and so may a task that waits at the
-        // end of the log. If one panics, members must still get their answers.
-        let (done, events) = wake_after(|| self.events.hold(work));
-        for event in &events {
-            callback::call(|| self.events.emit(event)).ok();
-        }
+        // end of the log. If one panics, members must still get their answers: a guard that is
+        // dropped catches that.
+        drop(held);
         let (done, should_compact) = done?;
         if should_compact {
             self.compact(&self.log(partition)?);

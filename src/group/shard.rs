@@ -198,7 +198,10 @@ impl Shard {
         for record in &records {
             let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
                 option: "group",
-                reason: too_long.to_string(),
+                reason: format!(
+                    "or a field stored with it has {} bytes or elements, but must have at most {}",
+                    too_long.length, too_long.limit
+                ),
             })?;
             let Some((key, value)) = stored else { continue };
             let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;

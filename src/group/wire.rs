@@ -12,11 +12,11 @@
 //! A tagged field is a tag, a size, and that number of bytes. A reader skips tags that it does
 //! not know. Varints are unsigned here: groups of seven bits, the lowest first.
 
-/// The position of an invalid field, and what is wrong with it.
+/// The position of an invalid field, and the problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {position}: {reason}")]
 pub(crate) struct MalformedField {
-    /// The byte position from the start of the key, value or message.
+    /// The byte at which the field begins, from the start of the key, value or message.
     pub(crate) position: usize,
     pub(crate) reason: &'static str,
 }
@@ -52,49 +52,44 @@ impl<'a> FieldReader<'a> {
         self.flexible = flexible;
     }
 
+    /// Returns an error at the field that is read next.
     pub(crate) fn malformed(&self, reason: &'static str) -> MalformedField {
-        MalformedField { position: self.all.saturating_sub(self.rest.len()), reason }
+        MalformedField { position: self.position(), reason }
+    }
+
+    fn position(&self) -> usize {
+        self.all.saturating_sub(self.rest.len())
     }
 
     pub(crate) fn i16(&mut self) -> Result<i16, MalformedField> {
-        self.fixed().map(i16::from_be_bytes)
+        self.field(|field| field.fixed().map(i16::from_be_bytes))
     }
 
     pub(crate) fn i32(&mut self) -> Result<i32, MalformedField> {
-        self.fixed().map(i32::from_be_bytes)
+        self.field(|field| field.fixed().map(i32::from_be_bytes))
     }
 
     pub(crate) fn i64(&mut self) -> Result<i64, MalformedField> {
-        self.fixed().map(i64::from_be_bytes)
+        self.field(|field| field.fixed().map(i64::from_be_bytes))
     }
 
     pub(crate) fn string(&mut self) -> Result<&'a str, MalformedField> {
-        self.nullable_string()?.ok_or_else(|| self.malformed("a required text is null"))
+        self.field(|field| field.text()?.ok_or("a required text is null"))
     }
 
     pub(crate) fn nullable_string(&mut self) -> Result<Option<&'a str>, MalformedField> {
-        let length = if self.flexible {
-            self.compact_length()?
-        } else {
-            let length = self.i16()?;
-            self.classic_length(length.into())?
-        };
-        let Some(length) = length else { return Ok(None) };
-        if length > MAX_STRING {
-            return Err(self.malformed("a text is longer than 32767 bytes"));
-        }
-        let bytes = self.slice(length)?;
-        let text = std::str::from_utf8(bytes);
-        text.map(Some).map_err(|_| self.malformed("the text that ends here is not UTF-8"))
+        self.field(Self::text)
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], MalformedField> {
-        let length = self.count()?;
-        self.slice(length)
+        self.field(|field| {
+            let length = field.count()?;
+            field.slice(length)
+        })
     }
 
     pub(crate) fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, MalformedField> {
-        self.nullable_count()?.map(|length| self.slice(length)).transpose()
+        self.field(|field| field.nullable_count()?.map(|length| field.slice(length)).transpose())
     }
 
     /// Reads an array, each element of which takes at least `least` bytes.
@@ -103,17 +98,8 @@ impl<'a> FieldReader<'a> {
         least: usize,
         mut element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
     ) -> Result<Vec<T>, MalformedField> {
-        let count = self.elements(least)?;
+        let count = self.field(|field| field.elements(least))?;
         (0..count).map(|_| element(self)).collect()
-    }
-
-    /// Reads the number of elements of an array, each of which takes at least `least` bytes.
-    fn elements(&mut self, least: usize) -> Result<usize, MalformedField> {
-        let count = self.count()?;
-        if count.saturating_mul(least) > self.rest.len() {
-            return Err(self.malformed("an array has fewer bytes than its elements need"));
-        }
-        Ok(count)
     }
 
     /// Ends a struct: skips its tagged fields, if it can have any.
@@ -122,10 +108,12 @@ impl<'a> FieldReader<'a> {
             return Ok(());
         }
         // A tagged field has at least two bytes, so the count needs no bound.
-        for _ in 0..self.varint()? {
-            self.varint()?;
-            let size = self.varint()?;
-            self.slice(usize::try_from(size).unwrap_or(usize::MAX))?;
+        for _ in 0..self.field(Self::varint)? {
+            self.field(|field| {
+                field.varint()?;
+                let size = field.varint()?;
+                field.slice(usize::try_from(size).unwrap_or(usize::MAX))
+            })?;
         }
         Ok(())
     }
@@ -135,39 +123,63 @@ impl<'a> FieldReader<'a> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("it should end here")) }
     }
 
-    fn count(&mut self) -> Result<usize, MalformedField> {
-        let count = self.nullable_count()?;
-        count.ok_or_else(|| self.malformed("a required array or byte field is null"))
+    /// Reads a field. An error names the position at which the field begins.
+    fn field<T>(
+        &mut self,
+        read: impl FnOnce(&mut FieldReader<'a>) -> Result<T, &'static str>,
+    ) -> Result<T, MalformedField> {
+        let position = self.position();
+        read(self).map_err(|reason| MalformedField { position, reason })
     }
 
-    fn nullable_count(&mut self) -> Result<Option<usize>, MalformedField> {
+    fn text(&mut self) -> Result<Option<&'a str>, &'static str> {
+        let length = if self.flexible {
+            self.compact_length()?
+        } else {
+            let length = i16::from_be_bytes(self.fixed()?);
+            classic_length(length.into())?
+        };
+        let Some(length) = length else { return Ok(None) };
+        if length > MAX_STRING {
+            return Err("a text is longer than 32767 bytes");
+        }
+        let text = std::str::from_utf8(self.slice(length)?);
+        text.map(Some).map_err(|_| "a text is not UTF-8")
+    }
+
+    /// Reads the number of elements of an array, each of which takes at least `least` bytes.
+    fn elements(&mut self, least: usize) -> Result<usize, &'static str> {
+        let count = self.count()?;
+        if count.saturating_mul(least) > self.rest.len() {
+            return Err("an array has fewer bytes than its elements need");
+        }
+        Ok(count)
+    }
+
+    fn count(&mut self) -> Result<usize, &'static str> {
+        self.nullable_count()?.ok_or("a required array or byte field is null")
+    }
+
+    fn nullable_count(&mut self) -> Result<Option<usize>, &'static str> {
         if self.flexible {
             return self.compact_length();
         }
-        let count = self.i32()?;
-        self.classic_length(count.into())
+        let count = i32::from_be_bytes(self.fixed()?);
+        classic_length(count.into())
     }
 
-    fn classic_length(&self, length: i64) -> Result<Option<usize>, MalformedField> {
-        match usize::try_from(length) {
-            Ok(length) => Ok(Some(length)),
-            Err(_) if length == -1 => Ok(None),
-            Err(_) => Err(self.malformed("a length is below -1")),
-        }
-    }
-
-    fn compact_length(&mut self) -> Result<Option<usize>, MalformedField> {
+    fn compact_length(&mut self) -> Result<Option<usize>, &'static str> {
         let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
         Ok(length.checked_sub(1))
     }
 
-    fn varint(&mut self) -> Result<u32, MalformedField> {
+    fn varint(&mut self) -> Result<u32, &'static str> {
         let mut value = 0_u32;
         for shift in [0, 7, 14, 21, 28] {
             let [byte] = self.fixed()?;
             let bits = u32::from(byte & 0x7f);
             if shift == 28 && byte > 0x0f {
-                return Err(self.malformed("the length that ends here is above 32 bits"));
+                return Err("a length is above 32 bits");
             }
             value |= bits << shift;
             if byte < 0x80 {
@@ -177,20 +189,26 @@ impl<'a> FieldReader<'a> {
         Ok(value)
     }
 
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], MalformedField> {
-        let (front, behind) = self.rest.split_first_chunk().ok_or_else(|| self.short())?;
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        let (front, behind) = self.rest.split_first_chunk().ok_or(SHORT)?;
         self.rest = behind;
         Ok(*front)
     }
 
-    fn slice(&mut self, length: usize) -> Result<&'a [u8], MalformedField> {
-        let (front, behind) = self.rest.split_at_checked(length).ok_or_else(|| self.short())?;
+    fn slice(&mut self, length: usize) -> Result<&'a [u8], &'static str> {
+        let (front, behind) = self.rest.split_at_checked(length).ok_or(SHORT)?;
         self.rest = behind;
         Ok(front)
     }
+}
 
-    fn short(&self) -> MalformedField {
-        self.malformed("it ends within the field that begins here")
+const SHORT: &str = "it ends within the field that begins here";
+
+fn classic_length(length: i64) -> Result<Option<usize>, &'static str> {
+    match usize::try_from(length) {
+        Ok(length) => Ok(Some(length)),
+        Err(_) if length == -1 => Ok(None),
+        Err(_) => Err("a length is below -1"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The options of a log.
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidOption, Result, reject_option};
 use crate::event::Listener;
 use crate::fs::{DiskFs, Fs};
 use crate::log::maintainer::Maintainer;
@@ -553,59 +553,78 @@ impl LogConfig {
     /// # Errors
     /// [`Error::InvalidConfig`] names the first invalid option.
     pub fn validate(&self) -> Result<()> {
-        let invalid =
-            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
+        self.check().map_err(Error::from)
+    }
+
+    /// Returns the first invalid option as an error.
+    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
         if !(62..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
-            return invalid("segment_bytes", "it must lie between 62 bytes and 2 GiB - 1");
+            let rule = "must lie between 62 bytes and 2 GiB - 1";
+            return reject_option("segment_bytes", self.segment_bytes, rule);
         }
         if self.segment_age < Duration::from_millis(1) {
-            return invalid("segment_age", "it must be at least 1 ms");
+            let age = format_args!("{:?}", self.segment_age);
+            return reject_option("segment_age", age, "must be at least 1 ms");
         }
         if !(24..=MAX_SEGMENT_BYTES).contains(&self.index_bytes) {
-            return invalid("index_bytes", "it must lie between 24 bytes and 2 GiB - 1");
+            let rule = "must lie between 24 bytes and 2 GiB - 1";
+            return reject_option("index_bytes", self.index_bytes, rule);
         }
         if !(SMALLEST_BATCH_BYTES..=MAX_SEGMENT_BYTES).contains(&self.max_message_bytes) {
-            let reason = "it must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
-            return invalid("max_message_bytes", reason);
+            let rule = "must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
+            return reject_option("max_message_bytes", self.max_message_bytes, rule);
         }
         if self.flush_messages == 0 {
-            return invalid("flush_messages", "it must be at least 1");
+            return reject_option("flush_messages", 0, "must be at least 1");
         }
-        let limits_retention = self.retention_age < FOREVER || self.retention_bytes < u64::MAX;
-        if limits_retention && !self.cleanup_policy.deletes() {
-            let reason = "it does not delete, but a retention limit is set; choose `CompactAndDelete`, or \
-                set no limit";
-            return invalid("cleanup_policy", reason);
-        }
-        if !(0.0..=1.0).contains(&self.min_cleanable_dirty_ratio) {
-            return invalid("min_cleanable_dirty_ratio", "it must lie between 0 and 1");
-        }
-        if self.max_compaction_lag < Duration::from_millis(1) {
-            return invalid("max_compaction_lag", "it must be at least 1 ms");
-        }
-        if self.min_compaction_lag > self.max_compaction_lag {
-            return invalid("min_compaction_lag", "it must not be above `max_compaction_lag`");
-        }
-        if self.dedupe_buffer_bytes < 1024 {
-            return invalid("dedupe_buffer_bytes", "it must be at least 1 KiB");
-        }
+        self.check_cleanup()?;
         if self.leader_epoch < -1 {
-            return invalid("leader_epoch", "it must be at least -1, which means unknown");
+            let rule = "must be at least -1, which means unknown";
+            return reject_option("leader_epoch", self.leader_epoch, rule);
         }
         if self.max_decompressed_bytes == 0 {
-            return invalid("max_decompressed_bytes", "it must be at least 1");
+            return reject_option("max_decompressed_bytes", 0, "must be at least 1");
         }
         match &self.compression {
-            Some(compression) if !compression.codec().is_available() => Err(Error::InvalidConfig {
-                option: "compression",
-                reason: format!(
-                    "this build has no {0}; enable the cargo feature `{0}`",
-                    compression.codec()
-                ),
-            }),
-            Some(compression) => compression.check(),
+            Some(compression) if !compression.codec().is_available() => {
+                let codec = compression.codec();
+                let rule = format!(
+                    "must be a codec that this build has; enable the cargo feature `{codec}`"
+                );
+                reject_option("compression", codec, rule)
+            }
+            Some(compression) => compression.check_level(),
             None => Ok(()),
         }
+    }
+
+    fn check_cleanup(&self) -> Result<(), InvalidOption> {
+        let limits_retention = self.retention_age < FOREVER || self.retention_bytes < u64::MAX;
+        if limits_retention && !self.cleanup_policy.deletes() {
+            let policy = format_args!("`{:?}`", self.cleanup_policy);
+            let rule = "must delete, because a retention limit is set; choose `CompactAndDelete`, or \
+                set no limit";
+            return reject_option("cleanup_policy", policy, rule);
+        }
+        if !(0.0..=1.0).contains(&self.min_cleanable_dirty_ratio) {
+            let ratio = self.min_cleanable_dirty_ratio;
+            return reject_option("min_cleanable_dirty_ratio", ratio, "must lie between 0 and 1");
+        }
+        if self.max_compaction_lag < Duration::from_millis(1) {
+            let lag = format_args!("{:?}", self.max_compaction_lag);
+            return reject_option("max_compaction_lag", lag, "must be at least 1 ms");
+        }
+        if self.min_compaction_lag > self.max_compaction_lag {
+            let lag = format_args!("{:?}", self.min_compaction_lag);
+            let most = self.max_compaction_lag;
+            let rule = format!("must not be above `max_compaction_lag`, which is {most:?}");
+            return reject_option("min_compaction_lag", lag, rule);
+        }
+        if self.dedupe_buffer_bytes < 1024 {
+            let bytes = self.dedupe_buffer_bytes;
+            return reject_option("dedupe_buffer_bytes", bytes, "must be at least 1024 bytes");
+        }
+        Ok(())
     }
 
     /// Returns these options, but with the fixed ones of a log that is open.

@@ -115,13 +115,6 @@ impl LogInner {
         self.dir.events.emit(event);
     }
 
-    #[inline(always)]
-    pub(crate) fn emit_all(&self, events: Vec<Event>) {
-        if !events.is_empty() {
-            self.dir.events.emit_all(&events);
-        }
-    }
-
     /// Rejects all changes from now on, for this reason, and reports that. The first reason stays.
     pub(crate) fn poison(&self, cause: &Error) {
         let event = self.state.poison(cause);

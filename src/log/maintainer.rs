@@ -7,7 +7,7 @@
 
 use crate::callback;
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reject_option};
 use crate::event::Event;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
@@ -102,16 +102,15 @@ impl MaintainerConfig {
     }
 
     fn validate(&self) -> Result<()> {
-        let invalid =
-            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if !(1..=64).contains(&self.threads) {
-            return invalid("threads", "it must lie between 1 and 64");
+            return reject_option("threads", self.threads, "must lie between 1 and 64");
         }
         if self.interval < Duration::from_millis(1) {
-            return invalid("interval", "it must be at least 1 ms");
+            let interval = format_args!("{:?}", self.interval);
+            return reject_option("interval", interval, "must be at least 1 ms");
         }
         if self.bytes_per_second == 0 {
-            return invalid("bytes_per_second", "it must be at least 1");
+            return reject_option("bytes_per_second", 0, "must be at least 1");
         }
         Ok(())
     }

@@ -49,6 +49,12 @@ impl Log {
         self.inner.state.is_closed()
     }
 
+    /// Names this log in the error of a record that its rules reject.
+    #[cold]
+    pub(crate) fn named(&self, error: Error) -> Error {
+        error.of_log(self.inner.state.location())
+    }
+
     pub(crate) fn close_reason(&self) -> CloseReason {
         self.inner.state.close_reason()
     }

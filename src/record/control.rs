@@ -84,18 +84,11 @@ impl ControlRecord {
     /// `RuleViolation` if the key is not that of a control record, or the value is not that of an
     /// end-transaction marker.
     pub fn parse(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<ControlRecord, InvalidBatch> {
-        let mut key = key.unwrap_or_default();
-        let id = take(&mut key).zip(take(&mut key));
-        let Some((version, id)) = id else {
-            return Err(InvalidBatch::RuleViolation(
-                "a control record's key is shorter than 4 bytes",
-            ));
-        };
-        if i16::from_be_bytes(version) < 0 {
-            return Err(InvalidBatch::RuleViolation(
-                "a control record's key has a negative version",
-            ));
-        }
+        let id = versioned(
+            key,
+            "a control record's key is shorter than 4 bytes",
+            "a control record's key has a negative version",
+        )?;
         let control_type = ControlType::from_id(i16::from_be_bytes(id));
         let marker = match control_type {
             ControlType::Abort => Some(EndTxnMarker::parse(false, value)?),
@@ -103,6 +96,20 @@ impl ControlRecord {
             _ => None,
         };
         Ok(ControlRecord { control_type, marker })
+    }
+}
+
+/// Returns the field after a version, for any version that is not negative.
+fn versioned<const N: usize>(
+    bytes: Option<&[u8]>,
+    short: &'static str,
+    negative: &'static str,
+) -> Result<[u8; N], InvalidBatch> {
+    let mut rest = bytes.unwrap_or_default();
+    match take(&mut rest).map(i16::from_be_bytes).zip(take(&mut rest)) {
+        Some((0.., field)) => Ok(field),
+        Some(_) => Err(InvalidBatch::RuleViolation(negative)),
+        None => Err(InvalidBatch::RuleViolation(short)),
     }
 }
 
@@ -120,18 +127,11 @@ impl EndTxnMarker {
     pub const BATCH_SIZE: usize = 78;
 
     fn parse(committed: bool, value: Option<&[u8]>) -> Result<EndTxnMarker, InvalidBatch> {
-        let mut value = value.unwrap_or_default();
-        let fields = take(&mut value).zip(take(&mut value));
-        let Some((version, epoch)) = fields else {
-            return Err(InvalidBatch::RuleViolation(
-                "an end-transaction marker is shorter than 6 bytes",
-            ));
-        };
-        if i16::from_be_bytes(version) < 0 {
-            return Err(InvalidBatch::RuleViolation(
-                "an end-transaction marker has a negative version",
-            ));
-        }
+        let epoch = versioned(
+            value,
+            "an end-transaction marker is shorter than 6 bytes",
+            "an end-transaction marker has a negative version",
+        )?;
         Ok(EndTxnMarker { committed, coordinator_epoch: i32::from_be_bytes(epoch) })
     }
 

@@ -44,7 +44,8 @@ impl AppendRules {
 
     pub(crate) fn check_key(&self, index: usize, key: Option<&[u8]>) -> Result<(), Error> {
         if self.keys_required && key.is_none() {
-            return Err(Error::InvalidRecord { index, reason: InvalidRecord::MissingKey });
+            let reason = InvalidRecord::MissingKey;
+            return Err(Error::InvalidRecord { log: None, index, reason });
         }
         Ok(())
     }
@@ -55,7 +56,7 @@ impl AppendRules {
             return Ok(());
         }
         let reason = InvalidRecord::Timestamp { timestamp, earliest, latest };
-        Err(Error::InvalidRecord { index, reason })
+        Err(Error::InvalidRecord { log: None, index, reason })
     }
 }
 

@@ -2,7 +2,7 @@
 //! if they are wrong.
 
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::segment::batches::SegmentBatches;
 use crate::segment::headers::{HeaderWalk, Walked};
 use crate::segment::index::{IndexCadence, Indexes};
@@ -19,22 +19,22 @@ impl Segment {
     ///
     /// `limit` is the offset that every batch of the segment must lie below.
     pub(crate) fn indexes(&self, limit: Offset) -> Result<Arc<Indexes>> {
-        let mut slot = self.indexes.lock();
+        let slot = self.indexes.lock();
         if let Some(indexes) = &*slot {
             return Ok(Arc::clone(indexes));
         }
-        let (made, events) = self.dir.events.hold(|| match self.open_indexes()? {
-            Ok(indexes) => Ok(indexes),
-            Err((kind, reason)) => {
-                let indexes = self.rebuild_indexes(limit)?;
-                self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
-                Ok(indexes)
-            }
-        });
-        let indexes = made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes))));
-        drop(slot);
-        self.dir.events.emit_all(&events);
-        indexes
+        event::deliver_after(|| {
+            let mut slot = slot;
+            let indexes = match self.open_indexes()? {
+                Ok(indexes) => indexes,
+                Err((kind, reason)) => {
+                    let indexes = self.rebuild_indexes(limit)?;
+                    self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
+                    indexes
+                }
+            };
+            Ok(Arc::clone(slot.insert(Arc::new(indexes))))
+        })
     }
 
     /// Rebuilds indexes that the log contradicts, if the segment is sealed and whole. Otherwise
@@ -45,20 +45,16 @@ impl Segment {
         reason: &'static str,
         limit: Offset,
     ) -> Result<Option<Arc<Indexes>>> {
-        let mut slot = self.indexes.lock();
-        let (made, events) = self.dir.events.hold(|| {
+        event::deliver_after(|| {
+            let mut slot = self.indexes.lock();
             let made = if self.sealed { Some(self.rebuild_indexes(limit)) } else { None };
             self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
-            made
-        });
-        let rebuilt = match made.transpose() {
-            Ok(made) => made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes)))),
-            Err(Error::Corrupt(_)) => None,
-            Err(error) => return Err(error),
-        };
-        drop(slot);
-        self.dir.events.emit_all(&events);
-        Ok(rebuilt)
+            match made.transpose() {
+                Ok(made) => Ok(made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes))))),
+                Err(Error::Corrupt(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// Returns the index files, checked against themselves, or which of them is wrong and why.

@@ -37,6 +37,19 @@ pub(crate) fn is_of_system(name: &str) -> bool {
     name.starts_with('.') || OF_VOLUMES.contains(&name)
 }
 
+/// Returns the first of these names and the number of the others, for an error; `None` without a
+/// name.
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let mut names: Vec<&String> = names.into_iter().collect();
+    names.sort_unstable();
+    let (first, others) = names.split_first()?;
+    Some(match others.len() {
+        0 => format!("`{first}`"),
+        1 => format!("`{first}` and another entry"),
+        others => format!("`{first}` and {others} other entries"),
+    })
+}
+
 /// The kind of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {

@@ -49,7 +49,7 @@ impl Store {
         let config = config.partitions(found.partition_count());
         let log = config.apply(&inner.config.log)?;
         if topic_name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
-            let reason = "it needs the last record of each key, which only compaction keeps";
+            let reason = "it needs the last record of each key, which only compaction keeps; choose `CleanupPolicy::Compact`";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
         // Keep an interrupted creation as it is: the next opening still makes these partitions.

@@ -1,7 +1,7 @@
 //! The options of a store.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Result, reject_option};
 use crate::event::Listener;
 use crate::fs::Fs;
 use crate::group::config::GroupCoordinatorConfig;
@@ -171,8 +171,8 @@ impl StoreConfig {
 
     pub(crate) fn validate(&self) -> Result<()> {
         if !(1..=64).contains(&self.recovery_threads) {
-            let reason = "it must be between 1 and 64".to_owned();
-            return Err(Error::InvalidConfig { option: "recovery_threads", reason });
+            let rule = "must lie between 1 and 64";
+            return reject_option("recovery_threads", self.recovery_threads, rule);
         }
         self.group_coordinator.validate()?;
         self.log.validate()

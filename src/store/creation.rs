@@ -4,12 +4,14 @@ use crate::error::{Error, Result, TopicError};
 use crate::group::coordinator::Coordinator;
 use crate::log::{Log, LogConfig};
 use crate::store::directory::MOST_PARTITIONS;
+use crate::store::partition_dir::PartitionDir;
 use crate::store::settings::TopicConfig;
 use crate::store::topic::{PartitionState, Topic, TopicInner, check_topic_name};
 use crate::store::topic_properties::{TopicDefinition, TopicState};
 use crate::store::topics::Store;
 use crate::topic_name;
 use crate::uuid::TopicId;
+use std::path::Path;
 use std::sync::Arc;
 
 impl Store {
@@ -82,6 +84,7 @@ impl Store {
         }
         let id = TopicId::random();
         let logs = self.create_partitions(name, 0, id, &config, log);
+        let logs = logs.map_err(|error| self.of_call("create the topic at", name, error));
         if logs.is_err() {
             // This call has created all of its directories. If some cannot be removed now, the
             // next call removes them.
@@ -131,6 +134,25 @@ impl Store {
         let logs = logs?;
         inner.directory.write_definition(name, config, TopicState::Settled)?;
         Ok(logs)
+    }
+
+    /// Names the call instead of the operation that failed on a file of the topic, because a
+    /// caller does not know the files of a topic.
+    fn of_call(&self, call: &'static str, topic: &str, error: Error) -> Error {
+        match error {
+            Error::Io { operation: _, path, source } if self.is_in_topic(topic, &path) => {
+                Error::Io { operation: call, path, source }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns whether a path is the directory of a partition of the topic, or in one.
+    fn is_in_topic(&self, topic: &str, path: &Path) -> bool {
+        let data = &self.inner().directory.dir.path;
+        let name = path.strip_prefix(data).ok().and_then(|below| below.iter().next()?.to_str());
+        let partition = name.and_then(|name| PartitionDir::parse(name).ok().flatten());
+        partition.is_some_and(|partition| partition.topic == topic)
     }
 
     /// Returns a topic that the store keeps for itself, and creates it on first use.
@@ -184,24 +206,27 @@ impl Store {
         }
         found.check_not_spread("add partitions in its Kafka cluster")?;
         let (before, config) = (found.partition_count(), found.config());
-        let invalid = |reason| -> Error {
+        let invalid = |reason: String| -> Error {
             let topic = topic.to_owned();
             TopicError::InvalidPartitions { topic, given: partitions, reason }.into()
         };
         if partitions < before {
-            return Err(invalid(
-                "it has more, and a topic never loses partitions; give a larger number",
-            ));
+            return Err(invalid(format!(
+                "it has {before}, and a topic never loses partitions; give a larger number"
+            )));
         }
         if partitions == before {
-            return Err(invalid("it has as many already; give a larger number"));
+            return Err(invalid("it has as many already; give a larger number".to_owned()));
         }
         check_partitions(topic, partitions)?;
         if let Some(TopicDefinition { config, state: TopicState::Creating(_) }) =
             inner.directory.read_definition(topic)?
             && config.partitions > partitions
         {
-            return Err(invalid("a failed call began to add more; add at least as many"));
+            return Err(invalid(format!(
+                "a failed call began to add partitions up to {0}; give {0} or more",
+                config.partitions
+            )));
         }
         let id = self.resolve_id(&found)?;
         for number in before..partitions {
@@ -209,7 +234,8 @@ impl Store {
         }
         let config = config.partitions(partitions);
         let log = config.apply(&inner.config.log)?;
-        let added = self.create_partitions(topic, before, id, &config, &log)?;
+        let added = self.create_partitions(topic, before, id, &config, &log);
+        let added = added.map_err(|error| self.of_call("add the partition at", topic, error))?;
         {
             let _topics = inner.topics.write();
             inner.creations.record(id, before);
@@ -221,10 +247,9 @@ impl Store {
 }
 
 fn check_partitions(topic: &str, given: u32) -> Result<()> {
-    let reason = match given {
-        0 => "a topic has at least one",
-        1..=MOST_PARTITIONS => return Ok(()),
-        _ => "a topic has at most 100,000",
-    };
+    if (1..=MOST_PARTITIONS).contains(&given) {
+        return Ok(());
+    }
+    let reason = "a topic has 1 to 100,000; give a number in that range".to_owned();
     Err(TopicError::InvalidPartitions { topic: topic.to_owned(), given, reason }.into())
 }

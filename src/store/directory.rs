@@ -21,7 +21,7 @@ use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::{Dir, DirEntry, EntryKind};
 use crate::log::{Checkpoint, DataDir, DirHandle, Log, LogConfig};
-use crate::segment::name::{Name, SegmentFile, is_of_system};
+use crate::segment::name::{Name, SegmentFile, is_of_system, listed};
 use crate::store::meta_properties::MetaProperties;
 use crate::store::partition_dir::{PartitionDir, is_like_partition};
 use crate::store::partition_metadata;
@@ -55,9 +55,9 @@ impl Directory {
         self.dir.path.join(PartitionDir::current(topic, partition).to_string())
     }
 
-    pub(super) fn invalid(&self, name: &str, reason: &'static str) -> Error {
-        TopicError::InvalidDirectory { path: self.dir.path.join(name), reason: reason.to_owned() }
-            .into()
+    pub(super) fn invalid(&self, name: &str, reason: impl Into<String>) -> Error {
+        let path = self.dir.path.join(name);
+        TopicError::InvalidDirectory { path, reason: reason.into() }.into()
     }
 
     /// Parses the name of a directory; `None` if it belongs to something else and is left alone.
@@ -78,11 +78,18 @@ impl Directory {
     pub(crate) fn check_is_store(&self) -> Result<()> {
         let path = &self.dir.path;
         let entries = self.dir.fs.list(path).map_err(|error| Error::list(path, error))?;
+        let segment_files = entries.iter().filter(|entry| {
+            entry.kind == EntryKind::File && SegmentFile::parse(&entry.name).is_some()
+        });
+        if let Some(first) = segment_files.map(|entry| &entry.name).min() {
+            let reason = format!(
+                "it is a file of a log, so {} is the directory of one partition; give the one \
+                 above it",
+                path.display()
+            );
+            return Err(self.invalid(first, reason));
+        }
         for entry in &entries {
-            if entry.kind == EntryKind::File && SegmentFile::parse(&entry.name).is_some() {
-                let reason = "it is a file of a log, so this is the directory of one partition; give the one above it";
-                return Err(self.invalid(&entry.name, reason));
-            }
             match entry.kind {
                 EntryKind::Directory => drop(self.parse(&entry.name)?),
                 EntryKind::Other if matches!(self.parse(&entry.name), Ok(Some(Some(_)))) => {
@@ -92,8 +99,9 @@ impl Directory {
                 EntryKind::File | EntryKind::Other => {}
             }
         }
-        let others = entries.iter().find(|entry| !is_of_system(&entry.name));
-        let Some(other) = others.filter(|_| !entries.iter().any(is_data_dir_file)) else {
+        let others = entries.iter().map(|entry| &entry.name).filter(|name| !is_of_system(name));
+        let first = others.clone().min();
+        let Some(first) = first.filter(|_| !entries.iter().any(is_data_dir_file)) else {
             return Ok(());
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
@@ -110,8 +118,13 @@ impl Directory {
                 return Ok(());
             }
         }
-        let reason = "the directory has files, but none of a store or a broker, so it belongs to something else; give the store its own directory";
-        Err(self.invalid(&other.name, reason))
+        let reason = format!(
+            "{} holds {}, and no file of a store or a broker, so it belongs to something else; \
+             give the store its own directory",
+            path.display(),
+            listed(others).unwrap_or_default()
+        );
+        Err(self.invalid(first, reason))
     }
 
     /// Checks the ids of the directory, and gives a new directory random ids.
@@ -143,9 +156,11 @@ impl Directory {
         if is_vacant(&entries) || entries.iter().any(is_log_file) {
             return Ok(());
         }
+        let others = entries.iter().map(|entry| &entry.name).filter(|name| !is_of_system(name));
+        let others = listed(others).unwrap_or_else(|| "other files".to_owned());
         let reason =
-            "it holds other files and no segment; move it out of the directory of the store";
-        Err(Error::NotALog { path: path.as_path().into(), reason })
+            format!("it holds {others}, and no segment; move it out of the directory of the store");
+        Err(Error::not_a_log(&path, reason))
     }
 
     /// Returns the entries of a directory; `None` if it does not exist.

@@ -44,8 +44,8 @@ impl Store {
         )?;
         let partitions = topic.partition_count();
         let clock = Arc::clone(&inner.config.log.clock);
-        let (events, maintainer) = (inner.directory.dir.events.clone(), inner.maintainer.clone());
-        Ok(Coordinator::new(Box::new(topic), partitions, config, clock, events, maintainer))
+        let maintainer = inner.maintainer.clone();
+        Ok(Coordinator::new(Box::new(topic), partitions, config, clock, maintainer))
     }
 
     /// Returns the coordinator of the groups, if this directory ever had any group.

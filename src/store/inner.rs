@@ -1,7 +1,8 @@
 //! The state that all handles of a store share.
 
+use crate::callback::{self, Panicked};
 use crate::error::{CloseReason, Error, Result};
-use crate::event::{Event, EventSink};
+use crate::event::{self, HeldEvent};
 use crate::group::coordinator::Coordinator;
 use crate::log::{DataCheckpoints, Log, Maintainer, WriteLock};
 use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
@@ -64,7 +65,11 @@ pub(super) enum CloseKind {
 }
 
 /// The result of work on a thread, with the events and the wakers that it held back.
-type Done<T> = ((T, Vec<Event>), Vec<Waker>);
+struct Done<T> {
+    result: Result<T, Panicked>,
+    events: Vec<HeldEvent>,
+    wakers: Vec<Waker>,
+}
 
 impl StoreInner {
     pub(super) fn new(
@@ -102,18 +107,17 @@ impl StoreInner {
     /// Runs one change of topics at a time. Wakes consumers and delivers events after the lock is
     /// released, because both may call the store.
     pub(super) fn change<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let events = &self.directory.dir.events;
-        let changing = || {
+        let held = event::hold();
+        let (done, changed) = wake_after(|| {
             let _changes = self.changes.lock();
             let before = self.version();
             let done = self.check_open().and_then(|()| work());
             (done, self.version() != before)
-        };
-        let ((done, changed), held) = wake_after(|| events.hold(changing));
+        });
         if changed {
             self.changed.notify();
         }
-        events.emit_all(&held);
+        held.deliver();
         done
     }
 
@@ -205,21 +209,23 @@ impl StoreInner {
         work: impl Fn(&T) -> R + Sync,
         on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
     ) -> Vec<R> {
-        let events = &self.directory.dir.events;
-        let are_held_back = EventSink::are_held_back();
+        let are_held_back = event::are_held_back();
         let done = on_threads(&|item| {
-            if are_held_back {
-                hold_wakers(|| events.hold(|| work(item)))
-            } else {
-                ((work(item), Vec::new()), Vec::new())
+            if !are_held_back {
+                return Done { result: Ok(work(item)), events: Vec::new(), wakers: Vec::new() };
             }
+            // This thread holds the locks. If the work panics, the other thread must not deliver.
+            let held = event::hold();
+            let (result, wakers) = hold_wakers(|| callback::call(|| work(item)));
+            Done { result, events: held.take(), wakers }
         });
-        let deliver = |((done, held), wakers): Done<R>| {
-            wake_all(wakers);
-            events.emit_all(&held);
-            done
+        let deliver = |done: Done<R>| {
+            wake_all(done.wakers);
+            event::deliver_all(done.events);
+            done.result
         };
-        done.into_iter().map(deliver).collect()
+        let results = done.into_iter().map(deliver).collect::<Vec<_>>();
+        results.into_iter().map(|result| result.unwrap_or_else(|panic| panic.resume())).collect()
     }
 
     pub(super) fn logs(&self) -> Vec<Log> {

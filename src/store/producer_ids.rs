@@ -9,6 +9,7 @@
 //! that it has, and never store it. So the ids of a store begin where no broker's ids ever reach.
 
 use crate::error::{Corruption, CorruptionKind, Error, Result};
+use crate::event;
 use crate::fs::Dir;
 use crate::log::Log;
 use crate::store::java_properties;
@@ -39,7 +40,7 @@ impl ProducerIds {
     /// Returns an id that was never assigned.
     pub(crate) fn next(&self, logs: impl FnOnce() -> Vec<Log>) -> Result<ProducerId> {
         // A listener may need an id, too.
-        self.dir.events.after(|| self.next_alone(logs))
+        event::deliver_after(|| self.next_alone(logs))
     }
 
     fn next_alone(&self, logs: impl FnOnce() -> Vec<Log>) -> Result<ProducerId> {

@@ -53,7 +53,7 @@ pub(crate) enum PartitionState {
 
 impl PartitionState {
     pub(crate) fn offline(error: &Error) -> PartitionState {
-        PartitionState::Offline { kind: error.kind(), reason: error.to_string().into() }
+        PartitionState::Offline { kind: error.kind(), reason: error.cause().into() }
     }
 
     fn log(&self) -> Option<&Log> {

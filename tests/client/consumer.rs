@@ -295,6 +295,10 @@ fn invalid_calls_are_rejected() {
         (ConsumerConfig::default().max_poll_interval(NOW), "max_poll_interval"),
     ] {
         match store.consumer(config).unwrap_err() {
+            Error::InvalidConfig { option: "ConsumerConfig::new", reason } => {
+                assert_eq!(option, "ConsumerConfig::new");
+                assert_eq!(reason, "has 0 bytes, but must have 1 to 32767");
+            }
             Error::InvalidConfig { option: found, .. } => assert_eq!(found, option),
             other => panic!("{other}"),
         }

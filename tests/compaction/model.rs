@@ -407,17 +407,29 @@ fn append_rejects_records_against_policy() {
 
     let open = |config: LogConfig| Log::open(DIR, config.fs(MemFs::new())).unwrap();
     let log = open(compacted());
-    assert!(log.append("no key").is_err());
+    let told = log.append("no key").unwrap_err().to_string();
+    assert!(told.starts_with(&format!("record 0 of the batch for log {DIR}: ")), "{told}");
     let mixed = [Record::new("v").key("k"), Record::new("no key")];
     assert!(log.append_all(mixed).is_err());
     assert_eq!(log.offsets().end, 0);
     log.append(Record::new("v").key("")).unwrap();
-    assert!(matches!(log.delete_before(1), Err(Error::InvalidConfig { .. })));
+    let rejected = log.delete_before(1).unwrap_err();
+    assert!(matches!(rejected, Error::InvalidConfig { option: "cleanup_policy", .. }));
+    assert_eq!(
+        rejected.to_string(),
+        format!(
+            "option `cleanup_policy` of log {DIR} is `Compact`, so `delete_before` is rejected; \
+             append a tombstone for each key, or choose `CompactAndDelete`"
+        )
+    );
     assert_eq!(log.offsets().start, 0);
     assert_eq!(log.compact().unwrap().passes, 0, "all of it is in the active segment");
     let log = open(config());
     log.append("no key").unwrap();
-    assert!(matches!(log.compact(), Err(Error::InvalidConfig { .. })));
+    let rejected = log.compact().unwrap_err();
+    assert!(matches!(rejected, Error::InvalidConfig { .. }));
+    let told = format!("of log {DIR} is `Delete`, so `compact` is rejected");
+    assert!(rejected.to_string().contains(&told), "{rejected}");
     assert_eq!(log.maintain().unwrap().compaction.passes, 0);
 }
 

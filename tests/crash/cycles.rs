@@ -14,9 +14,8 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
-use support::say;
 use support::sim::{Image, Op, Promise, Sim, Way, fingerprint, hash_of};
-use support::{Chance, DIR, Model, Rec, check_reopening_changes_nothing, seeds};
+use support::{Chance, DIR, Model, Rec, check_reopening_changes_nothing, say, seeds};
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };

@@ -3,8 +3,7 @@
 use annals::fs::{Fs, MemFs};
 use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
 use std::path::Path;
-use support::three;
-use support::{DIR, name, read_all, read_file, write_file};
+use support::{DIR, mend_checksum, name, read_all, read_file, three, write_file};
 
 fn dense() -> LogConfig {
     LogConfig::default().index_interval_bytes(0)
@@ -55,8 +54,7 @@ fn reader_never_skips_undecodable_record() {
     let mut bytes = read_file(&fs, DIR, &name(0, "log"));
     // The header says that the batch has one offset, and three records follow.
     bytes[begin + 23..begin + 27].fill(0);
-    let crc = annals::record::crc32c(&bytes[begin + 21..second]);
-    bytes[begin + 17..begin + 21].copy_from_slice(&crc.to_be_bytes());
+    mend_checksum(&mut bytes[begin..second]);
     write_file(&fs, DIR, &name(0, "log"), &bytes);
     let log = Log::open(DIR, dense().fs(fs)).unwrap();
     let mut reader = log.reader(0).unwrap();
@@ -86,8 +84,7 @@ fn reader_repeats_the_same_corruption() {
     let mut bytes = read_file(&fs, DIR, &name(3, "log"));
     // It says that it is compressed, and is not.
     bytes[22] |= 4;
-    let crc = annals::record::crc32c(&bytes[21..second]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    mend_checksum(&mut bytes[..second]);
     bytes[second + 8..second + 12].fill(0);
     write_file(&fs, DIR, &name(3, "log"), &bytes);
     let log = Log::open(DIR, dense().fs(fs)).unwrap();
@@ -117,8 +114,7 @@ fn reader_drops_corruption_that_is_gone() {
         log.close().unwrap();
         let mut bytes = read_file(&fs, DIR, &name(0, "log"));
         bytes[begin + 22] |= 4;
-        let crc = annals::record::crc32c(&bytes[begin + 21..]);
-        bytes[begin + 17..begin + 21].copy_from_slice(&crc.to_be_bytes());
+        mend_checksum(&mut bytes[begin..]);
         write_file(&fs, DIR, &name(0, "log"), &bytes);
         let log = Log::open(DIR, dense().fs(fs)).unwrap();
         let mut reader = log.reader(3).unwrap();
@@ -310,8 +306,7 @@ fn fetch_reports_overlapping_batch() {
     let mut bytes = read_file(&fs, DIR, &name(0, "log"));
     let wide = &mut bytes[begins[2]..begins[3]];
     wide[26] = 1;
-    let checksum = annals::record::crc32c(&wide[21..]);
-    wide[17..21].copy_from_slice(&checksum.to_be_bytes());
+    mend_checksum(wide);
     write_file(&fs, DIR, &name(0, "log"), &bytes);
     let log = Log::open(DIR, dense().fs(fs)).unwrap();
     let mut from = 0;
@@ -374,7 +369,9 @@ fn stray_after_replacement_ends_reader() {
     let lenient = dense().on_corruption(OnCorruption::Truncate);
     let other = Log::open_read_only(DIR, lenient.fs(fs)).unwrap();
     let mut reader = other.reader(annals::StartAt::Earliest).unwrap();
-    (0..3).for_each(|offset| assert_eq!(reader.next_record().unwrap().unwrap().offset, offset));
-    let end = reader.next_record();
-    assert!(matches!(end, Ok(None)), "{end:?}");
+    // The replacement counts, and is empty.
+    for _ in 0..2 {
+        let end = reader.next_record();
+        assert!(matches!(end, Ok(None)), "{end:?}");
+    }
 }

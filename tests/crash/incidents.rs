@@ -11,8 +11,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
-use support::three;
-use support::{DIR, name, read_all, read_file, write_file};
+use support::{DIR, name, read_all, read_file, three, write_file};
 
 fn open(fs: impl Fs) -> Result<Log, Error> {
     Log::open(DIR, LogConfig::default().index_interval_bytes(0).fs(fs))

@@ -5,8 +5,7 @@ use annals::{Event, Listener, Log, LogConfig, Offset, Record, Timestamp};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
-use support::offsets;
-use support::{Heard, name, read_file, write_file};
+use support::{Heard, name, offsets, read_file, write_file};
 
 const DIR: &str = "orders-0";
 

@@ -11,8 +11,7 @@ use annals::{
     Unsupported,
 };
 use std::path::Path;
-use support::offsets;
-use support::{DIR, clock, files, name, process, read_all, read_file, write_file};
+use support::{DIR, clock, files, name, offsets, process, read_all, read_file, write_file};
 
 const ALL_CODECS: bool =
     cfg!(all(feature = "zstd", feature = "lz4", feature = "snappy", feature = "gzip"));

@@ -37,7 +37,7 @@ fn append_rejects_null_key_when_compacted() {
             let rejected = |error: Error, at: usize| {
                 let reason = InvalidRecord::MissingKey;
                 assert!(
-                    matches!(error, Error::InvalidRecord { index, reason: r } if (index, r) == (at, reason))
+                    matches!(error, Error::InvalidRecord { index, reason: r, .. } if (index, r) == (at, reason))
                 );
             };
             let keyed = || Record::new("v").key("");

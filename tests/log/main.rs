@@ -23,5 +23,6 @@ mod histories;
 mod indexes;
 mod maintainer;
 mod model;
+mod nested_logs;
 mod producers;
 mod retention;

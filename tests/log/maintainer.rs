@@ -378,10 +378,10 @@ fn maintain_flushes_records_due_by_age() {
 #[test]
 fn invalid_options_are_named() {
     for (config, option) in [
-        (rare().threads(0), "`threads`"),
-        (rare().threads(65), "`threads`"),
-        (rare().interval(Duration::ZERO), "`interval`"),
-        (rare().bytes_per_second(0), "`bytes_per_second`"),
+        (rare().threads(0), "`threads` is 0,"),
+        (rare().threads(65), "`threads` is 65,"),
+        (rare().interval(Duration::ZERO), "`interval` is 0ns,"),
+        (rare().bytes_per_second(0), "`bytes_per_second` is 0,"),
     ] {
         let error = Maintainer::new(config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -3,6 +3,7 @@
 use annals::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer};
 use annals::{Codec, InvalidBatch, Timestamp};
 use support::memory::{peak_of, process_peak as peak};
+use support::mend_checksum;
 use support::process;
 
 /// A batch whose records section is `section`, with the right checksum.
@@ -15,8 +16,7 @@ fn batch(codec: Codec, section: &[u8]) -> Vec<u8> {
     let length = i32::try_from(bytes.len()).unwrap() - 12;
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     bytes[22] = codec as u8;
-    let crc = annals::record::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    mend_checksum(&mut bytes);
     bytes
 }
 
@@ -120,8 +120,7 @@ fn check_bombs() {
 fn claimed_count_allocates_nothing() {
     let mut bytes = batch(Codec::None, &[14, 0, 0, 0, 1, 1, 0]);
     bytes[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
-    let crc = annals::record::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    mend_checksum(&mut bytes);
     let (rejected, taken) = peak_of(|| problem(&bytes, &mut DecodeBuffer::default()));
     assert_eq!(rejected, Some(InvalidBatch::RecordCount { count: i32::MAX }));
     assert_eq!(taken, 0);

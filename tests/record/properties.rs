@@ -11,6 +11,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use support::mend_checksum;
 
 fn codecs() -> impl Strategy<Value = Codec> {
     let available: Vec<Codec> =
@@ -190,8 +191,8 @@ proptest! {
         let covered_changed = bytes[21..] != original[21..];
         if mend && let Ok(batch) = BatchRef::parse(&bytes) {
             // With the right checksum the decoders must cope alone.
-            let crc = annals::record::crc32c(&batch.as_bytes()[21..]);
-            bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+            let size = batch.as_bytes().len();
+            mend_checksum(&mut bytes[..size]);
         }
         let mut scratch = DecodeBuffer::new(4 << 20);
         let result = read(&bytes, &mut scratch);
@@ -239,8 +240,7 @@ proptest! {
         batch.extend_from_slice(&bytes);
         batch[8..12].copy_from_slice(&(bytes.len() as i32 + 49).to_be_bytes());
         batch[22] = codec as u8;
-        let crc = annals::record::crc32c(&batch[21..]);
-        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        mend_checksum(&mut batch);
         let _ = read(&batch, &mut scratch);
     }
 
@@ -361,8 +361,7 @@ fn decode_buffer_is_reusable_after_failure() {
             broken.truncate(bytes.len() - 5);
             let length = i32::try_from(broken.len()).unwrap() - 12;
             broken[8..12].copy_from_slice(&length.to_be_bytes());
-            let crc = annals::record::crc32c(&broken[21..]);
-            broken[17..21].copy_from_slice(&crc.to_be_bytes());
+            mend_checksum(&mut broken);
             assert!(read(&broken, &mut scratch).is_err(), "{codec}");
             let bomb = encode(&[Record::new(vec![0; 2 << 20])], codec, 0);
             assert_eq!(read(&bomb, &mut scratch).is_err(), codec != Codec::None, "{codec}");

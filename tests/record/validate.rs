@@ -5,6 +5,7 @@ use annals::record::{
     stamp_append_time, stamp_max_timestamp, validate_for_append,
 };
 use annals::{Codec, Error, InvalidBatch, InvalidRecord, Timestamp, TimestampType};
+use support::mend_checksum;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -37,12 +38,6 @@ fn broken_rule(bytes: &[u8], rules: &AppendRules) -> &'static str {
     }
 }
 
-/// Gives a batch that was changed inside the right checksum again.
-fn mend(bytes: &mut [u8]) {
-    let crc = annals::record::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-}
-
 #[test]
 fn ordinary_batch_is_valid() {
     let now = NOW.as_millis();
@@ -66,6 +61,7 @@ fn timestamp_out_of_range_is_named() {
             Error::InvalidRecord {
                 index: 1,
                 reason: InvalidRecord::Timestamp { timestamp, earliest, latest },
+                ..
             } => {
                 assert_eq!(timestamp.as_millis(), time);
                 assert_eq!((earliest.as_millis(), latest.as_millis()), (now - 1000, now + 500));
@@ -102,7 +98,7 @@ fn header_must_match_records() {
 
     let mut bytes = good.clone();
     bytes[26] = 2;
-    mend(&mut bytes);
+    mend_checksum(&mut bytes);
     assert!(broken_rule(&bytes, &rules()).contains("for each of its offsets"));
 
     let mut builder = batch(&[now]);
@@ -122,7 +118,7 @@ fn summary_takes_largest_timestamp_from_records() {
     for wrong in [-1, 0, now, now + 2] {
         let mut bytes = good.clone();
         bytes[35..43].copy_from_slice(&wrong.to_be_bytes());
-        mend(&mut bytes);
+        mend_checksum(&mut bytes);
         let summary = validate(&bytes, &rules()).unwrap();
         assert_eq!(summary.max_timestamp, Timestamp::from_millis(now + 1));
         stamp_max_timestamp(&mut bytes, summary.max_timestamp).unwrap();
@@ -171,7 +167,7 @@ fn null_key_is_rejected_when_compacted() {
     builder.push(NOW, None, Some(b"v")).unwrap();
     let rejected = validate(builder.finish().unwrap(), &keyed).unwrap_err();
     let no_key = InvalidRecord::MissingKey;
-    assert!(matches!(rejected, Error::InvalidRecord { index: 1, reason } if reason == no_key));
+    assert!(matches!(rejected, Error::InvalidRecord { index: 1, reason, .. } if reason == no_key));
 }
 
 #[test]

@@ -225,6 +225,12 @@ pub fn until(is_done: impl Fn() -> bool) {
     }
 }
 
+/// Gives a batch that was changed the right checksum.
+pub fn mend_checksum(batch: &mut [u8]) {
+    let checksum = annals::record::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
+}
+
 /// Blocks this thread until a future is ready.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);

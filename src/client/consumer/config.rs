@@ -1,7 +1,7 @@
 //! The options of a consumer.
 
 use crate::client::consumer::callbacks::ConsumerInterceptor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reject_option};
 use crate::group::assignor::{Assignor, CooperativeSticky, Range};
 use std::fmt;
 use std::sync::Arc;
@@ -304,25 +304,24 @@ impl ConsumerConfig {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        let invalid =
-            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
+        let invalid = |option, reason: String| Err(Error::InvalidConfig { option, reason });
         let longest = i16::MAX as usize;
-        let names = [
-            ("ConsumerConfig::new", "the group's name", &self.group_id),
-            ("instance_id", "it", &self.instance_id),
-        ];
-        for (option, what, name) in names {
-            if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > longest) {
-                return invalid(option, &format!("{what} must have 1 to 32767 bytes"));
+        let names = [("ConsumerConfig::new", &self.group_id), ("instance_id", &self.instance_id)];
+        for (option, name) in names {
+            if let Some(bytes) = name.as_ref().map(String::len)
+                && !(1..=longest).contains(&bytes)
+            {
+                let reason = format!("has {bytes} bytes, but must have 1 to {longest}");
+                return invalid(option, reason);
             }
         }
-        if self.instance_id.is_some() && self.group_id.is_none() {
-            let reason =
-                "only a member of a group has one: begin with `ConsumerConfig::new(group)`";
-            return invalid("instance_id", reason);
+        if let (Some(id), None) = (&self.instance_id, &self.group_id) {
+            let rule = "only a member of a group has one; begin with `ConsumerConfig::new(group)`";
+            return reject_option("instance_id", format_args!("`{id}`"), rule);
         }
         if self.client_id.len() > 32_000 {
-            return invalid("client_id", "it must have at most 32000 bytes");
+            let reason = format!("has {} bytes, but must have at most 32000", self.client_id.len());
+            return invalid("client_id", reason);
         }
         for (option, limit) in [
             ("max_poll_records", self.max_poll_records),
@@ -330,17 +329,21 @@ impl ConsumerConfig {
             ("max_partition_fetch_bytes", self.max_partition_fetch_bytes),
         ] {
             if limit == 0 {
-                return invalid(option, "it must be at least 1");
+                return reject_option(option, 0, "must be at least 1");
             }
         }
         if self.max_poll_interval < Duration::from_millis(1) {
-            return invalid("max_poll_interval", "it must be at least a millisecond");
+            let interval = format_args!("{:?}", self.max_poll_interval);
+            return reject_option("max_poll_interval", interval, "must be at least 1 ms");
         }
         let mut names: Vec<&str> = self.assignors.iter().map(|assignor| assignor.name()).collect();
         names.sort_unstable();
-        let repeated = names.windows(2).any(|pair| pair.first() == pair.last());
-        if names.is_empty() || repeated {
-            return invalid("assignors", "there must be at least one, and each only once");
+        if names.is_empty() {
+            return invalid("assignors", "is empty, but must have at least one".to_owned());
+        }
+        let repeated = names.windows(2).find(|pair| pair.first() == pair.last());
+        if let Some([name, _]) = repeated {
+            return invalid("assignors", format!("has `{name}` twice, but must have each once"));
         }
         Ok(())
     }

@@ -89,11 +89,11 @@ pub(super) fn check_record(
     context: &ProducerContext,
 ) -> Result<()> {
     let rules = &log.dynamic_config().rules(Timestamp::NONE);
-    rules.check_key(0, record.key)?;
+    rules.check_key(0, record.key).map_err(|error| log.named(error))?;
     if let Some(timestamp) = record.timestamp
         && rules.timestamp_type == TimestampType::CreateTime
     {
-        check_time(rules, timestamp, context)?;
+        check_time(rules, timestamp, context).map_err(|error| log.named(error))?;
     }
     let limit = context.config.max_request_bytes;
     if size > limit {

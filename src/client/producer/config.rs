@@ -2,7 +2,7 @@
 
 use crate::client::partitioner::Partitioner;
 use crate::client::producer::interceptor::ProducerInterceptor;
-use crate::error::{Error, Result};
+use crate::error::{Result, reject_option};
 use crate::record::Compression;
 use std::fmt;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl fmt::Debug for PartitionerChoice {
 ///
 /// The defaults are those of Kafka's producer, except for [`acks`](Self::acks).
 /// [`Store::producer`](crate::Store::producer) rejects an invalid value with
-/// [`Error::InvalidConfig`]; it is never adjusted.
+/// [`Error::InvalidConfig`](crate::Error::InvalidConfig); it is never adjusted.
 ///
 /// ```
 /// use annals::{Acks, Codec, ProducerConfig, Store, StoreConfig};
@@ -230,8 +230,8 @@ impl ProducerConfig {
     /// Sets how long a failing batch is retried, counted from its first record. Then it fails
     /// with [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
     ///
-    /// The producer retries errors that are [retryable](Error::is_retryable), such as a full disk
-    /// or too many open files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger).
+    /// The producer retries errors that are [retryable](crate::Error::is_retryable), such as a full
+    /// disk or too many open files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger).
     /// Kafka: `delivery.timeout.ms`, and `retries` without limit.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
@@ -283,24 +283,33 @@ impl ProducerConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`]; [`Error::Unsupported`] for a codec that is not in this build.
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig);
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a codec that is not in this build.
     pub fn validate(&self) -> Result<()> {
-        let invalid =
-            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
-        if self.batch_bytes as u64 > self.buffer_bytes || self.buffer_bytes == 0 {
-            return invalid("buffer_bytes", "it must be at least `batch_bytes`, and at least 1");
+        let (batch, buffer) = (self.batch_bytes as u64, self.buffer_bytes);
+        if buffer == 0 {
+            return reject_option("buffer_bytes", 0, "must be at least 1");
+        }
+        if batch > buffer {
+            let rule = format!("must be at least `batch_bytes`, which is {batch}");
+            return reject_option("buffer_bytes", buffer, rule);
         }
         if !(1..=MAX_REQUEST_BYTES).contains(&self.max_request_bytes) {
-            return invalid("max_request_bytes", "it must be from 1 to 1 GiB");
+            let rule = "must lie between 1 and 1 GiB";
+            return reject_option("max_request_bytes", self.max_request_bytes, rule);
         }
-        if self.batch_bytes as u64 > MAX_REQUEST_BYTES {
-            return invalid("batch_bytes", "it must be at most 1 GiB");
+        if batch > MAX_REQUEST_BYTES {
+            return reject_option("batch_bytes", batch, "must be at most 1 GiB");
         }
-        if self.delivery_timeout < self.linger {
-            return invalid("delivery_timeout", "it must be at least `linger`");
+        let (timeout, linger) = (self.delivery_timeout, self.linger);
+        if timeout < linger {
+            let rule = format!("must be at least `linger`, which is {linger:?}");
+            return reject_option("delivery_timeout", format_args!("{timeout:?}"), rule);
         }
-        if self.retry_backoff > self.retry_backoff_max {
-            return invalid("retry_backoff", "it must be at most `retry_backoff_max`");
+        let (backoff, most) = (self.retry_backoff, self.retry_backoff_max);
+        if backoff > most {
+            let rule = format!("must be at most `retry_backoff_max`, which is {most:?}");
+            return reject_option("retry_backoff", format_args!("{backoff:?}"), rule);
         }
         self.compression.check()
     }

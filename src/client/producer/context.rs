@@ -8,7 +8,7 @@ use crate::client::producer::sender_thread::SenderThread;
 use crate::client::producer::sequence::SequenceState;
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::event::{Event, EventSink};
+use crate::event::Event;
 use crate::record::BatchBuilder;
 use crate::store::topics::Store;
 use crate::sync::Mutex;
@@ -75,11 +75,6 @@ impl ProducerContext {
         &*self.clock
     }
 
-    /// Returns the sink for the events of logs.
-    pub(super) fn events(&self) -> &EventSink {
-        self.store.events()
-    }
-
     /// Returns whether a record counts as sent once it is accepted.
     pub(super) fn acks_none(&self) -> bool {
         self.config.acks == Acks::None
@@ -116,9 +111,7 @@ impl ProducerContext {
 
     /// Calls the listener of the store. If it panics, the event counts as delivered.
     pub(super) fn emit(&self, event: &Event) {
-        if let Some(listener) = &self.store.log_defaults().listener {
-            callback::call(|| listener.on_event(event)).ok();
-        }
+        callback::call(|| self.store.events().emit(event)).ok();
     }
 
     pub(super) fn spare_builder(&self) -> BatchBuilder {

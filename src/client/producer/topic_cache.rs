@@ -9,6 +9,7 @@ use crate::client::producer::accumulator::QueueOwner;
 use crate::client::producer::context::ProducerContext;
 use crate::client::producer::topic_entry::TopicEntry;
 use crate::error::{ProduceError, Result};
+use crate::event;
 use crate::sync::Mutex;
 use arc_swap::ArcSwapOption;
 use std::sync::{Arc, Weak};
@@ -88,7 +89,7 @@ impl TopicCache {
         let chain = self.chain(name)?;
         // The last handle to a log may be dropped here: hold its events back until the lock is
         // released.
-        context.events().after(|| {
+        event::deliver_after(|| {
             let _change = self.change.lock();
             let entries = chain.load_full().unwrap_or_default();
             if let Some(entry) = entries.iter().find(|entry| **entry.name() == **name) {

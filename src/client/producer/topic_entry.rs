@@ -11,7 +11,7 @@ use crate::client::producer::config::PartitionerChoice;
 use crate::client::producer::context::ProducerContext;
 use crate::client::producer::record::RecordSlices;
 use crate::error::{Error, ProduceError, Result, TopicError};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::log::Log;
 use crate::random::SplitMix64;
 use crate::store::topic::{PartitionState, Topic};
@@ -128,7 +128,7 @@ impl TopicEntry {
     pub(super) fn look_up(&self, context: &ProducerContext) -> Result<bool> {
         if self.version.load(Ordering::Acquire) != context.store.version() {
             // The last handle to a log may be dropped: hold its events back until no lock is held.
-            if !context.events().after(|| self.look_up_now(context))? {
+            if !event::deliver_after(|| self.look_up_now(context))? {
                 return Ok(false);
             }
         }

@@ -295,8 +295,8 @@ mod tests {
             "expected a string, found null; if null is valid, use an `Option`"
         );
         assert_eq!(error::<()>(five), "expected null, found 5 bytes");
-        assert_eq!(error::<bool>(Some(&[2])), "1 bytes are not a bool: it is neither 0 nor 1");
-        assert!(error::<String>(Some(&[0xFF])).starts_with("1 bytes are not a string: "));
+        assert_eq!(error::<bool>(Some(&[2])), "1 byte is not a bool: it is neither 0 nor 1");
+        assert!(error::<String>(Some(&[0xFF])).starts_with("1 byte is not a string: "));
         for text in [
             &b"30313233x3435-3637-3839-616263646566"[..],
             b"30313233-3435-3637-3839-61626364656g",

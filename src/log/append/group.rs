@@ -42,13 +42,14 @@ impl LogInner {
             return self.append_alone(slot, batch, header);
         }
         let pending = self.appends.queue.push(batch, header);
-        if let Some(mut slot) = slot.or_else(|| self.wait_for_writer(&pending)) {
+        if let Some(slot) = slot.or_else(|| self.wait_for_writer(&pending)) {
             let held = self.dir.events.hold_own();
+            // Released before the events are delivered, also when user-supplied code panics.
+            let mut slot = slot;
             self.append_queued(slot.as_mut());
-            let events = held.release();
             drop(slot);
             self.state.waiters.notify();
-            self.emit_all(events);
+            held.deliver();
         }
         let AppendOutcome { appended, flush } = self.outcome(pending)?;
         self.flush_if_due(appended, flush)

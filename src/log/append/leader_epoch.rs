@@ -4,6 +4,7 @@
 //! An append compares the two. If they differ, the file is written before the batch is.
 
 use crate::error::{Error, Result};
+use crate::event;
 use crate::log::inner::LogInner;
 use crate::log::state::writer::{NOT_STORED, Writer};
 use crate::types::{LeaderEpoch, Offset};
@@ -17,7 +18,7 @@ impl LogInner {
                 reason: "it must be at least -1, which means unknown".to_owned(),
             });
         }
-        self.dir.events.after(|| {
+        event::deliver_after(|| {
             let mut slot = self.appends.writer.lock();
             self.state.check_writable()?;
             let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;

@@ -114,7 +114,7 @@ impl LogInner {
         if let Some(compression) = self.dynamic.compression() {
             builder.compression(compression);
         }
-        builder.check_records(&self.rules(now))?;
+        builder.check_records(&self.rules(now)).map_err(|error| self.named(error))?;
         let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
         self.append_encoded(batch, header)
@@ -138,7 +138,7 @@ impl LogInner {
         let rules = self.rules(self.clock().now());
         let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
         SCRATCH.try_with(|kept| kept.set(Some(scratch))).ok();
-        let checked = checked?;
+        let checked = checked.map_err(|error| self.named(error))?;
         // Read the option once, because it may be altered meanwhile.
         let recompress = self
             .dynamic
@@ -218,20 +218,21 @@ impl LogInner {
     #[inline(always)]
     pub(crate) fn append_alone(
         &self,
-        mut slot: MutexGuard<'_, Option<Writer>>,
+        slot: MutexGuard<'_, Option<Writer>>,
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
         let held = self.dir.events.hold_own();
+        // Released before the events are delivered, also when user-supplied code panics.
+        let mut slot = slot;
         let appended = self.append_under_lock(slot.as_mut(), batch, header);
         let is_due = |writer: &mut Writer| self.flush_is_due(writer);
         let flush = appended.is_ok() && slot.as_mut().is_some_and(is_due);
-        let events = held.release();
         drop(slot);
         if appended.is_ok() {
             self.state.waiters.notify();
         }
-        self.emit_all(events);
+        held.deliver();
         self.flush_if_due(appended?, flush)
     }
 
@@ -270,6 +271,11 @@ impl LogInner {
             return Err(self.too_large(bytes, limit, "segment_bytes"));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn named(&self, error: Error) -> Error {
+        error.of_log(self.state.location())
     }
 
     #[cold]

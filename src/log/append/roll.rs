@@ -4,7 +4,7 @@
 //! then does the writer go on to the new segment.
 
 use crate::error::{Error, Result, is_storage_full};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::fs::{OpenMode, WhenFull};
 use crate::log::config::LogConfig;
 use crate::log::inner::LogInner;
@@ -70,7 +70,7 @@ impl LogInner {
 
     /// Begins a new segment, if the active one is not empty.
     pub(crate) fn roll(&self, when_full: WhenFull) -> Result<()> {
-        self.dir.events.after(|| {
+        event::deliver_after(|| {
             let mut slot = self.appends.writer.lock();
             self.state.check_writable()?;
             let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;

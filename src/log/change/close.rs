@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{CLEAN_SHUTDOWN, CleanShutdown};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::LogInner;
 use crate::log::state::writer::Writer;
@@ -28,12 +28,13 @@ impl LogInner {
     }
 
     fn close_by(&self, how: Closes, reason: CloseReason) -> Result<()> {
-        let (closed, events) = self.dir.events.hold(|| self.close_now(how, reason));
+        let held = event::hold();
+        let closed = self.close_now(how, reason);
         self.release_files();
         self.state.waiters.notify();
         #[cfg(feature = "futures")]
         self.wake_flushed_tasks();
-        self.emit_all(events);
+        held.deliver();
         closed
     }
 

@@ -10,7 +10,7 @@
 //! start, and no opening takes the removed segments for lost ones.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::flush::was_not_opened;
 use crate::log::inner::LogInner;
@@ -40,12 +40,12 @@ impl LogInner {
     /// Moves the start of the log to an offset between its ends, and returns where it is then.
     pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
         if !self.dynamic.current().cleanup_policy.deletes() {
-            return Err(Error::InvalidConfig {
-                option: "cleanup_policy",
-                reason: "it is `Compact`, which deletes by key and not by offset; append a tombstone for each \
-                    key, or open the log with `CompactAndDelete`"
-                    .to_owned(),
-            });
+            let reason = format!(
+                "of log {} is `Compact`, so `delete_before` is rejected; append a tombstone for \
+                 each key, or choose `CompactAndDelete`",
+                self.state.location()
+            );
+            return Err(Error::InvalidConfig { option: "cleanup_policy", reason });
         }
         self.change_front(|| self.remove_front(target))?;
         Ok(self.state.start())
@@ -55,18 +55,17 @@ impl LogInner {
     /// also chooses what to remove: after a truncation in between, the same offsets could belong
     /// to other records.
     pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
-        let (removed, events) = {
-            let _change = self.cleaning.change.lock();
-            self.state.check_writable()?;
-            self.dir.events.hold(|| {
+        event::deliver_after(|| {
+            let removed = {
+                let _change = self.cleaning.change.lock();
+                self.state.check_writable()?;
                 let removed = change();
                 self.epochs.truncate_from_start(self.state.start());
                 removed
-            })
-        };
-        self.dir.fill_reserve();
-        self.emit_all(events);
-        removed
+            };
+            self.dir.fill_reserve();
+            removed
+        })
     }
 
     /// Moves the start of the log up to `target` and removes the segments below. The caller holds

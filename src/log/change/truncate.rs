@@ -5,7 +5,7 @@
 //! removed. From there on a failure poisons the log, because files and memory may differ.
 
 use crate::error::{Error, Result, is_storage_full};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::fs::{OpenMode, WhenFull};
 use crate::log::append::roll::roll_age;
 use crate::log::flush::was_not_opened;
@@ -29,7 +29,8 @@ use std::sync::Arc;
 impl LogInner {
     /// Removes everything at and above `target`.
     pub(crate) fn truncate_to(&self, target: Offset) -> Result<()> {
-        let (result, events) = {
+        let held = event::hold();
+        let result = {
             let _change = self.cleaning.change.lock();
             let mut slot = self.appends.writer.lock();
             self.state.check_writable()?;
@@ -38,10 +39,10 @@ impl LogInner {
             if target == self.state.end() {
                 return Ok(());
             }
-            self.dir.events.hold(|| self.truncate_locked(writer, target))
+            self.truncate_locked(writer, target)
         };
         self.state.waiters.notify();
-        self.emit_all(events);
+        held.deliver();
         if result? {
             // Offsets without a record lie below the new segment. With the recovery point above
             // them, no recovery takes them for a hole.

@@ -12,7 +12,7 @@ use crate::checkpoint::{
     topic_partition,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::fs::{Dir, Reserve};
 use crate::log::files::checkpoint::{Checkpoint, LARGEST_FILE_BYTES, change_second_line};
 use crate::sync::Mutex;
@@ -328,7 +328,7 @@ impl DataCheckpoints {
     /// Writes a file, unless it was written since the wanted value was set. Events are delivered
     /// afterwards, because a listener may cause another write.
     fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
-        self.dir.events.after(|| self.write_alone(checkpoint, wanted))
+        event::deliver_after(|| self.write_alone(checkpoint, wanted))
     }
 
     fn write_alone(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::fs::{Dir, DirEntry, EntryKind, Fs};
 use crate::log::config::LogConfig;
 use crate::log::files::data_checkpoints::key_of;
 use crate::segment::SegmentDir;
-use crate::segment::name::{Kind, Name, SegmentFile, Stage, is_of_system};
+use crate::segment::name::{Kind, Name, SegmentFile, Stage, is_of_system, listed};
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::Offset;
 use std::collections::BTreeMap;
@@ -109,19 +109,22 @@ impl Listing {
     pub(crate) fn check(&self, dir: &SegmentDir) -> Result<()> {
         let has_segments = !self.live.is_empty() || !self.staged.is_empty();
         if !has_segments && self.holds_logs(dir) {
-            return Err(Error::NotALog {
-                path: dir.path.as_path().into(),
-                reason: "it holds logs and is not a log itself; open it as a store, or give the directory of one log",
-            });
+            let logs = listed(&self.partitions).unwrap_or_else(|| "logs".to_owned());
+            let reason = format!(
+                "it holds {logs}, and is not a log itself; open it as a store, or give the \
+                 directory of one log"
+            );
+            return Err(Error::not_a_log(&dir.path, reason));
         }
-        let ours = self.known || has_segments;
-        if !ours && self.unknown.iter().any(|name| !is_of_system(name)) {
-            return Err(Error::NotALog {
-                path: dir.path.as_path().into(),
-                reason: "it holds other files and no segment; give the log its own directory",
-            });
+        let others = self.unknown.iter().filter(|name| !is_of_system(name));
+        match listed(others) {
+            Some(others) if !self.known && !has_segments => {
+                let reason =
+                    format!("it holds {others}, and no segment; give the log its own directory");
+                Err(Error::not_a_log(&dir.path, reason))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns whether the directory holds logs: a subdirectory with the name of a partition has a

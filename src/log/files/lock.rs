@@ -35,7 +35,7 @@ impl DirHandle {
         if !path.as_os_str().is_empty() {
             return Ok(());
         }
-        let reason = "it is an empty path; give a directory, or `.` for the current one".to_owned();
+        let reason = "is empty; give a directory, or `.` for the current one".to_owned();
         Err(Error::InvalidConfig { option: "dir", reason })
     }
 

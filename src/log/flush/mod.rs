@@ -13,7 +13,7 @@ pub(crate) mod awaiting;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::fs::OPEN;
 use crate::log::config::FOREVER;
 use crate::log::files::checkpoint::Checkpoint;
@@ -134,11 +134,11 @@ impl LogInner {
         let new_names = std::mem::take(&mut state.new_names);
         state.batcher.begin(end);
         drop(state);
+        let held = event::hold();
         let mut lead = SyncLeader { log: self, took: Duration::ZERO, new_names };
-        let (result, events) =
-            self.dir.events.hold(|| self.sync_as_leader(&mut lead, &segments, end));
+        let result = self.sync_as_leader(&mut lead, &segments, end);
         drop(lead);
-        self.emit_all(events);
+        held.deliver();
         result
     }
 

@@ -13,7 +13,7 @@ use crate::compaction::rewrite::{RewriteOptions, Rewritten, SegmentGroup, rewrit
 use crate::compaction::survivors::Survivors;
 use crate::compaction::{NoTransactions, Scratch, Source};
 use crate::error::{Error, Result};
-use crate::event::{CompactionReport, Event};
+use crate::event::{self, CompactionReport, Event};
 use crate::log::config::FOREVER;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::LogInner;
@@ -73,24 +73,22 @@ impl LogInner {
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
         self.state.check_writable()?;
         if !self.dynamic.current().cleanup_policy.compacts() {
-            return Err(Error::InvalidConfig {
-                option: "cleanup_policy",
-                reason:
-                    "it is `Delete`; to compact the log, open it with `Compact` or `CompactAndDelete`"
-                        .to_owned(),
-            });
+            let reason = format!(
+                "of log {} is `Delete`, so `compact` is rejected; choose `Compact` or \
+                 `CompactAndDelete`",
+                self.state.location()
+            );
+            return Err(Error::InvalidConfig { option: "cleanup_policy", reason });
         }
         self.compact(Scope::All, &mut |_| true)
     }
 
     /// Compacts the log, after waiting for a pass that another thread runs.
     pub(crate) fn compact(&self, scope: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
-        let (done, events) = {
+        event::deliver_after(|| {
             let mut closing = self.cleaning.cleaner.lock();
-            self.dir.events.hold(|| self.go_through(scope, pace, &mut closing))
-        };
-        self.emit_all(events);
-        done
+            self.go_through(scope, pace, &mut closing)
+        })
     }
 
     /// Makes passes until there is nothing to do. The caller holds the cleaner lock.
@@ -354,18 +352,13 @@ impl Pass<'_> {
         let dir = Arc::clone(&log.dir);
         let new =
             Arc::new(Segment::replacement(dir, done.base, done.bytes, Some(Arc::new(indexes))));
-        let (replaced, events) = {
-            let _change = log.cleaning.change.lock();
-            log.state.check_writable()?;
-            if log.state.revised_since(self.revision.get()) {
-                (log.discard_replacement(done.base).map(|()| false), Vec::new())
-            } else {
-                let replaced = log.dir.events.hold(|| log.replace(old, &new, done.end));
-                self.revision.set(log.state.revision());
-                replaced
-            }
-        };
-        log.emit_all(events);
+        let _change = log.cleaning.change.lock();
+        log.state.check_writable()?;
+        if log.state.revised_since(self.revision.get()) {
+            return log.discard_replacement(done.base).map(|()| false);
+        }
+        let replaced = log.replace(old, &new, done.end);
+        self.revision.set(log.state.revision());
         replaced
     }
 

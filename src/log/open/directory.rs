@@ -95,7 +95,7 @@ pub(crate) fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<DirHandle> {
 fn not_created(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
+            Error::not_a_log(path, NOT_A_DIRECTORY)
         }
         _ => Error::io("create", path, error),
     }
@@ -118,8 +118,12 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
             Err(no_such_partition(&**fs, &above.path, key, is_known)?.into())
         }
         None => {
-            let reason = "its path is in the directory of a store, but is none of its partitions; create topics with `Store::create_topic`";
-            Err(Error::NotALog { path: path.into(), reason })
+            let reason = format!(
+                "it lies in {}, the directory of a store, but is none of its partitions; create \
+                 topics with `Store::create_topic`",
+                above.path.display()
+            );
+            Err(Error::not_a_log(path, reason))
         }
     }
 }
@@ -143,7 +147,7 @@ fn check_no_link(place: &DirHandle, fs: &Arc<dyn Fs>, path: &Path) -> Result<()>
     };
     if entries.iter().any(|entry| entry.kind == EntryKind::Other && *entry.name == *name) {
         let reason = "it is a symbolic link in the directory of a store, and such links are not followed; move the directory itself there, or open the directory that the link names";
-        return Err(Error::NotALog { path: path.into(), reason });
+        return Err(Error::not_a_log(path, reason));
     }
     Ok(())
 }
@@ -222,7 +226,7 @@ fn open_plain(place: &DirHandle, dir: SegmentDir, config: LogConfig) -> Result<L
     let metadata = dir.path.join(PARTITION_METADATA);
     if place.is_mount && dir.read_small(&metadata, 0)?.is_some() {
         let reason = "it is a partition that is mounted without the directory above it, which holds its checkpoints; open it below that directory";
-        return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
+        return Err(Error::not_a_log(&dir.path, reason));
     }
     let dir = Arc::new(dir.with_own_reserve());
     // Without the lock of the directory, the listing can be out of date.
@@ -303,8 +307,8 @@ fn open_within(place: &DirHandle, config: LogConfig, within: &DataDir) -> Result
     let dir = segment_dir(&place.fs, &place.path, &config, true);
     let dir = Arc::new(dir.with_reserve(within.checkpoints.reserve()));
     let Some(key) = place.name.as_deref().and_then(key_of) else {
-        let reason = "its name is not the name of a partition";
-        return Err(Error::NotALog { path: place.path.as_path().into(), reason });
+        let reason = "its name is not that of a partition; name it `<topic>-<number>`";
+        return Err(Error::not_a_log(&place.path, reason));
     };
     let ownership = Ownership::shared(place.guard()?, &within.lock);
     // The log may have been open outside its data directory since.

@@ -3,6 +3,7 @@
 
 use crate::callback;
 use crate::error::Result;
+use crate::event;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
 use crate::log::inner::LogInner;
@@ -25,10 +26,11 @@ impl LogInner {
     /// Looks at the files of a read-only log again; does nothing for any other log.
     pub(crate) fn refresh(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
+        let held = event::hold();
         let mut slot = follower.files.lock();
         let follower = slot.as_mut().ok_or_else(|| self.state.closed())?;
         let (before, revision) = (follower.end, self.state.revision());
-        let (looked, events) = self.dir.events.hold(|| self.refresh_segments(follower));
+        let looked = self.refresh_segments(follower);
         let end = follower.end;
         if let Ok(start) = looked {
             self.state.set_start(start);
@@ -41,7 +43,7 @@ impl LogInner {
         if looked.is_ok() && (end != before || self.state.revised_since(revision)) {
             self.state.waiters.notify();
         }
-        self.emit_all(events);
+        held.deliver();
         looked.map(drop)
     }
 

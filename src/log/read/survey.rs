@@ -129,10 +129,8 @@ fn survey_listed(
     }
     let Some((&(last, _), sealed)) = logs.split_last() else {
         listing.check(dir)?;
-        return Err(Error::NotALog {
-            path: dir.path.as_path().into(),
-            reason: "it holds no segment; give the directory of a log, or open it for writing to create one",
-        });
+        let reason = "it holds no segment; give the directory of a log, or open it for writing to create one";
+        return Err(Error::not_a_log(&dir.path, reason));
     };
     let segment = |(file, bytes): &(SegmentFile, u64)| {
         let (dir, base) = (Arc::clone(dir), file.base);

@@ -105,7 +105,7 @@ impl LogState {
 
     /// Rejects all changes from now on, for this reason. The first reason stays.
     pub(crate) fn poison(&self, cause: &Error) -> Event {
-        let cause = cause.to_string();
+        let cause = cause.cause();
         self.poison.lock().get_or_insert_with(|| cause.as_str().into());
         // A log that is poisoned or closed already stays so.
         self.latch.compare_exchange(OPEN, POISONED, Ordering::AcqRel, Ordering::Acquire).ok();

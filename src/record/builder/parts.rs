@@ -41,5 +41,5 @@ pub(super) fn write_bytes(output: &mut Vec<u8>, bytes: Option<&[u8]>) {
 #[cold]
 pub(super) fn too_large(index: i32) -> Error {
     let index = usize::try_from(index).unwrap_or(0);
-    Error::InvalidRecord { index, reason: InvalidRecord::TooLarge }
+    Error::InvalidRecord { log: None, index, reason: InvalidRecord::TooLarge }
 }

@@ -23,7 +23,7 @@ mod xxh32;
 #[cfg(feature = "zstd")]
 mod zstd;
 
-use crate::error::{Error, InvalidBatch, Unsupported};
+use crate::error::{Error, InvalidBatch, InvalidOption, Unsupported, reject_option};
 use crate::types::Codec;
 use expanded::Expanded;
 use std::fmt;
@@ -91,6 +91,14 @@ impl Compression {
     /// - [`Error::Unsupported`] if the codec's cargo feature is off.
     /// - [`Error::InvalidConfig`] if the level is outside of its range.
     pub fn check(self) -> Result<(), Error> {
+        self.check_level()?;
+        if !self.codec().is_available() {
+            return Err(Error::Unsupported(Unsupported::Codec(self.codec())));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_level(self) -> Result<(), InvalidOption> {
         let (level, range) = match self {
             Compression::Gzip { level } => (level, -1..=9),
             Compression::Zstd { level } => (level, -131_072..=22),
@@ -99,17 +107,10 @@ impl Compression {
         let no_zero = matches!(self, Compression::Gzip { .. });
         if !range.contains(&level) || (no_zero && level == 0) {
             let (from, to) = (range.start(), range.end());
-            let but = if no_zero { " but not 0" } else { "" };
-            return Err(Error::InvalidConfig {
-                option: "compression",
-                reason: format!(
-                    "{} has no level {level}; choose one from {from} to {to}{but}",
-                    self.codec()
-                ),
-            });
-        }
-        if !self.codec().is_available() {
-            return Err(Error::Unsupported(Unsupported::Codec(self.codec())));
+            let but = if no_zero { ", but not 0" } else { "" };
+            let found = format_args!("{} of level {level}", self.codec());
+            let rule = format!("must have a level from {from} to {to}{but}");
+            return reject_option("compression", found, rule);
         }
         Ok(())
     }

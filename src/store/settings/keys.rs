@@ -70,6 +70,30 @@ macro_rules! option {
     };
 }
 
+/// The level of a codec, if the log compresses with that codec.
+macro_rules! level {
+    ($key:literal, $rule:expr, $codec:ident, $default:literal) => {
+        Setting {
+            name: $key,
+            rule: $rule,
+            meaning: SettingEffect::Option {
+                name: "compression",
+                read: |config| match config.compression {
+                    Some(Compression::$codec { level }) => level.to_string(),
+                    _ => $default.to_owned(),
+                },
+                write: |config, text| {
+                    let given = text.parse().ok()?;
+                    if let Some(Compression::$codec { level }) = &mut config.compression {
+                        *level = given;
+                    }
+                    Some(())
+                },
+            },
+        }
+    };
+}
+
 const fn carried(name: &'static str, rule: ValueRule, default: &'static str) -> Setting {
     Setting { name, rule, meaning: SettingEffect::Carried(default) }
 }
@@ -96,42 +120,8 @@ pub(super) const KEYS: &[Setting] = &[
     option!("max.compaction.lag.ms", ValueRule::Number(1, LONG), max_compaction_lag, millis),
     option!("min.cleanable.dirty.ratio", ValueRule::Ratio, min_cleanable_dirty_ratio, ratio),
     option!("compression.type", ValueRule::Word(&compression::WORDS), compression, compression),
-    Setting {
-        name: "compression.gzip.level",
-        rule: ValueRule::GzipLevel,
-        meaning: SettingEffect::Option {
-            name: "compression",
-            read: |config| match config.compression {
-                Some(Compression::Gzip { level }) => level.to_string(),
-                _ => "-1".to_owned(),
-            },
-            write: |config, text| {
-                let given = text.parse().ok()?;
-                if let Some(Compression::Gzip { level }) = &mut config.compression {
-                    *level = given;
-                }
-                Some(())
-            },
-        },
-    },
-    Setting {
-        name: "compression.zstd.level",
-        rule: ValueRule::Number(-131_072, 22),
-        meaning: SettingEffect::Option {
-            name: "compression",
-            read: |config| match config.compression {
-                Some(Compression::Zstd { level }) => level.to_string(),
-                _ => "3".to_owned(),
-            },
-            write: |config, text| {
-                let given = text.parse().ok()?;
-                if let Some(Compression::Zstd { level }) = &mut config.compression {
-                    *level = given;
-                }
-                Some(())
-            },
-        },
-    },
+    level!("compression.gzip.level", ValueRule::GzipLevel, Gzip, "-1"),
+    level!("compression.zstd.level", ValueRule::Number(-131_072, 22), Zstd, "3"),
     option!("preallocate", ValueRule::Bool, preallocate, switch),
     option!("message.timestamp.type", ValueRule::Word(&stamp::WORDS), timestamp_type, stamp),
     option!("message.timestamp.before.max.ms", AGE, timestamp_before_max, millis),

@@ -310,7 +310,7 @@ fn store_default_applies_when_topic_unset() {
     assert_eq!(unset, TopicConfig::default());
     assert_eq!(
         unset.apply(&LogConfig::default().leader_epoch(-2)).unwrap_err().to_string(),
-        "option `leader_epoch`: it must be at least -1, which means unknown"
+        "option `leader_epoch` is -2, but must be at least -1, which means unknown"
     );
 }
 

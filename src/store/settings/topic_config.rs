@@ -229,17 +229,14 @@ impl TopicConfig {
             // contradiction.
             log = log.retention_age(NO_LIMIT).retention_bytes(u64::MAX);
         }
-        match log.validate() {
-            Ok(()) => Ok(log),
-            Err(Error::InvalidConfig { option, reason }) => {
-                let named = KEYS.iter().find(|key| key.option() == Some(option));
-                Err(match named {
-                    Some(key) => invalid(key, &key.default(&log), reason),
-                    None => Error::InvalidConfig { option, reason },
-                })
+        let Err(found) = log.check() else { return Ok(log) };
+        let named = KEYS.iter().find(|key| key.option() == Some(found.option));
+        Err(match named {
+            Some(key) => {
+                invalid(key, &key.default(&log), format!("it {}", by_setting(&found.rule)))
             }
-            Err(other) => Err(other),
-        }
+            None => found.into(),
+        })
     }
 
     /// Validates all settings, as creating a topic does.
@@ -266,6 +263,14 @@ fn known(key: &str) -> Result<&'static Setting> {
     keys::find(key).ok_or_else(|| {
         let nearest = keys::nearest(key);
         TopicError::UnknownSetting { key: key.to_owned(), nearest }.into()
+    })
+}
+
+/// Names settings instead of the options of a log.
+fn by_setting(rule: &str) -> String {
+    let options = KEYS.iter().filter_map(|key| Some((key.option()?, key.name)));
+    options.fold(rule.to_owned(), |rule, (option, name)| {
+        rule.replace(&format!("`{option}`"), &format!("`{name}`"))
     })
 }
 

@@ -185,4 +185,9 @@ fn invalid_options_are_rejected() {
             other => panic!("{other}"),
         }
     }
+    let config = config().delivery_timeout(Duration::from_secs(1)).linger(Duration::from_secs(5));
+    assert_eq!(
+        store.producer(config).unwrap_err().to_string(),
+        "option `delivery_timeout` is 1s, but must be at least `linger`, which is 5s"
+    );
 }

@@ -8,9 +8,9 @@ mod old_formats;
 mod torn_tail;
 
 use annals::fs::MemFs;
-use annals::record::{BatchBuilder, crc32c};
+use annals::record::BatchBuilder;
 use annals::*;
-use support::{DIR, offsets, store};
+use support::{DIR, mend_checksum, offsets, store};
 
 fn compacting(fs: &MemFs) -> LogConfig {
     LogConfig::default().cleanup_policy(CleanupPolicy::Compact).segment_bytes(1024).fs(fs.clone())
@@ -65,7 +65,6 @@ fn batch(offset: u64, magic: u8, codec: u8) -> Vec<u8> {
     builder.base_offset(offset).push(Timestamp::from_millis(1), None, Some(b"new")).unwrap();
     let mut batch = builder.build_bytes().unwrap();
     (batch[16], batch[22]) = (magic, codec);
-    let checksum = crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
+    mend_checksum(&mut batch);
     batch
 }

@@ -254,8 +254,18 @@ fn file_is_no_store() {
         let fs = MemFs::new();
         mkdir(&fs, "d");
         write_file(&fs, "d", file, b"x");
+        write_file(&fs, "d", &format!("{file}.1"), b"x");
         let error = open(&fs).unwrap_err().to_string();
         assert!(error.contains(way_out) && error.contains(file), "{error}");
+        if file == "app.log" {
+            assert!(error.contains("d holds `app.log` and another entry"), "{error}");
+            let error = Log::open("d", plain(&fs)).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "cannot open d: it holds `app.log` and another entry, and no segment; give the \
+                 log its own directory"
+            );
+        }
     }
 }
 
@@ -401,7 +411,7 @@ fn partition_names_make_no_data_directory() {
         fs.create_dir(Path::new(dir)).unwrap();
     }
     let reason = |fs: &MemFs| Log::open("etc", plain(fs)).map(drop).unwrap_err().to_string();
-    assert!(reason(&fs).contains("it holds other files"), "{}", reason(&fs));
+    assert!(reason(&fs).contains("it holds `dbus-1`, and no segment"), "{}", reason(&fs));
     write_file(&fs, "etc/dbus-1", &name(0, "log"), b"");
-    assert!(reason(&fs).contains("it holds logs"), "{}", reason(&fs));
+    assert!(reason(&fs).contains("it holds `dbus-1`, and is not a log itself"), "{}", reason(&fs));
 }

@@ -4,7 +4,7 @@ use super::{MARK, closed_store, mkdir, plain};
 use annals::fs::{Fs, MemFs};
 use annals::{CleanupPolicy, ErrorKind, Log, OnCorruption, Record};
 use std::path::Path;
-use support::{files, name, read_all, read_file, write_file};
+use support::{files, mend_checksum, name, read_all, read_file, write_file};
 
 /// A partition was copied out of its store, with a foreign file that has the name of a segment:
 /// the file was emptied, and the log ended after it. Where it was rejected, the message blamed the
@@ -167,8 +167,7 @@ fn quarantine_changes_nothing_unless_it_finishes() {
         write_file(&fs, dir, &name(0, "log"), &first);
         let mut last = read_file(&fs, dir, &name(2, "log"));
         last[22] = 7; // A codec of the future, with its checksum.
-        let checksum = annals::record::crc32c(&last[21..]);
-        last[17..21].copy_from_slice(&checksum.to_be_bytes());
+        mend_checksum(&mut last);
         write_file(&fs, dir, &name(2, "log"), &last);
         let before = files(&fs, dir);
         let error = Log::open(dir, plain(&fs).on_corruption(OnCorruption::Quarantine)).unwrap_err();

@@ -68,9 +68,10 @@ fn invalid_topics_are_rejected() {
         let error = rejected("new", one().partitions(partitions));
         assert!(matches!(error, TopicError::InvalidPartitions { .. }), "{error}");
     }
-    for partitions in [0, 1] {
+    for (partitions, why) in [(0, "it has 1, and"), (1, "it has as many already")] {
         let error = topic_error(store.add_partitions("a.b", partitions).unwrap_err());
         assert!(matches!(error, TopicError::InvalidPartitions { .. }), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
     }
     assert!(matches!(topic_error(store.topic("no").unwrap_err()), TopicError::Unknown { .. }));
     assert_eq!(store.add_partitions("no", 2).unwrap_err().kind(), ErrorKind::NotFound);

@@ -172,11 +172,19 @@ fn failed_growth_can_be_repeated() {
         let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
         let full = Fault::Error(io::ErrorKind::StorageFull);
         let rule = fs.add_rule(Rule::new(Operation::CreateDir, full).from_nth(nth));
-        assert_eq!(store.add_partitions("orders", 5).unwrap_err().kind(), ErrorKind::StorageFull);
+        let failed = store.add_partitions("orders", 5).unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::StorageFull);
+        assert!(failed.to_string().contains("add the partition at data/orders-"), "{failed}");
+        let failed = store.create_topic("users", TopicConfig::default()).unwrap_err();
+        assert!(failed.to_string().contains("create the topic at data/users-0"), "{failed}");
         fs.remove_rule(rule);
         if nth > 1 {
             let fewer = topic_error(store.add_partitions("orders", 3).unwrap_err());
-            assert!(matches!(fewer, TopicError::InvalidPartitions { .. }), "{fewer}");
+            assert_eq!(
+                fewer.to_string(),
+                "topic `orders` cannot have 3 partitions: a failed call began to add partitions \
+                 up to 5; give 5 or more"
+            );
         }
         store.add_partitions("orders", 6).unwrap();
         topic.partition(5).unwrap().append("x").unwrap();

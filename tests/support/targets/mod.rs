@@ -72,8 +72,7 @@ pub fn repair(mut file: &mut [u8]) {
         let length = i32::from_be_bytes(file[8..12].try_into().unwrap());
         let Ok(size) = usize::try_from(i64::from(length) + 12) else { return };
         let size = size.clamp(61, file.len());
-        let crc = annals::record::crc32c(&file[21..size]);
-        file[17..21].copy_from_slice(&crc.to_be_bytes());
+        crate::mend_checksum(&mut file[..size]);
         file = &mut file[size..];
     }
 }

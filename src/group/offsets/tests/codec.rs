@@ -76,10 +76,10 @@ fn decode_error_names_position() {
     };
     assert_eq!(OffsetsRecord::decode(None, None).unwrap_err().reason, "it has no key");
     assert_eq!(refused("00", ""), "at byte 0: it ends within the field that begins here");
-    assert_eq!(refused("0002 ffff", ""), "at byte 4: a required text is null");
-    assert_eq!(refused("0002 8000", ""), "at byte 4: a length is below -1");
-    assert_eq!(refused("0002 0002 67", ""), "at byte 4: it ends within the field that begins here");
-    assert_eq!(refused("0002 0001 ff", ""), "at byte 5: the text that ends here is not UTF-8");
+    assert_eq!(refused("0002 ffff", ""), "at byte 2: a required text is null");
+    assert_eq!(refused("0002 8000", ""), "at byte 2: a length is below -1");
+    assert_eq!(refused("0002 0002 67", ""), "at byte 2: it ends within the field that begins here");
+    assert_eq!(refused("0002 0001 ff", ""), "at byte 2: a text is not UTF-8");
     assert_eq!(refused("0002 0001 67 00", ""), "at byte 5: it should end here");
     assert_eq!(refused(KEY, "0005"), "at byte 0: its version is not one of 0 to 4");
     assert_eq!(refused(KEY, "ffff"), "at byte 0: its version is not one of 0 to 4");
@@ -87,19 +87,20 @@ fn decode_error_names_position() {
         let value = format!("0003 0000 00000000 ffff ffff 0000018bcfe56800 {members}");
         refused("0002 0001 67", &value)
     };
-    let room = "at byte 24: an array has fewer bytes than its elements need";
+    let room = "at byte 20: an array has fewer bytes than its elements need";
     assert_eq!(group("7fffffff"), room);
     assert_eq!(group("00000001 0001020304050607080910111213"), room);
-    assert_eq!(group("ffffffff"), "at byte 24: a required array or byte field is null");
+    assert_eq!(group("ffffffff"), "at byte 20: a required array or byte field is null");
     // Flexible form: a text of 4 GiB, an endless length, a tag of 4 GiB, 4 G tags.
     let flexible = |rest: &str| refused(KEY, &format!("0004 000000000000002a 00000007 {rest}"));
-    assert_eq!(flexible("ffffffff0f"), "at byte 19: a text is longer than 32767 bytes");
-    let endless = "at byte 19: the length that ends here is above 32 bits";
+    assert_eq!(flexible("ffffffff0f"), "at byte 14: a text is longer than 32767 bytes");
+    let endless = "at byte 14: a length is above 32 bits";
     assert_eq!(flexible("ffffffffff01"), endless);
     assert_eq!(flexible("ffffffff1f"), endless);
     let inside = "it ends within the field that begins here";
-    assert!(flexible("01 0000018bcfe56800 01 00 ffffffff0f").ends_with(inside));
-    assert!(flexible("01 0000018bcfe56800 ffffffff0f 00 00").ends_with(inside));
+    let at = |position: usize| format!("at byte {position}: {inside}");
+    assert_eq!(flexible("01 0000018bcfe56800 01 00 ffffffff0f"), at(24));
+    assert_eq!(flexible("01 0000018bcfe56800 ffffffff0f 00 00"), at(30));
 }
 
 #[test]
