@@ -395,7 +395,7 @@
 //! |---|---|
 //! | `InvalidInput` | correct the call |
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
-//! | `Fenced` | close the producer or consumer: another one has taken over |
+//! | `Fenced` | close the producer or consumer, or stop leading the log: another one has taken over |
 //! | `OutOfRange` | seek to the start or the end of the log |
 //! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, close files, close the other writer, or wait; then retry: [`is_retryable`](Error::is_retryable) |
 //! | `InUse` | let the members of the group leave, or remove them |

@@ -48,14 +48,15 @@ impl Log {
     /// alone.
     ///
     /// ```
-    /// use annals::{EpochStart, Log, LogConfig, fs::MemFs};
+    /// use annals::{Log, LogConfig, fs::MemFs};
     ///
     /// let config = LogConfig::default().leader_epoch(3).fs(MemFs::new());
     /// let log = Log::open("orders-0", config)?;
     /// log.append("a")?;
     /// log.set_leader_epoch(5)?;
     /// log.append("b")?;
-    /// let starts = log.leader_epochs()?.iter().map(|e| (e.epoch, e.start_offset)).collect::<Vec<_>>();
+    /// let epochs = log.leader_epochs()?;
+    /// let starts: Vec<_> = epochs.iter().map(|e| (e.epoch, e.start_offset)).collect();
     /// assert_eq!(starts, [(3, 0), (5, 1)]);
     /// log.truncate_to(1)?;
     /// assert_eq!(log.leader_epochs()?.len(), 1);

@@ -21,7 +21,7 @@ use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recovered::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
-use crate::types::{Offset, Timestamp};
+use crate::types::{LeaderEpoch, Offset, Timestamp};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ impl LogInner {
         replay.begin(target)?;
         replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
-        let cover = cover(segment.base, end_of_data..target)?;
+        let epoch = self.epochs.known().epoch_at(end_of_data).unwrap_or(-1);
+        let cover = cover(segment.base, end_of_data..target, epoch)?;
         next.continue_from(writer);
 
         // From here on a failure may leave files and memory different, so it poisons the log.
@@ -274,9 +275,13 @@ impl LogInner {
 
 /// Returns the empty batch that covers the offsets of a truncated batch up to the new end. Without
 /// it, recovery could not tell them from records that a crash took.
-fn cover(base: Offset, offsets: Range<Offset>) -> Result<Option<(BatchHeader, Vec<u8>)>> {
+fn cover(
+    base: Offset,
+    offsets: Range<Offset>,
+    leader_epoch: LeaderEpoch,
+) -> Result<Option<(BatchHeader, Vec<u8>)>> {
     if offsets.end > base.saturating_add(SPAN) {
         return Ok(None);
     }
-    placeholder(offsets, -1)
+    placeholder(offsets, leader_epoch)
 }
