@@ -67,7 +67,7 @@ impl Log {
     /// [`Error::Closed`](crate::Error::Closed); on a read-only log, which looks at its files, as
     /// [`read`](Log::read).
     pub fn leader_epochs(&self) -> Result<Vec<EpochStart>> {
-        Ok(self.inner.leader_epochs()?.into_entries())
+        self.inner.look_up_epochs(|epochs, _| epochs.entries().to_vec())
     }
 
     /// Returns where a leader epoch ends: the start of the next higher epoch, or the end of the
@@ -94,8 +94,7 @@ impl Log {
     /// # Errors
     /// As [`leader_epochs`](Log::leader_epochs).
     pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> Result<Option<EpochEnd>> {
-        let epochs = self.inner.leader_epochs()?;
-        Ok(epochs.end_offset_for(epoch, self.inner.state.end()))
+        self.inner.look_up_epochs(|epochs, end| epochs.end_offset_for(epoch, end))
     }
 
     /// Returns the leader epoch of the record at an offset: the latest that began at or below it.
@@ -115,6 +114,6 @@ impl Log {
     /// # Errors
     /// As [`leader_epochs`](Log::leader_epochs).
     pub fn epoch_of(&self, offset: Offset) -> Result<Option<LeaderEpoch>> {
-        Ok(self.inner.leader_epochs()?.epoch_at(offset))
+        self.inner.look_up_epochs(|epochs, _| epochs.epoch_at(offset))
     }
 }

@@ -5,8 +5,8 @@ use annals::{ErrorKind, Event, LeaderEpoch, Log, LogConfig, Offset, Record, Star
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use support::{DIR, Heard, names, read_file, three, write_file};
 
 const FILE: &str = "leader-epoch-checkpoint";
@@ -251,6 +251,7 @@ fn epochs_never_go_back_under_group_append() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(fs).segment_bytes(8 << 10)).unwrap();
     let done = AtomicBool::new(false);
+    let ends = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let appending: Vec<_> = (0..4)
             .map(|_| {
@@ -270,6 +271,17 @@ fn epochs_never_go_back_under_group_append() {
                 std::thread::yield_now();
             }
         });
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let latest = log.leader_epochs().unwrap().last().map_or(0, |latest| latest.epoch);
+                let end = log.epoch_end_offset(latest).unwrap();
+                let mut ends = ends.lock().unwrap();
+                if ends.last() != end.as_ref() {
+                    ends.extend(end);
+                }
+                std::thread::yield_now();
+            }
+        });
         appending.into_iter().for_each(|thread| thread.join().unwrap());
         done.store(true, Ordering::Release);
     });
@@ -278,6 +290,11 @@ fn epochs_never_go_back_under_group_append() {
     for (base, epoch) in &stamped {
         let known = log.epoch_of(*base).unwrap();
         assert_eq!(known, (*epoch >= 0).then_some(*epoch), "at {base}");
+    }
+    // A follower that was told where an epoch ends keeps no record of a later one.
+    for told in ends.into_inner().unwrap() {
+        let end = log.epoch_end_offset(told.epoch).unwrap().unwrap().end_offset;
+        assert!(told.end_offset <= end, "{told:?}, but it ends at {end}");
     }
     let seen: BTreeSet<_> = stamped.iter().map(|(_, epoch)| *epoch).collect();
     assert!(seen.len() > 2, "{seen:?}");

@@ -119,7 +119,7 @@ impl LogInner {
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
             producers: Some(writer.tracked.len() as u64),
-            epochs: self.epochs.known().entries().len() as u64,
+            epochs: self.epochs.look_up(|epochs| epochs.entries().len() as u64),
             segments: self
                 .state
                 .segments()?

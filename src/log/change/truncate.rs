@@ -68,7 +68,7 @@ impl LogInner {
         replay.begin(target)?;
         replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
-        let epoch = self.epochs.known().epoch_at(end_of_data).unwrap_or(-1);
+        let epoch = self.epochs.look_up(|epochs| epochs.epoch_at(end_of_data)).unwrap_or(-1);
         let cover = cover(segment.base, end_of_data..target, epoch)?;
         next.continue_from(writer);
 

@@ -75,14 +75,14 @@ impl EpochFile {
         EpochFile { dir: Arc::clone(dir), file, epochs }
     }
 
-    /// Returns the epochs.
-    pub(crate) fn known(&self) -> LeaderEpochs {
-        self.epochs.read().clone()
+    /// Looks something up. The lock is held meanwhile.
+    pub(crate) fn look_up<T>(&self, look: impl FnOnce(&LeaderEpochs) -> T) -> T {
+        look(&self.epochs.read())
     }
 
     /// Returns the latest epoch; -1 if there is none.
     pub(crate) fn latest(&self) -> LeaderEpoch {
-        self.epochs.read().latest()
+        self.look_up(LeaderEpochs::latest)
     }
 
     /// Returns whether the file may have other epochs than the log. It must be written before the
@@ -120,7 +120,7 @@ impl EpochFile {
         change: impl FnOnce(&mut LeaderEpochs) -> bool,
     ) -> Result<()> {
         let mut state = self.file.lock();
-        let mut next = self.known();
+        let mut next = self.look_up(LeaderEpochs::clone);
         if !change(&mut next) && *state == FileState::Current {
             return Ok(());
         }
