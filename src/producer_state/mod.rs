@@ -40,7 +40,7 @@ pub(crate) use window::BatchSeen;
 use crate::error::ProducerStateError;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use window::Window;
 
@@ -55,6 +55,8 @@ const NO_COORDINATOR: i32 = -1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     known: HashMap<ProducerId, Producer>,
+    /// The first offset of each open transaction, and its producer.
+    open: BTreeSet<(Offset, ProducerId)>,
     /// All batches below this offset are recorded.
     end: Offset,
 }
@@ -87,7 +89,7 @@ impl Default for Producer {
 impl Producers {
     /// Creates an empty state as of an offset, below which nothing needs to be known.
     pub(crate) fn none(end: Offset) -> Producers {
-        Producers { known: HashMap::new(), end }
+        Producers { end, ..Producers::default() }
     }
 
     /// Returns the offset below which all batches are recorded.
@@ -138,8 +140,9 @@ impl Producers {
         producer.enter(header.producer_epoch);
         producer.window.push(BatchSeen::of(header));
         producer.last_timestamp = header.max_timestamp;
-        if header.is_transactional() {
-            producer.txn_first_offset.get_or_insert(header.base_offset);
+        if header.is_transactional() && producer.txn_first_offset.is_none() {
+            producer.txn_first_offset = Some(header.base_offset);
+            self.open.insert((header.base_offset, header.producer_id));
         }
     }
 
@@ -174,23 +177,29 @@ impl Producers {
         producer.enter(header.producer_epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.last_timestamp = header.max_timestamp;
-        producer.txn_first_offset.take()
+        let first = producer.txn_first_offset.take()?;
+        self.open.remove(&(first, header.producer_id));
+        Some(first)
     }
 
     /// Returns the first offset of the earliest open transaction.
-    pub(crate) fn first_unstable(&self) -> Option<Offset> {
-        self.known.values().filter_map(|producer| producer.txn_first_offset).min()
+    pub(crate) fn first_undecided(&self) -> Option<Offset> {
+        self.open.first().map(|(first, _)| *first)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Forgets a producer. Returns whether it was known.
+    /// Forgets a producer, unless it is transactional: its open transaction needs a marker, and its
+    /// epoch rejects the batches of older ones. Returns whether it was forgotten.
     pub(crate) fn forget(&mut self, producer_id: ProducerId) -> bool {
-        let forgotten = self.known.remove(&producer_id).is_some();
+        if self.known.get(&producer_id).is_none_or(Producer::is_transactional) {
+            return false;
+        }
+        self.known.remove(&producer_id);
         self.shrink();
-        forgotten
+        true
     }
 
     /// Forgets a producer if it was not heard for this long.
@@ -201,7 +210,8 @@ impl Producers {
         after: Duration,
     ) {
         if self.known.get(&producer_id).is_some_and(|known| known.is_expired(now, after)) {
-            self.forget(producer_id);
+            self.known.remove(&producer_id);
+            self.shrink();
         }
     }
 
@@ -234,7 +244,11 @@ impl Producers {
     /// Creates the producers of a snapshot that was taken at an offset, heard at that time.
     pub(crate) fn restore(states: &[ProducerState], end: Offset, heard: Timestamp) -> Producers {
         let known = states.iter().map(|state| (state.producer_id, Producer::restore(state, heard)));
-        Producers { known: known.collect(), end }
+        let known: HashMap<_, _> = known.collect();
+        let first =
+            |(id, producer): (&ProducerId, &Producer)| Some((producer.txn_first_offset?, *id));
+        let open = known.iter().filter_map(first).collect();
+        Producers { known, open, end }
     }
 
     /// Takes over the earlier batches from a state that was replayed from a lower offset, for each
@@ -295,6 +309,11 @@ impl Producer {
             self.epoch = epoch;
             self.window = Window::default();
         }
+    }
+
+    /// Returns whether it has an open transaction, or had one that a marker ended.
+    fn is_transactional(&self) -> bool {
+        self.txn_first_offset.is_some() || self.coordinator_epoch != NO_COORDINATOR
     }
 
     fn is_expired(&self, now: Timestamp, after: Duration) -> bool {

@@ -372,3 +372,53 @@ fn table_shrinks_when_producers_are_forgotten() {
     (0..10_000).for_each(|id| assert!(producers.forget(id) && !producers.forget(id)));
     assert!(producers.known.capacity() < 100);
 }
+
+/// The client that closes a producer forgets it, which must neither decide a transaction nor let
+/// an older instance of the producer in.
+#[test]
+fn transactional_producer_is_not_forgotten() {
+    let mut producers = Producers::none(0);
+    let open = BatchHeader { attributes: 0x10, ..batch(1, 1, 0, 3, 5) };
+    assert_eq!(append(&mut producers, &open), Ok(None));
+    assert!(!producers.forget(1));
+    assert_eq!(producers.first_undecided(), Some(5));
+    let end = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+    producers.note_marker(&marker(1, 2, 8), &end, NOW);
+    assert!(!producers.forget(1));
+    let older = batch(1, 1, 3, 1, 9);
+    assert!(matches!(producers.check(&older), Err(ProducerStateError::Fenced { .. })));
+    // Silence ends it, as that of any other producer.
+    producers.expire(Timestamp::from_millis(T0 + 10_000), Duration::from_millis(1));
+    assert_eq!(producers.len(), 0);
+}
+
+/// The earliest open transaction is known without a search, whatever opens and ends transactions.
+#[test]
+fn first_undecided_follows_transactions() {
+    for seed in 0..200u64 {
+        let mut producers = Producers::none(0);
+        let mut open = BTreeMap::new();
+        let mut state = seed;
+        for base in 0..60 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let id = (state >> 33) as ProducerId % 4;
+            match state >> 60 {
+                0..6 => {
+                    let header = BatchHeader { attributes: 0x10, ..batch(id, 0, 0, 1, base) };
+                    producers.note(&header, NOW);
+                    open.entry(id).or_insert(base);
+                }
+                6..11 => {
+                    let end = EndTxnMarker { committed: base % 2 == 0, coordinator_epoch: 0 };
+                    let first = producers.note_marker(&marker(id, 0, base), &end, NOW);
+                    assert_eq!(first, open.remove(&id));
+                }
+                11 => drop(producers.forget(id)),
+                12 => producers.expire(Timestamp::from_millis(i64::MAX), Duration::ZERO),
+                13 => producers = Producers::restore(&producers.states(), producers.end(), NOW),
+                _ => producers = through_files(&producers),
+            }
+            assert_eq!(producers.first_undecided(), open.values().min().copied(), "{seed} {base}");
+        }
+    }
+}

@@ -1,13 +1,14 @@
 //! The indexes of a segment: opened from their files when first needed, and rebuilt from the log
 //! if they are wrong.
 
-use crate::error::{Error, Result};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::{self, Event};
 use crate::segment::batches::SegmentBatches;
 use crate::segment::headers::{HeaderWalk, Walked};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::index_files::indexes_at;
-use crate::segment::name::{Kind, Stage};
+use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::txn_index::{self, TxnIndex};
 use crate::segment::{Retired, Segment};
 use crate::sync::atomic::Ordering;
 use crate::types::{Offset, Timestamp};
@@ -62,6 +63,34 @@ impl Segment {
         let staged = self.staged.load(Ordering::Acquire);
         let stages: &[Stage] = if staged { &[Stage::Swap, Stage::Live] } else { &[Stage::Live] };
         indexes_at(&self.dir, self.base, self.published(), stages)
+    }
+
+    /// Returns the index of aborted transactions, reading its file if that was not read yet. A
+    /// segment without the file has no such transaction.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the file cannot be the index of this segment.
+    pub(crate) fn aborted(&self) -> Result<Arc<TxnIndex>> {
+        let mut slot = self.aborted.lock();
+        if let Some(aborted) = &*slot {
+            return Ok(Arc::clone(aborted));
+        }
+        let live = SegmentFile::live(self.base, Kind::TxnIndex);
+        let mut bytes = None;
+        if self.staged.load(Ordering::Acquire) {
+            // The live file may be that of a replaced segment. What it names was aborted as well.
+            let swap = SegmentFile { stage: Stage::Swap, ..live };
+            bytes = self.dir.read_small(&self.dir.path_of(swap), txn_index::MAX_BYTES)?;
+        }
+        if bytes.is_none() {
+            bytes = self.dir.read_small(&self.dir.path_of(live), txn_index::MAX_BYTES)?;
+        }
+        let aborted = TxnIndex::open(self.base, &bytes.unwrap_or_default()).map_err(|reason| {
+            let (path, reason) = (self.path(Kind::TxnIndex), CorruptionKind::Malformed(reason));
+            Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason }))
+        })?;
+        Ok(Arc::clone(slot.insert(Arc::new(aborted))))
     }
 
     fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {

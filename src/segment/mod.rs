@@ -11,7 +11,7 @@
 //! | `scan`, `batches`, `headers` | reading batches: validated, of one segment, by headers alone |
 //! | `locate`, `timestamps`, `indexes` | from an offset to a batch, from a time to an offset, and the indexes for both |
 //! | `index`, `offset_index`, `time_index`, `index_entries`, `entry_list` | the indexes in memory |
-//! | `txn_index` | the entries of aborted transactions |
+//! | `txn_index` | the index of aborted transactions |
 //! | `recover`, `resume`, `resync`, `message`, `first_bytes` | reading a segment after a crash, and telling a torn write from damage |
 //! | `placeholder` | batches without records |
 
@@ -49,6 +49,7 @@ use crate::fs::File;
 use crate::segment::dir::SegmentId;
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::txn_index::TxnIndex;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
@@ -70,6 +71,8 @@ pub(crate) struct Segment {
     /// Leaf lock: held while an index is opened, so that it is opened once. Only readers that need
     /// the same index wait for it.
     indexes: Mutex<Option<Arc<Indexes>>>,
+    /// Leaf lock: held while the index of aborted transactions is read, so that it is read once.
+    aborted: Mutex<Option<Arc<TxnIndex>>>,
     sealed: bool,
     /// Leaf lock: the size at which retention first found records from the future, and the
     /// monotonic time of that moment.
@@ -90,7 +93,8 @@ enum Retired {
 }
 
 impl Segment {
-    /// Creates the segment that is appended to, from its file and its indexes in memory.
+    /// Creates the segment that is appended to, from its file and its indexes in memory. Its index
+    /// of aborted transactions is empty.
     pub(crate) fn active(
         dir: Arc<SegmentDir>,
         base: Offset,
@@ -99,7 +103,8 @@ impl Segment {
         largest_timestamp: Timestamp,
         indexes: Arc<Indexes>,
     ) -> Segment {
-        let segment = Segment::new(dir, base, bytes, Some(indexes), false);
+        let mut segment = Segment::new(dir, base, bytes, Some(indexes), false);
+        segment.aborted = Mutex::new(Some(Arc::new(TxnIndex::empty())));
         segment.largest_timestamp.store(largest_timestamp.as_millis(), Ordering::Relaxed);
         segment.dir.keep_open(segment.id, file);
         segment
@@ -137,6 +142,7 @@ impl Segment {
             published: AtomicU64::new(bytes),
             largest_timestamp: AtomicI64::new(Timestamp::NONE.as_millis()),
             indexes: Mutex::new(indexes),
+            aborted: Mutex::default(),
             sealed,
             from_future: Mutex::default(),
             staged: AtomicBool::new(false),
@@ -231,6 +237,7 @@ impl Segment {
     pub(crate) fn mark_renamed(&self) {
         self.staged.store(false, Ordering::Release);
         *self.indexes.lock() = None;
+        *self.aborted.lock() = None;
     }
 }
 

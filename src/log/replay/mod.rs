@@ -310,7 +310,7 @@ impl RecoveryObserver for ProducerReplay {
             marker_of(batch, &mut DecodeBuffer::new(self.max_decompressed_bytes))?
             && let Some(first) = producers.note_marker(header, &marker, heard)
         {
-            self.txn_indexes.note(header, &marker, first, producers.first_unstable());
+            self.txn_indexes.note(header, &marker, first, producers.first_undecided());
         }
         Ok(())
     }

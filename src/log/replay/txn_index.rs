@@ -11,12 +11,9 @@ use crate::fs::OpenMode;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
+use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES, MAX_BYTES};
 use crate::types::Offset;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The largest index that is read: of two million transactions.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// The aborted transactions that a replay finds.
 #[derive(Debug, Default)]

@@ -100,7 +100,7 @@ impl ProducerTracker {
 
     /// Returns the start of the earliest open transaction.
     pub(crate) fn first_unstable(&self) -> Option<Offset> {
-        self.producers.first_unstable()
+        self.producers.first_undecided()
     }
 
     /// Checks that the batch is the next one of its producer. Returns the batch that it repeats,
