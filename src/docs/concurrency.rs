@@ -68,12 +68,13 @@
 //!
 //! The other locks, such as the one on the queue of waiting appends, are leaves: no lock is taken
 //! while they are held, and no I/O happens, except that the indexes of a segment are opened under
-//! one, and the file of the leader epochs is replaced under another, which no reader takes. Events are delivered to the [`Listener`](crate::Listener) with none of these locks held,
-//! so a listener may call the log. While a log is being opened, a listener has no log to call yet.
-//! If a call changes topics, or closes the store, the store delivers the events after the call has
-//! released its locks. It delivers them on the caller's thread, even if another thread did the
-//! work. So a listener may call the store, too. The wakers of tasks that wait for a log are called
-//! in the same way: a waker may call the log, the store and its groups.
+//! one, and the file of the leader epochs is replaced under another, which no reader takes. Events
+//! are delivered to the [`Listener`](crate::Listener) with none of these locks held, so a listener
+//! may call the log. While a log is being opened, a listener has no log to call yet. If a call
+//! changes topics, or closes the store, the store delivers the events after the call has released
+//! its locks. It delivers them on the caller's thread, even if another thread did the work. So a
+//! listener may call the store, too. The wakers of tasks that wait for a log are called in the same
+//! way: a waker may call the log, the store and its groups.
 //!
 //! A [`Clock`](crate::Clock) must not call a log, a store or its groups. It is read with locks
 //! held, because timestamps have to increase with offsets.

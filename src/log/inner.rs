@@ -28,9 +28,9 @@ use std::sync::Arc;
 /// method that needs two parts is a method of `LogInner`, in the module of what it does.
 ///
 /// Lock order: `cleaning.cleaner`, `cleaning.change`, `appends.writer`, `flushes.sync`, and then
-/// `epochs`, whose file is replaced under its lock, and the list of segments in `state`. All other locks are leaf locks: they are held for a moment,
-/// and never across I/O unless the field says so. Waiters are woken, and events delivered, with
-/// no lock held.
+/// `epochs`, whose file is replaced under its lock, and the list of segments in `state`. All other
+/// locks are leaf locks: they are held for a moment, and never across I/O unless the field says
+/// so. Waiters are woken, and events delivered, with no lock held.
 pub(crate) struct LogInner {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: FixedConfig,

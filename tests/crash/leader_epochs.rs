@@ -3,7 +3,7 @@
 //! `EPOCH_SEED` chooses the seeds: `17` runs one, `0..3000` many.
 
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Rule};
-use annals::{EpochStart, Log, LogConfig, Offset, Record, StartAt};
+use annals::{EpochStart, LeaderEpoch, Log, LogConfig, Offset, Record, StartAt};
 use std::io;
 use std::sync::{Arc, Mutex};
 use support::images::Images;
@@ -36,12 +36,19 @@ fn check(log: &Log, place: &str) {
     }
 }
 
-/// An epoch that was set and has no record yet, and the end of the log at that time.
-type Idle = Arc<Mutex<Option<EpochStart>>>;
+/// The leader of a log.
+#[derive(Default)]
+struct Leader {
+    /// The highest epoch that it ever had.
+    epoch: LeaderEpoch,
+    /// The epoch that was set and has no record yet, which a crash may not lose.
+    idle: Arc<Mutex<Option<EpochStart>>>,
+}
 
-/// Does something to the log. `idle` is what a crash may not lose.
-fn act(log: &Log, idle: &Idle, chance: &mut Chance) -> annals::Result<()> {
+/// Does something to the log.
+fn act(log: &Log, leader: &mut Leader, chance: &mut Chance) -> annals::Result<()> {
     let end = log.offsets().end;
+    let idle = |epoch| *leader.idle.lock().unwrap() = epoch;
     match chance.below(12) {
         0..5 => {
             let count = 1 + chance.below(3);
@@ -49,21 +56,21 @@ fn act(log: &Log, idle: &Idle, chance: &mut Chance) -> annals::Result<()> {
             log.append_all((0..count).map(record))?;
         }
         5..7 => {
-            let latest = log.leader_epochs()?.last().map_or(-1, |latest| latest.epoch);
-            *idle.lock().unwrap() = None;
-            log.set_leader_epoch(latest + chance.below(3) as i32)?;
+            idle(None);
+            leader.epoch += chance.below(3) as LeaderEpoch;
+            log.set_leader_epoch(leader.epoch)?;
             let latest = log.leader_epochs()?.last().copied();
-            *idle.lock().unwrap() = latest.filter(|latest| latest.start_offset == end);
+            idle(latest.filter(|latest| latest.start_offset == end));
         }
         7 => log.roll()?,
         8 => drop(log.flush()?),
         9 | 10 => {
-            *idle.lock().unwrap() = None;
+            idle(None);
             let back = [1, 2, 3, 7, 20][chance.below(5) as usize];
             log.truncate_to(end.saturating_sub(back).max(log.offsets().start))?;
         }
         _ => {
-            *idle.lock().unwrap() = None;
+            idle(None);
             let back = [0, 1, 4, 9][chance.below(4) as usize];
             log.delete_before(end.saturating_sub(back).max(log.offsets().start))?;
         }
@@ -95,14 +102,14 @@ fn crash_at_any_call_keeps_epochs_and_batches_in_step() {
     let mut images = 0;
     for seed in seeds("EPOCH_SEED", 12) {
         let mut chance = Chance(seed);
-        let (disk, taken, idle) = (MemFs::new(), Images::default(), Idle::default());
+        let (disk, taken, mut leader) = (MemFs::new(), Images::default(), Leader::default());
         let fs = FaultFs::new(disk.clone());
-        let promise = Arc::clone(&idle);
+        let promise = Arc::clone(&leader.idle);
         taken.watch(&fs, &disk, move || *promise.lock().unwrap());
         for _ in 0..3 {
             let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
             for _ in 0..8 {
-                act(&log, &idle, &mut chance).unwrap();
+                act(&log, &mut leader, &mut chance).unwrap();
                 check(&log, &format!("seed {seed}"));
             }
             if chance.below(2) == 0 {
@@ -124,7 +131,7 @@ fn crash_at_any_call_keeps_epochs_and_batches_in_step() {
 fn faults_keep_epochs_and_batches_in_step() {
     for seed in seeds("EPOCH_SEED", 300) {
         let mut chance = Chance(seed);
-        let mut memory = MemFs::new();
+        let (mut memory, mut leader) = (MemFs::new(), Leader::default());
         for turn in 0..5 {
             let place = format!("seed {seed}, turn {turn}");
             let faults = FaultFs::new(memory.clone());
@@ -138,7 +145,7 @@ fn faults_keep_epochs_and_batches_in_step() {
             });
             if let Ok(log) = Log::open(DIR, config().fs(faults.clone())) {
                 for _ in 0..10 {
-                    act(&log, &Idle::default(), &mut chance).ok();
+                    act(&log, &mut leader, &mut chance).ok();
                 }
                 faults.clear_rules();
                 // A log that an error has stopped can still be read, but memory and files differ.

@@ -167,8 +167,8 @@ impl LogInner {
         true
     }
 
-    /// Stamps each batch with its offset and leader epoch, and with the append time if there is one. Returns `None`
-    /// if the bytes are not these batches.
+    /// Stamps each batch with its offset and leader epoch, and with the append time if there is
+    /// one. Returns `None` if the bytes are not these batches.
     fn stamp_places(
         &self,
         bytes: &mut [u8],

@@ -3,7 +3,7 @@
 //! The writer keeps the epoch that it stamps, and the latest that is in the file of the epochs.
 //! An append compares the two. If they differ, the file is written before the batch is.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reject_option};
 use crate::event;
 use crate::log::inner::LogInner;
 use crate::log::state::writer::{NOT_STORED, Writer};
@@ -13,10 +13,8 @@ impl LogInner {
     /// Sets the epoch of the batches from now on. It begins at the end of the log.
     pub(crate) fn set_leader_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
         if epoch < -1 {
-            return Err(Error::InvalidConfig {
-                option: "leader_epoch",
-                reason: "it must be at least -1, which means unknown".to_owned(),
-            });
+            let rule = "must be at least -1, which means unknown";
+            return reject_option("leader_epoch", epoch, rule);
         }
         event::deliver_after(|| {
             let mut slot = self.appends.writer.lock();

@@ -7,7 +7,8 @@
 //! 3. Check the producer. A batch that is stored already returns its offsets, and writes nothing.
 //! 4. Read the clock for the append time, if the log uses append times.
 //! 5. [Roll](roll) if the segment has no room for the batch, or is too old.
-//! 6. Stamp the leader epoch and the offsets, write the batch with one call, add index entries, record the producer.
+//! 6. Stamp the leader epoch and the offsets, write the batch with one call, add index entries,
+//!    record the producer.
 //! 7. Publish the bytes of the segment, then the end of the log: from here on, readers see the
 //!    batch. Store a [snapshot](producers) of the producers, if one is due.
 //! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
