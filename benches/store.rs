@@ -47,6 +47,14 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
+/// Returns how many descriptors this process may hold.
+fn descriptor_limit() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = limit.and_then(|limit| limit.split_whitespace().next()?.parse().ok());
+    soft.unwrap_or(usize::MAX)
+}
+
 /// Returns the processor time that this process has used.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -69,6 +77,12 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// Creates a hundred topics, or one if there are fewer partitions.
 fn many(partitions: u32, quick: bool) {
+    // Two for each partition, and some for the store.
+    let needed = partitions as usize * 2 + 100;
+    if descriptor_limit() < needed {
+        println!("SKIPPED: {partitions} partitions need {needed} descriptors (`ulimit -n`)");
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");
     let config = || StoreConfig::default();
