@@ -262,8 +262,8 @@ fn epochs_never_go_back_under_group_append() {
         }
         scope.spawn(|| {
             for epoch in 0..30 {
-                let end = log.offsets().end;
                 log.set_leader_epoch(epoch).unwrap();
+                let end = log.offsets().end;
                 until(|| log.offsets().end > end + 20);
             }
             done.store(true, Ordering::Release);
