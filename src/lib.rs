@@ -557,9 +557,13 @@ mod sync;
 mod topic_name;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(not(shuttle))]
+mod transaction;
 mod types;
 #[cfg(not(shuttle))]
 mod uuid;
+#[cfg(not(shuttle))]
+mod wire;
 
 #[cfg(all(feature = "serde", not(shuttle)))]
 pub use client::Json;
@@ -595,11 +599,11 @@ pub use group::{
 #[cfg(feature = "futures")]
 pub use log::FlushFuture;
 pub use log::{
-    Appended, CleanupPolicy, Fetched, Log, LogConfig, LogStats, Maintainer, MaintainerConfig,
-    MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption, ReadBatch,
-    ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
+    Appended, CleanupPolicy, Fetched, HangingTransaction, Log, LogConfig, LogStats, Maintainer,
+    MaintainerConfig, MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption,
+    ReadBatch, ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
 };
-pub use producer_state::ProducerState;
+pub use producer_state::{ProducerState, VerificationGuard};
 pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 #[cfg(not(shuttle))]
 pub use store::{
@@ -608,9 +612,12 @@ pub use store::{
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
+#[cfg(not(shuttle))]
+pub use transaction::{TransactionMetadata, TransactionRecord, TransactionState};
 pub use types::{
     Codec, FIRST_STORE_PRODUCER_ID, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec,
-    ProducerEpoch, ProducerId, Sequence, StartAt, Timestamp, TimestampType, TopicPartition,
+    ProducerEpoch, ProducerId, ProducerIdentity, Sequence, StartAt, Timestamp, TimestampType,
+    TopicPartition, TransactionVersion,
 };
 #[cfg(not(shuttle))]
 pub use uuid::{KafkaUuid, ParseUuidError, TopicId};

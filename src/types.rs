@@ -37,6 +37,43 @@ pub const NO_PRODUCER_ID: ProducerId = -1;
 /// years.
 pub const FIRST_STORE_PRODUCER_ID: ProducerId = 1 << 62;
 
+/// The id of an idempotent or transactional producer, and its generation.
+///
+/// ```
+/// use annals::ProducerIdentity;
+///
+/// let producer = ProducerIdentity { id: 4000, epoch: 0 };
+/// assert_ne!(producer, ProducerIdentity { epoch: 1, ..producer });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProducerIdentity {
+    /// The id, which is at least 0.
+    pub id: ProducerId,
+    /// The generation, which is at least 0.
+    pub epoch: ProducerEpoch,
+}
+
+/// The rules by which a transaction ends. Kafka: the feature `transaction.version`.
+///
+/// ```
+/// use annals::TransactionVersion;
+///
+/// assert_eq!(TransactionVersion::default(), TransactionVersion::V2);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TransactionVersion {
+    /// A marker has the epoch of the batches that it decides. A batch that arrives after the
+    /// marker opens another transaction.
+    V0,
+    /// As [`V0`](TransactionVersion::V0). Brokers differ in how they store their own state.
+    V1,
+    /// A marker has a higher epoch than the batches that it decides: one higher. The log then
+    /// rejects a batch of the transaction that arrives after the marker (KIP-890).
+    #[default]
+    V2,
+}
+
 /// Milliseconds since the Unix epoch, as Kafka stores them.
 ///
 /// ```

@@ -30,6 +30,9 @@ pub(crate) struct CleanShutdown {
     pub(crate) producers: Option<u64>,
     /// The number of leader epochs in their file.
     pub(crate) epochs: u64,
+    /// The number of aborted transactions in the indexes of all segments. Nothing else would show
+    /// that one of these files is missing, because most segments have none.
+    pub(crate) aborted: u64,
     /// The base offset and length of every segment. Nothing else would show that a segment is
     /// missing or was truncated where a batch ends, because compaction leaves gaps in the offsets
     /// too. Empty if there are more than [`MAX_LISTED`].
@@ -67,6 +70,9 @@ impl CleanShutdown {
         if self.epochs > 0 {
             write!(json, ",\"epochEntries\":{}", self.epochs).ok();
         }
+        if self.aborted > 0 {
+            write!(json, ",\"abortedTransactions\":{}", self.aborted).ok();
+        }
         if self.segments.len() <= MAX_LISTED {
             let segments: Vec<String> =
                 self.segments.iter().map(|(base, bytes)| format!("{base},{bytes}")).collect();
@@ -99,6 +105,7 @@ impl CleanShutdown {
             time_entries: unsigned("timeIndexEntries")?,
             producers: unsigned("producers"),
             epochs: unsigned("epochEntries").unwrap_or(0),
+            aborted: unsigned("abortedTransactions").unwrap_or(0),
             segments: pairs(json, "segments").unwrap_or_default(),
         })
     }
@@ -165,6 +172,7 @@ mod tests {
             time_entries: 3,
             producers: Some(4),
             epochs: 2,
+            aborted: 5,
             segments: vec![(0, 69), (9, 138), (27, 1105)],
         }
     }
@@ -172,7 +180,7 @@ mod tests {
     #[test]
     fn marker_survives_round_trip() {
         assert_eq!(CleanShutdown::parse(&marker().format()), Some(marker()));
-        let unknown = CleanShutdown { producers: None, epochs: 0, ..marker() };
+        let unknown = CleanShutdown { producers: None, epochs: 0, aborted: 0, ..marker() };
         assert_eq!(CleanShutdown::parse(&unknown.format()), Some(unknown));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);
         assert_eq!(CleanShutdown::parse(""), None);

@@ -12,7 +12,7 @@
 //!
 //! | call | waits for | never waits for |
 //! |---|---|---|
-//! | append | other appends, for the length of their write; a roll; a truncation | readers, tails, fsyncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
+//! | append, `append_marker` | other appends, for the length of their write; a roll; a truncation | readers, tails, fsyncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
 //! | read, reader | the disk | appends, rolls, fsyncs, truncations |
 //! | tail | the next append | rolls, fsyncs, truncations |
 //! | flush | an fsync that is already running, and then its own if the first did not cover its records | readers; appends go on meanwhile |

@@ -16,7 +16,7 @@
 //! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | the clients call functions, and each call returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
-//! | transactions: `transactional.id`, `initTransactions` and the calls that follow it, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
+//! | transactions: `transactional.id`, `initTransactions` and the calls that follow it, `read_committed` | not yet in the clients. A log has what a coordinator needs: [`append_batch`](crate::Log::append_batch) takes transactional batches, [`append_marker`](crate::Log::append_marker) ends a transaction, and [`hanging_transactions`](crate::Log::hanging_transactions) finds those that nothing ends |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are stored and have no effect |
 //! | Streams, Connect, Schema Registry | not there; a registry would be an implementation of [`Serialize`](crate::Serialize) |
 //! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |
@@ -279,6 +279,7 @@
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
 //! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | counts from when the last batch arrived; Kafka counts from the timestamps of its records |
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | producers are forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
+//! | `transaction.partition.verification.enable`, `true` | [`LogConfig::verify_transactions`](crate::LogConfig::verify_transactions), off | a log alone has no coordinator to ask |
 //! | `offsets.topic.num.partitions`, 50 | [`GroupCoordinatorConfig::offsets_partitions`](crate::GroupCoordinatorConfig::offsets_partitions), 50 | |
 //! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same values, no setting | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it is 16 times the size of its live records |
 //! | `offsets.retention.minutes`, 10080 | [`GroupCoordinatorConfig::offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention), 7 days | counts from when the last member left, or from the last commit, poll or lookup by a consumer, whichever is later |
@@ -334,7 +335,7 @@
 //! | `kafka-console-producer` | `annals produce` |
 //! | `kafka-console-consumer` | `annals consume` |
 //! | `kafka-consumer-groups` | `annals groups` |
-//! | `kafka-dump-log` | `annals dump`, of one file or one log |
+//! | `kafka-dump-log` | `annals dump`, of one file or one log. With `--records`, it decodes `__transaction_state` as `--transaction-log-decoder` does |
 //!
 //! # From a broker's directory to a store
 //!

@@ -147,10 +147,9 @@
 //!
 //! # Not implemented
 //!
-//! - Transactions: [`append_batch`](crate::Log::append_batch) rejects their batches. Transactional
-//!   batches that a broker has stored are read like others.
-//!   [`last_stable`](crate::Offsets::last_stable) is the offset at which the earliest open
-//!   transaction begins, `.txnindex` files are kept correct, and a log that has such batches is
+//! - Transactions of the clients. A log takes transactional batches and the markers that end them,
+//!   and [`last_stable`](crate::Offsets::last_stable) is the offset at which the earliest open
+//!   transaction begins. A log that has such batches is
 //!   [not compacted](super::cleanup#what-survives-a-crash-or-an-error).
 //! - Message formats before v2.
 //! - Tiered storage.

@@ -1,9 +1,10 @@
-//! Rejected batches of idempotent producers.
+//! Rejected batches of idempotent and transactional producers.
 
 use super::ErrorKind;
 use crate::types::{ProducerEpoch, ProducerId, Sequence};
 
-/// The reason why a log rejected the batch of an idempotent producer. Nothing was stored.
+/// The reason why a log rejected the batch of a producer, or a marker that ends a transaction.
+/// Nothing was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProducerStateError {
@@ -41,14 +42,60 @@ pub enum ProducerStateError {
         /// The producer's id.
         producer_id: ProducerId,
     },
+    /// The batch would open a transaction without the permission that the log demands, or its
+    /// transaction has ended since. Kafka: `InvalidTxnStateException`.
+    #[error(
+        "a batch of producer {producer_id} would open a transaction that was not verified; add the partition to the transaction first, or begin a new one"
+    )]
+    NotInTransaction {
+        /// The producer's id.
+        producer_id: ProducerId,
+    },
+    /// There is no transaction to abort.
+    #[error(
+        "producer {producer_id} has no transaction open in this log; list the open ones, and take the id from there"
+    )]
+    NoOpenTransaction {
+        /// The producer's id.
+        producer_id: ProducerId,
+    },
+    /// A marker has the epoch of the open transaction, and the rules of
+    /// [`TransactionVersion::V2`](crate::TransactionVersion::V2) require a higher one.
+    /// Kafka: `InvalidProducerEpochException`.
+    #[error(
+        "the marker has epoch {epoch} of producer {producer_id}, as its open transaction has; end the transaction with the next epoch"
+    )]
+    MarkerEpochNotRaised {
+        /// The producer's id.
+        producer_id: ProducerId,
+        /// The epoch of the marker.
+        epoch: ProducerEpoch,
+    },
+    /// A marker comes from a transaction coordinator that was replaced.
+    /// Kafka: `TransactionCoordinatorFencedException`.
+    #[error(
+        "the marker for producer {producer_id} comes from coordinator epoch {epoch}, but the log has seen {current}: another coordinator has taken over; leave the transaction to it"
+    )]
+    CoordinatorFenced {
+        /// The producer's id.
+        producer_id: ProducerId,
+        /// The coordinator's epoch in the marker.
+        epoch: i32,
+        /// The epoch of the coordinator that has taken over.
+        current: i32,
+    },
 }
 
 impl ProducerStateError {
     pub(super) fn kind(self) -> ErrorKind {
         match self {
-            ProducerStateError::Fenced { .. } => ErrorKind::Fenced,
+            ProducerStateError::Fenced { .. }
+            | ProducerStateError::MarkerEpochNotRaised { .. }
+            | ProducerStateError::CoordinatorFenced { .. } => ErrorKind::Fenced,
             ProducerStateError::OutOfOrder { .. } => ErrorKind::OutOfOrder,
-            ProducerStateError::InTransaction { .. } => ErrorKind::InvalidInput,
+            ProducerStateError::InTransaction { .. }
+            | ProducerStateError::NotInTransaction { .. } => ErrorKind::InvalidInput,
+            ProducerStateError::NoOpenTransaction { .. } => ErrorKind::NotFound,
         }
     }
 }

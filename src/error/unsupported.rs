@@ -24,12 +24,6 @@ pub enum Unsupported {
         "a log with transactions cannot be compacted yet; leave it to a broker, or set a policy without compaction"
     )]
     CompactingTransactions,
-    /// A batch of a transaction, or a control batch, for
-    /// [`Log::append_batch`](crate::Log::append_batch): transactions are not implemented yet.
-    #[error(
-        "batches of transactions and control batches cannot be appended yet; send the records without a transaction"
-    )]
-    AppendingTransactions,
 }
 
 /// Returns the remedy for messages of a legacy format.

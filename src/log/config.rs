@@ -57,6 +57,7 @@ pub struct LogConfig {
     pub(crate) min_cleanable_dirty_ratio: f64,
     pub(crate) min_compaction_lag: Duration,
     pub(crate) producer_id_expiration: Duration,
+    pub(crate) verify_transactions: bool,
     pub(crate) max_compaction_lag: Duration,
     pub(crate) delete_retention: Duration,
     pub(crate) dedupe_buffer_bytes: usize,
@@ -201,6 +202,7 @@ impl Default for LogConfig {
             min_cleanable_dirty_ratio: 0.5,
             min_compaction_lag: Duration::ZERO,
             producer_id_expiration: Duration::from_secs(24 * 3600),
+            verify_transactions: false,
             max_compaction_lag: FOREVER,
             delete_retention: Duration::from_millis(86_400_000),
             dedupe_buffer_bytes: 128 << 20,
@@ -431,6 +433,33 @@ impl LogConfig {
         self
     }
 
+    /// Sets whether a batch that opens a transaction is rejected without a permission of
+    /// [`Log::begin_verification`](crate::Log::begin_verification).
+    ///
+    /// A batch that arrives after its transaction has ended would open another one, which nothing
+    /// ends. The permission is there to ask the coordinator of the transaction in between.
+    ///
+    /// *Default* false: a log alone has no coordinator to ask. *Effect*: one call more for each
+    /// transaction. Kafka: `transaction.partition.verification.enable`.
+    ///
+    /// ```
+    /// use annals::record::BatchBuilder;
+    /// use annals::{ErrorKind, Log, LogConfig, Timestamp, fs::MemFs};
+    ///
+    /// let log = Log::open("orders-0", LogConfig::default().verify_transactions(true).fs(MemFs::new()))?;
+    /// let mut builder = BatchBuilder::new();
+    /// builder.producer(4000, 0, 0).transactional(true);
+    /// builder.push(Timestamp::from_millis(1), None, Some(b"from nowhere"))?;
+    /// let error = log.append_batch(builder.build()?).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    #[must_use]
+    pub fn verify_transactions(mut self, verify: bool) -> Self {
+        self.verify_transactions = verify;
+        self
+    }
+
     /// Sets the shortest time for which a record stays in the log, even if a later one supersedes
     /// it.
     ///
@@ -632,6 +661,7 @@ impl LogConfig {
         LogConfig {
             index_interval_bytes: opened.index_interval_bytes,
             producer_id_expiration: opened.producer_id_expiration,
+            verify_transactions: opened.verify_transactions,
             leader_epoch: opened.leader_epoch,
             max_decompressed_bytes: opened.max_decompressed_bytes,
             on_corruption: opened.on_corruption,

@@ -19,6 +19,7 @@ pub(crate) struct FixedConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_decompressed_bytes: usize,
     pub(crate) producer_id_expiration: Duration,
+    pub(crate) verify_transactions: bool,
 }
 
 impl FixedConfig {
@@ -27,6 +28,7 @@ impl FixedConfig {
             clock: Arc::clone(&config.clock),
             max_decompressed_bytes: config.max_decompressed_bytes,
             producer_id_expiration: config.producer_id_expiration,
+            verify_transactions: config.verify_transactions,
         }
     }
 }

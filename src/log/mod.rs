@@ -33,6 +33,7 @@ mod recovery;
 mod replay;
 mod replica;
 mod state;
+mod transactions;
 
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
@@ -46,6 +47,7 @@ pub use read::tail::Tail;
 pub use read::{Fetched, ReadLimits};
 pub use recovery::Recovery;
 pub use state::appended::Appended;
+pub use transactions::HangingTransaction;
 
 use crate::error::{Error, Result};
 use crate::fs::WhenFull;
@@ -299,6 +301,10 @@ impl Log {
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
+    /// A transactional batch opens a transaction of its producer, if none is open. Until
+    /// [`append_marker`](Log::append_marker) ends that, [`Offsets::last_stable`] stays at the first
+    /// offset of the transaction, across every kind of closing and opening.
+    ///
     /// A batch with a producer id is stored if it is the next one of that producer. If it repeats
     /// one of the last five batches, nothing is stored, and the result has the offsets of the
     /// stored batch and [`duplicate: true`](Appended::duplicate). For a producer that the log does
@@ -317,15 +323,15 @@ impl Log {
     ///     begin at 0. `expected` is the next valid number.
     ///   - [`Fenced`](crate::ProducerStateError::Fenced): the log has seen a higher epoch of this
     ///     producer.
-    ///   - [`InTransaction`](crate::ProducerStateError::InTransaction): a broker has left a
-    ///     transaction of this producer open.
-    /// - [`Error::Unsupported`], with nothing stored, for a batch of a transaction and for a
-    ///   control batch: transactions are not implemented yet.
+    ///   - [`InTransaction`](crate::ProducerStateError::InTransaction): the producer has a
+    ///     transaction open, and the batch is not part of it.
+    ///   - [`NotInTransaction`](crate::ProducerStateError::NotInTransaction): the log
+    ///     [verifies transactions](LogConfig::verify_transactions), and the batch would open one.
     ///
     /// After any other error the batch may be there. You can safely resend it, now or after
     /// reopening: the log stores it once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
-        self.inner.append_batch(batch)
+        self.inner.append_batch(batch, None)
     }
 
     /// Reads whole batches from an offset on, at least one if there is a record from there on.

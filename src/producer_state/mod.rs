@@ -29,17 +29,22 @@
 
 pub(crate) mod recent;
 pub(crate) mod snapshot;
+mod verification;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use snapshot::ProducerState;
+pub use verification::VerificationGuard;
+pub(crate) use verification::Verifications;
 pub(crate) use window::BatchSeen;
 
 use crate::error::ProducerStateError;
 use crate::record::{BatchHeader, EndTxnMarker};
-use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use crate::types::{
+    Offset, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use window::Window;
@@ -129,6 +134,30 @@ impl Producers {
         producer.check(header).map(|()| None)
     }
 
+    /// Checks the marker of a coordinator, by the rules of a version.
+    ///
+    /// A coordinator that does not know whether its marker arrived sends it again. With nothing
+    /// open, the epoch of the marker may therefore be the known one in every version.
+    pub(crate) fn check_marker(
+        &self,
+        header: &BatchHeader,
+        marker: &EndTxnMarker,
+        version: TransactionVersion,
+    ) -> Result<(), ProducerStateError> {
+        let Some(producer) = self.known.get(&header.producer_id) else { return Ok(()) };
+        producer.check_epoch(header)?;
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        let must_rise = version >= TransactionVersion::V2 && producer.txn_first_offset.is_some();
+        if must_rise && epoch == producer.epoch {
+            return Err(ProducerStateError::MarkerEpochNotRaised { producer_id, epoch });
+        }
+        let (epoch, current) = (marker.coordinator_epoch, producer.coordinator_epoch);
+        if epoch < current {
+            return Err(ProducerStateError::CoordinatorFenced { producer_id, epoch, current });
+        }
+        Ok(())
+    }
+
     /// Records a batch that is in the log, valid or not, and the time at which it was heard.
     pub(crate) fn note(&mut self, header: &BatchHeader, heard: Timestamp) {
         self.advance(header.next_offset());
@@ -185,6 +214,26 @@ impl Producers {
     /// Returns the first offset of the earliest open transaction.
     pub(crate) fn first_undecided(&self) -> Option<Offset> {
         self.open.first().map(|(first, _)| *first)
+    }
+
+    /// Returns whether a producer has a transaction open with this epoch.
+    pub(crate) fn has_open(&self, producer: ProducerIdentity) -> bool {
+        let known = self.known.get(&producer.id).filter(|known| known.epoch == producer.epoch);
+        known.is_some_and(|known| known.txn_first_offset.is_some())
+    }
+
+    /// Returns whether an epoch of the producer is known.
+    pub(crate) fn knows_epoch_of(&self, producer_id: ProducerId) -> bool {
+        self.known.get(&producer_id).is_some_and(|known| known.epoch != UNKNOWN)
+    }
+
+    /// Iterates over the producers with an open transaction, the earliest transaction first, and
+    /// the time at which each was heard.
+    pub(crate) fn open_transactions(&self) -> impl Iterator<Item = (ProducerState, Timestamp)> {
+        self.open.iter().filter_map(|(_, id)| {
+            let producer = self.known.get(id)?;
+            Some((producer.state(*id), producer.heard))
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

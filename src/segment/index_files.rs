@@ -100,10 +100,12 @@ impl SegmentDir {
         view().map_err(|e| Error::io("read", &path, e))
     }
 
-    /// Syncs the index files and the snapshot of a sealed segment, because the recovery point
-    /// covers them as well as the log.
-    pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
-        for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
+    /// Syncs the index files and the snapshot of a segment. Most segments have no aborted
+    /// transaction, and so no file of these.
+    pub(super) fn sync_indexes(&self, base: Offset, has_aborted: bool) -> Result<()> {
+        let aborted = has_aborted.then_some(Kind::TxnIndex);
+        let kinds = [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot];
+        for kind in kinds.into_iter().chain(aborted) {
             let path = self.path_of(SegmentFile::live(base, kind));
             let file = match self.fs.open(&path, OpenMode::ReadWrite) {
                 // A missing file is rebuilt when it is needed.

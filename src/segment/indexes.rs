@@ -93,6 +93,21 @@ impl Segment {
         Ok(Arc::clone(slot.insert(Arc::new(aborted))))
     }
 
+    /// Returns the index of aborted transactions of an active segment, to add to it.
+    pub(crate) fn aborted_in_memory(&self) -> Arc<TxnIndex> {
+        let mut slot = self.aborted.lock();
+        Arc::clone(slot.get_or_insert_with(|| Arc::new(TxnIndex::empty())))
+    }
+
+    /// Syncs the index files and the snapshot of a sealed segment, because the recovery point
+    /// covers them as well as the log.
+    pub(crate) fn sync_indexes(&self) -> Result<()> {
+        // The entries that were added since the log was opened are in memory. Older ones are
+        // durable.
+        let has_aborted = self.aborted.lock().as_ref().is_some_and(|index| index.len() > 0);
+        self.dir.sync_indexes(self.base, has_aborted)
+    }
+
     fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
         let bytes = self.published();
         let indexes = match self.stored_indexes()? {

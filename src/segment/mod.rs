@@ -150,6 +150,15 @@ impl Segment {
         }
     }
 
+    /// Returns this active segment as one that will not change any more. Its indexes are opened
+    /// when they are needed, except that of aborted transactions, which stays in memory.
+    pub(crate) fn seal(&self, bytes: u64) -> Segment {
+        let mut sealed = Segment::sealed(Arc::clone(&self.dir), self.base, bytes);
+        let aborted = self.aborted.lock().clone();
+        sealed.aborted = Mutex::new(aborted.filter(|aborted| aborted.len() > 0));
+        sealed
+    }
+
     /// Returns whether nothing is appended to the segment any more.
     pub(crate) fn is_sealed(&self) -> bool {
         self.sealed

@@ -3,14 +3,14 @@
 //! `TXN_SEED` chooses the seeds: `17` runs one, `0..3000` many.
 
 use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Rule};
-use annals::record::BatchBuilder;
+use annals::record::{BatchBuilder, EndTxnMarker, RecordBatch};
 use annals::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use support::{Chance, DIR, T0, clock, files, name, say, seeds, write_file};
 
-/// The kind of a batch in a broker's log.
+/// The kind of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -83,15 +83,21 @@ impl Txns {
                 _ => Kind::Transactional,
             };
             let count = if matches!(kind, Kind::End { .. }) { 1 } else { 1 + chance.below(3) };
-            let sent = self.batches.iter().filter(|(_, _, of, kind)| {
-                *of == id && !matches!(kind, Kind::Plain | Kind::End { .. })
-            });
-            let sequence: u64 = sent.map(|(_, count, ..)| count).sum();
-            bytes.extend(encode((self.end, count, id, kind), sequence as i32));
-            self.batches.push((self.end, count, id, kind));
-            self.end += count;
+            bytes.extend(encode((self.end, count, id, kind), self.sequence(id)));
+            self.push(count, id, kind);
         }
         bytes
+    }
+
+    fn push(&mut self, count: u64, id: ProducerId, kind: Kind) {
+        self.batches.push((self.end, count, id, kind));
+        self.end += count;
+    }
+
+    /// The next sequence number of a producer.
+    fn sequence(&self, id: ProducerId) -> i32 {
+        let is_sent = |(_, _, of, kind): &&Batch| *of == id && matches!(kind, Kind::Transactional);
+        self.batches.iter().filter(is_sent).map(|(_, count, ..)| *count as i32).sum()
     }
 
     fn open(&self) -> BTreeSet<ProducerId> {
@@ -161,8 +167,9 @@ fn broker_appends(fs: &MemFs, txns: &mut Txns, chance: &mut Chance) {
     fs.sync_dir(Path::new(DIR)).unwrap();
 }
 
-/// One run: the log is opened, truncated, appended to, rolled and closed, with a fault at a random
-/// call or none, and after each error it is found again as a crash leaves it.
+/// One run: the log is opened, truncated, appended to, in transactions and outside of them, rolled
+/// and closed, with a fault at a random call or none, and after each error it is found again as a
+/// crash leaves it.
 fn explore_transactions(seed: u64) {
     let mut chance = Chance(seed);
     let (mut memory, mut txns) = (MemFs::new(), Txns::default());
@@ -227,7 +234,7 @@ fn explore_transactions(seed: u64) {
 }
 
 fn act(log: &Log, txns: &mut Txns, chance: &mut Chance) -> Result<()> {
-    match chance.below(6) {
+    match chance.below(10) {
         0 | 1 => {
             let target = txns.end - chance.below(8).min(txns.end);
             // A truncation that fails may have happened.
@@ -241,6 +248,24 @@ fn act(log: &Log, txns: &mut Txns, chance: &mut Chance) -> Result<()> {
         3 => {
             log.flush()?;
             txns.durable = txns.end;
+        }
+        4 | 5 | 6 => {
+            let (id, count) = (11 + chance.below(3) as ProducerId, 1 + chance.below(3));
+            let batch = encode((0, count, id, Kind::Transactional), txns.sequence(id));
+            // It may be there although it failed.
+            txns.push(count, id, Kind::Transactional);
+            log.append_batch(RecordBatch::parse(batch.into()).unwrap())?;
+        }
+        7 | 8 => {
+            let any = 11 + chance.below(3) as ProducerId;
+            let open = txns.open().into_iter().next();
+            // A marker that ends nothing changes nothing.
+            let id = open.filter(|_| chance.below(2) == 0).unwrap_or(any);
+            let committed = chance.below(3) == 0;
+            txns.push(1, id, Kind::End { committed });
+            let marker = EndTxnMarker { committed, coordinator_epoch: 0 };
+            let producer = ProducerIdentity { id, epoch: 0 };
+            log.append_marker(producer, marker, TransactionVersion::V0)?;
         }
         _ => {
             let (base, count) = (txns.end, 1 + chance.below(2));

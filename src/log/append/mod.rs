@@ -9,21 +9,26 @@
 //! 5. [Roll](roll) if the segment has no room for the batch, or is too old.
 //! 6. Stamp the leader epoch and the offsets, write the batch with one call, add index entries,
 //!    record the producer.
-//! 7. Publish the bytes of the segment, then the end of the log: from here on, readers see the
-//!    batch. Store a [snapshot](producers) of the producers, if one is due.
+//! 7. If the batch opens a transaction, lower the last stable offset to its start. Publish the
+//!    bytes of the segment, then the end of the log: from here on, readers see the batch. Store a
+//!    [snapshot](producers) of the producers, if one is due.
 //! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
+//!
+//! A [marker] takes the same way, and raises the last stable offset at the end of it.
 
 pub(crate) mod group;
 pub(crate) mod leader_epoch;
+pub(crate) mod marker;
 pub(crate) mod producers;
 pub(crate) mod roll;
 
-use crate::error::{Error, InvalidBatch, Result, Unsupported};
+use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::WhenFull;
 use crate::log::config::FOREVER;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
+use crate::producer_state::VerificationGuard;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
     RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_create_time,
@@ -118,17 +123,19 @@ impl LogInner {
         builder.check_records(&self.rules(now)).map_err(|error| self.named(error))?;
         let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
-        self.append_encoded(batch, header)
+        self.append_encoded(batch, header, None)
     }
 
-    /// Appends a batch that was encoded elsewhere, after validating it as a leader does.
-    pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
+    /// Appends a batch that was encoded elsewhere, after validating it as a leader does. A guard
+    /// permits it to open a transaction.
+    pub(crate) fn append_batch(
+        &self,
+        batch: RecordBatch,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended> {
         self.state.check_writable()?;
         let batch = with_create_time(batch)?;
         let header = *batch.header();
-        if header.is_transactional() || header.is_control() {
-            return Err(Error::Unsupported(Unsupported::AppendingTransactions));
-        }
         let limit = self.config.max_decompressed_bytes;
         let mut scratch = SCRATCH
             .try_with(Cell::take)
@@ -148,14 +155,14 @@ impl LogInner {
         if let Some(compression) = recompress {
             let mut rebuilt = self.reencode(batch.as_batch_ref(), compression)?;
             let header = BatchHeader::parse(&rebuilt)?;
-            return self.append_encoded(&mut rebuilt, header);
+            return self.append_encoded(&mut rebuilt, header, guard);
         }
         let max = (checked.records_checked && rules.timestamp_type == TimestampType::CreateTime)
             .then_some(checked.max_timestamp);
         // The caller may keep a clone, which must not change.
         match batch.into_bytes().try_into_mut() {
-            Ok(mut own) => self.append_corrected(&mut own, header, max),
-            Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max),
+            Ok(mut own) => self.append_corrected(&mut own, header, max, guard),
+            Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max, guard),
         }
     }
 
@@ -166,12 +173,13 @@ impl LogInner {
         batch: &mut [u8],
         mut header: BatchHeader,
         max: Option<Timestamp>,
+        guard: Option<VerificationGuard>,
     ) -> Result<Appended> {
         if let Some(max) = max.filter(|max| *max != header.max_timestamp) {
             stamp_max_timestamp(batch, max)?;
             header = BatchHeader::parse(batch)?;
         }
-        self.append_encoded(batch, header)
+        self.append_encoded(batch, header, guard)
     }
 
     /// Returns a batch with the same records and producer fields and another codec.
@@ -206,9 +214,20 @@ impl LogInner {
 
     /// Assigns offsets to a batch that is complete except for them, and writes it.
     #[inline(always)]
-    fn append_encoded(&self, batch: &mut [u8], header: BatchHeader) -> Result<Appended> {
+    fn append_encoded(
+        &self,
+        batch: &mut [u8],
+        header: BatchHeader,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended> {
         self.check_size(batch.len() as u64)?;
 
+        if guard.is_some() {
+            // Once for each transaction, so it need not wait with others.
+            return self.append_holding(self.appends.writer.lock(), |writer| {
+                self.append_checked(writer, batch, &header, guard)
+            });
+        }
         match self.appends.writer.try_lock() {
             Some(slot) if self.appends.queue.is_empty() => self.append_alone(slot, batch, &header),
             slot => self.append_or_queue(slot, batch, &header),
@@ -223,10 +242,20 @@ impl LogInner {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
+        self.append_holding(slot, |writer| self.append_locked(writer, batch, header))
+    }
+
+    /// Appends with the writer lock held, releases it, and does what is to be done without it.
+    #[inline(always)]
+    pub(crate) fn append_holding(
+        &self,
+        slot: MutexGuard<'_, Option<Writer>>,
+        append: impl FnOnce(&mut Writer) -> Result<Appended>,
+    ) -> Result<Appended> {
         let held = self.dir.events.hold_own();
         // Released before the events are delivered, also when user-supplied code panics.
         let mut slot = slot;
-        let appended = self.append_under_lock(slot.as_mut(), batch, header);
+        let appended = self.append_under_lock(slot.as_mut(), append);
         let is_due = |writer: &mut Writer| self.flush_is_due(writer);
         let flush = appended.is_ok() && slot.as_mut().is_some_and(is_due);
         drop(slot);
@@ -242,12 +271,10 @@ impl LogInner {
     fn append_under_lock(
         &self,
         writer: Option<&mut Writer>,
-        batch: &mut [u8],
-        header: &BatchHeader,
+        append: impl FnOnce(&mut Writer) -> Result<Appended>,
     ) -> Result<Appended> {
         self.state.check_writable()?;
-        let writer = writer.ok_or_else(|| self.state.closed())?;
-        self.append_locked(writer, batch, header)
+        append(writer.ok_or_else(|| self.state.closed())?)
     }
 
     /// Flushes if `flush` says that the log's options require it after this append.
@@ -291,16 +318,56 @@ impl LogInner {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
+        self.append_checked(writer, batch, header, None)
+    }
+
+    #[inline(always)]
+    fn append_checked(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [u8],
+        header: &BatchHeader,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended> {
+        if header.has_producer()
+            && let Some(repeated) = self.check_producer(writer, header, guard)?
+        {
+            return Ok(repeated);
+        }
+        let (appended, max_timestamp) = self.write_locked(writer, batch, header)?;
+        if header.has_producer() {
+            let header = BatchHeader { base_offset: appended.first, max_timestamp, ..*header };
+            self.note_producer(writer, &header);
+        }
+        self.publish(writer, appended.last.saturating_add(1));
+        self.store_producers_if_due(writer);
+        Ok(appended)
+    }
+
+    /// Records the producer of a batch that was written and is not published yet.
+    #[cold]
+    fn note_producer(&self, writer: &mut Writer, header: &BatchHeader) {
+        writer.tracked.note(header);
+        if header.is_transactional() {
+            // Before the end moves, so that who sees the batch sees its open transaction.
+            self.state.set_first_unstable(writer.tracked.first_unstable());
+        }
+    }
+
+    /// Writes a batch to the end of the log, rolling before that if need be. It is not published.
+    /// Returns its place and its largest timestamp.
+    #[inline(always)]
+    fn write_locked(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<(Appended, Timestamp)> {
         let first = self.state.end_for_writer();
         let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
         let last = first.saturating_add(delta);
         if last > MAX_OFFSET {
             return Err(InvalidBatch::RuleViolation("the log has no offsets left").into());
-        }
-        if header.has_producer()
-            && let Some(repeated) = self.check_producer(writer, header)?
-        {
-            return Ok(repeated);
         }
         let bytes = batch.len() as u64;
         let mut append_time = Timestamp::NONE;
@@ -324,14 +391,15 @@ impl LogInner {
             writer.first_timestamp = max_timestamp;
         }
         writer.cadence.note(&writer.indexes, position, bytes, last, max_timestamp);
-        if header.has_producer() {
-            writer.tracked.note(&BatchHeader { base_offset: first, max_timestamp, ..*header });
-        }
-        self.publish(writer, last.saturating_add(1));
+        Ok((Appended { first, last, append_time, duplicate: false }, max_timestamp))
+    }
+
+    /// Stores a snapshot of the producers, if one is due.
+    #[inline(always)]
+    fn store_producers_if_due(&self, writer: &mut Writer) {
         if writer.tracked.is_due(writer.log.position()) {
             self.store_due_producers(writer);
         }
-        Ok(Appended { first, last, append_time, duplicate: false })
     }
 
     /// Stores a snapshot of the producers in the middle of a segment.
@@ -348,9 +416,13 @@ impl LogInner {
         &self,
         writer: &mut Writer,
         header: &BatchHeader,
+        guard: Option<VerificationGuard>,
     ) -> Result<Option<Appended>> {
         let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
         let repeated = writer.tracked.check(header, now, after)?;
+        if repeated.is_none() && header.is_transactional() && self.config.verify_transactions {
+            writer.tracked.check_verified(header, guard)?;
+        }
         Ok(repeated.map(|seen| Appended {
             first: seen.first_offset,
             last: seen.last_offset,

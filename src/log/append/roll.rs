@@ -107,6 +107,8 @@ impl LogInner {
         now: Duration,
         when_full: WhenFull,
     ) -> Result<()> {
+        // Recovery does not read a closed segment that was flushed, so its entries must be stored.
+        self.store_aborted(writer)?;
         // Reserved room that stayed after the last batch would be read as damage after a clean
         // close.
         writer.log.trim()?;
@@ -116,8 +118,7 @@ impl LogInner {
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
         self.seal_index_files(writer);
-        let closed =
-            Arc::new(Segment::sealed(Arc::clone(&self.dir), writer.segment.base, closed_bytes));
+        let closed = Arc::new(writer.segment.seal(closed_bytes));
         next.continue_from(writer);
         {
             let mut sync = self.flushes.sync.lock();
@@ -173,7 +174,13 @@ impl LogInner {
     ///
     /// If `at` is 0, a new file replaces the old one: a truncation that could not remove the old
     /// file may have left it longer, and readers may have mapped it.
-    fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
+    pub(crate) fn extend_index(
+        &self,
+        base: Offset,
+        kind: Kind,
+        at: usize,
+        entries: &[u8],
+    ) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, kind));
         if at == 0 {
             return self.dir.replace_unsynced(&path, entries);

@@ -4,6 +4,7 @@ use crate::checkpoint::{CLEAN_SHUTDOWN, CleanShutdown};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::event::{self, Event};
 use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::listing::Listing;
 use crate::log::inner::LogInner;
 use crate::log::state::writer::Writer;
 use crate::segment::name::Kind;
@@ -91,6 +92,14 @@ impl LogInner {
             }
             stored => stored?,
         }
+        let is_indexed = match self.store_aborted(&mut writer) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                // Without them, the next opening reads the whole segment, and finds the entries.
+                self.discard_indexes(segment.base, &error);
+                false
+            }
+            stored => stored.map(|()| true)?,
+        };
         self.sync_below(end)?;
         // The leader of an fsync raises `durable` before it writes the recovery point: let it
         // finish. Even if all records are durable, the file names that a roll created may not be.
@@ -101,7 +110,7 @@ impl LogInner {
         drop(sync);
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
-        self.dir.sync_indexes(segment.base)?;
+        segment.sync_indexes()?;
         if writer.tracked.len() > 0 {
             self.store_producers(&mut writer.tracked, segment.base, writer.log.position());
         }
@@ -109,6 +118,9 @@ impl LogInner {
         // point covers them.
         self.dir.sync()?;
         self.unless_full(self.flushes.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
+        if !is_indexed {
+            return Ok(());
+        }
         let marker = CleanShutdown {
             base: segment.base,
             bytes: writer.log.position(),
@@ -120,6 +132,7 @@ impl LogInner {
             time_entries: writer.indexes.times.len() as u64,
             producers: Some(writer.tracked.len() as u64),
             epochs: self.epochs.look_up(|epochs| epochs.entries().len() as u64),
+            aborted: Listing::read(&self.dir)?.aborted_transactions(),
             segments: self
                 .state
                 .segments()?

@@ -21,6 +21,7 @@ use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recovered::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
+use crate::segment::txn_index::TxnIndex;
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 use std::io;
 use std::ops::Range;
@@ -67,7 +68,9 @@ impl LogInner {
             ProducerReplay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
         replay.begin(target)?;
         replay.hear_as(&writer.tracked);
+        let aborted = aborted_below(target, segment, &mut replay)?;
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
+        next.take_aborted(&aborted);
         let epoch = self.epochs.look_up(|epochs| epochs.epoch_at(end_of_data)).unwrap_or(-1);
         let cover = cover(segment.base, end_of_data..target, epoch)?;
         next.continue_from(writer);
@@ -85,6 +88,10 @@ impl LogInner {
         sync.segments.push(Arc::clone(&next.segment));
         sync.new_names = true;
         self.state.update_segments(|_| SegmentList { segments });
+        // A transaction that was ended above the target is open again, before a reader sees that
+        // the end has moved. One that began above it is gone only afterwards.
+        let undecided = [writer.tracked.first_unstable(), replay.first_undecided()];
+        self.state.set_first_unstable(undecided.into_iter().flatten().min());
         self.state.set_end(target);
         self.state.lower_durable(end_of_data);
         self.state.announce_revision();
@@ -94,25 +101,23 @@ impl LogInner {
         let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
         *writer = next;
         let done = truncate_files.and_then(|is_covered| {
-            // The recovery point may lie in this segment, and then it covers its indexes too.
+            let (tracked, stored) = replay.finish(target, writer.segment.base)?;
+            writer.tracked = tracked.at(cut);
+            self.state.set_first_unstable(writer.tracked.first_unstable());
+            self.agree_on_aborted(writer, &stored)?;
+            // The recovery point may lie in this segment, and then it covers its indexes too. They
+            // come last: what they cover is not read again.
             if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
                 writer.stored_offset_entries = writer.indexes.offsets.len();
                 writer.stored_time_entries = writer.indexes.times.len();
             }
             self.truncate_epochs(writer, target)?;
-            writer.tracked = replay.finish(target)?.at(cut);
-            self.state.set_first_unstable(writer.tracked.first_unstable());
             // If the target lies inside a batch, only the name of a new segment stores it. Without
             // it, the next opening would begin at a lower offset.
             if end_of_data == target {
                 return Ok(());
             }
-            if let Some((header, batch)) = cover.filter(|_| is_covered) {
-                writer.take_written(&header, batch.len() as u64);
-            }
-            let begun = writer.begun;
-            self.begin_next(writer, target, begun, WhenFull::UseReserve)
-                .and_then(|()| self.keep_end(target))
+            self.begin_at_end(writer, target, cover.filter(|_| is_covered))
         });
         match done {
             Ok(()) => self.emit(&Event::Truncated { end: target }),
@@ -121,20 +126,45 @@ impl LogInner {
         done.map(|()| end_of_data < target)
     }
 
+    /// Begins a segment at the new end, above its last record. `cover` is the batch that was written
+    /// for the offsets between.
+    fn begin_at_end(
+        &self,
+        writer: &mut Writer,
+        end: Offset,
+        cover: Option<(BatchHeader, Vec<u8>)>,
+    ) -> Result<()> {
+        if let Some((header, batch)) = cover {
+            writer.take_written(&header, batch.len() as u64);
+        }
+        let begun = writer.begun;
+        self.begin_next(writer, end, begun, WhenFull::UseReserve)?;
+        self.keep_end(end)
+    }
+
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
     /// covers the indexes below it.
     fn sync_sealed_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
-        let closed: Vec<_> =
-            segments.iter().filter(|s| s.is_sealed() && s.base <= upto).map(|s| s.base).collect();
+        let closed: Vec<_> = segments.iter().filter(|s| s.is_sealed() && s.base <= upto).collect();
         if closed.is_empty() {
             return Ok(());
         }
-        let synced = closed.into_iter().try_for_each(|base| self.dir.sync_indexes(base));
+        let synced = closed.into_iter().try_for_each(|segment| segment.sync_indexes());
         synced.and_then(|()| self.dir.sync()).inspect_err(|error| {
             if !was_not_opened(error) {
                 self.poison(error);
             }
         })
+    }
+
+    /// Replaces the stored aborted transactions of the active segment if an append could not store
+    /// them all.
+    fn agree_on_aborted(&self, writer: &Writer, stored: &TxnIndex) -> Result<()> {
+        let entries = writer.segment.aborted_in_memory().bytes_from(0);
+        if entries == stored.bytes_from(0) {
+            return Ok(());
+        }
+        self.dir.replace(&writer.segment.path(Kind::TxnIndex), &entries)
     }
 
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
@@ -271,6 +301,23 @@ impl LogInner {
         let writer = Writer::new(active, indexes, log, cadence, first_timestamp, begun, roll_age);
         Ok((writer, end))
     }
+}
+
+/// Returns the transactions that a segment says were aborted by a marker below an offset.
+fn aborted_below(
+    target: Offset,
+    segment: &Segment,
+    replay: &mut ProducerReplay,
+) -> Result<TxnIndex> {
+    let index = match segment.aborted() {
+        Ok(stored) => stored,
+        // The file is only a cache, so read the batches.
+        Err(Error::Corrupt(_)) => Arc::new(replay.index_segment(segment.base, target)?),
+        Err(error) => return Err(error),
+    };
+    let below = TxnIndex::empty();
+    index.iter_from(0).take_while(|aborted| aborted.last < target).for_each(|a| below.push(a));
+    Ok(below)
 }
 
 /// Returns the empty batch that covers the offsets of a truncated batch up to the new end. Without

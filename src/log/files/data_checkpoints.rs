@@ -598,6 +598,7 @@ mod tests {
             time_entries: 0,
             producers: None,
             epochs: 0,
+            aborted: 0,
             segments: vec![],
         }
     }

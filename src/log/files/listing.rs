@@ -9,6 +9,7 @@ use crate::log::files::data_checkpoints::key_of;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, Name, SegmentFile, Stage, is_of_system, listed};
 use crate::segment::scan::{BatchStream, Step};
+use crate::segment::txn_index::ENTRY_BYTES;
 use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::io;
@@ -67,6 +68,15 @@ impl Listing {
             .iter()
             .filter(|((_, kind), _)| *kind == Kind::Log)
             .map(|((base, _), len)| (*base, *len))
+    }
+
+    /// Returns the number of entries in the indexes of aborted transactions.
+    pub(crate) fn aborted_transactions(&self) -> u64 {
+        let has_log = |base| self.live.contains_key(&(base, Kind::Log));
+        let indexes =
+            self.live.iter().filter(|((base, kind), _)| *kind == Kind::TxnIndex && has_log(*base));
+        let entries = indexes.map(|(_, len)| len / ENTRY_BYTES as u64);
+        entries.fold(0, u64::saturating_add)
     }
 
     /// Returns the highest offset of a snapshot of the producers.

@@ -221,7 +221,7 @@ impl LogInner {
             let file = segment.file()?;
             file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
             if segment.is_sealed() {
-                self.dir.sync_indexes(segment.base)?;
+                segment.sync_indexes()?;
             }
         }
         if new_names {

@@ -111,16 +111,14 @@ impl Opener {
         if self.check_front(&listing, start, clean.is_some())? {
             listing = Listing::read(&self.dir)?;
         }
-        let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
+        let is_recovered = clean.is_none();
         let epochs_at_close = clean.as_ref().map(|marker| marker.epochs);
-        let mut replay = ProducerReplay::new(
-            &self.dir,
-            &FixedConfig::new(&self.config),
-            listing.logs().collect(),
-            now,
-        )?;
+        let mut replay = self.replay(&listing)?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
+                if marker.aborted != listing.aborted_transactions() {
+                    replay.index_all(marker.end)?;
+                }
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }
@@ -135,7 +133,9 @@ impl Opener {
         replay.begin(end)?;
         let (mut writer, sealed, end) =
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
-        writer.tracked = replay.finish(end)?.at(writer.log.position());
+        let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
+        writer.tracked = tracked.at(writer.log.position());
+        writer.take_aborted(&aborted);
         if is_recovered {
             // Store the recovery point last: it also covers the index of aborted transactions.
             self.reach_recovery_point(recovery_point, end)?;
@@ -166,6 +166,11 @@ impl Opener {
             follower: None,
             ownership: Some(ownership),
         }))
+    }
+
+    fn replay(&self, listing: &Listing) -> Result<ProducerReplay> {
+        let (config, now) = (FixedConfig::new(&self.config), self.config.clock.now());
+        ProducerReplay::new(&self.dir, &config, listing.logs().collect(), now)
     }
 
     /// Returns the start of the dirty part, if it is known. A stored one above the end belongs to

@@ -33,10 +33,9 @@ pub struct Offsets {
     pub durable: Offset,
     /// Kafka's high watermark. There is only one copy, so it is the end.
     pub high_watermark: Offset,
-    /// The last stable offset: below it, no record is part of an open transaction. It is the end,
-    /// unless a broker has left a transaction open, because appends here open none. On a read-only
-    /// log, a transaction that is open where the last segment begins is known from the snapshot
-    /// there.
+    /// The last stable offset: below it, no record is part of an open transaction. It is the first
+    /// offset of the earliest open transaction, and the end if none is open. On a read-only log, a
+    /// transaction that is open where the last segment begins is known from the snapshot there.
     pub last_stable: Offset,
 }
 

@@ -17,6 +17,7 @@ use crate::segment::headers::read_header;
 use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::recovered::RecoveryObserver;
+use crate::segment::txn_index::{AbortedTxn, TxnIndex};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeSet;
@@ -27,20 +28,35 @@ use std::time::Duration;
 /// more than five requests of the default size, which a client may have in flight.
 const RECENT_BYTES: u64 = 16 << 20;
 
-/// Records a batch that is in the log.
+/// Records a batch that is in the log. Returns the transaction that it aborts, if it is the marker
+/// of one.
 fn note_batch(
     producers: &mut Producers,
     batch: &BatchRef<'_>,
     decode: &mut DecodeBuffer,
     heard: Timestamp,
-) -> Result<(), InvalidBatch> {
+) -> Result<Option<AbortedTxn>, InvalidBatch> {
     let header = batch.header();
     if !header.is_control() || !header.has_producer() {
         producers.note(header, heard);
-    } else if let Some(marker) = marker_of(batch, decode)? {
-        producers.note_marker(header, &marker, heard);
+        return Ok(None);
     }
-    Ok(())
+    let Some(marker) = marker_of(batch, decode)? else { return Ok(None) };
+    let first = producers.note_marker(header, &marker, heard);
+    Ok(first.filter(|_| !marker.committed).map(|first| AbortedTxn {
+        producer_id: header.producer_id,
+        first,
+        last: header.base_offset,
+        last_stable: producers.first_undecided().unwrap_or(header.next_offset()),
+    }))
+}
+
+/// What the batches of a segment are replayed into.
+struct SegmentReplay<'a> {
+    producers: &'a mut Producers,
+    decode: &'a mut DecodeBuffer,
+    /// Called for each transaction that a marker aborts.
+    found: &'a mut dyn FnMut(AbortedTxn),
 }
 
 /// Rebuilds the producers of a log from its newest snapshot and the batches after it.
@@ -108,10 +124,45 @@ impl ProducerReplay {
         self.producers = Some(Producers::none(end));
     }
 
-    /// Returns the producers of a log that ends here. Removes the snapshots above the end, and
-    /// those inside a segment except the newest.
-    pub(crate) fn finish(mut self, end: Offset) -> Result<ProducerTracker> {
-        self.txn_indexes.store(&self.dir, end)?;
+    /// Returns the first offset of the earliest open transaction, once the replay has begun.
+    pub(crate) fn first_undecided(&self) -> Option<Offset> {
+        self.producers.as_ref().and_then(Producers::first_undecided)
+    }
+
+    /// Reads which transactions are aborted by all markers of a log that ends here, because an
+    /// index of a segment is missing, or has lost entries.
+    pub(crate) fn index_all(&mut self, end: Offset) -> Result<()> {
+        let mut producers = self.load(self.first(end))?;
+        let mut found = Vec::new();
+        self.read(&mut producers, end, &mut |aborted| found.push(aborted))?;
+        let bases = self.logs.iter().map(|(base, _)| *base).collect();
+        self.txn_indexes.know_all(bases, found);
+        Ok(())
+    }
+
+    /// Reads which transactions are aborted by the markers of a segment below an offset.
+    pub(crate) fn index_segment(&mut self, base: Offset, upto: Offset) -> Result<TxnIndex> {
+        let mut later = self.logs.iter().map(|(base, _)| *base).filter(|other| *other > base);
+        let upto = later.next().unwrap_or(Offset::MAX).min(upto);
+        let mut producers = self.load(base)?;
+        let index = TxnIndex::empty();
+        self.read(&mut producers, upto, &mut |aborted| {
+            if aborted.last >= base {
+                index.push(aborted);
+            }
+        })?;
+        Ok(index)
+    }
+
+    /// Returns the producers of a log that ends here, and the aborted transactions of its active
+    /// segment. Removes the snapshots above the end, and those inside a segment except the newest.
+    pub(crate) fn finish(
+        mut self,
+        end: Offset,
+        active: Offset,
+    ) -> Result<(ProducerTracker, TxnIndex)> {
+        let (found, dir) = (std::mem::take(&mut self.txn_indexes), Arc::clone(&self.dir));
+        let aborted = found.store(&dir, end, active, &mut |base| self.index_segment(base, end))?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
         producers.expire(self.timeline.opened_at, self.expire_after);
@@ -130,7 +181,9 @@ impl ProducerReplay {
         }
         let is_alone = newest.is_some_and(|newest| !self.recents.contains(&newest));
         let is_stale = is_alone && producers.len() > 0;
-        Ok(ProducerTracker { is_stale, ..ProducerTracker::new(producers, self.timeline, newest) })
+        let mut tracked = ProducerTracker::new(producers, self.timeline, newest);
+        tracked.is_stale = is_stale;
+        Ok((tracked, aborted))
     }
 
     /// Returns the start of the first segment. A snapshot below it is useless, because the batches
@@ -186,7 +239,7 @@ impl ProducerReplay {
         let mut producers = Producers::restore(states, offset, now);
         if producers.len() > 0 {
             let mut replayed = Producers::none(self.offset_before(offset, RECENT_BYTES)?);
-            self.read(&mut replayed, offset)?;
+            self.read(&mut replayed, offset, &mut |_| {})?;
             producers.recall_replayed(&replayed);
         }
         Ok(producers)
@@ -217,14 +270,20 @@ impl ProducerReplay {
     }
 
     /// Records the batches between the end of a state and an offset.
-    fn read(&self, producers: &mut Producers, upto: Offset) -> Result<()> {
+    fn read(
+        &self,
+        producers: &mut Producers,
+        upto: Offset,
+        found: &mut dyn FnMut(AbortedTxn),
+    ) -> Result<()> {
         let mut decode = DecodeBuffer::new(self.max_decompressed_bytes);
         let nexts = self.logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
         for (&(base, bytes), next) in self.logs.iter().zip(nexts) {
             if next <= producers.end() || base >= upto {
                 continue;
             }
-            match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
+            let mut read = SegmentReplay { producers: &mut *producers, decode: &mut decode, found };
+            match self.read_segment((base, bytes), next, upto, &mut read) {
                 // This part was synced, so recovery does not read it. A read of the records
                 // reports the damage; the producers of the batches after it stay unknown.
                 Err(Error::Corrupt(damage)) if self.passes_damage => {
@@ -238,15 +297,13 @@ impl ProducerReplay {
 
     fn read_segment(
         &self,
-        base: Offset,
-        bytes: u64,
+        (base, bytes): (Offset, u64),
         next: Offset,
-        producers: &mut Producers,
         upto: Offset,
-        decode: &mut DecodeBuffer,
+        into: &mut SegmentReplay<'_>,
     ) -> Result<()> {
         let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
-        let position = self.position_below(&segment, bytes, producers.end())?;
+        let position = self.position_below(&segment, bytes, into.producers.end())?;
         let heard = self.timeline.opened_at;
         let mut batches = SegmentBatches::new(&segment, bytes, next)?.starting_from(position, base);
         // The bytes after that are not read: they may be damage or reserved room.
@@ -256,10 +313,12 @@ impl ProducerReplay {
             if base_offset >= upto {
                 break;
             }
-            if base_offset >= producers.end() {
-                note_batch(producers, &batch, decode, heard).map_err(|reason| {
+            if base_offset >= into.producers.end() {
+                let noted = note_batch(into.producers, &batch, into.decode, heard);
+                let aborted = noted.map_err(|reason| {
                     segment.corrupt(position, Some(base_offset), reason.into())
                 })?;
+                aborted.into_iter().for_each(&mut *into.found);
             }
         }
         Ok(())
@@ -294,7 +353,7 @@ impl RecoveryObserver for ProducerReplay {
             _ => self.load(at)?,
         };
         if producers.end() < at {
-            self.read(&mut producers, at)?;
+            self.read(&mut producers, at, &mut |_| {})?;
             producers.advance(at);
         }
         self.producers = Some(producers);
@@ -303,15 +362,9 @@ impl RecoveryObserver for ProducerReplay {
 
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
         let Some(producers) = &mut self.producers else { return Ok(()) };
-        let (header, heard) = (batch.header(), self.timeline.opened_at);
-        if !header.is_control() || !header.has_producer() {
-            producers.note(header, heard);
-        } else if let Some(marker) =
-            marker_of(batch, &mut DecodeBuffer::new(self.max_decompressed_bytes))?
-            && let Some(first) = producers.note_marker(header, &marker, heard)
-        {
-            self.txn_indexes.note(header, &marker, first, producers.first_undecided());
-        }
+        let mut decode = DecodeBuffer::new(self.max_decompressed_bytes);
+        let aborted = note_batch(producers, batch, &mut decode, self.timeline.opened_at)?;
+        self.txn_indexes.found.extend(aborted);
         Ok(())
     }
 

@@ -67,8 +67,9 @@ pub(crate) struct LogState {
     end: AtomicU64,
     /// Everything below this offset is durable.
     durable: AtomicU64,
-    /// The start of the earliest open transaction; above all offsets if there is none. Only a
-    /// broker can have left one open.
+    /// The start of the earliest open transaction; above all offsets if there is none. Lowered
+    /// before `end` is raised over the first batch of a transaction, and raised after `end` is
+    /// raised over its marker.
     first_unstable: AtomicU64,
 
     /// The threads and tasks that wait for the end to move.

@@ -5,9 +5,11 @@
 //! file with what Kafka's format leaves out.
 
 use crate::error::{Error, Result};
-use crate::producer_state::{BatchSeen, ProducerState, Producers};
-use crate::record::BatchHeader;
-use crate::types::{Offset, ProducerId, Timestamp};
+use crate::producer_state::{
+    BatchSeen, ProducerState, Producers, VerificationGuard, Verifications,
+};
+use crate::record::{BatchHeader, EndTxnMarker};
+use crate::types::{Offset, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
 use std::time::Duration;
 
 /// The number of bytes appended to a segment between two snapshots.
@@ -38,6 +40,8 @@ impl Timeline {
 pub(crate) struct ProducerTracker {
     pub(crate) producers: Producers,
     pub(crate) timeline: Timeline,
+    /// The permissions to open a transaction.
+    verifications: Verifications,
     /// The time of the last check or expiry. A batch that is noted counts as heard then.
     pub(crate) now: Timestamp,
     /// The newest snapshot that is stored.
@@ -55,8 +59,15 @@ impl ProducerTracker {
         timeline: Timeline,
         stored: Option<Offset>,
     ) -> ProducerTracker {
-        let (now, is_stale) = (timeline.opened_at, false);
-        ProducerTracker { producers, timeline, now, stored, is_stale, due: EVERY_BYTES }
+        ProducerTracker {
+            producers,
+            timeline,
+            verifications: Verifications::default(),
+            now: timeline.opened_at,
+            stored,
+            is_stale: false,
+            due: EVERY_BYTES,
+        }
     }
 
     /// Creates a tracker without producers, for a segment that was just begun.
@@ -120,10 +131,64 @@ impl ProducerTracker {
         Ok(repeated)
     }
 
+    /// Gives a permission to open a transaction.
+    pub(crate) fn begin_verification(
+        &mut self,
+        producer: ProducerIdentity,
+        first_sequence: Sequence,
+        version: TransactionVersion,
+        now: Duration,
+    ) -> VerificationGuard {
+        if self.producers.has_open(producer) {
+            return Verifications::verified(producer.id);
+        }
+        let now = self.time(now);
+        self.verifications.begin(producer, first_sequence, version, now)
+    }
+
+    /// Checks that a transactional batch belongs to a transaction that is open, or may open one.
+    pub(crate) fn check_verified(
+        &self,
+        header: &BatchHeader,
+        guard: Option<VerificationGuard>,
+    ) -> Result<()> {
+        let producer = ProducerIdentity { id: header.producer_id, epoch: header.producer_epoch };
+        if self.producers.has_open(producer) {
+            return Ok(());
+        }
+        let is_known = self.producers.knows_epoch_of(producer.id);
+        self.verifications.check(header, guard, is_known).map_err(Error::Producer)
+    }
+
+    /// Checks the marker of a coordinator, by the rules of a version.
+    pub(crate) fn check_marker(
+        &mut self,
+        (header, marker): (&BatchHeader, &EndTxnMarker),
+        version: TransactionVersion,
+        now: Duration,
+        expire_after: Duration,
+    ) -> Result<()> {
+        self.now = self.time(now);
+        self.producers.forget_if_expired(header.producer_id, self.now, expire_after);
+        self.producers.check_marker(header, marker, version).map_err(Error::Producer)
+    }
+
+    /// Sets the time at which the next batch counts as heard.
+    pub(crate) fn hear_at(&mut self, now: Duration) {
+        self.now = self.time(now);
+    }
+
+    /// Iterates over the producers with an open transaction, the earliest transaction first, and
+    /// the time at which each was heard.
+    pub(crate) fn open_transactions(&self) -> impl Iterator<Item = (ProducerState, Timestamp)> {
+        self.producers.open_transactions()
+    }
+
     /// Forgets the producers that were not heard for so long.
     pub(crate) fn expire(&mut self, now: Duration, after: Duration) {
         self.now = self.time(now);
         self.producers.expire(self.now, after);
+        self.verifications.expire(self.now, after);
     }
 
     /// Forgets a producer that sends nothing any more.
@@ -134,5 +199,19 @@ impl ProducerTracker {
     /// Records a batch that was checked.
     pub(crate) fn note(&mut self, header: &BatchHeader) {
         self.producers.note(header, self.now);
+        if header.is_transactional() {
+            self.verifications.forget(header.producer_id);
+        }
+    }
+
+    /// Records a marker that was checked. Returns the first offset of the transaction that it
+    /// ends, if one was open.
+    pub(crate) fn note_marker(
+        &mut self,
+        header: &BatchHeader,
+        marker: &EndTxnMarker,
+    ) -> Option<Offset> {
+        self.verifications.forget(header.producer_id);
+        self.producers.note_marker(header, marker, self.now)
     }
 }

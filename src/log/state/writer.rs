@@ -6,6 +6,7 @@ use crate::record::BatchHeader;
 use crate::segment::Segment;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::txn_index::TxnIndex;
 use crate::sync::Mutex;
 use crate::types::{LeaderEpoch, ProducerId, Timestamp};
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub(crate) struct Writer {
     pub(crate) stored_offset_entries: usize,
     /// The number of time index entries that are in the file.
     pub(crate) stored_time_entries: usize,
+    /// The number of aborted transactions that are in the file.
+    pub(crate) stored_aborted: usize,
     /// When a flush last began because the log's options required it.
     pub(crate) flushed: Duration,
     /// An empty queue, kept for its memory.
@@ -88,6 +91,7 @@ impl Writer {
             roll_age,
             stored_offset_entries: 0,
             stored_time_entries: 0,
+            stored_aborted: 0,
             flushed: begun,
             spare: QueuedBatches::default(),
             leader_epoch: -1,
@@ -100,6 +104,13 @@ impl Writer {
         self.flushed = before.flushed;
         self.leader_epoch = before.leader_epoch;
         self.assigned_epoch = before.assigned_epoch;
+    }
+
+    /// Takes the aborted transactions of the segment, which are in its file.
+    pub(crate) fn take_aborted(&mut self, stored: &TxnIndex) {
+        let index = self.segment.aborted_in_memory();
+        stored.iter_from(0).for_each(|aborted| index.push(aborted));
+        self.stored_aborted = index.len();
     }
 
     /// Counts a batch that was written after the last one without an append.

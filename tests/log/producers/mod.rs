@@ -3,9 +3,11 @@
 
 mod duplicates;
 mod expiration;
+mod markers;
 mod model;
 mod snapshots;
 mod transactions;
+mod verification;
 
 use annals::fs::MemFs;
 use annals::record::BatchBuilder;

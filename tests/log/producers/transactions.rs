@@ -1,12 +1,11 @@
 //! Logs of a broker with transactions: the last stable offset and the index of aborted
 //! transactions.
 
-use super::{UNNUMBERED, config, ids};
+use super::{UNNUMBERED, config};
 use annals::fs::{Fs, MemFs};
-use annals::record::BatchBuilder;
-use annals::{ErrorKind, Log, ProducerId, Result, Timestamp};
+use annals::{Log, ProducerId, Result};
 use std::path::Path;
-use support::{DIR, T0, files, name, read_file, write_file};
+use support::{DIR, files, name, read_file, write_file};
 
 /// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction
 /// open from 11 on; 11 has aborted 9 to 12, with a marker at 13.
@@ -113,18 +112,4 @@ fn truncation_removes_transaction_index() {
     write_file(&fs, DIR, &name(15, "txnindex"), &[0; 34]);
     log.truncate_to(12).unwrap();
     assert!(!files(&fs, DIR).contains_key(&name(15, "txnindex")));
-}
-
-/// Nothing here could end the transaction.
-#[test]
-fn append_rejects_transactional_batches() {
-    let log = Log::open(DIR, config(&MemFs::new())).unwrap();
-    for is_control in [false, true] {
-        let mut builder = BatchBuilder::new();
-        builder.producer(7, 0, 0).transactional(!is_control).control(is_control);
-        builder.push(Timestamp::from_millis(T0), Some(b"\0\0\0\0"), Some(b"v")).unwrap();
-        let error = log.append_batch(builder.build().unwrap()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    }
-    assert_eq!((log.offsets().end, ids(&log).len()), (0, 0));
 }
