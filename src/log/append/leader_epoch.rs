@@ -42,6 +42,11 @@ impl LogInner {
         Ok(())
     }
 
+    /// Returns the epoch of the record at an offset; -1 if it is not known.
+    pub(crate) fn epoch_at(&self, offset: Offset) -> LeaderEpoch {
+        self.epochs.look_up(|epochs| epochs.epoch_at(offset)).unwrap_or(-1)
+    }
+
     /// Removes the epochs of records that were truncated. The next append records its epoch again.
     pub(crate) fn truncate_epochs(&self, writer: &mut Writer, end: Offset) -> Result<()> {
         self.epochs.truncate_from_end(end)?;

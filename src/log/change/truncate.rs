@@ -71,8 +71,7 @@ impl LogInner {
         let aborted = aborted_below(target, segment, &mut replay)?;
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.take_aborted(&aborted);
-        let epoch = self.epochs.look_up(|epochs| epochs.epoch_at(end_of_data)).unwrap_or(-1);
-        let cover = cover(segment.base, end_of_data..target, epoch)?;
+        let cover = cover(segment.base, end_of_data..target, self.epoch_at(end_of_data))?;
         next.continue_from(writer);
 
         // From here on a failure may leave files and memory different, so it poisons the log.
@@ -126,8 +125,8 @@ impl LogInner {
         done.map(|()| end_of_data < target)
     }
 
-    /// Begins a segment at the new end, above its last record. `cover` is the batch that was written
-    /// for the offsets between.
+    /// Begins a segment at the new end, above its last record. `cover` is the batch that was
+    /// written for the offsets between.
     fn begin_at_end(
         &self,
         writer: &mut Writer,
