@@ -263,7 +263,7 @@ fn act(log: &Log, txns: &mut Txns, chance: &mut Chance) -> Result<()> {
             log.flush()?;
             txns.durable = txns.end;
         }
-        4 | 5 | 6 => {
+        4..=6 => {
             let (id, count) = (11 + chance.below(3) as ProducerId, 1 + chance.below(3));
             let batch = encode((0, count, id, Kind::Transactional), txns.sequence(id));
             // It may be there although it failed.
