@@ -556,9 +556,13 @@ mod sync;
 mod topic_name;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(not(shuttle))]
+mod transaction;
 mod types;
 #[cfg(not(shuttle))]
 mod uuid;
+#[cfg(not(shuttle))]
+mod wire;
 
 #[cfg(all(feature = "serde", not(shuttle)))]
 pub use client::Json;
@@ -606,6 +610,8 @@ pub use store::{
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
+#[cfg(not(shuttle))]
+pub use transaction::{TransactionMetadata, TransactionRecord, TransactionState};
 pub use types::{
     Codec, FIRST_STORE_PRODUCER_ID, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec,
     ProducerEpoch, ProducerId, ProducerIdentity, Sequence, StartAt, Timestamp, TimestampType,

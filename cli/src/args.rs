@@ -147,6 +147,9 @@ pub struct DumpArgs {
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// Also print the records of each batch
+    ///
+    /// Records in a directory of `__transaction_state` are also decoded: the transactional id, and
+    /// the state of its producer and its transaction.
     #[arg(long)]
     pub records: bool,
     /// Decode every record, and compare index entries with the log beside them

@@ -4,9 +4,10 @@ use crate::args::DumpArgs;
 use crate::failure::Failure;
 use crate::json::Shown;
 use crate::output::Output;
+use crate::transaction_state::{TransactionLine, is_transaction_state};
 use annals::fs::{DiskFs, EntryKind, Fs as _};
 use annals::inspect::{self, BatchScanner, DamagedRange, FileKind, ScanItem, ScannedBatch};
-use annals::record::{ControlRecord, DecodeBuffer, EndTxnMarker};
+use annals::record::{ControlRecord, DecodeBuffer, EndTxnMarker, RecordRef};
 use annals::{Corruption, CorruptionKind, Error, InvalidBatch, Offset, TimestampType};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -409,10 +410,21 @@ impl Dump<'_> {
                         coordinator_epoch: control.marker.map(epoch_of),
                     })?;
                 }
+                Ok(record) if is_transaction_state(path) => self.transaction(path, &record)?,
                 Ok(record) => self.output.json(&Shown::from(&record))?,
             }
         }
         Ok(())
+    }
+
+    /// Prints a record of `__transaction_state`.
+    fn transaction(&mut self, path: &Path, record: &RecordRef<'_>) -> Result<(), Failure> {
+        let (line, malformed) = TransactionLine::decode(record);
+        self.output.json(&line)?;
+        let Some(reason) = malformed else { return Ok(()) };
+        let (path, offset) = (path.display(), record.offset);
+        let message = format!("{path}: the record at offset {offset} is no transaction: {reason}");
+        self.refuse(Failure::Refused(message))
     }
 }
 

@@ -36,6 +36,7 @@ mod scan;
 mod seek;
 mod store_args;
 mod topics;
+mod transaction_state;
 mod verify;
 
 use args::{Args, Command};

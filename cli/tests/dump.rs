@@ -1,7 +1,9 @@
 //! `dump`: the content of every kind of file.
 
 use crate::sample::{FIRST, copy_log, many, vectors};
-use crate::tool::run;
+use crate::tool::{run, run_with};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -69,4 +71,64 @@ fn dump_continues_after_damage() {
     fs::write(dir.path().join(format!("{FIRST}.index")), [0, 0, 0, 1, 0, 0, 0, 1]).unwrap();
     let ran = run(dir.path(), &["dump", &format!("{FIRST}.index"), "--deep"]).refused(2, "entry 0");
     assert_eq!(ran.lines().len(), 2);
+}
+
+/// The first value is of version 0, the second of version 1 with tagged fields. The third record
+/// removes the id, the fourth has a key of a later kind, and the last has no valid value.
+#[test]
+fn dump_decodes_transaction_state() {
+    let base64 = |hex: &str| {
+        let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
+        let bytes: Vec<u8> = digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect();
+        json!({ "base64": STANDARD.encode(bytes) })
+    };
+    let key = "0000 0005 74786e2d31";
+    let times = "0000018bcfe56800 0000018bcfe567fb";
+    let orders = "00000001 0006 6f7264657273 00000002 00000000 00000003";
+    let ongoing = format!("0000 0000000000000fa0 0002 0000ea60 01 {orders} {times}");
+    let tags = "02 00 08 0000000000000fa0 02 02 0002";
+    let complete = format!("0001 0000000000000fa0 0003 0000ea60 04 01 {times} {tags}");
+    let records = [
+        json!({ "key": base64(key), "value": base64(&ongoing) }),
+        json!({ "key": base64(key), "value": base64(&complete) }),
+        json!({ "key": base64(key), "value": null }),
+        json!({ "key": base64("0001 00"), "value": "later" }),
+        json!({ "key": base64(key), "value": base64("0002") }),
+    ];
+    let lines = records.map(|record| record.to_string()).join("\n");
+    let dir = tempfile::tempdir().unwrap();
+    let append = ["append", "__transaction_state-10", "--format", "json"];
+    run_with(dir.path(), &append, lines.as_bytes()).ok();
+
+    let dump = ["dump", "__transaction_state-10/00000000000000000000.log", "--records"];
+    let ran = run(dir.path(), &dump).refused(2, "the record at offset 4 is no transaction");
+    let lines: Vec<Value> =
+        ran.lines().into_iter().filter(|line| line.get("offset").is_some()).collect();
+    let partition = |number: u32| json!({ "topic": "orders", "partition": number });
+    let ongoing = json!({
+        "state": "Ongoing",
+        "producer_id": 4000,
+        "producer_epoch": 2,
+        "previous_producer_id": null,
+        "next_producer_id": null,
+        "timeout_ms": 60000,
+        "partitions": [partition(0), partition(3)],
+        "started": 1_699_999_999_995_i64,
+        "last_update": 1_700_000_000_000_i64,
+        "client_version": 0,
+    });
+    assert_eq!(lines[0]["transactional_id"], "txn-1");
+    assert_eq!(lines[0]["transaction"], ongoing);
+    assert_eq!(lines[1]["transaction"]["state"], "CompleteCommit");
+    assert_eq!(lines[1]["transaction"]["previous_producer_id"], 4000);
+    assert_eq!(lines[1]["transaction"]["client_version"], 2);
+    assert_eq!(lines[2]["transactional_id"], "txn-1");
+    assert_eq!(lines[2].get("transaction"), Some(&Value::Null));
+    assert_eq!((lines[3].get("transactional_id"), &lines[3]["value"]), (None, &json!("later")));
+    assert_eq!(lines[4]["problem"], "its version is neither 0 nor 1");
+
+    // Elsewhere, the same bytes are plain records.
+    fs::rename(dir.path().join("__transaction_state-10"), dir.path().join("t-0")).unwrap();
+    let plain = run(dir.path(), &["dump", &format!("{FIRST}.log"), "--records"]).ok().lines();
+    assert!(plain.iter().all(|line| line.get("transactional_id").is_none()));
 }

@@ -552,3 +552,64 @@
 //! ].concat());
 //! # Ok::<(), Error>(())
 //! ```
+//!
+//! # Transactions: `__transaction_state`
+//!
+//! A store keeps this topic of a broker as it is, and
+//! [`TransactionRecord`](crate::TransactionRecord) decodes its records. It is compacted. Each
+//! producer with a transactional id has one key in it. The partition is found as for a group, by
+//! the hash of the id.
+//!
+//! | record | key | value, of version 0 |
+//! |---|---|---|
+//! | a transactional id | i16 0, text of the id | i16 0, i64 producer id, i16 producer epoch, i32 timeout in milliseconds, i8 state, i32 number of topics or -1 for none; for each: text of its name, i32 number of partitions, i32 for each of them; i64 time of the record, i64 time at which the transaction began or -1 |
+//!
+//! The states are 0 `Empty`, 1 `Ongoing`, 2 `PrepareCommit`, 3 `PrepareAbort`, 4 `CompleteCommit`
+//! and 5 `CompleteAbort`. A transaction is decided by the record with 2 or 3. The record with 4 or
+//! 5 follows once each partition has its marker. The ids 6 and 7 are states that a broker has only
+//! in memory.
+//!
+//! Version 1 has the same fields in Kafka's *flexible* form. Lengths and numbers of elements are
+//! unsigned varints, one more than the number, and 0 for none. Each topic, and the value itself,
+//! ends with *tagged fields*: their number, and for each of them its tag and its size, all as
+//! unsigned varints, and its content. The value has up to three; a field with its default is left
+//! out.
+//!
+//! | tag | field | type | default |
+//! |---|---|---|---|
+//! | 0 | the producer id of the previous transaction | i64 | -1 |
+//! | 1 | the producer id of the next transaction, if the epochs are used up | i64 | -1 |
+//! | 2 | the `transaction.version` of the client | i16 | 0 |
+//!
+//! ```
+//! use annals::*;
+//! # fn bytes(hex: &[&str]) -> Vec<u8> {
+//! #     let digits: Vec<u32> = hex.concat().chars().filter_map(|c| c.to_digit(16)).collect();
+//! #     digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+//! # }
+//!
+//! let key = bytes(&[
+//!     "0000",               // version
+//!     "0005", "74786e2d31", // the transactional id, "txn-1"
+//! ]);
+//! let value = bytes(&[
+//!     "0001",             // version
+//!     "0000000000000fa0", // the producer 4000
+//!     "0003",             // its epoch, 3
+//!     "0000ea60",         // aborted after 60 seconds
+//!     "02",               // PrepareCommit
+//!     "02",               // one topic,
+//!     "07", "6f7264657273", "03", "00000000", "00000003", // "orders": two partitions, 0 and 3;
+//!     "00",               // the topic has no tagged fields
+//!     "0000018bcfe56800", // at 1,700,000,000,000
+//!     "0000018bcfe567fb", // began 5 ms before
+//!     "02",               // two tagged fields
+//!     "00", "08", "0000000000000fa0", // the previous producer id is 4000, too
+//!     "02", "02", "0002", // transaction.version=2
+//! ]);
+//! let record = TransactionRecord::decode(Some(&key), Some(&value)).unwrap().unwrap();
+//! let transaction = record.metadata.unwrap();
+//! assert_eq!(transaction.state, TransactionState::PrepareCommit);
+//! assert_eq!(transaction.partitions.len(), 2);
+//! assert_eq!((transaction.previous_producer_id, transaction.client_version), (Some(4000), 2));
+//! ```

@@ -335,7 +335,7 @@
 //! | `kafka-console-producer` | `annals produce` |
 //! | `kafka-console-consumer` | `annals consume` |
 //! | `kafka-consumer-groups` | `annals groups` |
-//! | `kafka-dump-log` | `annals dump`, of one file or one log |
+//! | `kafka-dump-log` | `annals dump`, of one file or one log. With `--records`, it decodes `__transaction_state` as `--transaction-log-decoder` does |
 //!
 //! # From a broker's directory to a store
 //!

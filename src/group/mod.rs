@@ -16,7 +16,7 @@
 //! | `membership` | the next state of a group when members join, leave, hang or commit |
 //! | `assignor` | which member gets which partition |
 //! | `offsets` | what the records of `__consumer_offsets` mean, and which offsets result or expire |
-//! | `protocol`, `wire` | the messages between members, and the fields of all messages |
+//! | `protocol` | the messages between members |
 //!
 //! | file | does |
 //! |---|---|
@@ -50,7 +50,6 @@ pub(crate) mod membership;
 pub(crate) mod offsets;
 pub(crate) mod protocol;
 pub(crate) mod shard;
-mod wire;
 
 pub use config::GroupCoordinatorConfig;
 pub use description::{

@@ -50,12 +50,11 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The rooms from the ground up. A room imports what stands in its own row or above it in this
-/// table, and nothing else. Rooms that are still to come have their place: `epochs`, `remote`,
-/// `transaction`.
+/// table, and nothing else. Rooms that are still to come have their place: `epochs`, `remote`.
 #[rustfmt::skip]
 const FLOORS: [&[&str]; 10] = [
     &["sync", "types", "topic_name", "random", "uuid", "clock", "callback", "notify", "error",
-      "event", "checkpoint", "trace"],
+      "event", "checkpoint", "trace", "wire"],
     &["fs", "record", "retention"],
     &["producer_state", "epochs"],
     &["segment"],

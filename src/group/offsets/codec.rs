@@ -31,8 +31,8 @@
 //! because no program writes any.
 
 use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
-use crate::group::wire::{FieldReader, FieldTooLong, FieldWriter, MalformedField};
 use crate::types::Timestamp;
+use crate::wire::{FieldReader, FieldTooLong, FieldWriter, MalformedField};
 use bytes::Bytes;
 
 const OFFSET_KEYS: std::ops::RangeInclusive<i16> = 0..=1;

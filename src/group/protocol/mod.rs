@@ -24,8 +24,8 @@
 //!  cooperative-sticky   generation 4
 //! ```
 
-use crate::group::wire::{FieldReader, FieldWriter, MalformedField};
 use crate::types::TopicPartition;
+use crate::wire::{FieldReader, FieldWriter, MalformedField};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

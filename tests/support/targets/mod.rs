@@ -8,11 +8,12 @@ pub mod directories;
 pub mod files;
 pub mod operations;
 pub mod seeds;
+pub mod transactions;
 
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 12] = [
     ("batch", batches::batch),
     ("codec", batches::codec),
     ("records", batches::records),
@@ -24,6 +25,7 @@ pub const ALL: [(&str, Target); 11] = [
     ("time_index", files::time_index),
     ("checkpoints", files::checkpoints),
     ("operations", operations::operations),
+    ("transaction_state", transactions::transaction_state),
 ];
 
 /// Decisions taken from the front of an input; zeros once it is used up.

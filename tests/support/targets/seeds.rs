@@ -171,6 +171,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "offset_index" => indexes(".index"),
         "time_index" => indexes(".timeindex"),
         "checkpoints" => checkpoints(),
+        "transaction_state" => transaction_states(),
         _ => (0..24).map(|seed| noise(seed, 150)).collect(),
     }
 }
@@ -215,6 +216,29 @@ fn checkpoints() -> Vec<Vec<u8>> {
         .zip(texts)
         .flat_map(|(n, text)| [0, 1].map(|kind| with_front(&[n << 1 | kind], &text)));
     texts.collect()
+}
+
+/// Returns records of `__transaction_state`: an id without a transaction, an ongoing transaction
+/// in each version, and a prepared one with tagged fields.
+fn transaction_states() -> Vec<Vec<u8>> {
+    let key = b"\0\0\0\x05txn-1";
+    let front = b"\0\0\0\0\0\0\x0f\xa0\0\x02\0\0\xea\x60";
+    let times = b"\0\0\x01\x8b\xcf\xe5\x68\0\0\0\x01\x8b\xcf\xe5\x67\xfb";
+    let classic = b"\0\0\0\x01\0\x06orders\0\0\0\x02\0\0\0\0\0\0\0\x03";
+    let flexible = b"\x02\x07orders\x03\0\0\0\0\0\0\0\x03\0";
+    let tags = b"\x03\0\x08\0\0\0\0\0\0\x0f\xa0\x01\x08\0\0\0\0\0\0\x13\x88\x02\x02\0\x02";
+    let values: [(u8, u8, &[u8], &[u8]); 5] = [
+        (0, 0, &[0xff; 4], &[]),
+        (1, 0, &[0], &[0]),
+        (0, 1, classic, &[]),
+        (1, 1, flexible, &[0]),
+        (1, 2, flexible, tags),
+    ];
+    let values = values.map(|(version, state, partitions, tags)| {
+        let value = [&[0, version], front.as_slice(), &[state], partitions, times, tags].concat();
+        [&[key.len() as u8], key.as_slice(), &value].concat()
+    });
+    values.to_vec()
 }
 
 fn noise(seed: u8, bytes: usize) -> Vec<u8> {

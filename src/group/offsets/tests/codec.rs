@@ -1,5 +1,5 @@
 use super::*;
-use crate::group::wire::FieldTooLong;
+use crate::wire::FieldTooLong;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -61,6 +61,10 @@ impl<'a> FieldReader<'a> {
         self.all.saturating_sub(self.rest.len())
     }
 
+    pub(crate) fn i8(&mut self) -> Result<i8, MalformedField> {
+        self.field(|field| field.fixed().map(i8::from_be_bytes))
+    }
+
     pub(crate) fn i16(&mut self) -> Result<i16, MalformedField> {
         self.field(|field| field.fixed().map(i16::from_be_bytes))
     }
@@ -98,22 +102,41 @@ impl<'a> FieldReader<'a> {
         least: usize,
         mut element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
     ) -> Result<Vec<T>, MalformedField> {
-        let count = self.field(|field| field.elements(least))?;
+        let count = self.field(|field| field.elements(least)?.ok_or(NULL))?;
         (0..count).map(|_| element(self)).collect()
+    }
+
+    /// Reads an array that may be null, each element of which takes at least `least` bytes.
+    pub(crate) fn nullable_array<T>(
+        &mut self,
+        least: usize,
+        mut element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
+    ) -> Result<Option<Vec<T>>, MalformedField> {
+        let count = self.field(|field| field.elements(least))?;
+        count.map(|count| (0..count).map(|_| element(self)).collect()).transpose()
     }
 
     /// Ends a struct: skips its tagged fields, if it can have any.
     pub(crate) fn end_struct(&mut self) -> Result<(), MalformedField> {
+        self.end_struct_with(|_, _| Ok(()))
+    }
+
+    /// Ends a struct. Passes the number and the content of each tagged field to `field`, which
+    /// reads the fields that it knows.
+    pub(crate) fn end_struct_with(
+        &mut self,
+        mut field: impl FnMut(u32, &mut FieldReader<'a>) -> Result<(), MalformedField>,
+    ) -> Result<(), MalformedField> {
         if !self.flexible {
             return Ok(());
         }
         // A tagged field has at least two bytes, so the count needs no bound.
         for _ in 0..self.field(Self::varint)? {
-            self.field(|field| {
-                field.varint()?;
-                let size = field.varint()?;
-                field.slice(usize::try_from(size).unwrap_or(usize::MAX))
+            let (tag, rest) = self.field(|field| {
+                let (tag, size) = (field.varint()?, field.varint()?);
+                Ok((tag, field.slice(usize::try_from(size).unwrap_or(usize::MAX))?))
             })?;
+            field(tag, &mut FieldReader { all: self.position(), rest, flexible: true })?;
         }
         Ok(())
     }
@@ -148,16 +171,16 @@ impl<'a> FieldReader<'a> {
     }
 
     /// Reads the number of elements of an array, each of which takes at least `least` bytes.
-    fn elements(&mut self, least: usize) -> Result<usize, &'static str> {
-        let count = self.count()?;
-        if count.saturating_mul(least) > self.rest.len() {
+    fn elements(&mut self, least: usize) -> Result<Option<usize>, &'static str> {
+        let count = self.nullable_count()?;
+        if count.is_some_and(|count| count.saturating_mul(least) > self.rest.len()) {
             return Err("an array has fewer bytes than its elements need");
         }
         Ok(count)
     }
 
     fn count(&mut self) -> Result<usize, &'static str> {
-        self.nullable_count()?.ok_or("a required array or byte field is null")
+        self.nullable_count()?.ok_or(NULL)
     }
 
     fn nullable_count(&mut self) -> Result<Option<usize>, &'static str> {
@@ -202,6 +225,7 @@ impl<'a> FieldReader<'a> {
     }
 }
 
+const NULL: &str = "a required array or byte field is null";
 const SHORT: &str = "it ends within the field that begins here";
 
 fn classic_length(length: i64) -> Result<Option<usize>, &'static str> {

@@ -1,0 +1,139 @@
+//! Keys and values of `__transaction_state`, as bytes.
+//!
+//! Both begin with a version of two bytes.
+//!
+//! ```text
+//! key 0      transactional id
+//!
+//! value 0    producer id 8 | producer epoch 2 | timeout 4 | state 1 | partitions? | last update 8 | started 8
+//!       1    the same, flexible, with these tagged fields, each unless it has its default:
+//!            0  previous producer id 8      -1
+//!            1  next producer id 8          -1
+//!            2  version of the client 2     0
+//!
+//! partitions   an array, null in the state Empty, of: topic | array of partition 4
+//! ```
+//!
+//! An ongoing transaction of `txn-1` in the partitions 0 and 3 of `orders`:
+//!
+//! ```text
+//! 0000 0005 74786e2d31
+//! 0001 0000000000000fa0 0002 0000ea60 01 02 07 6f7264657273 03 00000000 00000003 00
+//!      0000018bcfe56800 0000018bcfe567fb 00
+//! ```
+//!
+//! As in `__consumer_offsets`, bytes after the last field make a message malformed, because no
+//! program writes any.
+
+use crate::error::CorruptionKind;
+use crate::transaction::record::{TransactionMetadata, TransactionRecord, TransactionState};
+use crate::types::{NO_PRODUCER_ID, Timestamp, TopicPartition};
+use crate::wire::{FieldReader, MalformedField};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The version of a key.
+const KEY: i16 = 0;
+/// The last version of a value, and the only flexible one.
+const FLEXIBLE: i16 = 1;
+/// The least bytes of a topic with its partitions: version 1 with no name, no partitions, no tags.
+const LEAST_TOPIC: usize = 3;
+/// The bytes of a partition's number.
+const PARTITION: usize = 4;
+
+impl TransactionRecord {
+    /// Decodes the key and the value of a record.
+    ///
+    /// Returns `None` if the key is of a kind that a later version of Kafka may have added; ignore
+    /// such a record. Tagged fields that this crate does not know are ignored, too.
+    ///
+    /// # Errors
+    ///
+    /// [`CorruptionKind::Malformed`] if the key or the value is not one that Kafka writes, or the
+    /// value is of a version above 1.
+    pub fn decode(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<TransactionRecord>, CorruptionKind> {
+        decode(key, value).map_err(|malformed| CorruptionKind::Malformed(malformed.reason))
+    }
+}
+
+fn decode(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<Option<TransactionRecord>, MalformedField> {
+    let Some(key) = key else {
+        return Err(MalformedField { position: 0, reason: "it has no key" });
+    };
+    let mut input = FieldReader::new(key);
+    if input.i16()? != KEY {
+        return Ok(None);
+    }
+    let transactional_id = input.string()?.to_owned();
+    input.end()?;
+    let metadata = value.map(TransactionMetadata::decode).transpose()?;
+    Ok(Some(TransactionRecord { transactional_id, metadata }))
+}
+
+impl TransactionMetadata {
+    fn decode(bytes: &[u8]) -> Result<TransactionMetadata, MalformedField> {
+        let mut input = FieldReader::new(bytes);
+        let unknown = input.malformed("its version is neither 0 nor 1");
+        let version = input.i16()?;
+        if !(0..=FLEXIBLE).contains(&version) {
+            return Err(unknown);
+        }
+        input.set_flexible(version == FLEXIBLE);
+        let producer_id = input.i64()?;
+        let producer_epoch = input.i16()?;
+        let timeout_ms = input.i32()?;
+        let unknown = input.malformed("its state is not one of 0 to 7");
+        let state = TransactionState::from_id(input.i8()?).ok_or(unknown)?;
+        let mut partitions = BTreeSet::new();
+        input.nullable_array(LEAST_TOPIC, |input| topic(input, &mut partitions))?;
+        if state == TransactionState::Empty {
+            // Kafka ignores them, too.
+            partitions.clear();
+        }
+        let last_update = Timestamp::from_millis(input.i64()?);
+        let started = Timestamp::from_millis(input.i64()?);
+        let (mut previous, mut next, mut client_version) = (NO_PRODUCER_ID, NO_PRODUCER_ID, 0);
+        input.end_struct_with(|tag, field| {
+            match tag {
+                0 => previous = field.i64()?,
+                1 => next = field.i64()?,
+                2 => client_version = field.i16()?,
+                _ => return Ok(()),
+            }
+            field.end()
+        })?;
+        input.end()?;
+        Ok(TransactionMetadata {
+            producer_id,
+            producer_epoch,
+            previous_producer_id: Some(previous).filter(|id| *id != NO_PRODUCER_ID),
+            next_producer_id: Some(next).filter(|id| *id != NO_PRODUCER_ID),
+            timeout_ms,
+            state,
+            partitions,
+            last_update,
+            started: Some(started).filter(|time| !time.is_none()),
+            client_version,
+        })
+    }
+}
+
+/// Reads a topic and its partitions.
+fn topic(
+    input: &mut FieldReader<'_>,
+    partitions: &mut BTreeSet<TopicPartition>,
+) -> Result<(), MalformedField> {
+    let topic: Arc<str> = input.string()?.into();
+    let numbers = input.array(PARTITION, |input| {
+        let negative = input.malformed("the number of a partition is below 0");
+        u32::try_from(input.i32()?).map_err(|_| negative)
+    })?;
+    partitions.extend(numbers.into_iter().map(|number| (Arc::clone(&topic), number).into()));
+    input.end_struct()
+}
