@@ -32,7 +32,7 @@ pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeE
 pub use topic::TopicError;
 pub use unsupported::Unsupported;
 
-use crate::types::Offset;
+use crate::types::{LeaderEpoch, Offset};
 use corruption::Advice;
 use location::{Closed, Limit, OfLog, Range, Recover};
 use option::Subject;
@@ -129,6 +129,20 @@ pub enum Error {
     /// The batch of an idempotent producer is not the next one of that producer.
     #[error("{0}")]
     Producer(ProducerStateError),
+
+    /// A leader epoch is lower than one that the log has. Another process has led the partition
+    /// since.
+    #[error(
+        "leader epoch {given} is older than {current}, which log {log} has; use {current} or a higher one"
+    )]
+    StaleLeaderEpoch {
+        /// The log.
+        log: LogLocation,
+        /// The epoch that was given.
+        given: LeaderEpoch,
+        /// The latest epoch of the log.
+        current: LeaderEpoch,
+    },
 
     /// A call for a topic failed, or the topic does not exist.
     #[error("{0}")]

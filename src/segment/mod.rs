@@ -110,6 +110,13 @@ impl Segment {
         segment
     }
 
+    /// Creates the same active segment with another file, which replaced its own.
+    pub(crate) fn with_file(&self, file: &Arc<dyn File>, indexes: &Arc<Indexes>) -> Segment {
+        let largest = Timestamp::from_millis(self.largest_timestamp.load(Ordering::Relaxed));
+        let (dir, bytes) = (Arc::clone(&self.dir), self.published());
+        Segment::active(dir, self.base, file, bytes, largest, Arc::clone(indexes))
+    }
+
     /// Creates a segment that will not change. Its indexes are opened when they are needed.
     pub(crate) fn sealed(dir: Arc<SegmentDir>, base: Offset, bytes: u64) -> Segment {
         Segment::new(dir, base, bytes, None, true)

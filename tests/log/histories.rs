@@ -260,6 +260,104 @@ fn follower_fails_after_truncation_below_empty_batch() {
     assert_eq!(reader.next_record().unwrap_err().kind(), ErrorKind::OutOfRange);
 }
 
+/// A writer, and a reader of another process that has returned the first record and passed the
+/// empty batches after it. `shape` appends the record and makes the batches.
+fn past_empty_batches(shape: impl Fn(&Log, &str), place: Offset) -> (Log, Reader) {
+    let fs = MemFs::new();
+    let writer = Log::open(DIR, tiny(fs.clone())).unwrap();
+    shape(&writer, "old");
+    let follower = Log::open_read_only(DIR, tiny(fs)).unwrap();
+    let mut reader = follower.reader(StartAt::Earliest).unwrap();
+    assert_eq!(reader.by_ref_records().count(), 1);
+    assert_eq!(reader.offset(), place);
+    (writer, reader)
+}
+
+/// Appends a batch and truncates inside of it: an empty batch covers this many offsets.
+fn cover(writer: &Log, history: &str, offsets: u64) {
+    let end = writer.offsets().end + offsets;
+    writer.append_all(records(history, offsets + 1)).unwrap();
+    writer.truncate_to(end).unwrap();
+}
+
+/// No record of the new history lies where the reader is, but one lies where it has been.
+#[test]
+fn follower_fails_after_truncation_between_empty_batches() {
+    let shape = |writer: &Log, history: &str| {
+        writer.append_all(records(history, 1)).unwrap();
+        (0..2).for_each(|_| cover(writer, history, 1));
+    };
+    let (writer, mut reader) = past_empty_batches(shape, 3);
+    writer.truncate_to(1).unwrap();
+    writer.append("new").unwrap();
+    writer.roll().unwrap();
+    cover(&writer, "new", 1);
+    writer.append("next").unwrap();
+    assert_eq!(reader.next_record().unwrap_err().kind(), ErrorKind::OutOfRange);
+}
+
+/// Both histories end with segments that hold nothing but the same empty batches.
+#[test]
+fn follower_fails_after_truncation_below_empty_segments() {
+    for count in 1..4 {
+        let shape = |writer: &Log, history: &str| {
+            writer.append_all(records(history, 1)).unwrap();
+            writer.roll().unwrap();
+            (0..count).for_each(|_| cover(writer, history, 2));
+        };
+        let (writer, mut reader) = past_empty_batches(shape, 1 + 2 * count);
+        writer.truncate_to(0).unwrap();
+        shape(&writer, "new");
+        writer.append("next").unwrap();
+        assert_eq!(reader.next_record().unwrap_err().kind(), ErrorKind::OutOfRange, "{count}");
+    }
+}
+
+/// The last batch with records was deleted at the start of the log, which is no truncation. The
+/// empty batch after it was truncated.
+#[test]
+fn follower_fails_after_truncation_and_deletion() {
+    let shape = |writer: &Log, history: &str| {
+        writer.append_all(records(history, 1)).unwrap();
+        cover(writer, history, 2);
+    };
+    let (writer, mut reader) = past_empty_batches(shape, 3);
+    writer.truncate_to(1).unwrap();
+    writer.roll().unwrap();
+    writer.append_all(records("new", 3)).unwrap();
+    writer.delete_before(1).unwrap();
+    assert_eq!(writer.stats().unwrap().segments[0].base_offset, 1);
+    assert_eq!(reader.next_record().unwrap_err().kind(), ErrorKind::OutOfRange);
+}
+
+/// A truncation removes the last segment, and the next one leaves all as it was, except that
+/// another file has the name of that segment.
+#[test]
+fn follower_reads_on_after_empty_segment_replaced() {
+    for preallocate in [false, true] {
+        let config = |fs: &MemFs| tiny(fs.clone()).preallocate(preallocate);
+        let fs = MemFs::new();
+        let writer = Log::open(DIR, config(&fs)).unwrap();
+        writer.append("record").unwrap();
+        cover(&writer, "old", 2);
+        let follower = Log::open_read_only(DIR, config(&fs)).unwrap();
+        let mut reader = follower.reader(StartAt::Earliest).unwrap();
+        assert_eq!(reader.by_ref_records().count(), 1);
+        let mut at_end = follower.tail(StartAt::Latest).unwrap();
+        assert_eq!(at_end.next_record(Some(Duration::ZERO)).unwrap(), None);
+        writer.truncate_to(1).unwrap();
+        cover(&writer, "new", 2);
+        for next in 3..6 {
+            writer.append("next").unwrap();
+            assert_eq!(reader.by_ref_records().map(|(at, _)| at).collect::<Vec<_>>(), [next]);
+            let tailed = at_end.next_record(Some(Duration::ZERO)).unwrap();
+            assert_eq!(tailed.map(|record| record.offset), Some(next));
+        }
+        assert_eq!(support::read_all(&follower), support::read_all(&writer));
+        assert_eq!(follower.verify().unwrap(), []);
+    }
+}
+
 /// The records from a reader's place on, by which it is not used up.
 trait ByRef {
     fn by_ref_records(&mut self) -> impl Iterator<Item = (Offset, String)>;
@@ -337,7 +435,9 @@ impl Writer {
                     (model.end, model.next) = (at + 1, next + 1);
                     // All of one size, so that what is appended anew takes the room of what was
                     // truncated.
-                    batch.push(Record::from(format!("{next:8}")));
+                    // Not the time of the clock: each run of a seed does the same.
+                    let time = Timestamp::from_millis(next.cast_signed());
+                    batch.push(Record::from(format!("{next:8}")).timestamp(time));
                 }
                 drop(model);
                 self.log.append_all(batch).unwrap();

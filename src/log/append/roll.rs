@@ -119,7 +119,7 @@ impl LogInner {
         writer.cadence.finish(&writer.indexes);
         self.seal_index_files(writer);
         let closed = Arc::new(writer.segment.seal(closed_bytes));
-        next.flushed = writer.flushed;
+        next.continue_from(writer);
         {
             let mut sync = self.flushes.sync.lock();
             sync.segments.pop();

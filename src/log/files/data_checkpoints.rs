@@ -597,6 +597,7 @@ mod tests {
             offset_entries: 0,
             time_entries: 0,
             producers: None,
+            epochs: 0,
             aborted: 0,
             segments: vec![],
         }

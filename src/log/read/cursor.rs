@@ -55,15 +55,20 @@ struct Trail {
 
 impl Trail {
     fn push(&mut self, header: BatchHeader, next: Offset) {
-        self.passed = self.last_read(next);
-        self.found = self.passed;
+        if self.has_passed_found(next) {
+            self.passed = std::mem::take(&mut self.found);
+        }
+        self.found = self.passed.clone();
         self.found.push(&header, header);
     }
 
+    fn has_passed_found(&self, next: Offset) -> bool {
+        self.found.last().is_some_and(|last| last.base_offset < next)
+    }
+
     /// Returns the last batches below an offset.
-    fn last_read(&self, next: Offset) -> LastBatches<BatchHeader> {
-        let last = self.found.last();
-        if last.is_some_and(|last| last.base_offset < next) { self.found } else { self.passed }
+    fn last_read(&self, next: Offset) -> &LastBatches<BatchHeader> {
+        if self.has_passed_found(next) { &self.found } else { &self.passed }
     }
 }
 
@@ -190,7 +195,8 @@ impl Cursor {
                     // Load the start after the list: a deletion moves the start before it
                     // publishes the list without the deleted segments.
                     self.log.state.check_range(self.next)?;
-                    self.check_trail(&list).and_then(|()| self.place(&list))
+                    let checked = self.check_trail(&list);
+                    checked.and_then(|truncations| Ok((truncations, self.place(&list)?)))
                 };
                 // An offset that was not found may have been truncated, and the list may be old.
                 if self.log.state.revised_since(self.revision) {
@@ -198,7 +204,11 @@ impl Cursor {
                     continue;
                 }
                 let found = match placed {
-                    Ok(found) => found,
+                    // Without a revision, the list is not older than this count.
+                    Ok((truncations, found)) => {
+                        self.trail.truncations = truncations;
+                        found
+                    }
                     Err(error) => match self.unless_revised(error) {
                         Some(error) => return Err(error),
                         None => continue,
@@ -251,11 +261,12 @@ impl Cursor {
         (!outdated).then_some(error)
     }
 
-    /// On a read-only log, fails when a batch that was returned last was truncated.
-    fn check_trail(&mut self, list: &SegmentList) -> Result<()> {
+    /// On a read-only log, fails when a batch that was returned last was truncated. Returns how
+    /// many truncations have been noticed.
+    fn check_trail(&self, list: &SegmentList) -> Result<u64> {
         let truncations = self.log.truncations();
         if truncations == self.trail.truncations {
-            return Ok(());
+            return Ok(truncations);
         }
         for &read in self.trail.last_read(self.next).iter() {
             let index = list.find(read.base_offset);
@@ -271,8 +282,7 @@ impl Cursor {
                 return Err(self.log.state.outside(self.next, start, end));
             }
         }
-        self.trail.truncations = truncations;
-        Ok(())
+        Ok(truncations)
     }
 
     /// Returns the batch the last step found.

@@ -57,7 +57,7 @@ impl LogInner {
             None => return Err(self.state.closed()),
         };
         let lost = anchor.lost().map_err(|error| self.state.unless_closed(error))?;
-        if lost.is_none() { Ok(()) } else { self.refresh() }
+        if lost.is_empty() { Ok(()) } else { self.refresh() }
     }
 
     /// Returns how many truncations of a read-only log have been noticed.
@@ -70,6 +70,7 @@ impl LogInner {
     /// log.
     fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
         let is_unchanged = follower.take_new_batches()?;
+        self.renew_last(&follower.segment)?;
         let listing = Listing::read(&self.dir)?;
         let ends = &mut follower.ends;
         let mut logs = match log_files(&self.dir, &listing, ends) {
@@ -95,6 +96,18 @@ impl LogInner {
         self.follow_anew(follower, was_truncated)
     }
 
+    /// Lets readers see the last segment, if it is another one.
+    fn renew_last(&self, segment: &Arc<Segment>) -> Result<()> {
+        let list = self.state.segments()?;
+        if let Some((last, before)) = list.segments.split_last()
+            && !Arc::ptr_eq(last, segment)
+        {
+            let segments = before.iter().chain([segment]).map(Arc::clone).collect();
+            self.state.update_segments(|_| SegmentList { segments });
+        }
+        Ok(())
+    }
+
     /// Reads the directory again, and tells readers if anything that they may have read is gone.
     fn follow_anew(&self, follower: &mut Follower, was_truncated: bool) -> Result<Offset> {
         let before = follower.end;
@@ -117,18 +130,19 @@ impl LogInner {
         let known = self.state.segments()?;
         let lost = follower.anchor.lost()?;
         next.truncations = follower.truncations;
-        if let Some(lost) = lost
-            && lost.header.last_offset() >= first
-            && !self.may_be_compacted(lost, &list)?
-        {
-            next.truncations = next.truncations.saturating_add(1);
+        let mut is_shorter = false;
+        for batch in &lost {
+            let was_deleted = batch.header.last_offset() < first;
+            is_shorter |= !was_deleted && !self.may_be_compacted(batch, &list)?;
         }
+        next.truncations = next.truncations.saturating_add(u64::from(is_shorter));
         let revised = was_truncated
-            || lost.is_some()
+            || !lost.is_empty()
             || next.end < before
             || !known.segments.iter().filter(|known| known.base >= first).all(is_there);
+        let start = start_of(&self.flushes.checkpoints, &list, next.end)?;
+        // From here on nothing fails: readers must see the list that belongs to the follower.
         *follower = next;
-        let start = start_of(&self.flushes.checkpoints, &list, follower.end)?;
         // A reader that sees the list must see the start, too.
         self.state.set_start(start);
         self.state.update_segments(|_| list);

@@ -11,7 +11,7 @@ use crate::log::files::listing::Listing;
 use crate::log::files::losses::damage_at_end;
 use crate::log::files::snapshots::states_at;
 use crate::log::files::strays::Strays;
-use crate::log::state::follower::anchor::{Anchor, Chain, LastBatches};
+use crate::log::state::follower::anchor::{Anchor, Chain, LastBatches, MOST_EMPTY};
 use crate::log::state::follower::open_txns::OpenTxns;
 use crate::log::state::follower::{Follower, ReplacementEnds, Scan};
 use crate::log::state::segment_list::SegmentList;
@@ -147,10 +147,14 @@ fn survey_listed(
     if follower.anchor.is_empty() && follower.position > 0 {
         follower.anchor = Anchor::of_segment(&follower.segment, Offset::MAX)?;
     }
-    if !follower.anchor.has_records()
-        && let Some(before) = segments.iter().rfind(|segment| segment.published() > 0)
-    {
-        follower.anchor = Anchor::of_segment(before, last.base)?.followed_by(&follower.anchor);
+    let mut limit = last.base;
+    let with_batches = segments.iter().rev().filter(|segment| segment.published() > 0);
+    for before in with_batches.take(MOST_EMPTY) {
+        if follower.anchor.is_complete() {
+            break;
+        }
+        follower.anchor = Anchor::of_segment(before, limit)?.followed_by(&follower.anchor);
+        limit = before.base;
     }
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, SegmentList { segments }))

@@ -7,7 +7,8 @@
 //! everything below it is unchanged.
 //!
 //! An empty batch is an exception: it is the same in all histories of the log without its offsets.
-//! If one is the last batch, the last batch with records is remembered, too.
+//! So the last batch with records is remembered, and each empty batch after it. None of these
+//! shows that another one is there.
 //!
 //! The check must come after the read that it confirms. It opens the file by its name, because a
 //! handle that is kept open also leads to a removed file.
@@ -23,31 +24,44 @@ use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
 
-/// The last batch with records, and the last empty batch after it.
-#[derive(Debug, Clone, Copy)]
+/// The largest number of empty batches that are remembered. A truncation leaves one. But a file
+/// can be full of them.
+pub(crate) const MOST_EMPTY: usize = 16;
+
+/// The last batch with records, and the empty batches after it.
+#[derive(Debug, Clone)]
 pub(crate) struct LastBatches<T> {
     records: Option<T>,
-    empty: Option<T>,
+    empty: Vec<T>,
 }
 
 impl<T> Default for LastBatches<T> {
     fn default() -> LastBatches<T> {
-        LastBatches { records: None, empty: None }
+        LastBatches { records: None, empty: Vec::new() }
     }
 }
 
 impl<T> LastBatches<T> {
     /// Adds the next batch, which has this header.
     pub(crate) fn push(&mut self, header: &BatchHeader, batch: T) {
-        if header.record_count == 0 {
-            self.empty = Some(batch);
-        } else {
-            *self = LastBatches { records: Some(batch), empty: None };
+        if header.record_count != 0 {
+            self.empty.clear();
+            self.records = Some(batch);
+            return;
         }
+        if self.empty.len() >= MOST_EMPTY {
+            self.empty.remove(0);
+        }
+        self.empty.push(batch);
     }
 
     pub(crate) fn last(&self) -> Option<&T> {
-        self.empty.as_ref().or(self.records.as_ref())
+        self.empty.last().or(self.records.as_ref())
+    }
+
+    /// Returns whether earlier batches need not be remembered.
+    fn is_complete(&self) -> bool {
+        self.records.is_some() || self.empty.len() >= MOST_EMPTY
     }
 
     /// Returns the batches in the order of their offsets.
@@ -87,7 +101,7 @@ impl Anchor {
             while let Walked::Batch { position, header } = walk.next().map_err(fail)? {
                 anchor.push(KnownBatch { segment: Arc::clone(segment), position, header });
             }
-            if anchor.has_records() || entry.is_none() {
+            if anchor.is_complete() || entry.is_none() {
                 return Ok(anchor);
             }
             back = back.saturating_mul(2);
@@ -103,18 +117,25 @@ impl Anchor {
         self.0.last().is_none()
     }
 
-    pub(crate) fn has_records(&self) -> bool {
-        self.0.records.is_some()
+    /// Returns whether the batches before these need not be known.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.is_complete()
     }
 
-    /// Returns a batch that is not where it was, if there is one.
-    pub(crate) fn lost(&self) -> Result<Option<&KnownBatch>> {
+    /// Returns whether the last batch with records is in this segment.
+    pub(crate) fn has_records_in(&self, segment: &Segment) -> bool {
+        self.0.records.as_ref().is_some_and(|batch| batch.segment.base == segment.base)
+    }
+
+    /// Returns the batches that are not where they were.
+    pub(crate) fn lost(&self) -> Result<Vec<&KnownBatch>> {
+        let mut lost = Vec::new();
         for batch in self.0.iter() {
             if !batch.is_there()? {
-                return Ok(Some(batch));
+                lost.push(batch);
             }
         }
-        Ok(None)
+        Ok(lost)
     }
 
     /// Returns this anchor with the batches of another one after it.

@@ -112,7 +112,18 @@ impl Follower {
 
     /// Adds the batches that were appended to the last segment. Returns false if the log was
     /// truncated meanwhile; then nothing that was read in the last step was added.
+    ///
+    /// While the segment has no records, another file that has got its name looks the same. So the
+    /// file is opened anew. If it has more batches, the segment becomes a new one, because readers
+    /// may hold the old file.
     pub(crate) fn take_new_batches(&mut self) -> Result<bool> {
+        let mut is_anew = !self.anchor.has_records_in(&self.segment);
+        if is_anew {
+            self.file = match self.segment.open_file() {
+                Err(error) if error.is_not_found() => return Ok(false),
+                opened => opened?,
+            };
+        }
         let path = self.segment.path(Kind::Log);
         let fail = |error| Error::io("read", &path, error);
         let bytes = self.file.len().map_err(fail)?;
@@ -138,6 +149,9 @@ impl Follower {
                 // The marker in it cannot be read. A read of the batch reports the damage.
                 break;
             }
+            if std::mem::take(&mut is_anew) {
+                self.segment = Arc::new(self.segment.with_file(&self.file, &self.indexes));
+            }
             self.position = at.saturating_add(size);
             self.end = header.next_offset();
             let segment = Arc::clone(&self.segment);
@@ -149,7 +163,7 @@ impl Follower {
 
     /// Returns whether everything that is known of the log is still in it.
     fn is_unchanged(&self) -> Result<bool> {
-        Ok(self.anchor.lost()?.is_none())
+        Ok(self.anchor.lost()?.is_empty())
     }
 }
 
