@@ -20,7 +20,7 @@ mod limit;
 mod pairs;
 mod work;
 
-use annals::LogConfig;
+use annals::{IsolationLevel, LogConfig};
 use pairs::{Run, Unit};
 use std::time::Duration;
 use work::Filled;
@@ -32,6 +32,7 @@ fn main() {
     append_each(&run);
     durable(&run);
     reads(&run);
+    isolation(&run);
     opening(&run);
     many_logs(&run);
 }
@@ -173,6 +174,28 @@ fn reads(run: &Run) {
         run.row(&name("get at random"), "0.80", unit, || work::get(&filled.log, &offsets), raw);
         let times: Vec<u64> = offsets.iter().map(|offset| offset / 1000).collect();
         run.row(&name("time lookup at random"), "", unit, || work::times(&filled.log, &times), raw);
+    }
+}
+
+/// Compares the isolation levels with each other, and not with the machine.
+fn isolation(run: &Run) {
+    let [all, committed] = [IsolationLevel::ReadUncommitted, IsolationLevel::ReadCommitted];
+    let name = "scan committed against uncommitted, 100 x 100 B";
+    if run.wants(name) {
+        let filled = Filled::new(run.size(20_000), 100, 100);
+        let scan = |level| work::scan_at(&filled.log, level, filled.records());
+        let unit = Unit::Bytes(filled.bytes());
+        run.row(name, "1.00", unit, || scan(committed), || scan(all));
+    }
+    let name = "scan committed against uncommitted, 1 % aborted";
+    if run.wants(name) {
+        let dir = work::fresh_dir();
+        let log = work::open(dir.path(), LogConfig::default());
+        let transactions = run.size(20_000);
+        let shown = work::fill_transactions(&log, transactions, 100);
+        let unit = Unit::Calls(transactions);
+        let scan = || work::scan_at(&log, committed, shown);
+        run.row(name, "0.90", unit, scan, || work::scan_at(&log, all, transactions * 100));
     }
 }
 

@@ -5,8 +5,11 @@
 #[path = "../../src/random.rs"]
 mod random;
 
-use annals::record::{BatchBuilder, BatchHeader};
-use annals::{CleanupPolicy, Log, LogConfig, Record, StartAt, Timestamp};
+use annals::record::{BatchBuilder, BatchHeader, EndTxnMarker};
+use annals::{
+    CleanupPolicy, IsolationLevel, Log, LogConfig, ProducerIdentity, Record, StartAt, Timestamp,
+    TransactionVersion,
+};
 use bytes::Bytes;
 use random::SplitMix64;
 use std::hint::black_box;
@@ -255,10 +258,18 @@ pub fn segments(dir: &Path) -> Vec<PathBuf> {
 
 /// Reads every record of the log, borrowed.
 pub fn scan_borrowed(log: &Log, expected: u64) -> Duration {
+    scan_at(log, IsolationLevel::ReadUncommitted, expected)
+}
+
+/// Reads every record of the log that an isolation level shows, borrowed.
+pub fn scan_at(log: &Log, level: IsolationLevel, expected: u64) -> Duration {
     let start = Instant::now();
-    let mut reader = log.reader(StartAt::Earliest).unwrap();
+    let mut reader = log.isolated(level).reader(StartAt::Earliest).unwrap();
     let mut count = 0;
     while let Some(mut batch) = reader.next_batch().unwrap() {
+        if batch.header().is_control() {
+            continue;
+        }
         for record in batch.records().unwrap() {
             black_box(&record.unwrap());
             count += 1;
@@ -267,6 +278,25 @@ pub fn scan_borrowed(log: &Log, expected: u64) -> Duration {
     let took = start.elapsed();
     assert_eq!(count, expected);
     took
+}
+
+/// Appends transactions of one batch of 100 records of 100 bytes each, and aborts one in `aborted`.
+/// Returns how many records were committed.
+pub fn fill_transactions(log: &Log, transactions: u64, aborted: u64) -> u64 {
+    let (value, mut builder, mut committed) = (values(100), BatchBuilder::new(), 0);
+    let producer = ProducerIdentity { id: 1, epoch: 0 };
+    for transaction in 0..transactions {
+        builder.clear();
+        builder.producer(producer.id, producer.epoch, transaction as i32 * 100).transactional(true);
+        for _ in 0..100 {
+            builder.push(Timestamp::from_millis(1), None, Some(&value)).unwrap();
+        }
+        log.append_builder(&mut builder).unwrap();
+        let marker = EndTxnMarker { committed: transaction % aborted != 0, coordinator_epoch: 0 };
+        log.append_marker(producer, marker, TransactionVersion::V1).unwrap();
+        committed += u64::from(marker.committed) * 100;
+    }
+    committed
 }
 
 /// Reads every record of the log, owned.
