@@ -570,10 +570,10 @@ pub use client::Json;
 #[cfg(not(shuttle))]
 pub use client::{
     Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext,
-    IsolationLevel, Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor,
-    ProducerRecord, ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle,
-    Serialize, SerializeContext, TopicPattern, TopicProducer,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext, Partitioner,
+    PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle, Serialize,
+    SerializeContext, TopicPattern, TopicProducer,
 };
 #[cfg(not(shuttle))]
 pub use client::{
@@ -599,9 +599,10 @@ pub use group::{
 #[cfg(feature = "futures")]
 pub use log::FlushFuture;
 pub use log::{
-    Appended, CleanupPolicy, Fetched, HangingTransaction, Log, LogConfig, LogStats, Maintainer,
-    MaintainerConfig, MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption,
-    ReadBatch, ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
+    AbortedTransaction, Appended, CleanupPolicy, Fetched, HangingTransaction, IsolatedLog, Log,
+    LogConfig, LogStats, Maintainer, MaintainerConfig, MaintainerStats, MaintenancePause,
+    MaintenanceReport, OffsetMoved, Offsets, OnCorruption, ReadBatch, ReadLimits, Reader,
+    ReaderRecords, Recovery, SegmentStats, Tail,
 };
 pub use producer_state::{ProducerState, VerificationGuard};
 pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
@@ -615,9 +616,9 @@ pub use trace::TracingListener;
 #[cfg(not(shuttle))]
 pub use transaction::{TransactionMetadata, TransactionRecord, TransactionState};
 pub use types::{
-    Codec, FIRST_STORE_PRODUCER_ID, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec,
-    ProducerEpoch, ProducerId, ProducerIdentity, Sequence, StartAt, Timestamp, TimestampType,
-    TopicPartition, TransactionVersion,
+    Codec, FIRST_STORE_PRODUCER_ID, IsolationLevel, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID,
+    Offset, OffsetSpec, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, StartAt, Timestamp,
+    TimestampType, TopicPartition, TransactionVersion,
 };
 #[cfg(not(shuttle))]
 pub use uuid::{KafkaUuid, ParseUuidError, TopicId};

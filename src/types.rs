@@ -137,6 +137,27 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+/// The part of a log that a read sees. Kafka: `isolation.level`, and what a broker's replicas read.
+///
+/// Pass it to [`Log::isolated`](crate::Log::isolated) or
+/// [`ConsumerConfig::isolation_level`](crate::ConsumerConfig::isolation_level). The calls of
+/// [`Log`](crate::Log) itself read at `ReadUncommitted`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum IsolationLevel {
+    /// All records below the high watermark, also those of aborted and open transactions. Kafka:
+    /// `read_uncommitted`.
+    #[default]
+    ReadUncommitted,
+    /// The records below the last stable offset, without those of aborted transactions. Kafka:
+    /// `read_committed`.
+    ReadCommitted,
+    /// All records up to the end of the log, for replicas and for recovery tools.
+    LogEnd,
+    /// The same records as `ReadUncommitted`: the name that Kafka's replica code uses.
+    HighWatermark,
+}
+
 /// The place at which a [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) begins.
 ///
 /// An [`Offset`] and a [`Timestamp`] convert into it, so both can be passed as they are.

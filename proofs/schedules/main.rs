@@ -16,6 +16,7 @@ mod compaction;
 mod flushes;
 mod leader_epochs;
 mod readers;
+mod transactions;
 mod truncation;
 
 use annals::fs::{CrashState, MemFs};

@@ -35,8 +35,8 @@ mod typed;
 
 pub use consumer::{
     AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, IsolationLevel, RebalanceContext,
-    RebalanceListener, TopicPattern,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, RebalanceContext, RebalanceListener,
+    TopicPattern,
 };
 pub use partitioner::Partitioner;
 pub use producer::{

@@ -96,11 +96,25 @@
 //! pointer. The *segment list* of a log is immutable; a change publishes a new one. A reader keeps
 //! only the segment that it is in, and looks at the list to find the next segment.
 //!
+//! # Reading committed records
+//!
+//! A reader at [`ReadCommitted`](crate::IsolationLevel::ReadCommitted) stops at the last stable
+//! offset, so no transaction below it is open. A batch that opens a transaction lowers the last
+//! stable offset before the end of the log rises over it. A marker that aborts one adds the
+//! transaction to the index of its segment in memory; then the end rises, and last the last stable
+//! offset. A reader loads them the other way round: the last stable offset, then the batch, then
+//! the aborted transactions. So it knows the fate of every record that it may see.
+//!
+//! It asks for aborted transactions only at a batch that has a producer's transaction; for all
+//! others it tests one bit of the header. It then loads the aborted transactions with records in
+//! that segment, once until a transaction is aborted or the list of segments changes. This takes no
+//! lock, except while the index file of a closed segment is read for the first time.
+//!
 //! # Changes under a reader
 //!
-//! Truncation shortens files, and compaction replaces them. Both work in three steps: they publish
-//! the new segment list (and, for a truncation, the lower end); they raise the *revision* of the
-//! log; only then do they touch a file. A reader that has read bytes checks the revision again. If
+//! Truncation shortens files, and compaction replaces them. Both first publish the new segment list
+//! (and, for a truncation, the lower end) together with a higher *revision* of the log, and only
+//! then touch a file. A reader that has read bytes checks the revision again. If
 //! the revision has not changed, nothing of the bytes that it read was truncated, overwritten or
 //! replaced meanwhile. If it has changed, the reader looks up its position again. After a
 //! compaction it finds its position, because offsets do not change; after a truncation it may fail

@@ -195,7 +195,7 @@
 //! | `max.poll.interval.ms`, 300000 | [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 min | the only deadline of a dynamic member |
 //! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | applies to static members that left. The group notices at once that a dynamic member is gone |
 //! | `heartbeat.interval.ms`, 3000 | | there are no heartbeats |
-//! | `isolation.level`, `read_uncommitted` | [`isolation_level`](crate::ConsumerConfig::isolation_level), the same | `read_committed` comes with transactions; on the command line, `annals read --isolation committed` already leaves out aborted and open transactions |
+//! | `isolation.level`, `read_uncommitted` | [`isolation_level`](crate::ConsumerConfig::isolation_level), the same | a [`Log`](crate::Log) is read by level with [`isolated`](crate::Log::isolated), which also has the levels of replicas; on the command line, `annals read --isolation committed` |
 //! | `partition.assignment.strategy`, range, cooperative-sticky | [`assignors`](crate::ConsumerConfig::assignors), the same | all of Kafka's four, and [`Assignor`](crate::assignor::Assignor)s of your own |
 //! | `exclude.internal.topics`, `true` | [`exclude_internal_topics`](crate::ConsumerConfig::exclude_internal_topics), yes | |
 //! | `check.crcs`, `true` | | always |

@@ -107,7 +107,9 @@ impl Log {
 
     /// Reads the whole log, and lists all damage in batches, records and index files.
     ///
-    /// A batch that this build cannot decode counts as sound if its checksum is right.
+    /// A batch that this build cannot decode counts as sound if its checksum is right. The index of
+    /// aborted transactions of each closed segment is compared with the markers in the log: a read
+    /// rebuilds a damaged one, but takes a missing file for one without entries, as Kafka does.
     ///
     /// ```
     /// use annals::fs::{File, Fs, MemFs, OpenMode};

@@ -24,6 +24,7 @@ mod dynamic_config;
 mod files;
 mod flush;
 mod inner;
+mod isolated;
 mod maintain;
 mod maintainer;
 mod open;
@@ -38,9 +39,12 @@ mod transactions;
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
 pub use flush::awaiting::FlushFuture;
+pub use isolated::IsolatedLog;
 pub use maintain::MaintenanceReport;
 pub use maintain::pause::MaintenancePause;
 pub use maintainer::{Maintainer, MaintainerConfig, MaintainerStats};
+pub use read::aborted::AbortedTransaction;
+pub use read::moved::OffsetMoved;
 pub use read::reader::{ReadBatch, Reader, ReaderRecords};
 pub use read::stats::{LogStats, Offsets, SegmentStats};
 pub use read::tail::Tail;
@@ -52,7 +56,7 @@ pub use transactions::HangingTransaction;
 use crate::error::{Error, Result};
 use crate::fs::WhenFull;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
-use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
+use crate::types::{IsolationLevel, Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use files::checkpoint::Checkpoint;
 pub(crate) use files::data_checkpoints::DataCheckpoints;
 pub(crate) use files::lock::{DirHandle, WriteLock};
@@ -360,7 +364,7 @@ impl Log {
     ///   batches before it with a smaller limit or a [`Reader`].
     /// - [`Error::Io`], [`Error::Closed`].
     pub fn read(&self, from: Offset, limits: ReadLimits) -> Result<Fetched> {
-        read::read(&self.inner, from, limits)
+        read::read(&self.inner, IsolationLevel::ReadUncommitted, from, limits)
     }
 
     /// Returns the record at an offset; `None` if compaction removed it, or a control record is
@@ -381,7 +385,7 @@ impl Log {
     ///   be read.
     /// - [`Error::Io`], [`Error::Closed`].
     pub fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
-        self.inner.get(offset)
+        self.inner.get(IsolationLevel::ReadUncommitted, offset)
     }
 
     /// Returns a reader from an [`Offset`], a [`Timestamp`] or a [`StartAt`] to the end of the
@@ -391,7 +395,7 @@ impl Log {
     /// - [`Error::OffsetOutOfRange`] below the start and above the end.
     /// - As [`offset_for_time`](Log::offset_for_time), for a time.
     pub fn reader(&self, start: impl Into<StartAt>) -> Result<Reader> {
-        Reader::new(&self.inner, start.into())
+        Reader::new(&self.inner, IsolationLevel::ReadUncommitted, start.into())
     }
 
     /// Returns a reader that waits at the end of the log for more records.
@@ -399,7 +403,14 @@ impl Log {
     /// # Errors
     /// As [`reader`](Log::reader).
     pub fn tail(&self, start: impl Into<StartAt>) -> Result<Tail> {
-        Tail::new(&self.inner, start.into())
+        Tail::new(&self.inner, IsolationLevel::ReadUncommitted, start.into())
+    }
+
+    /// Returns the log as readers of an isolation level see it. The other calls of a log that read
+    /// do so at [`ReadUncommitted`](IsolationLevel::ReadUncommitted).
+    #[must_use]
+    pub fn isolated(&self, level: IsolationLevel) -> IsolatedLog {
+        IsolatedLog::new(&self.inner, level)
     }
 
     /// Returns the start, the end and the durable end of the log.
@@ -410,6 +421,13 @@ impl Log {
     #[must_use]
     pub fn offsets(&self) -> Offsets {
         self.inner.state.offsets()
+    }
+
+    /// Returns a wait until an offset of the log differs from these, other than the durable end.
+    /// If one already does, the wait is over at once: take the offsets before you look for
+    /// records, and no move in between is missed.
+    pub fn offset_moved(&self, seen: Offsets) -> OffsetMoved {
+        OffsetMoved::new(&self.inner, seen)
     }
 
     /// Returns the first offset with this timestamp or a later one, and its timestamp; `None` if
@@ -451,7 +469,7 @@ impl Log {
     /// # Errors
     /// As [`offset_for_time`](Log::offset_for_time).
     pub fn list_offset(&self, spec: impl Into<OffsetSpec>) -> Result<Option<(Offset, Timestamp)>> {
-        self.inner.list_offset(spec.into())
+        self.inner.list_offset(IsolationLevel::ReadUncommitted, spec.into())
     }
 
     /// Makes everything that was appended before this call durable, and returns the durable end of

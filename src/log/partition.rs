@@ -6,7 +6,7 @@ use crate::log::config::LogConfig;
 use crate::log::dynamic_config::DynamicConfig;
 use crate::log::open::directory::{self, DataDir};
 use crate::log::read::reader::Reader;
-use crate::types::{Offset, ProducerId};
+use crate::types::{IsolationLevel, Offset, ProducerId};
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
@@ -98,8 +98,13 @@ impl Log {
 
     /// Returns a reader at an offset that need not be in the log: if it is not, the first read
     /// fails.
-    pub(crate) fn reader_at(&self, offset: Offset) -> Reader {
-        Reader::at(&self.inner, offset)
+    pub(crate) fn reader_at(&self, level: IsolationLevel, offset: Offset) -> Reader {
+        Reader::at(&self.inner, level, offset)
+    }
+
+    /// Returns the offset below which a read of this level finds records.
+    pub(crate) fn bound(&self, level: IsolationLevel) -> Offset {
+        self.inner.state.bound(level)
     }
 
     /// Forgets a closed producer, whose id is never assigned again.

@@ -76,21 +76,39 @@ impl Segment {
         if let Some(aborted) = &*slot {
             return Ok(Arc::clone(aborted));
         }
-        let live = SegmentFile::live(self.base, Kind::TxnIndex);
-        let mut bytes = None;
-        if self.staged.load(Ordering::Acquire) {
-            // The live file may be that of a replaced segment. What it names was aborted as well.
-            let swap = SegmentFile { stage: Stage::Swap, ..live };
-            bytes = self.dir.read_small(&self.dir.path_of(swap), txn_index::MAX_BYTES)?;
-        }
-        if bytes.is_none() {
-            bytes = self.dir.read_small(&self.dir.path_of(live), txn_index::MAX_BYTES)?;
-        }
-        let aborted = TxnIndex::open(self.base, &bytes.unwrap_or_default()).map_err(|reason| {
+        let aborted = self.stored_aborted()?.map_err(|reason| {
             let (path, reason) = (self.path(Kind::TxnIndex), CorruptionKind::Malformed(reason));
             Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason }))
         })?;
         Ok(Arc::clone(slot.insert(Arc::new(aborted))))
+    }
+
+    /// Returns the content of the file of aborted transactions, or the problem with it. It is
+    /// empty if there is no file.
+    pub(crate) fn stored_aborted(&self) -> Result<Result<TxnIndex, &'static str>> {
+        let stages: &[Stage] = match self.staged.load(Ordering::Acquire) {
+            // The live file may be that of a replaced segment. What it names was aborted as well.
+            true => &[Stage::Swap, Stage::Live],
+            false if self.dir.writable => &[Stage::Live],
+            // Another process may be replacing the file by one with the other name.
+            false => &[Stage::Live, Stage::Swap, Stage::Live],
+        };
+        let mut bytes = None;
+        for &stage in stages {
+            let path =
+                self.dir.path_of(SegmentFile { base: self.base, kind: Kind::TxnIndex, stage });
+            bytes = self.dir.read_small(&path, txn_index::MAX_BYTES)?;
+            if bytes.is_some() {
+                break;
+            }
+        }
+        Ok(TxnIndex::open(self.base, &bytes.unwrap_or_default()))
+    }
+
+    /// Keeps a rebuilt index of aborted transactions in memory, unless another thread was earlier.
+    pub(crate) fn keep_aborted(&self, rebuilt: TxnIndex) -> Arc<TxnIndex> {
+        let mut slot = self.aborted.lock();
+        Arc::clone(slot.get_or_insert_with(|| Arc::new(rebuilt)))
     }
 
     /// Returns the index of aborted transactions of an active segment, to add to it.

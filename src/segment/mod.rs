@@ -114,7 +114,10 @@ impl Segment {
     pub(crate) fn with_file(&self, file: &Arc<dyn File>, indexes: &Arc<Indexes>) -> Segment {
         let largest = Timestamp::from_millis(self.largest_timestamp.load(Ordering::Relaxed));
         let (dir, bytes) = (Arc::clone(&self.dir), self.published());
-        Segment::active(dir, self.base, file, bytes, largest, Arc::clone(indexes))
+        let mut segment =
+            Segment::active(dir, self.base, file, bytes, largest, Arc::clone(indexes));
+        segment.aborted = Mutex::new(self.aborted.lock().clone());
+        segment
     }
 
     /// Creates a segment that will not change. Its indexes are opened when they are needed.

@@ -1,7 +1,7 @@
 //! Everything at once, until so many operations are done.
 
 use annals::fs::MemFs;
-use annals::{Error, Log, LogConfig, ReadLimits, Record, Tail};
+use annals::{Error, IsolationLevel, Log, LogConfig, ReadLimits, Record, Tail};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -26,9 +26,21 @@ fn parse(value: &str) -> (u64, u64) {
     (parts.next().unwrap().parse().unwrap(), parts.next().unwrap().parse().unwrap())
 }
 
+/// A log without transactions is the same at every level.
+const LEVELS: [IsolationLevel; 4] = [
+    IsolationLevel::ReadUncommitted,
+    IsolationLevel::ReadCommitted,
+    IsolationLevel::LogEnd,
+    IsolationLevel::HighWatermark,
+];
+
+fn level(number: u64) -> IsolationLevel {
+    LEVELS[(number % 4) as usize]
+}
+
 /// Reads to the end, again and again; offsets rise and each thread's values are in its order.
-fn follow(log: &Log, made: &[AtomicU64], done: &AtomicBool) {
-    let mut reader = log.reader(0).unwrap();
+fn follow(log: &Log, level: IsolationLevel, made: &[AtomicU64], done: &AtomicBool) {
+    let mut reader = log.isolated(level).reader(0).unwrap();
     let (mut next, mut seen) = (0, vec![None::<u64>; made.len()]);
     loop {
         let last_round = done.load(Ordering::SeqCst);
@@ -107,9 +119,12 @@ fn all_calls_run_concurrently() {
                     })
                 })
                 .collect();
-            let readers: Vec<_> =
-                (0..2).map(|_| scope.spawn(move || follow(log, made, done))).collect();
-            let mut tail = log.tail(0).unwrap();
+            let readers: Vec<_> = (0..2)
+                .map(|number| {
+                    scope.spawn(move || follow(log, level(seed * 2 + number), made, done))
+                })
+                .collect();
+            let mut tail = log.isolated(level(seed + 1)).tail(0).unwrap();
             scope.spawn(move || {
                 loop {
                     match tail.next_record(None) {
@@ -251,7 +266,7 @@ fn acknowledged_appends_keep_thread_order() {
             let (log, done) = (&log, &done);
             let _ending = Ending(log, done);
             let tails = [false, true].map(|by_batches| {
-                let tail = log.tail(0).unwrap();
+                let tail = log.isolated(level(seed + u64::from(by_batches))).tail(0).unwrap();
                 scope.spawn(move || stress_tail(tail, Witness::new(THREADS, seed), by_batches))
             });
             let looker = scope.spawn(move || {
@@ -354,13 +369,19 @@ fn group_append_answers_each_batch_once() {
 
 #[test]
 fn append_truncation_and_close_wake_task() {
+    for level in LEVELS {
+        check_wake_ups(level);
+    }
+}
+
+fn check_wake_ups(level: IsolationLevel) {
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
     (0..5).for_each(|_| drop(log.append("x").unwrap()));
     let counted = Arc::new(Counted::default());
     let waker = Waker::from(Arc::clone(&counted));
     let mut context = Context::from_waker(&waker);
     let woken = || counted.0.load(Ordering::SeqCst);
-    let mut tail = log.tail(annals::StartAt::Latest).unwrap();
+    let mut tail = log.isolated(level).tail(annals::StartAt::Latest).unwrap();
     assert!(tail.poll_next(&mut context).is_pending());
     assert!(tail.poll_next(&mut context).is_pending());
     assert_eq!(woken(), 0);

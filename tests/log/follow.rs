@@ -2,8 +2,8 @@
 
 use annals::fs::{Call, CrashState, DiskFs, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
-    CleanupPolicy, Event, Log, LogConfig, Offset, Reader, Record, StartAt, Store, StoreConfig,
-    TopicConfig,
+    CleanupPolicy, Event, IsolationLevel, Log, LogConfig, Offset, Reader, Record, StartAt, Store,
+    StoreConfig, TopicConfig,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -55,7 +55,8 @@ impl Along {
 /// log is opened anew.
 #[test]
 fn reader_continues_through_foreign_compaction() {
-    for pace in [1, 7] {
+    for (pace, level) in [(1, IsolationLevel::ReadCommitted), (7, IsolationLevel::ReadUncommitted)]
+    {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
         let writer = Log::open(DIR, config(fs.clone())).unwrap();
@@ -66,7 +67,8 @@ fn reader_continues_through_foreign_compaction() {
         let left = survivors(&all, below);
         assert!(left.len() * 2 < all.len() && left.len() > 20);
         let other = Log::open_read_only(DIR, config(memory.clone())).unwrap();
-        let along = Along { reader: other.reader(StartAt::Earliest).unwrap(), read: Vec::new() };
+        let reader = other.isolated(level).reader(StartAt::Earliest).unwrap();
+        let along = Along { reader, read: Vec::new() };
         let along = Arc::new(Mutex::new(along));
         let (looker, kept, disk) = (Arc::clone(&along), left.clone(), memory.clone());
         let calls = Arc::new(Mutex::new(0usize));

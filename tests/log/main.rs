@@ -21,6 +21,7 @@ mod golden;
 mod held_room;
 mod histories;
 mod indexes;
+mod isolation;
 mod leader_epochs;
 mod maintainer;
 mod model;

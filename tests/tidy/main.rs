@@ -108,7 +108,7 @@ const WINGS: [&[&str]; 12] = [
     &["change"],
     &["maintain"],
     &["open"],
-    &["mod", "admin", "partition", "replica", "transactions"],
+    &["mod", "admin", "isolated", "partition", "replica", "transactions"],
 ];
 
 #[test]

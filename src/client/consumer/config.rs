@@ -3,6 +3,7 @@
 use crate::client::consumer::callbacks::ConsumerInterceptor;
 use crate::error::{Error, Result, reject_option};
 use crate::group::assignor::{Assignor, CooperativeSticky, Range};
+use crate::types::IsolationLevel;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,6 @@ pub enum AutoOffsetReset {
     /// [`NoOffsetForPartition`](crate::ConsumeError::NoOffsetForPartition) if there is no
     /// committed offset.
     None,
-}
-
-/// Which records of transactions a consumer sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum IsolationLevel {
-    /// All records. Kafka: `read_uncommitted`.
-    #[default]
-    ReadUncommitted,
 }
 
 /// The options of a [`Consumer`](crate::Consumer), with Kafka's names.
@@ -268,7 +260,10 @@ impl ConsumerConfig {
 
     /// Sets the records of transactions that the consumer returns.
     ///
-    /// *Default* all. Kafka: `isolation.level`.
+    /// *Default* [`ReadUncommitted`](IsolationLevel::ReadUncommitted): all. *Effect*: with
+    /// [`ReadCommitted`](IsolationLevel::ReadCommitted), the consumer returns no record of an
+    /// aborted transaction, and waits before the first record of the earliest open transaction.
+    /// Kafka: `isolation.level`.
     #[must_use]
     pub fn isolation_level(mut self, isolation_level: IsolationLevel) -> Self {
         self.isolation_level = isolation_level;

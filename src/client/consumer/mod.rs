@@ -67,7 +67,7 @@ mod subscription;
 mod wakeup;
 
 pub use callbacks::{ConsumerInterceptor, RebalanceContext, RebalanceListener};
-pub use config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
+pub use config::{AutoOffsetReset, ConsumerConfig};
 pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords};
 pub use subscription::TopicPattern;
 pub use wakeup::ConsumerWaker;
@@ -275,7 +275,8 @@ impl Consumer {
         let (mut added, now) = (Vec::new(), self.store.logical_time());
         for name in names.iter().filter(|name| self.index(name).is_none()) {
             let log = self.store.partition(&name.topic, name.partition)?;
-            added.push(Partition::new(name.clone(), log, Some(now), &self.wakeup));
+            let level = self.config.isolation_level;
+            added.push(Partition::new(name.clone(), log, Some(now), level, &self.wakeup));
         }
         self.auto_commit()?;
         self.partitions.retain(|partition| names.contains(&partition.name));

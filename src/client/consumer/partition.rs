@@ -6,9 +6,7 @@ use crate::error::{ConsumeError, Error, Result};
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
 use crate::store::topic::Topic;
-use crate::types::LogicalTime;
-use crate::types::TopicPartition;
-use crate::types::{Offset, StartAt};
+use crate::types::{IsolationLevel, LogicalTime, Offset, StartAt, TopicPartition};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -17,6 +15,7 @@ use std::task::Waker;
 pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) log: Log,
+    level: IsolationLevel,
     /// When the log was created.
     pub(super) created: LogicalTime,
     /// The time of the call that assigned it; `None` if the group assigns it and knows the time.
@@ -49,6 +48,7 @@ impl Partition {
         name: TopicPartition,
         (log, created): (Log, LogicalTime),
         since: Option<LogicalTime>,
+        level: IsolationLevel,
         wakeup: &Arc<ConsumerWakeup>,
     ) -> Partition {
         let one_shot = OneShotWaker::new(wakeup);
@@ -58,6 +58,7 @@ impl Partition {
         Partition {
             name,
             log,
+            level,
             created,
             since,
             reader,
@@ -91,7 +92,7 @@ impl Partition {
         match &mut self.reader {
             Some(reader) => reader.seek(to),
             None => {
-                self.reader = Some(self.log.reader(to)?);
+                self.reader = Some(self.log.isolated(self.level).reader(to)?);
                 Ok(())
             }
         }
@@ -102,7 +103,7 @@ impl Partition {
     pub(super) fn replace_log(&mut self, (log, created): (Log, LogicalTime)) {
         if log.is_same_partition(&self.log) {
             // If the log has lost its last records, the next read fails beyond the end.
-            self.reader = self.position().map(|at| log.reader_at(at));
+            self.reader = self.position().map(|at| log.reader_at(self.level, at));
         } else {
             (self.reader, self.committed) = (None, None);
         }
@@ -115,9 +116,24 @@ impl Partition {
         (self.unavailable, self.reported) = (false, false);
     }
 
+    /// Returns the offset below which the consumer finds records: the end of the log, or the last
+    /// stable offset if it reads committed records.
+    fn bound(&self) -> Offset {
+        self.log.bound(self.level)
+    }
+
+    /// Returns the number of offsets from a position to the last record that the consumer may
+    /// read, without deleted records.
+    pub(super) fn lag(&self, position: Offset) -> u64 {
+        self.bound().saturating_sub(position.max(self.log.offsets().start))
+    }
+
     /// Returns whether there may be records to read, or an error to report.
     pub(super) fn is_ready(&self) -> bool {
-        let has_more = |at| at != self.log.offsets().end || self.log.is_closed();
+        // A position beyond the end, after a truncation, is an error to report. A position between
+        // the bound and the end waits.
+        let has_more =
+            |at| at < self.bound() || at > self.log.offsets().end || self.log.is_closed();
         !self.paused && !self.unavailable && self.position().is_none_or(has_more)
     }
 

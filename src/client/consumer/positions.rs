@@ -1,7 +1,6 @@
 //! Positions, and the offsets of partitions.
 
 use crate::client::consumer::Consumer;
-use crate::client::consumer::partition::Partition;
 use crate::error::{ConsumeError, Error, Result};
 use crate::group::offsets::OffsetAndMetadata;
 use crate::log::Log;
@@ -137,7 +136,8 @@ impl Consumer {
     }
 
     /// Returns the number of offsets left to read in a partition: from the position to the end,
-    /// without deleted records.
+    /// without deleted records. A consumer that reads
+    /// [committed](crate::IsolationLevel::ReadCommitted) records counts to the last stable offset.
     ///
     /// # Errors
     /// As [`position`](Consumer::position). Also [`ConsumeError::Partition`], as
@@ -146,8 +146,7 @@ impl Consumer {
         let index = self.assigned(partition)?;
         self.use_current_log(index)?;
         let position = self.position(partition)?;
-        let lag = |one: &Partition| one.log.offsets().behind(position);
-        Ok(self.partitions.get(index).map_or(0, lag))
+        Ok(self.partitions.get(index).map_or(0, |one| one.lag(position)))
     }
 
     /// Returns the offset that the group has committed for a partition, whichever member has it.
@@ -175,7 +174,9 @@ impl Consumer {
         self.each(partitions, |log| Ok(log.offsets().start))
     }
 
-    /// Returns the end offsets of these partitions, assigned or not.
+    /// Returns the end offsets of these partitions, assigned or not. For a consumer that reads
+    /// [committed](crate::IsolationLevel::ReadCommitted) records, these are the last stable
+    /// offsets.
     ///
     /// # Errors
     /// As [`beginning_offsets`](Consumer::beginning_offsets).
@@ -183,7 +184,7 @@ impl Consumer {
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
-        self.each(partitions, |log| Ok(log.offsets().end))
+        self.each(partitions, |log| Ok(log.bound(self.config.isolation_level)))
     }
 
     /// Returns for each partition the first offset with the given timestamp or a later one, and
@@ -198,7 +199,8 @@ impl Consumer {
     ) -> Result<BTreeMap<TopicPartition, Option<(Offset, Timestamp)>>> {
         let times: BTreeMap<TopicPartition, Timestamp> = times.into_iter().collect();
         let find = |(name, time): (TopicPartition, Timestamp)| {
-            let found = self.log(&name)?.offset_for_time(time);
+            let log = self.log(&name)?.isolated(self.config.isolation_level);
+            let found = log.list_offset(time);
             let found = found.map_err(Error::or_being_reopened)?;
             Ok((name, found))
         };

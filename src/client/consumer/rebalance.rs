@@ -347,7 +347,9 @@ impl Consumer {
             }
             match self.store.partition(&name.topic, name.partition) {
                 Ok(log) => {
-                    self.partitions.push(Partition::new(name.clone(), log, None, &self.wakeup));
+                    let level = self.config.isolation_level;
+                    let partition = Partition::new(name.clone(), log, None, level, &self.wakeup);
+                    self.partitions.push(partition);
                     added.push(name.clone());
                 }
                 // It was deleted meanwhile. A topic of that name may be created again.

@@ -1,7 +1,10 @@
 use super::*;
 use crate::clock::ManualClock;
+use crate::fs::{Fs as _, MemFs, OpenMode};
+use crate::record::BatchBuilder;
 use crate::store::{StoreConfig, TopicConfig};
-use crate::types::Timestamp;
+use crate::types::{IsolationLevel, Timestamp};
+use std::path::Path;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -104,4 +107,51 @@ fn consumer_wakes_once_when_records_come() {
         assert_eq!(consumer.wakeup.count(), before + 1);
         assert_eq!(consumer.poll(NOW).unwrap().len(), 2);
     }
+}
+
+/// The end of the log is above the position all the time. A poll that took that for records to
+/// read would not sleep.
+#[test]
+fn poll_under_open_transaction_sleeps() {
+    let fs = MemFs::new();
+    let config = || StoreConfig::default().fs(fs.clone());
+    let store = Store::open("data", config()).unwrap();
+    store.create_topic("orders", TopicConfig::default()).unwrap();
+    store.close().unwrap();
+    // A broker appends a record, and one of a transaction, and is killed.
+    let batch = |offset, transactional| {
+        let mut batch = BatchBuilder::new();
+        batch.base_offset(offset);
+        if transactional {
+            batch.producer(4000, 0, 0).transactional(true);
+        }
+        batch.push(Timestamp::from_millis(1), None, Some(b"x")).unwrap();
+        batch.build_bytes().unwrap()
+    };
+    let path = Path::new("data/orders-0/00000000000000000000.log");
+    let file = fs.open(path, OpenMode::ReadWrite).unwrap();
+    file.write_all_at(&[batch(0, false), batch(1, true)].concat(), 0).unwrap();
+    fs.remove(Path::new("data/.kafka_cleanshutdown")).unwrap();
+
+    let store = Store::open("data", config()).unwrap();
+    let orders = TopicPartition::new("orders", 0);
+    let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer =
+        store.consumer(config.isolation_level(IsolationLevel::ReadCommitted)).unwrap();
+    consumer.assign([orders.clone()]).unwrap();
+    assert_eq!(consumer.poll(NOW).unwrap().len(), 1);
+    for _ in 0..2 {
+        assert!(consumer.poll(NOW).unwrap().is_empty());
+        assert!(!consumer.partitions.iter().any(Partition::is_ready));
+        assert_eq!(consumer.position(&orders).unwrap(), 1);
+        assert_eq!(consumer.lag(&orders).unwrap(), 0);
+        assert_eq!(consumer.end_offsets([orders.clone()]).unwrap()[&orders], 1);
+        store.topic("orders").unwrap().partition(0).unwrap().append("waits").unwrap();
+    }
+    consumer.seek_to_end([]).unwrap();
+    assert_eq!(consumer.position(&orders).unwrap(), 1);
+    let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut other = store.consumer(config).unwrap();
+    other.assign([orders]).unwrap();
+    assert_eq!(other.poll(NOW).unwrap().len(), 4);
 }

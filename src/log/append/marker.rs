@@ -116,6 +116,7 @@ impl LogInner {
     /// Adds an aborted transaction to the index of the active segment.
     fn index_aborted(&self, writer: &mut Writer, aborted: AbortedTxn) {
         writer.segment.aborted_in_memory().push(aborted);
+        self.state.note_aborted();
         // The marker is in the log already. The next one, the next roll or a close tries again.
         if let Err(error) = self.store_aborted(writer) {
             let path = writer.segment.path(Kind::TxnIndex);

@@ -63,6 +63,7 @@ impl LogInner {
                 self.epochs.truncate_from_start(self.state.start());
                 removed
             };
+            self.state.waiters.notify();
             self.dir.fill_reserve();
             removed
         })

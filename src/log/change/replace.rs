@@ -155,7 +155,7 @@ impl LogInner {
     }
 
     fn publish_replacement(&self, old: &[Arc<Segment>], new: &Arc<Segment>) {
-        self.state.update_segments(|list| {
+        let change = |list: &SegmentList| {
             let mut segments = Vec::with_capacity(list.segments.len());
             for segment in &list.segments {
                 match old.iter().position(|gone| Arc::ptr_eq(gone, segment)) {
@@ -165,8 +165,8 @@ impl LogInner {
                 }
             }
             SegmentList { segments }
-        });
-        self.state.announce_revision();
+        };
+        self.state.revise_segments(change, || {});
         old.iter().for_each(|segment| segment.retire_replaced());
     }
 

@@ -86,14 +86,14 @@ impl LogInner {
         segments.push(Arc::clone(&next.segment));
         sync.segments.push(Arc::clone(&next.segment));
         sync.new_names = true;
-        self.state.update_segments(|_| SegmentList { segments });
-        // A transaction that was ended above the target is open again, before a reader sees that
-        // the end has moved. One that began above it is gone only afterwards.
-        let undecided = [writer.tracked.first_unstable(), replay.first_undecided()];
-        self.state.set_first_unstable(undecided.into_iter().flatten().min());
-        self.state.set_end(target);
-        self.state.lower_durable(end_of_data);
-        self.state.announce_revision();
+        let lower = || {
+            // A transaction that was ended above the target is open again, before a reader sees
+            // that the end has moved. One that began above it is gone only afterwards.
+            self.state.lower_first_unstable(replay.first_undecided());
+            self.state.set_end(target);
+            self.state.lower_durable(end_of_data);
+        };
+        self.state.revise_segments(|_| SegmentList { segments }, lower);
         drop(sync);
 
         let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();

@@ -3,6 +3,7 @@
 use crate::error::{CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::log::inner::LogInner;
+use crate::log::read::aborted::SegmentAborted;
 use crate::log::read::survey::LOOKS;
 use crate::log::state::follower::anchor::LastBatches;
 use crate::log::state::segment_list::SegmentList;
@@ -10,7 +11,7 @@ use crate::record::{BatchHeader, BatchRef};
 use crate::segment::Segment;
 use crate::segment::name::Kind;
 use crate::segment::scan::{BUFFER_BYTES, BatchStream, Step};
-use crate::types::{Offset, StartAt};
+use crate::types::{IsolationLevel, Offset, StartAt};
 use std::io;
 use std::sync::Arc;
 
@@ -36,6 +37,14 @@ pub(crate) struct Cursor {
     at: Option<SegmentPlace>,
     /// The next offset to be read.
     next: Offset,
+    level: IsolationLevel,
+    /// Whether it skips the batches of aborted transactions.
+    hides_aborted: bool,
+    /// The aborted transactions of the segment that it was in last; `None` until it finds a batch
+    /// of a transaction.
+    aborted: Option<SegmentAborted>,
+    /// The offset below which nothing was left to read when a step found nothing.
+    read_below: Offset,
     /// The number of bytes to read at a time.
     read_ahead: usize,
     /// The memory of the last place, for the next one.
@@ -82,17 +91,35 @@ struct SegmentPlace {
 }
 
 impl Cursor {
-    pub(crate) fn new(log: Arc<LogInner>, next: Offset) -> Cursor {
+    pub(crate) fn new(log: Arc<LogInner>, level: IsolationLevel, next: Offset) -> Cursor {
         let revision = log.state.revision();
         let generation = log.state.generation();
         let trail = Trail { truncations: log.truncations(), ..Trail::default() };
-        let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
-        Cursor { log, generation, revision, at: None, next, read_ahead, spare, trail }
+        Cursor {
+            log,
+            generation,
+            revision,
+            at: None,
+            next,
+            level,
+            hides_aborted: level == IsolationLevel::ReadCommitted,
+            aborted: None,
+            read_below: 0,
+            read_ahead: BUFFER_BYTES,
+            spare: Vec::new(),
+            trail,
+        }
     }
 
     /// Reads at most this much at a time, except for larger batches.
     pub(crate) fn reading_ahead(mut self, bytes: usize) -> Cursor {
         self.read_ahead = bytes.min(BUFFER_BYTES);
+        self
+    }
+
+    /// Also steps to the batches of aborted transactions.
+    pub(crate) fn with_aborted(mut self) -> Cursor {
+        self.hides_aborted = false;
         self
     }
 
@@ -123,6 +150,10 @@ impl Cursor {
         &self.log
     }
 
+    pub(crate) fn level(&self) -> IsolationLevel {
+        self.level
+    }
+
     /// Returns the next offset to be read.
     pub(crate) fn offset(&self) -> Offset {
         self.next
@@ -147,7 +178,7 @@ impl Cursor {
     /// Returns the offset that a start means.
     pub(crate) fn resolve(&mut self, start: StartAt) -> Result<Offset> {
         self.check_open()?;
-        self.log.resolve(start)
+        self.log.resolve(self.level, start)
     }
 
     /// Goes to an offset, which the next read looks up.
@@ -162,11 +193,20 @@ impl Cursor {
         self.next = self.next.max(next);
     }
 
+    /// Counts the offsets as read below which the last step found nothing, because they may have
+    /// no record. If the log was truncated since, they may have one now.
+    pub(crate) fn pass_rest(&mut self) {
+        if !self.is_outdated() {
+            self.pass(self.read_below);
+        }
+    }
+
     /// Leaves the place if anything was truncated or compacted.
     fn note_revision(&mut self) {
         let revision = self.log.state.revision();
         if revision != self.revision {
             self.revision = revision;
+            self.aborted = None;
             self.leave();
         }
     }
@@ -181,7 +221,7 @@ impl Cursor {
     }
 
     /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
-    /// of the log.
+    /// of what the isolation level shows.
     ///
     /// [`batch`](Cursor::batch) returns the batch until the next step.
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
@@ -191,6 +231,8 @@ impl Cursor {
             if self.log.state.revised_since(self.revision) {
                 self.note_revision();
             }
+            let bound = self.log.state.bound(self.level);
+            self.read_below = bound;
             if self.at.is_none() {
                 let placed = {
                     let list = self.look()?;
@@ -198,7 +240,7 @@ impl Cursor {
                     // publishes the list without the deleted segments.
                     self.log.state.check_range(self.next)?;
                     let checked = self.check_trail(&list);
-                    checked.and_then(|truncations| Ok((truncations, self.place(&list)?)))
+                    checked.and_then(|truncations| Ok((truncations, self.place(&list, bound)?)))
                 };
                 // An offset that was not found may have been truncated, and the list may be old.
                 if self.log.state.revised_since(self.revision) {
@@ -223,19 +265,25 @@ impl Cursor {
                     return Ok(None);
                 }
             }
-            let result = self.step();
+            let result = self.step_below(bound).and_then(|stepped| self.skip_aborted(stepped));
             if self.log.state.revised_since(self.revision) {
                 self.leave();
                 continue;
             }
             match result {
                 Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
+                Ok(Stepped::Batch(header)) if self.is_beyond(bound, &header) => {
+                    self.read_below = bound.min(header.base_offset);
+                    self.leave();
+                    return Ok(None);
+                }
                 Ok(Stepped::Batch(header)) => {
                     if self.log.state.is_read_only() {
                         self.trail.push(header, self.next);
                     }
                     return Ok(Some(header));
                 }
+                Ok(Stepped::Aborted(next)) => self.pass(next),
                 Ok(Stepped::NextSegment) => continue,
                 Ok(Stepped::End) if self.more_was_written()? => continue,
                 Ok(Stepped::End) => return Ok(None),
@@ -324,10 +372,10 @@ impl Cursor {
         Ok((self.log.state.end(), self.log.state.generation()) != before)
     }
 
-    /// Looks up the next offset. Returns false if there is nothing at or after it.
-    fn place(&mut self, list: &SegmentList) -> Result<bool> {
+    /// Looks up the next offset. Returns false if there is nothing from it to the bound.
+    fn place(&mut self, list: &SegmentList, bound: Offset) -> Result<bool> {
         let end = self.log.state.end();
-        if self.next >= end {
+        if self.next >= bound.min(end) {
             return Ok(false);
         }
         let mut index = list.find(self.next);
@@ -344,6 +392,48 @@ impl Cursor {
             index = index.saturating_add(1);
         }
         Ok(false)
+    }
+
+    /// Steps to the next batch, unless the bound keeps the reader from it. At the end of the log a
+    /// step still goes on to a segment that was begun since.
+    fn step_below(&mut self, bound: Offset) -> Result<Stepped> {
+        if self.next >= bound && self.next < self.log.state.end() {
+            return self.log.state.check_range(self.next).map(|()| Stepped::End);
+        }
+        self.step()
+    }
+
+    /// Returns whether a batch reaches beyond the bound: there is no batch from the next offset to
+    /// the bound, or the bound lies inside of the batch. If the bound has moved meanwhile, the
+    /// present one counts.
+    fn is_beyond(&self, bound: Offset, header: &BatchHeader) -> bool {
+        header.last_offset() >= bound && header.last_offset() >= self.log.state.bound(self.level)
+    }
+
+    /// Reading committed records, finds out whether the batch of a step belongs to an aborted
+    /// transaction. For any other batch this is a test of its attributes.
+    #[inline]
+    fn skip_aborted(&mut self, stepped: Stepped) -> Result<Stepped> {
+        match stepped {
+            Stepped::Batch(header) if self.hides_aborted && header.is_transactional() => {
+                // After an error, the next step must find the batch again.
+                let is_aborted = self.is_aborted(&header).inspect_err(|_| self.leave())?;
+                Ok(if is_aborted { Stepped::Aborted(header.next_offset()) } else { stepped })
+            }
+            _ => Ok(stepped),
+        }
+    }
+
+    fn is_aborted(&mut self, header: &BatchHeader) -> Result<bool> {
+        let Some(place) = &self.at else { return Ok(false) };
+        if header.is_control() {
+            return Ok(false);
+        }
+        let (base, from) = (place.segment.base, header.base_offset);
+        if !self.aborted.as_ref().is_some_and(|known| known.is_current(&self.log, base, from)) {
+            self.aborted = Some(SegmentAborted::find(&self.log, base, from, place.next_base)?);
+        }
+        Ok(self.aborted.as_ref().is_some_and(|known| known.holds(header)))
     }
 
     fn step(&mut self) -> Result<Stepped> {
@@ -415,6 +505,8 @@ impl Cursor {
 
 enum Stepped {
     Batch(BatchHeader),
+    /// A batch of an aborted transaction, up to this offset.
+    Aborted(Offset),
     NextSegment,
     End,
 }

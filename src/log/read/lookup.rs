@@ -5,7 +5,7 @@ use crate::log::inner::LogInner;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchRef, DecodeBuffer};
 use crate::segment::batches::SegmentBatches;
-use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
+use crate::types::{IsolationLevel, Offset, OffsetSpec, Timestamp, TimestampType};
 use std::sync::Arc;
 
 /// The number of bytes to read ahead. The target usually lies at most one index interval, or one
@@ -13,34 +13,46 @@ use std::sync::Arc;
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
 impl LogInner {
-    pub(crate) fn list_offset(&self, spec: OffsetSpec) -> Result<Option<(Offset, Timestamp)>> {
+    /// Returns the offset that a spec means at an isolation level. A record at or above the bound
+    /// of the level is not found, as in Kafka.
+    pub(crate) fn list_offset(
+        &self,
+        level: IsolationLevel,
+        spec: OffsetSpec,
+    ) -> Result<Option<(Offset, Timestamp)>> {
         self.state.check_readable()?;
         self.refresh()?;
-        match spec {
+        let found = match spec {
             OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
-                Ok(Some((self.state.start(), Timestamp::NONE)))
+                return Ok(Some((self.state.start(), Timestamp::NONE)));
             }
-            OffsetSpec::Latest => Ok(Some((self.state.end(), Timestamp::NONE))),
-            OffsetSpec::LatestTiered => Ok(None),
-            OffsetSpec::Time(at) => self.offset_for_time(at),
-            OffsetSpec::MaxTimestamp => self.unrevised(|list, end| {
-                let mut largest: Option<(Timestamp, usize)> = None;
-                for (index, segment) in list.segments.iter().enumerate() {
-                    let mut time = segment.largest_timestamp(list.limit(index, end))?;
-                    // This timestamp may belong to a deleted record.
-                    if segment.base < self.state.start()
-                        && self.first_at(&list, index, time, end)?.is_none()
-                    {
-                        time = self.largest_kept(&list, index, end)?;
-                    }
-                    if !time.is_none() && largest.is_none_or(|(before, _)| time > before) {
-                        largest = Some((time, index));
-                    }
+            OffsetSpec::Latest => return Ok(Some((self.state.bound(level), Timestamp::NONE))),
+            OffsetSpec::LatestTiered => return Ok(None),
+            OffsetSpec::Time(at) => self.offset_for_time(at)?,
+            OffsetSpec::MaxTimestamp => self.offset_of_largest_time()?,
+        };
+        Ok(found.filter(|(offset, _)| *offset < self.state.bound(level)))
+    }
+
+    /// Returns the first record with the largest timestamp.
+    fn offset_of_largest_time(&self) -> Result<Option<(Offset, Timestamp)>> {
+        self.unrevised(|list, end| {
+            let mut largest: Option<(Timestamp, usize)> = None;
+            for (index, segment) in list.segments.iter().enumerate() {
+                let mut time = segment.largest_timestamp(list.limit(index, end))?;
+                // This timestamp may belong to a deleted record.
+                if segment.base < self.state.start()
+                    && self.first_at(&list, index, time, end)?.is_none()
+                {
+                    time = self.largest_kept(&list, index, end)?;
                 }
-                let Some((time, index)) = largest else { return Ok(None) };
-                self.first_at(&list, index, time, end)
-            }),
-        }
+                if !time.is_none() && largest.is_none_or(|(before, _)| time > before) {
+                    largest = Some((time, index));
+                }
+            }
+            let Some((time, index)) = largest else { return Ok(None) };
+            self.first_at(&list, index, time, end)
+        })
     }
 
     /// Returns the largest timestamp of the records of a segment that are not deleted.
@@ -71,7 +83,7 @@ impl LogInner {
     }
 
     /// Returns the first record whose timestamp is this or later.
-    pub(crate) fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
+    fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
         self.unrevised(|list, end| {
             for (index, segment) in list.segments.iter().enumerate() {
                 if segment.largest_timestamp(list.limit(index, end))? < at {

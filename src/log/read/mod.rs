@@ -12,13 +12,19 @@
 //!    the log, a [`reader`] returns `None`, and a [`tail`] waits.
 //! 6. Decode the records, when the caller asks for them.
 //!
+//! Each reader has an isolation level, which bounds what it sees. Reading committed records, a
+//! [`cursor`] also passes over the batches of [`aborted`] transactions. [`moved`] waits for the
+//! bounds to move.
+//!
 //! A read-only log has no writer in this process. It looks at its files ([`refresh`]) when one of
 //! these reads or a lookup begins, when a reader is at the end of the log, and, for truncations,
 //! after each read of a file.
 
+pub(crate) mod aborted;
 pub(crate) mod cursor;
 pub(crate) mod epochs;
 pub(crate) mod lookup;
+pub(crate) mod moved;
 pub(crate) mod reader;
 pub(crate) mod refresh;
 pub(crate) mod stats;
@@ -28,11 +34,13 @@ pub(crate) mod verify;
 
 use crate::error::{CorruptionKind, Result};
 use crate::log::inner::LogInner;
+use crate::log::read::aborted::{AbortedRanges, AbortedTransaction, listed};
 use crate::log::read::cursor::Cursor;
+use crate::log::read::stats::Offsets;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer, RecordBatch, StoredRecord};
 use crate::segment::batches::SegmentBatches;
-use crate::types::{Offset, StartAt};
+use crate::types::{IsolationLevel, Offset, OffsetSpec, StartAt};
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -85,13 +93,23 @@ pub struct Fetched {
     pub next_offset: Offset,
     /// The end of the log when this was read.
     pub end: Offset,
+    /// The high watermark when this was read: see [`Offsets::high_watermark`].
+    pub high_watermark: Offset,
+    /// The last stable offset when this was read: see [`Offsets::last_stable`].
+    pub last_stable: Offset,
+    /// The aborted transactions that began below [`next_offset`](Fetched::next_offset) and ended
+    /// at or above the requested offset, in the order of their first offsets: a fetch response
+    /// lists them, because `bytes` has their batches. Empty if `bytes` has no batch of any
+    /// transaction, and unless the read was at [`ReadCommitted`](IsolationLevel::ReadCommitted).
+    pub aborted: Vec<AbortedTransaction>,
+    hidden: AbortedRanges,
     from: Offset,
     max_decompressed_bytes: usize,
 }
 
 impl Fetched {
     /// Returns whether there was nothing to read: no record lies between the requested offset and
-    /// the end of the log.
+    /// the end of what the isolation level shows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -107,7 +125,8 @@ impl Fetched {
         })
     }
 
-    /// Returns the records from the requested offset on, without control records.
+    /// Returns the records from the requested offset on, without control records and those of
+    /// the [`aborted`](Fetched::aborted) transactions.
     ///
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) and
@@ -115,7 +134,8 @@ impl Fetched {
     pub fn records(&self) -> Result<Vec<StoredRecord>> {
         let mut scratch = DecodeBuffer::new(self.max_decompressed_bytes);
         let mut records = Vec::new();
-        for batch in self.batches().filter(|batch| !batch.header().is_control()) {
+        let is_shown = |header: &BatchHeader| !header.is_control() && !self.hidden.holds(header);
+        for batch in self.batches().filter(|batch| is_shown(batch.header())) {
             let mut stored = batch.records_with(&mut scratch)?.into_iter();
             stored.skip_to_offset(self.from)?;
             for record in stored {
@@ -141,33 +161,40 @@ crate::sync::thread_local! {
 const KEPT_BYTES: usize = 4 << 20;
 
 impl LogInner {
-    /// Returns the offset with which a reader begins.
-    pub(crate) fn resolve(&self, start: StartAt) -> Result<Offset> {
+    /// Returns the offset with which a reader of this level begins.
+    pub(crate) fn resolve(&self, level: IsolationLevel, start: StartAt) -> Result<Offset> {
         self.state.check_readable()?;
         self.refresh()?;
         match start {
             StartAt::Earliest => Ok(self.state.start()),
-            StartAt::Latest => Ok(self.state.end()),
+            StartAt::Latest => Ok(self.state.bound(level)),
+            // A reader may begin above the bound, and waits there.
             StartAt::Offset(offset) => self.state.check_range(offset).map(|()| offset),
             StartAt::Time(at) => {
-                Ok(self.offset_for_time(at)?.map_or_else(|| self.state.end(), |(offset, _)| offset))
+                let found = self.list_offset(level, OffsetSpec::Time(at))?;
+                Ok(found.map_or_else(|| self.state.bound(level), |(offset, _)| offset))
             }
         }
     }
 
-    /// Returns the record at an offset; `None` if compaction removed it, or a control record is
-    /// there.
-    pub(crate) fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
+    /// Returns the record at an offset; `None` if compaction removed it, a control record is
+    /// there, or a reader of committed records may not see it.
+    pub(crate) fn get(
+        &self,
+        level: IsolationLevel,
+        offset: Offset,
+    ) -> Result<Option<StoredRecord>> {
         self.state.check_readable()?;
         self.refresh()?;
         loop {
             // Read the revision before the ends: then the ends belong to this revision or a later
             // one.
             let revision = self.state.revision();
-            if offset >= self.state.end() || offset < self.state.start() {
-                return Err(self.state.out_of_range(offset));
+            let (start, bound) = (self.state.start(), self.state.bound(level));
+            if offset >= bound || offset < start {
+                return Err(self.state.outside(offset, start, bound));
             }
-            let found = self.find_record(offset);
+            let found = self.find_record(level, offset);
             match found {
                 Ok(_) => self.recheck()?,
                 Err(_) => self.refresh()?,
@@ -204,7 +231,7 @@ impl LogInner {
         Err(segment.corrupt(position, Some(header.next_offset()), damage))
     }
 
-    fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
+    fn find_record(&self, level: IsolationLevel, offset: Offset) -> Result<Option<StoredRecord>> {
         let list = self.state.segments()?;
         let end = self.state.end();
         // Load the start after the list: a deletion moves the start before it publishes the list
@@ -212,6 +239,7 @@ impl LogInner {
         if offset < self.state.start() {
             return Err(self.state.out_of_range(offset));
         }
+        let hides_aborted = level == IsolationLevel::ReadCommitted;
         let mut index = list.find(offset);
         while let Some(segment) = list.segments.get(index) {
             let limit = list.limit(index, end);
@@ -235,6 +263,7 @@ impl LogInner {
                 if !self.is_within(&list, index, end, position, header)?
                     || header.base_offset > offset
                     || header.is_control()
+                    || (hides_aborted && self.is_aborted(header)?)
                 {
                     return Ok(None);
                 }
@@ -246,8 +275,8 @@ impl LogInner {
             POINT_READ.try_with(|slot| slot.set(kept)).ok();
             return found;
         }
-        // A truncation publishes the shorter list before it announces the revision, under the
-        // writer lock. Wait for the lock: then the caller sees the revision, and looks again.
+        // A truncation lowers the end before it raises the revision, under the writer lock. Wait
+        // for the lock: then the caller sees the revision, and looks again.
         self.end_after_current_append();
         Ok(None)
     }
@@ -267,28 +296,43 @@ fn pick(
 /// Reads whole batches from an offset on, as many as the limit allows and at least one.
 ///
 /// All of them are of one history: if the log is truncated or compacted meanwhile, they are read
-/// again.
-pub(crate) fn read(log: &Arc<LogInner>, from: Offset, limits: ReadLimits) -> Result<Fetched> {
+/// again. Batches of aborted transactions are among them, and the result says which these are.
+pub(crate) fn read(
+    log: &Arc<LogInner>,
+    level: IsolationLevel,
+    from: Offset,
+    limits: ReadLimits,
+) -> Result<Fetched> {
     log.state.check_readable()?;
     log.refresh()?;
     log.state.check_range(from)?;
     let mut bytes = BytesMut::new();
     loop {
-        let (revision, seen_end) = (log.state.revision(), log.state.end());
-        let mut cursor = Cursor::new(Arc::clone(log), from).reading_ahead(limits.max_bytes);
+        let revision = log.state.revision();
+        let mut cursor = Cursor::new(Arc::clone(log), level, from)
+            .reading_ahead(limits.max_bytes)
+            .with_aborted();
         bytes.clear();
-        collect(&mut cursor, limits, &mut bytes)?;
+        let has_transactions = collect(&mut cursor, limits, &mut bytes)?;
         // Truncation can leave the last offsets of a log without a record: the next read begins
         // after them.
         if bytes.is_empty() {
-            cursor.pass(seen_end);
+            cursor.pass_rest();
         }
-        let end = log.state.end();
+        let mut aborted = Vec::new();
+        if has_transactions && level == IsolationLevel::ReadCommitted {
+            aborted = log.aborted_within(from..cursor.offset())?;
+        }
+        let Offsets { end, high_watermark, last_stable, .. } = log.state.offsets();
         if !log.state.revised_since(revision) {
             return Ok(Fetched {
                 bytes: bytes.freeze(),
                 next_offset: cursor.offset(),
                 end,
+                high_watermark,
+                last_stable,
+                aborted: listed(&aborted),
+                hidden: aborted.into_iter().collect(),
                 from,
                 max_decompressed_bytes: log.config.max_decompressed_bytes,
             });
@@ -297,7 +341,9 @@ pub(crate) fn read(log: &Arc<LogInner>, from: Offset, limits: ReadLimits) -> Res
     }
 }
 
-fn collect(cursor: &mut Cursor, limits: ReadLimits, bytes: &mut BytesMut) -> Result<()> {
+/// Returns whether there are batches of transactions among those that it has read.
+fn collect(cursor: &mut Cursor, limits: ReadLimits, bytes: &mut BytesMut) -> Result<bool> {
+    let mut has_transactions = false;
     while let Some(header) = cursor.advance()? {
         let fits = bytes.len().saturating_add(header.size_bytes()) <= limits.max_bytes;
         if !bytes.is_empty() && !fits {
@@ -305,10 +351,11 @@ fn collect(cursor: &mut Cursor, limits: ReadLimits, bytes: &mut BytesMut) -> Res
         }
         let Some(batch) = cursor.batch() else { break };
         bytes.extend_from_slice(batch.as_bytes());
+        has_transactions |= header.is_transactional();
         cursor.pass(header.next_offset());
         if bytes.len() >= limits.max_bytes {
             break;
         }
     }
-    Ok(())
+    Ok(has_transactions)
 }

@@ -6,11 +6,12 @@ use crate::log::read::cursor::Cursor;
 use crate::record::{
     BatchHeader, BatchRef, DecodeBuffer, RecordBatch, Records, StoredRecord, StoredRecords,
 };
-use crate::types::{Offset, StartAt};
+use crate::types::{IsolationLevel, Offset, StartAt};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Reads batches and records in the order of their offsets, and stops at the end of the log.
+/// Reads batches and records in the order of their offsets, and stops at the end of the log, or of
+/// what its [isolation level](crate::IsolationLevel) shows.
 ///
 /// It takes no lock while it reads, and never waits for an append, a roll or an fsync, with two
 /// small [exceptions](crate::docs::concurrency#what-each-call-of-a-log-waits-for). At the end of
@@ -59,20 +60,30 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(log: &Arc<LogInner>, start: StartAt) -> Result<Reader> {
-        Ok(Reader::at(log, log.resolve(start)?))
+    pub(crate) fn new(
+        log: &Arc<LogInner>,
+        level: IsolationLevel,
+        start: StartAt,
+    ) -> Result<Reader> {
+        Ok(Reader::at(log, level, log.resolve(level, start)?))
     }
 
     /// Returns a reader at an offset that need not be in the log: if it is not, the first read
     /// fails.
-    pub(crate) fn at(log: &Arc<LogInner>, offset: Offset) -> Reader {
+    pub(crate) fn at(log: &Arc<LogInner>, level: IsolationLevel, offset: Offset) -> Reader {
         let scratch = DecodeBuffer::new(log.config.max_decompressed_bytes);
-        let cursor = Cursor::new(Arc::clone(log), offset);
+        let cursor = Cursor::new(Arc::clone(log), level, offset);
         Reader { cursor, scratch, pending: None, pending_end: 0, failed: None }
     }
 
     pub(crate) fn log(&self) -> &Arc<LogInner> {
         self.cursor.log()
+    }
+
+    /// Returns the isolation level at which it reads.
+    #[must_use]
+    pub fn isolation_level(&self) -> IsolationLevel {
+        self.cursor.level()
     }
 
     /// Returns the offset at which the reader continues.
@@ -98,7 +109,7 @@ impl Reader {
     /// The first batch after a seek may begin below the offset that you asked for; its
     /// [`records`](ReadBatch::records) leave out the records below. After
     /// [`next_record`](Reader::next_record) has returned a part of a batch, the same batch is lent
-    /// for the rest. Control batches are returned, too.
+    /// for the rest. Control batches are returned, too, at every isolation level.
     ///
     /// # Errors
     /// - [`Error::Corrupt`](crate::Error::Corrupt) if the batch is damaged.
@@ -232,14 +243,12 @@ impl Reader {
         self.cursor.seek(offset);
     }
 
-    /// Like [`next_record`](Reader::next_record), but moves to the end of the log when it gets
-    /// there, because the last offsets may have no record.
+    /// Like [`next_record`](Reader::next_record), but moves to the end of what it may read when it
+    /// gets there, because the last offsets may have no record.
     pub(crate) fn next_record_or_end(&mut self) -> Result<Option<StoredRecord>> {
-        let log = self.cursor.log();
-        let (revision, end) = (log.state.revision(), log.state.end());
         let next = self.next_record()?;
-        if next.is_none() && !self.cursor.log().state.revised_since(revision) {
-            self.cursor.pass(end);
+        if next.is_none() {
+            self.cursor.pass_rest();
         }
         Ok(next)
     }

@@ -29,18 +29,26 @@ impl LogInner {
         let held = event::hold();
         let mut slot = follower.files.lock();
         let follower = slot.as_mut().ok_or_else(|| self.state.closed())?;
-        let (before, revision) = (follower.end, self.state.revision());
+        let before = (self.state.start(), self.state.end());
+        let revision = self.state.revision();
         let looked = self.refresh_segments(follower);
         let end = follower.end;
         if let Ok(start) = looked {
             self.state.set_start(start);
-            // Set this before the end: a reader of a new batch must see the transaction that the
-            // batch opens.
-            self.state.set_first_unstable(follower.first_unstable());
+            let aborted = follower.aborted.len();
+            if std::mem::replace(&mut follower.announced, aborted) != aborted {
+                self.state.note_aborted();
+            }
+            // Between the two ends some transactions began and others ended. A reader of a new
+            // batch must see the transaction that it opens, so the last stable offset is lowered
+            // before the end moves. It rises last.
+            self.state.lower_first_unstable(follower.first_unstable());
             self.state.set_end(end);
+            self.state.set_first_unstable(follower.first_unstable());
         }
         drop(slot);
-        if looked.is_ok() && (end != before || self.state.revised_since(revision)) {
+        let moved = looked.as_ref().is_ok_and(|start| (*start, end) != before);
+        if looked.is_ok() && (moved || self.state.revised_since(revision)) {
             self.state.waiters.notify();
         }
         held.deliver();
@@ -145,11 +153,15 @@ impl LogInner {
         *follower = next;
         // A reader that sees the list must see the start, too.
         self.state.set_start(start);
-        self.state.update_segments(|_| list);
         if revised {
-            self.state.set_first_unstable(follower.first_unstable());
-            self.state.set_end(follower.end);
-            self.state.announce_revision();
+            let lower = || {
+                // The caller raises it: then readers of earlier batches see the revision.
+                self.state.lower_first_unstable(follower.first_unstable());
+                self.state.set_end(follower.end);
+            };
+            self.state.revise_segments(|_| list, lower);
+        } else {
+            self.state.update_segments(|_| list);
         }
         Ok(start)
     }

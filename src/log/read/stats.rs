@@ -34,8 +34,10 @@ pub struct Offsets {
     /// Kafka's high watermark. There is only one copy, so it is the end.
     pub high_watermark: Offset,
     /// The last stable offset: below it, no record is part of an open transaction. It is the first
-    /// offset of the earliest open transaction, and the end if none is open. On a read-only log, a
-    /// transaction that is open where the last segment begins is known from the snapshot there.
+    /// offset of the earliest open transaction, and the high watermark if none is open.
+    /// [`ReadCommitted`](crate::IsolationLevel::ReadCommitted) readers stop there. On a read-only
+    /// log, a transaction that is open where the last segment begins is known from the snapshot
+    /// there.
     pub last_stable: Offset,
 }
 
@@ -89,8 +91,9 @@ pub struct SegmentStats {
 impl LogState {
     pub(crate) fn offsets(&self) -> Offsets {
         let (durable, start) = (self.durable(), self.start());
-        let (last_stable, end) = (self.last_stable(), self.end());
-        let high_watermark = end;
+        // From the lowest to the highest, so that they are in this order whatever is appended.
+        let last_stable = self.last_stable();
+        let (high_watermark, end) = (self.high_watermark(), self.end());
         Offsets { start, end, durable: durable.min(end), high_watermark, last_stable }
     }
 }

@@ -140,7 +140,7 @@ fn survey_listed(
         })
     };
     let mut segments: Vec<_> = sealed.iter().map(segment).collect();
-    let mut transactions = OpenTxns::at(dir, last.base)?;
+    let mut transactions = OpenTxns::at(dir, last.base, last.base)?;
     let scan = scan_last(dir, last.base, checkpoints, config.on_corruption, &mut transactions)?;
     let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
     follower.strays = strays;
@@ -236,7 +236,7 @@ fn scan_unsynced(
     if transactions.first().is_some() && states_at(dir, trusted)?.is_empty() {
         return Ok(None);
     }
-    let mut behind = OpenTxns::at(dir, trusted)?;
+    let mut behind = OpenTxns::at(dir, base, trusted)?;
     let rules = ScanRules { trusted, ..ScanRules::NONE };
     let found = recover_segment(dir, base, rules, &mut behind)?;
     let is_sound = !matches!(found.tail, SegmentTail::Damaged(_)) && found.end >= trusted;

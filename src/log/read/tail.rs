@@ -6,12 +6,13 @@ use crate::log::read::reader::{ReadBatch, Reader};
 use crate::log::read::refresh::watch_files;
 use crate::record::StoredRecord;
 use crate::sync::atomic::Ordering;
-use crate::types::{Offset, StartAt};
+use crate::types::{IsolationLevel, Offset, StartAt};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Reads a log and waits at its end for more.
+/// Reads a log and waits at its end for more; at the last stable offset, if it reads
+/// [committed](crate::IsolationLevel::ReadCommitted) records.
 ///
 /// It can wait in two ways. [`next_record`](Tail::next_record) and
 /// [`next_batch`](Tail::next_batch) block the thread, with or without a timeout.
@@ -56,8 +57,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn new(log: &Arc<LogInner>, start: StartAt) -> Result<Tail> {
-        let reader = Reader::new(log, start)?;
+    pub(crate) fn new(log: &Arc<LogInner>, level: IsolationLevel, start: StartAt) -> Result<Tail> {
+        let reader = Reader::new(log, level, start)?;
         let id = log.state.waiters.new_id();
         Ok(Tail { reader, id })
     }
@@ -82,9 +83,9 @@ impl Tail {
     /// # Errors
     /// As [`Reader::next_record`].
     pub fn next_record(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
-        let mut patience = Patience { timeout, began: None };
+        let mut patience = Patience::new(timeout);
         loop {
-            let seen = Seen::now(self.reader.log());
+            let seen = Seen::now(&self.reader);
             if let Some(record) = self.reader.next_record()? {
                 return Ok(Some(record));
             }
@@ -100,9 +101,9 @@ impl Tail {
     /// # Errors
     /// As [`Reader::next_batch`].
     pub fn next_batch(&mut self, timeout: Option<Duration>) -> Result<Option<ReadBatch<'_>>> {
-        let mut patience = Patience { timeout, began: None };
+        let mut patience = Patience::new(timeout);
         let from = loop {
-            let seen = Seen::now(self.reader.log());
+            let seen = Seen::now(&self.reader);
             if let Some(from) = self.reader.step_batch()? {
                 break from;
             }
@@ -132,10 +133,10 @@ impl Tail {
         Poll::Pending
     }
 
-    /// Waits until the log has changed since it was read to its end, or is closed.
+    /// Waits until the log has changed since it was read to the bound, or is closed.
     ///
-    /// The tail's own offset is not enough to decide: the last offsets of a log may have no
-    /// record, and then the tail stays below the end.
+    /// The tail's own offset is not enough to decide: the last offsets may have no record, and
+    /// then the tail stays below the bound.
     fn wait(&self, seen: Seen, timeout: Option<Duration>) -> bool {
         let log = self.reader.log();
         log.state.waiters.wait(timeout, log.clock(), || {
@@ -144,20 +145,25 @@ impl Tail {
             if timeout != Some(Duration::ZERO) {
                 watch_files(log);
             }
-            Seen::now(log) != seen || log.state.is_closed()
+            Seen::now(&self.reader) != seen || log.state.is_closed()
         })
     }
 }
 
 /// The time that a call may wait in total, because not every wake-up brings a record.
-struct Patience {
+pub(crate) struct Patience {
     timeout: Option<Duration>,
     /// When it first waited.
     began: Option<Duration>,
 }
 
 impl Patience {
-    fn left(&mut self, log: &LogInner) -> Option<Duration> {
+    pub(crate) fn new(timeout: Option<Duration>) -> Patience {
+        Patience { timeout, began: None }
+    }
+
+    /// Returns the rest of the time, which begins with the first call; `None` without a limit.
+    pub(crate) fn left(&mut self, log: &LogInner) -> Option<Duration> {
         let timeout = self.timeout?;
         let now = log.clock().monotonic();
         let began = *self.began.get_or_insert(now);
@@ -169,16 +175,18 @@ impl Patience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     revision: u64,
-    end: Offset,
+    /// The offset below which the tail may read.
+    bound: Offset,
     failed_looks: u64,
 }
 
 impl Seen {
-    fn now(log: &LogInner) -> Seen {
+    fn now(reader: &Reader) -> Seen {
+        let log = reader.log();
         let follower = log.follower.as_ref();
         Seen {
             revision: log.state.revision(),
-            end: log.state.end(),
+            bound: log.state.bound(reader.isolation_level()),
             failed_looks: follower
                 .map_or(0, |follower| follower.failed_looks.load(Ordering::Acquire)),
         }

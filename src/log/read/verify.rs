@@ -11,7 +11,8 @@ use crate::segment::batches::SegmentBatches;
 use crate::segment::index::Indexes;
 use crate::segment::index_files::MISSING;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::types::{Offset, Timestamp};
+use crate::segment::txn_index::ENTRY_BYTES;
+use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,6 +74,8 @@ impl LogInner {
         };
         let bytes = segment.published();
         let mut limit = list.limit(index, end);
+        let logs =
+            list.segments.iter().map(|segment| (segment.base, segment.published())).collect();
         // This reads for a while, and segments that are deleted meanwhile must leave the disk.
         drop(list);
         if limit == end {
@@ -82,28 +85,29 @@ impl LogInner {
         }
         if let Some(batches) = self.verify_log(&segment, bytes, limit, &mut found)? {
             if segment.is_sealed() {
-                self.verify_stored_indexes(&segment, &batches, &mut found)?;
+                self.verify_stored_indexes(&segment, &batches.by_position, &mut found)?;
+                self.verify_aborted(&segment, logs, &batches, &mut found)?;
             } else if !self.state.is_read_only() {
                 // The indexes of the active segment are in memory. Later appends are left to the
                 // next call.
                 let indexes = segment.indexes(limit)?;
-                self.verify_indexes(&segment, &indexes, bytes, &batches, &mut found);
+                self.verify_indexes(&segment, &indexes, bytes, &batches.by_position, &mut found);
             }
         }
         Ok((found, next))
     }
 
-    /// Returns the batches of a sound segment by position: last offset and largest timestamp so
-    /// far. `None` if it is damaged; the damage is added to `found`.
+    /// Returns the batches of a sound segment. `None` if it is damaged; the damage is added to
+    /// `found`.
     fn verify_log(
         &self,
         segment: &Segment,
         bytes: u64,
         limit: Offset,
         found: &mut Vec<Corruption>,
-    ) -> Result<Option<BTreeMap<u64, Seen>>> {
+    ) -> Result<Option<SeenBatches>> {
         let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
-        let mut batches = BTreeMap::new();
+        let mut batches = SeenBatches::default();
         let mut largest = Timestamp::NONE;
         let mut note = |error: Error| match error {
             Error::Corrupt(corruption) => {
@@ -135,7 +139,12 @@ impl LogInner {
                 note(segment.corrupt(position, Some(header.base_offset), reason.into()))?;
             }
             largest = largest.max(header.max_timestamp);
-            batches.insert(position, Seen { last_offset: header.last_offset(), largest });
+            let seen = Seen { last_offset: header.last_offset(), largest };
+            batches.by_position.insert(position, seen);
+            batches.has_transactions |= header.is_transactional();
+            if header.is_control() {
+                batches.markers.insert(header.base_offset, header.producer_id);
+            }
         }
     }
 
@@ -155,6 +164,57 @@ impl LogInner {
                 let path = self.dir.path_of(SegmentFile::live(segment.base, kind));
                 let reason = CorruptionKind::Malformed(reason);
                 found.push(Corruption { path, position: 0, offset: None, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the stored index of aborted transactions with the markers of a segment. A missing
+    /// file is as one without entries: a reader would see aborted records.
+    fn verify_aborted(
+        &self,
+        segment: &Segment,
+        logs: Vec<(Offset, u64)>,
+        batches: &SeenBatches,
+        found: &mut Vec<Corruption>,
+    ) -> Result<()> {
+        let mut note = |entry: u64, offset, reason| {
+            let path = self.dir.path_of(SegmentFile::live(segment.base, Kind::TxnIndex));
+            let position = entry.saturating_mul(ENTRY_BYTES as u64);
+            found.push(Corruption { path, position, offset, reason });
+        };
+        let stored = match segment.stored_aborted()? {
+            Ok(stored) => stored,
+            Err(reason) => {
+                note(0, None, CorruptionKind::Malformed(reason));
+                return Ok(());
+            }
+        };
+        for (entry, aborted) in (0..).zip(stored.iter_from(0)) {
+            if batches.markers.get(&aborted.last) != Some(&aborted.producer_id) {
+                let what = "no marker of its producer has its last offset";
+                note(entry, Some(aborted.last), CorruptionKind::IndexEntry { entry, what });
+            }
+        }
+        if !batches.has_transactions {
+            return Ok(());
+        }
+        let expected = match self.indexed_anew(logs, segment.base) {
+            Ok(expected) => expected,
+            // The damage lies in an earlier segment, and is found there.
+            Err(Error::Corrupt(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for (entry, aborted) in (0..).zip(expected.iter_from(0)) {
+            let there = stored.iter_from(aborted.last).next();
+            // Compaction leaves the entry of a transaction whose first records it removed.
+            let is_there = there.is_some_and(|there| {
+                (there.producer_id, there.last) == (aborted.producer_id, aborted.last)
+                    && there.first <= aborted.first
+            });
+            if !is_there {
+                let what = "an aborted transaction is missing, or begins below its first offset";
+                note(entry, Some(aborted.last), CorruptionKind::IndexEntry { entry, what });
             }
         }
         Ok(())
@@ -203,7 +263,18 @@ impl LogInner {
     }
 }
 
+/// The facts about a segment that its index entries must match.
+#[derive(Debug, Default)]
+struct SeenBatches {
+    /// Last offset and largest timestamp so far.
+    by_position: BTreeMap<u64, Seen>,
+    /// The producers of the control batches, by offset.
+    markers: BTreeMap<Offset, ProducerId>,
+    has_transactions: bool,
+}
+
 /// The facts about a batch that its index entries must match.
+#[derive(Debug)]
 struct Seen {
     last_offset: Offset,
     largest: Timestamp,

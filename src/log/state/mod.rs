@@ -55,9 +55,9 @@ pub(crate) struct LogState {
     segments: RwLock<Option<Arc<SegmentList>>>,
     /// Counts the lists. Raised after each is stored.
     generation: AtomicU64,
-    /// Counts the truncations and replacements of stored batches. Raised after the list without
-    /// them is stored and before any file is touched: a reader that finds it unchanged after a
-    /// read has read nothing that was being truncated, overwritten or replaced.
+    /// Counts the truncations and replacements of stored batches. Raised together with the list
+    /// without them and before any file is touched: a reader that finds it unchanged after a read
+    /// has read nothing that was being truncated, overwritten or replaced.
     revision: AtomicU64,
 
     /// The first offset of the log.
@@ -71,6 +71,9 @@ pub(crate) struct LogState {
     /// before `end` is raised over the first batch of a transaction, and raised after `end` is
     /// raised over its marker.
     first_unstable: AtomicU64,
+    /// Counts the aborted transactions that were added to the indexes in memory. Raised after the
+    /// entry is there and before the first unstable offset moves.
+    aborted_total: AtomicU64,
 
     /// The threads and tasks that wait for the end to move.
     pub(crate) waiters: Notify,
@@ -107,6 +110,7 @@ impl LogState {
             end: AtomicU64::new(offsets.end),
             durable: AtomicU64::new(offsets.durable),
             first_unstable: AtomicU64::new(offsets.first_unstable.unwrap_or(Offset::MAX)),
+            aborted_total: AtomicU64::new(0),
             waiters: Notify::default(),
         }
     }

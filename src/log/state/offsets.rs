@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::log::state::LogState;
 use crate::sync::atomic::Ordering;
-use crate::types::Offset;
+use crate::types::{IsolationLevel, Offset};
 
 impl LogState {
     pub(crate) fn start(&self) -> Offset {
@@ -45,14 +45,53 @@ impl LogState {
         self.durable.fetch_min(end, Ordering::AcqRel);
     }
 
+    /// Returns the high watermark: below it, all replicas have the records. There is only one
+    /// copy, so it is the end.
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.end()
+    }
+
     /// Returns the last stable offset: below it, no record is part of an open transaction.
+    ///
+    /// The high watermark is loaded first. A batch that opens a transaction stores the first
+    /// unstable offset before the end, so this never returns an offset above such a batch.
     pub(crate) fn last_stable(&self) -> Offset {
-        let (start, end) = (self.start(), self.end());
-        self.first_unstable.load(Ordering::Acquire).max(start).min(end)
+        let (start, high_watermark) = (self.start(), self.high_watermark());
+        self.first_unstable.load(Ordering::Acquire).max(start).min(high_watermark)
+    }
+
+    /// Returns the offset below which a read of this level finds records.
+    ///
+    /// Load it before the aborted transactions: all that were aborted below it are known then.
+    pub(crate) fn bound(&self, level: IsolationLevel) -> Offset {
+        match level {
+            IsolationLevel::LogEnd => self.end(),
+            IsolationLevel::ReadUncommitted | IsolationLevel::HighWatermark => {
+                self.high_watermark()
+            }
+            IsolationLevel::ReadCommitted => self.last_stable(),
+        }
     }
 
     pub(crate) fn set_first_unstable(&self, offset: Option<Offset>) {
         self.first_unstable.store(offset.unwrap_or(Offset::MAX), Ordering::Release);
+    }
+
+    /// Lowers the start of the earliest open transaction, if this one begins earlier.
+    pub(crate) fn lower_first_unstable(&self, offset: Option<Offset>) {
+        self.first_unstable.fetch_min(offset.unwrap_or(Offset::MAX), Ordering::AcqRel);
+    }
+
+    /// Returns how many aborted transactions were added to the indexes in memory. While the number
+    /// and the list of segments stay the same, so do the indexes.
+    pub(crate) fn aborted_total(&self) -> u64 {
+        self.aborted_total.load(Ordering::Acquire)
+    }
+
+    /// Tells readers about an entry that was added to an index of aborted transactions, before
+    /// they may see the records of its transaction.
+    pub(crate) fn note_aborted(&self) {
+        self.aborted_total.fetch_add(1, Ordering::Release);
     }
 
     #[cold]

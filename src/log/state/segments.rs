@@ -19,10 +19,38 @@ impl LogState {
 
     /// Replaces the list by one made from it. `change` must do no I/O.
     pub(crate) fn update_segments(&self, change: impl FnOnce(&SegmentList) -> SegmentList) {
+        self.replace_list(change, || {});
+    }
+
+    /// Replaces the list by one without some of the stored batches, and tells readers, before a
+    /// file is touched. `lower` moves the offsets that change with it; it must do no I/O, either.
+    ///
+    /// The revision rises before the lock is released: a reader that gets the new list sees the
+    /// new revision. Otherwise it could look up in the new list whether a batch of the old one was
+    /// aborted.
+    pub(crate) fn revise_segments(
+        &self,
+        change: impl FnOnce(&SegmentList) -> SegmentList,
+        lower: impl FnOnce(),
+    ) {
+        self.replace_list(change, || {
+            lower();
+            self.revision.fetch_add(1, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+        });
+    }
+
+    fn replace_list(
+        &self,
+        change: impl FnOnce(&SegmentList) -> SegmentList,
+        publish: impl FnOnce(),
+    ) {
         let old = {
             let mut list = self.segments.write();
             let next = list.as_deref().map(|list| Arc::new(change(list)));
-            std::mem::replace(&mut *list, next)
+            let old = std::mem::replace(&mut *list, next);
+            publish();
+            old
         };
         self.generation.fetch_add(1, Ordering::Release);
         drop(old);
@@ -42,12 +70,5 @@ impl LogState {
     pub(crate) fn revised_since(&self, revision: u64) -> bool {
         fence(Ordering::Acquire);
         self.revision.load(Ordering::Relaxed) != revision
-    }
-
-    /// Tells readers about a truncation or a replacement, after the new list is in place and
-    /// before a file is touched.
-    pub(crate) fn announce_revision(&self) {
-        self.revision.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
     }
 }

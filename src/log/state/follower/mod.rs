@@ -17,6 +17,7 @@ use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::recovered::{Recovered, RecoveryObserver as _};
 use crate::segment::scan::{BatchStream, Step};
+use crate::segment::txn_index::TxnIndex;
 use crate::segment::{Segment, SegmentDir};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64};
@@ -60,6 +61,10 @@ pub(crate) struct Follower {
     /// Counts the truncations that were noticed.
     pub(crate) truncations: u64,
     transactions: OpenTxns,
+    /// The aborted transactions of the last segment.
+    pub(crate) aborted: Arc<TxnIndex>,
+    /// How many of them readers were told about.
+    pub(crate) announced: usize,
     pub(crate) ends: ReplacementEnds,
     /// The files that do not belong to the log, and their lengths.
     pub(crate) strays: Vec<(SegmentFile, u64)>,
@@ -89,7 +94,9 @@ impl Follower {
         for &(position, header) in last.iter() {
             anchor.push(KnownBatch { segment: Arc::clone(&segment), position, header });
         }
-        Ok(Follower {
+        let mut follower = Follower {
+            aborted: segment.aborted()?,
+            announced: 0,
             stream: BatchStream::new(Arc::clone(&file), found.valid_bytes, found.end),
             segment,
             file,
@@ -102,7 +109,14 @@ impl Follower {
             transactions,
             ends,
             strays: Vec::new(),
-        })
+        };
+        follower.add_aborted();
+        Ok(follower)
+    }
+
+    /// Adds the aborted transactions that were found to the index of the last segment.
+    fn add_aborted(&mut self) {
+        self.transactions.take_aborted().into_iter().for_each(|one| self.aborted.push(one));
     }
 
     /// Returns the start of the earliest open transaction.
@@ -152,6 +166,7 @@ impl Follower {
             if std::mem::take(&mut is_anew) {
                 self.segment = Arc::new(self.segment.with_file(&self.file, &self.indexes));
             }
+            self.add_aborted();
             self.position = at.saturating_add(size);
             self.end = header.next_offset();
             let segment = Arc::clone(&self.segment);

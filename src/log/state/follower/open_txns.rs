@@ -1,47 +1,91 @@
-//! The transactions that are open in a read-only log.
+//! The transactions of the last segment of a read-only log.
 //!
 //! The writer of the log is another process, and may be a broker. The snapshot at the base of the
 //! last segment has the transactions that were open there; the rest follows from the batches of
-//! the segment, which are read anyway.
+//! the segment, which are read anyway. So do the aborted transactions, whose index file may lag
+//! behind the segment. Only for markers that are not read, and for transactions that began below
+//! the segment without a snapshot, the file is all there is.
 
 use crate::error::{InvalidBatch, Result};
 use crate::log::files::snapshots::states_at;
-use crate::record::{BatchRef, DecodeBuffer, marker_of};
+use crate::record::{BatchHeader, BatchRef, DecodeBuffer, EndTxnMarker, marker_of};
 use crate::segment::SegmentDir;
+use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::recovered::RecoveryObserver;
+use crate::segment::txn_index::{AbortedTxn, MAX_BYTES, TxnIndex};
 use crate::types::{Offset, ProducerId};
 use std::collections::BTreeMap;
 
 /// A limit above the size of any control batch. None of them is compressed.
 const CONTROL_BYTES: usize = 1 << 20;
 
-/// The start of each open transaction, by its producer.
+/// The start of each open transaction, by its producer, and the aborted ones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenTxns {
     at_base: BTreeMap<ProducerId, Offset>,
     open: BTreeMap<ProducerId, Offset>,
+    /// The offset from which on batches are read.
+    from: Offset,
+    /// The entries of the index file, if they are needed.
+    stored: Vec<AbortedTxn>,
+    /// The aborted transactions that were found and not taken yet.
+    aborted: Vec<AbortedTxn>,
 }
 
 impl OpenTxns {
-    /// Returns the transactions that are open where a segment begins.
-    pub(crate) fn at(dir: &SegmentDir, base: Offset) -> Result<OpenTxns> {
-        let states = states_at(dir, base)?.into_iter();
-        let open = states.filter_map(|state| {
+    /// Returns the transactions at an offset of a segment, from which on its batches are read.
+    pub(crate) fn at(dir: &SegmentDir, base: Offset, from: Offset) -> Result<OpenTxns> {
+        let states = states_at(dir, from)?;
+        let stored =
+            if from > base || states.is_empty() { stored_in(dir, base)? } else { Vec::new() };
+        let open = states.into_iter().filter_map(|state| {
             let first = Offset::try_from(state.current_txn_first_offset).ok()?;
             Some((state.producer_id, first))
         });
-        Ok(OpenTxns { at_base: open.collect(), open: BTreeMap::new() })
+        Ok(OpenTxns { at_base: open.collect(), from, stored, ..OpenTxns::default() })
     }
 
     /// Returns where the earliest begins.
     pub(crate) fn first(&self) -> Option<Offset> {
         self.open.values().copied().min()
     }
+
+    /// Takes the aborted transactions that were found since, in the order of their markers.
+    pub(crate) fn take_aborted(&mut self) -> Vec<AbortedTxn> {
+        std::mem::take(&mut self.aborted)
+    }
+
+    /// Ends the transaction of a marker.
+    fn end(&mut self, header: &BatchHeader, marker: &EndTxnMarker) {
+        let (producer_id, last) = (header.producer_id, header.base_offset);
+        let first = self.open.remove(&producer_id);
+        if marker.committed {
+            return;
+        }
+        let last_stable = self.first().unwrap_or(header.next_offset());
+        let found = first.map(|first| AbortedTxn { producer_id, first, last, last_stable });
+        let stored = || {
+            let is_it = |one: &&AbortedTxn| one.last == last && one.producer_id == producer_id;
+            self.stored.iter().find(is_it).copied()
+        };
+        let found = found.or_else(stored);
+        self.aborted.extend(found);
+    }
+}
+
+/// Returns the entries of the index file of a segment; none if it is missing or damaged.
+fn stored_in(dir: &SegmentDir, base: Offset) -> Result<Vec<AbortedTxn>> {
+    let path = dir.path_of(SegmentFile::live(base, Kind::TxnIndex));
+    let bytes = dir.read_small(&path, MAX_BYTES)?.unwrap_or_default();
+    Ok(TxnIndex::open(base, &bytes)
+        .map_or_else(|_| Vec::new(), |index| index.iter_from(0).collect()))
 }
 
 impl RecoveryObserver for OpenTxns {
     fn begin(&mut self, _: Offset) -> Result<()> {
         self.open.clone_from(&self.at_base);
+        let is_below = |one: &&AbortedTxn| one.last < self.from;
+        self.aborted = self.stored.iter().filter(is_below).copied().collect();
         Ok(())
     }
 
@@ -52,13 +96,14 @@ impl RecoveryObserver for OpenTxns {
         }
         if !header.is_control() {
             self.open.entry(header.producer_id).or_insert(header.base_offset);
-        } else if marker_of(batch, &mut DecodeBuffer::new(CONTROL_BYTES))?.is_some() {
-            self.open.remove(&header.producer_id);
+        } else if let Some(marker) = marker_of(batch, &mut DecodeBuffer::new(CONTROL_BYTES))? {
+            self.end(header, &marker);
         }
         Ok(())
     }
 
     fn forget(&mut self) {
         self.open.clear();
+        self.aborted.clear();
     }
 }
