@@ -9,7 +9,8 @@
 //! 5. [Roll](roll) if the segment has no room for the batch, or is too old.
 //! 6. Stamp the offsets, write the batch with one call, add index entries, record the producer.
 //! 7. If the batch opens a transaction, lower the last stable offset to its start. Publish the
-//!    bytes of the segment, then the end of the log: from here on, readers see the batch. Store a [snapshot](producers) of the producers, if one is due.
+//!    bytes of the segment, then the end of the log: from here on, readers see the batch. Store a
+//!    [snapshot](producers) of the producers, if one is due.
 //! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
 //!
 //! A [marker] takes the same way, and raises the last stable offset at the end of it.
