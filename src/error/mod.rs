@@ -113,7 +113,8 @@ pub enum Error {
     /// A record cannot be stored.
     #[error("record {index} of the batch{}: {reason}", OfLog(.log.as_ref()))]
     InvalidRecord {
-        /// The log. `None` where a batch is encoded or validated without a log.
+        /// The log. `None` where a batch is encoded or validated without a log, and where encoding
+        /// the records fails.
         log: Option<LogLocation>,
         /// The index of the record in the append, counted from 0.
         index: usize,
@@ -305,6 +306,13 @@ impl Error {
                 format!("cannot {operation} {}: {source}", path.display())
             }
             Error::Corrupt(damage) => damage.to_string(),
+            Error::Topic(error) => match &**error {
+                TopicError::MissingPartition { topic, partition, partitions } => format!(
+                    "the directory of partition {partition} (of {partitions}) of topic `{topic}` is \
+                     missing"
+                ),
+                other => other.to_string(),
+            },
             other => other.to_string(),
         }
     }

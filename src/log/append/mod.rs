@@ -3,7 +3,7 @@
 //! 1. Without a lock: encode the records, or validate a batch that was encoded elsewhere and
 //!    compress it with the codec of the log, if that is another one. Check the size.
 //! 2. Take the writer lock. If it is taken, or batches are queued, a small batch is queued for the
-//!    lock holder: see [`group`].
+//!    next thread that gets the lock: see [`group`].
 //! 3. Check the producer. A batch that is stored already returns its offsets, and writes nothing.
 //! 4. Read the clock for the append time, if the log uses append times.
 //! 5. [Roll](roll) if the segment has no room for the batch, or is too old.

@@ -149,7 +149,7 @@ impl LogInner {
         match written {
             Err(error) if error.kind() == ErrorKind::StorageFull => {
                 let path = self.dir.path.join(file);
-                self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                self.emit(&Event::CheckpointFailed { path, error: error.cause() });
                 Ok(())
             }
             other => other,
