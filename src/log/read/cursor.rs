@@ -4,7 +4,6 @@ use crate::error::{CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::log::inner::LogInner;
 use crate::log::read::aborted::SegmentAborted;
-use crate::log::read::survey::LOOKS;
 use crate::log::state::follower::anchor::LastBatches;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchHeader, BatchRef};
@@ -316,17 +315,15 @@ impl Cursor {
         (!outdated).then_some(error)
     }
 
-    /// Returns the error, unless the writer of a read-only log may have caused it: the file may
-    /// have been another for a moment, and then it only looks damaged. `looks` counts the reads.
+    /// Returns the error, unless the writer of a read-only log may have caused it. `looks` counts
+    /// the reads.
     fn unless_changed(&mut self, error: Error, looks: &mut usize) -> Option<Error> {
         let error = self.unless_revised(error)?;
-        let is_believed = *looks >= LOOKS || !self.log.state.is_read_only();
-        if is_believed || !matches!(error, Error::Corrupt(_)) {
-            return Some(error);
+        let looks_again = self.log.looks_again(&error, looks);
+        if looks_again {
+            self.leave();
         }
-        *looks = looks.saturating_add(1);
-        self.leave();
-        None
+        (!looks_again).then_some(error)
     }
 
     /// On a read-only log, fails when a batch that was returned last was truncated. Returns how

@@ -104,6 +104,7 @@ impl LogInner {
         &self,
         look: impl Fn(Arc<SegmentList>, Offset) -> Result<T>,
     ) -> Result<T> {
+        let mut looks = 1;
         loop {
             let (revision, generation) = (self.state.revision(), self.state.generation());
             let found = self.state.segments().and_then(|list| look(list, self.state.end()));
@@ -114,8 +115,10 @@ impl LogInner {
             }
             let deleted = found.as_ref().is_err_and(Error::is_not_found)
                 && generation != self.state.generation();
+            let looks_again =
+                found.as_ref().is_err_and(|error| self.looks_again(error, &mut looks));
             // Records that were not there, or not whole, may have been truncated or replaced.
-            if !deleted && !self.state.revised_since(revision) {
+            if !deleted && !looks_again && !self.state.revised_since(revision) {
                 return found.map_err(|error| self.state.unless_closed(error));
             }
         }

@@ -186,6 +186,7 @@ impl LogInner {
     ) -> Result<Option<StoredRecord>> {
         self.state.check_readable()?;
         self.refresh()?;
+        let mut looks = 1;
         loop {
             // Read the revision before the ends: then the ends belong to this revision or a later
             // one.
@@ -199,7 +200,9 @@ impl LogInner {
                 Ok(_) => self.recheck()?,
                 Err(_) => self.refresh()?,
             }
-            if !self.state.revised_since(revision) {
+            let looks_again =
+                found.as_ref().is_err_and(|error| self.looks_again(error, &mut looks));
+            if !looks_again && !self.state.revised_since(revision) {
                 return found.map_err(|error| self.state.unless_deleted(offset, error));
             }
         }

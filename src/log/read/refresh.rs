@@ -2,12 +2,12 @@
 //! or deleted since the last look.
 
 use crate::callback;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
 use crate::log::inner::LogInner;
-use crate::log::read::survey::{log_files, look_until_stable, start_of, survey};
+use crate::log::read::survey::{LOOKS, is_short, log_files, look_until_stable, start_of, survey};
 use crate::log::state::follower::Follower;
 use crate::log::state::follower::anchor::KnownBatch;
 use crate::log::state::segment_list::SegmentList;
@@ -53,6 +53,16 @@ impl LogInner {
         }
         held.deliver();
         looked.map(drop)
+    }
+
+    /// Returns whether to look again at what cannot be read or looks damaged. On a read-only log,
+    /// the file may have been another for a moment, with the same last batches before and after,
+    /// so damage is believed after three looks. `looks` counts them, from 1.
+    pub(crate) fn looks_again(&self, error: &Error, looks: &mut usize) -> bool {
+        let looks_damaged = is_short(error) || matches!(error, Error::Corrupt(_));
+        let again = looks_damaged && self.state.is_read_only() && *looks < LOOKS;
+        *looks = looks.saturating_add(1);
+        again
     }
 
     /// Checks whether a read-only log was truncated, and looks at all its files if it was. If

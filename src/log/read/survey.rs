@@ -66,7 +66,8 @@ pub(crate) fn is_same(before: &Listing, now: &Listing) -> bool {
 /// error is believed.
 const MOST_TRIES: usize = 16;
 
-fn is_short(error: &Error) -> bool {
+/// Returns whether a file ended before what was to be read.
+pub(crate) fn is_short(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof)
 }
 
