@@ -242,12 +242,13 @@ impl Cursor {
             if self.log.state.revised_since(self.revision) {
                 self.note_revision();
             }
-            let bound = self.log.state.bound(self.level);
+            let (revision, bound) = (self.revision, self.log.state.bound(self.level));
             self.read_below = bound;
             if self.at.is_none() {
                 let placed = self.look_up_place(bound)?;
-                // An offset that was not found may have been truncated, and the list may be old.
-                if self.log.state.revised_since(self.revision) {
+                // An offset that was not found may have been truncated, and the list or the bound
+                // may be old.
+                if self.revision != revision || self.log.state.revised_since(revision) {
                     self.leave();
                     continue;
                 }
