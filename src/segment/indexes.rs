@@ -87,7 +87,8 @@ impl Segment {
     /// empty if there is no file.
     pub(crate) fn stored_aborted(&self) -> Result<Result<TxnIndex, &'static str>> {
         let stages: &[Stage] = match self.staged.load(Ordering::Acquire) {
-            // The live file may be that of a replaced segment. What it names was aborted as well.
+            // The live file may be that of a replaced segment. Its entries
+            // name aborted transactions as well.
             true => &[Stage::Swap, Stage::Live],
             false if self.dir.writable => &[Stage::Live],
             // Another process may be replacing the file by one with the other name.

@@ -137,7 +137,7 @@ impl EpochFile {
     }
 
     fn report(&self, error: &Error) {
-        let (path, error) = (path_in(&self.dir), error.to_string());
+        let (path, error) = (path_in(&self.dir), error.cause());
         self.dir.events.emit(&Event::CheckpointFailed { path, error });
     }
 }

@@ -186,8 +186,8 @@ impl LogInner {
             _ => Ok(()),
         };
         if let Err(error) = written {
-            let error = error.to_string();
-            self.emit(&Event::CleanupFailed { path: path.clone(), error });
+            let error = error.cause();
+            self.emit(&Event::CheckpointFailed { path: path.clone(), error });
         }
         if let CorruptionKind::Malformed(reason) = reason {
             self.emit(&Event::IndexRebuilt { path, reason });

@@ -51,7 +51,7 @@ fn note_batch(
     }))
 }
 
-/// What the batches of a segment are replayed into.
+/// The targets of a replay: the state that the batches of a segment change.
 struct SegmentReplay<'a> {
     producers: &'a mut Producers,
     decode: &'a mut DecodeBuffer,

@@ -1,5 +1,5 @@
-//! What a sender learns and when: each level of acknowledgement, failed syncs, and the end of a
-//! producer.
+//! When a sender learns the outcome, and which: each level of acknowledgement, failed syncs, and
+//! the end of a producer.
 
 use super::{numbers, produce_error, scene};
 use crate::{HOUR, TOPIC, to};

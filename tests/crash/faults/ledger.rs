@@ -1,5 +1,5 @@
-//! What a log owes its caller after calls that failed: each record that was acknowledged, and none
-//! that was not sent.
+//! The promise of a log after calls that failed: it has each record that was acknowledged, and
+//! none that was not sent.
 
 use annals::record::BatchBuilder;
 use annals::{

@@ -1,4 +1,4 @@
-//! What a reopened partition holds, what it still rejects, and what the errors name.
+//! A reopened partition: its content, the calls that it still rejects, and its errors.
 
 use super::{consumer, fail_sync, open, poll, producer, send, store, stored};
 use annals::fs::{CrashState, FaultFs, Fs, MemFs, OpenMode};

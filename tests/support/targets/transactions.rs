@@ -4,8 +4,8 @@ use crate::memory::bounded;
 use annals::{TransactionMetadata, TransactionRecord, TransactionState};
 use std::collections::BTreeMap;
 
-/// Decodes any key and value. What decodes is encoded here in both versions of Kafka, and must
-/// decode to the same.
+/// Decodes any key and value. A record that decodes is encoded here in both versions of Kafka,
+/// and must decode to the same.
 pub fn transaction_state(data: &[u8]) {
     let Some((key_bytes, bytes)) = data.split_first() else { return };
     let (key, value) = bytes.split_at(usize::from(*key_bytes).min(bytes.len()));
