@@ -120,7 +120,7 @@ impl LogInner {
         // The marker is in the log already. The next one, the next roll or a close tries again.
         if let Err(error) = self.store_aborted(writer) {
             let path = writer.segment.path(Kind::TxnIndex);
-            self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+            self.emit(&Event::CheckpointFailed { path, error: error.cause() });
         }
     }
 

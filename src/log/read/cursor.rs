@@ -220,6 +220,18 @@ impl Cursor {
         self.log.state.segments()
     }
 
+    /// Looks up the next offset in the list of segments as it is now. Returns how many truncations
+    /// have been noticed, and whether there is anything at or after the offset. The inner error may
+    /// be due to a revision of the list since.
+    fn look_up_place(&mut self, bound: Offset) -> Result<Result<(u64, bool)>> {
+        let list = self.look()?;
+        // Load the start after the list: a deletion moves the start before it publishes the list
+        // without the deleted segments.
+        self.log.state.check_range(self.next)?;
+        let checked = self.check_trail(&list);
+        Ok(checked.and_then(|truncations| Ok((truncations, self.place(&list, bound)?))))
+    }
+
     /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
     /// of what the isolation level shows.
     ///
@@ -234,14 +246,7 @@ impl Cursor {
             let bound = self.log.state.bound(self.level);
             self.read_below = bound;
             if self.at.is_none() {
-                let placed = {
-                    let list = self.look()?;
-                    // Load the start after the list: a deletion moves the start before it
-                    // publishes the list without the deleted segments.
-                    self.log.state.check_range(self.next)?;
-                    let checked = self.check_trail(&list);
-                    checked.and_then(|truncations| Ok((truncations, self.place(&list, bound)?)))
-                };
+                let placed = self.look_up_place(bound)?;
                 // An offset that was not found may have been truncated, and the list may be old.
                 if self.log.state.revised_since(self.revision) {
                     self.leave();
