@@ -270,15 +270,15 @@ impl Cursor {
                     return Ok(None);
                 }
             }
-            let result = self.step_below(bound).and_then(|stepped| self.skip_aborted(stepped));
+            let result = self.step_below(bound).and_then(|stepped| self.judge(stepped, bound));
             if self.log.state.revised_since(self.revision) {
                 self.leave();
                 continue;
             }
             match result {
                 Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
-                Ok(Stepped::Batch(header)) if self.is_beyond(bound, &header) => {
-                    self.read_below = bound.min(header.base_offset);
+                Ok(Stepped::Beyond(base)) => {
+                    self.read_below = bound.min(base);
                     self.leave();
                     return Ok(None);
                 }
@@ -415,11 +415,17 @@ impl Cursor {
         header.last_offset() >= bound && header.last_offset() >= self.log.state.bound(self.level)
     }
 
-    /// Reading committed records, finds out whether the batch of a step belongs to an aborted
-    /// transaction. For any other batch this is a test of its attributes.
+    /// Decides whether the level shows the batch of a step. Below the bound of committed records,
+    /// this is a test of its attributes for a batch that belongs to no transaction.
+    ///
+    /// The bound counts before the aborted transactions are looked up: if it has moved past the
+    /// batch meanwhile, the entry of an abort is there already.
     #[inline]
-    fn skip_aborted(&mut self, stepped: Stepped) -> Result<Stepped> {
+    fn judge(&mut self, stepped: Stepped, bound: Offset) -> Result<Stepped> {
         match stepped {
+            Stepped::Batch(header) if self.is_beyond(bound, &header) => {
+                Ok(Stepped::Beyond(header.base_offset))
+            }
             Stepped::Batch(header) if self.hides_aborted && header.is_transactional() => {
                 // After an error, the next step must find the batch again.
                 let is_aborted = self.is_aborted(&header).inspect_err(|_| self.leave())?;
@@ -512,6 +518,8 @@ enum Stepped {
     Batch(BatchHeader),
     /// A batch of an aborted transaction, up to this offset.
     Aborted(Offset),
+    /// A batch with this base reaches beyond what the level shows.
+    Beyond(Offset),
     NextSegment,
     End,
 }
