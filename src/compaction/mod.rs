@@ -27,7 +27,6 @@
 //! is files with the suffix `.cleaned`, which an opening of the log removes. The log puts them in
 //! place.
 
-mod aborted_txns;
 mod key_id;
 pub(crate) mod key_map;
 pub(crate) mod output;
@@ -38,10 +37,10 @@ pub(crate) mod spans;
 pub(crate) mod survivors;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transactions;
 
-use crate::error::{Error, InvalidBatch, Result, Unsupported};
-use crate::producer_state::ProducerState;
-use crate::record::{BatchBuilder, BatchHeader, DecodeBuffer, EndTxnMarker};
+use crate::error::{Error, InvalidBatch, Result};
+use crate::record::{BatchBuilder, BatchHeader, DecodeBuffer};
 use crate::segment::Segment;
 use crate::types::Offset;
 
@@ -59,67 +58,6 @@ pub(crate) struct Source<'a> {
     pub(crate) segment: &'a Segment,
     /// The base of the next segment.
     pub(crate) next: Offset,
-}
-
-/// The facts about transactions and producers that the cleaner needs. The cleaner passes it all
-/// batches in order. During the rewrite, it may leave out batches that involve neither.
-pub(crate) trait Transactions {
-    /// Takes a batch of the dirty part, before any batch is rewritten.
-    fn note(&mut self, header: &BatchHeader) -> Result<()>;
-
-    /// Returns whether a batch of records belongs to an aborted transaction.
-    fn is_aborted(&mut self, header: &BatchHeader) -> bool;
-
-    /// Returns whether no record is left of the transaction that this marker ends, so that the
-    /// marker has no effect any more.
-    fn is_marker_discardable(&mut self, header: &BatchHeader, marker: EndTxnMarker) -> bool;
-
-    /// Returns whether the batch has the last sequence number or the last epoch of an active
-    /// producer: then it stays, empty if necessary.
-    fn is_last_of_producer(&self, header: &BatchHeader) -> bool;
-}
-
-/// The rules for a log without transactions: a batch of a transaction is rejected.
-///
-/// The last batch of each active producer stays, empty if necessary: without the snapshots, only
-/// that batch has the sequence number. The log decides at the beginning of the pass which
-/// producers are active, and which batch is the last of each. The batches of a forgotten producer
-/// are not kept.
-#[derive(Debug, Default)]
-pub(crate) struct NoTransactions {
-    /// Sorted by id.
-    active: Vec<ProducerState>,
-}
-
-impl NoTransactions {
-    pub(crate) fn with_active(mut active: Vec<ProducerState>) -> NoTransactions {
-        active.sort_unstable_by_key(|state| state.producer_id);
-        NoTransactions { active }
-    }
-}
-
-impl Transactions for NoTransactions {
-    fn note(&mut self, header: &BatchHeader) -> Result<()> {
-        if header.is_transactional() {
-            return Err(Error::Unsupported(Unsupported::CompactingTransactions));
-        }
-        Ok(())
-    }
-
-    fn is_aborted(&mut self, _: &BatchHeader) -> bool {
-        false
-    }
-
-    fn is_marker_discardable(&mut self, _: &BatchHeader, _: EndTxnMarker) -> bool {
-        false
-    }
-
-    fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
-        let found =
-            self.active.binary_search_by_key(&header.producer_id, |state| state.producer_id);
-        let last = found.ok().and_then(|at| self.active.get(at)).map(|state| state.last_offset);
-        last.and_then(|last| Offset::try_from(last).ok()) == Some(header.last_offset())
-    }
 }
 
 /// The memory of a pass besides the map, reused from segment to segment.

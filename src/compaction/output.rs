@@ -9,6 +9,7 @@ use crate::record::BatchHeader;
 use crate::segment::SegmentDir;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::txn_index::AbortedTxn;
 use crate::types::{Offset, Timestamp};
 use std::io;
 use std::path::PathBuf;
@@ -70,13 +71,13 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Appends an entry to the index of aborted transactions.
-    pub(crate) fn append_aborted(&mut self, entry: &[u8]) -> Result<()> {
+    /// Appends an entry to the index of aborted transactions. Its marker is the next batch.
+    pub(crate) fn append_aborted(&mut self, aborted: AbortedTxn) -> Result<()> {
         let writer = match &mut self.aborted {
             Some(writer) => writer,
             none => none.insert(Writer::create(self.dir, self.base, Kind::TxnIndex, Vec::new())?),
         };
-        writer.append(entry)
+        writer.append(&aborted.encode())
     }
 
     /// Returns the bytes of the log so far.

@@ -3,9 +3,10 @@
 use crate::compaction::key_id::KeyId;
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::spans::Spans;
-use crate::compaction::{ProgressMeter, READ_BYTES, Scratch, Source, Transactions, damaged};
+use crate::compaction::transactions::Transactions;
+use crate::compaction::{ProgressMeter, READ_BYTES, Scratch, Source, damaged};
 use crate::error::{Error, InvalidBatch, Result};
-use crate::record::{BatchHeader, BatchRef, marker_of};
+use crate::record::{BatchHeader, BatchRef};
 use crate::segment::batches::SegmentBatches;
 use crate::types::Offset;
 
@@ -80,6 +81,7 @@ struct KeyReader<'a> {
 impl KeyReader<'_> {
     fn segment(&mut self, source: &Source<'_>, scratch: &mut Scratch) -> Result<()> {
         let segment = source.segment;
+        self.transactions.begin_segment(segment.base..source.next);
         let (mut position, mut lowest) = (0, segment.base);
         if segment.base < self.from {
             match segment.locate(self.from, source.next)? {
@@ -116,12 +118,7 @@ impl KeyReader<'_> {
         self.read.batches = self.read.batches.saturating_add(1);
         self.read.bytes_read = self.read.bytes_read.saturating_add(bytes);
         self.meter.add(bytes).map_err(BatchFailure::Other)?;
-        self.transactions.note(header).map_err(BatchFailure::Other)?;
-        if header.is_control() {
-            if let Some(marker) = marker_of(batch, &mut scratch.decode)? {
-                self.transactions.is_marker_discardable(header, marker);
-            }
-        } else if !self.transactions.is_aborted(header) {
+        if !header.is_control() && !self.transactions.is_aborted(header)? {
             for record in batch.records(&mut scratch.decode)? {
                 let record = record?;
                 let Some(key) = record.key.filter(|_| record.offset >= self.from) else { continue };

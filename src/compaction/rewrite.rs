@@ -7,12 +7,12 @@
 //! | all are removed | is removed, or stays without records if a producer or the end of the segment needs its header |
 //! | a tombstone stays for the first time | gets a delete horizon |
 
-use crate::compaction::aborted_txns::AbortedTxns;
 use crate::compaction::output::Output;
 use crate::compaction::read_keys::BatchFailure;
 use crate::compaction::spans::Span;
 use crate::compaction::survivors::Survivors;
-use crate::compaction::{ProgressMeter, READ_BYTES, Scratch, Source, Transactions};
+use crate::compaction::transactions::{MarkerFate, Transactions};
+use crate::compaction::{ProgressMeter, READ_BYTES, Scratch, Source};
 use crate::error::{InvalidBatch, Result};
 use crate::record::{BatchBuilder, BatchHeader, BatchRef, Compression, Records, marker_of};
 use crate::segment::SegmentDir;
@@ -106,7 +106,7 @@ pub(crate) fn rewrite(
     let mut pass =
         Pass { survivors, options, end, leader_epoch: -1, transactions, meter, output, done };
     for source in group.sources {
-        pass.segment(group.dir, source, scratch)?;
+        pass.segment(source, scratch)?;
     }
     pass.cover_the_end()?;
     pass.meter.finish()?;
@@ -152,14 +152,9 @@ struct ChosenRecords {
 }
 
 impl Pass<'_> {
-    fn segment(
-        &mut self,
-        dir: &SegmentDir,
-        source: &Source<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
+    fn segment(&mut self, source: &Source<'_>, scratch: &mut Scratch) -> Result<()> {
         let segment = source.segment;
-        let mut aborted = AbortedTxns::open(dir, segment.base)?;
+        self.transactions.begin_segment(segment.base..source.next);
         let mut batches = SegmentBatches::new(segment, segment.published(), source.next)?
             .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
         let mut spans = self.survivors.spans_within(segment.base..source.next);
@@ -169,7 +164,7 @@ impl Pass<'_> {
                 batches.skip_to(span.end(), span.next);
             }
             let Some((position, batch)) = batches.next()? else { break };
-            self.batch(&batch, &mut aborted, scratch)
+            self.batch(&batch, scratch)
                 .map_err(|failure| failure.at(source, position, batch.header()))?;
         }
         scratch.input = batches.into_buffer();
@@ -205,18 +200,13 @@ impl Pass<'_> {
         done.records_removed = done.records_removed.saturating_add(u64::from(span.records));
     }
 
-    fn batch(
-        &mut self,
-        batch: &BatchRef<'_>,
-        aborted: &mut AbortedTxns,
-        scratch: &mut Scratch,
-    ) -> Result<(), BatchFailure> {
+    fn batch(&mut self, batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), BatchFailure> {
         let header = batch.header();
         let bytes = header.size_bytes() as u64;
         self.done.batches_read = self.done.batches_read.saturating_add(1);
         self.done.bytes_read = self.done.bytes_read.saturating_add(bytes);
         self.meter.add(bytes)?;
-        let decision = self.decide(batch, aborted, scratch)?;
+        let decision = self.decide(batch, scratch)?;
         let mut kept = ChosenRecords::default();
         scratch.kept.clear();
         if !decision.discard && header.record_count > 0 {
@@ -253,24 +243,26 @@ impl Pass<'_> {
     fn decide(
         &mut self,
         batch: &BatchRef<'_>,
-        aborted: &mut AbortedTxns,
         scratch: &mut Scratch,
     ) -> Result<BatchDecision, BatchFailure> {
         let header = batch.header();
-        let keep_empty = header.next_offset() == self.end
-            || (header.has_producer() && self.transactions.is_last_of_producer(header));
+        let is_last = header.has_producer() && self.transactions.is_last_of_producer(header);
+        let keep_empty = is_last || header.next_offset() == self.end;
         if !header.is_control() {
-            let discard = self.transactions.is_aborted(header);
+            let discard = self.transactions.is_aborted(header)?;
             return Ok(BatchDecision { discard, keep_empty, expires: false });
         }
-        let Some(marker) = marker_of(batch, &mut scratch.decode)? else {
-            return Ok(BatchDecision { discard: false, keep_empty, expires: false });
+        let fate = match marker_of(batch, &mut scratch.decode)? {
+            Some(marker) => self.transactions.end(header, marker)?,
+            None => MarkerFate::Keep,
         };
-        let expires = self.transactions.is_marker_discardable(header, marker);
-        if !expires && !marker.committed {
-            aborted.carry(header.last_offset(), &mut self.output)?;
+        if let MarkerFate::KeepWithEntry(aborted) = fate {
+            self.output.append_aborted(aborted)?;
         }
-        let discard = expires && header.delete_horizon().is_some_and(|at| at <= self.options.now);
+        let expires = fate == MarkerFate::Discardable;
+        let has_expired = header.delete_horizon().is_some_and(|at| at <= self.options.now);
+        // Without its record, a marker says nothing about the epochs of its producer.
+        let discard = expires && has_expired && !is_last;
         Ok(BatchDecision { discard, keep_empty, expires })
     }
 
@@ -343,7 +335,7 @@ impl Pass<'_> {
         let builder = &mut scratch.builder;
         begin_like(builder, header);
         let own = Compression::of(header.codec());
-        let wanted = self.options.compression.unwrap_or(own);
+        let wanted = self.options.compression.filter(|_| !header.is_control()).unwrap_or(own);
         builder.compression(wanted).delete_horizon(horizon);
         push_chosen(batch, scratch)?;
         self.done.changed = true;

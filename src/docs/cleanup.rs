@@ -200,7 +200,7 @@
 //! is older than [`max_compaction_lag`](crate::LogConfig::max_compaction_lag). `compact` checks
 //! neither, and treats the clean part as dirty.
 //!
-//! Two parts are not compacted, and do not count as dirty:
+//! Three parts are not compacted, and do not count as dirty:
 //!
 //! - The active segment. [`segment_bytes`](crate::LogConfig::segment_bytes) and
 //!   [`segment_age`](crate::LogConfig::segment_age) decide when it is closed;
@@ -209,6 +209,10 @@
 //!   megabyte or less.
 //! - The first segment that has a record younger than `min_compaction_lag`, and all segments after
 //!   it.
+//! - The segment in which the earliest open transaction begins, and all segments after it. Its
+//!   first offset is [`Offsets::last_stable`](crate::Offsets::last_stable). A transaction that
+//!   nothing ends stops compaction:
+//!   [`hanging_transactions`](crate::Log::hanging_transactions) finds it.
 //!
 //! **When is a value gone from the disk?** When a later record of its key, which can be a
 //! tombstone, is in a closed segment, and a pass has covered both records. If `max_compaction_lag`
@@ -217,6 +221,18 @@
 //! called. Without `max_compaction_lag`, which is the default, a pass waits for the dirty ratio,
 //! and nothing bounds the time. A reader that is in the middle of an old file keeps that file on
 //! disk until its next call.
+//!
+//! # Transactions
+//!
+//! A pass removes all records of aborted transactions; they supersede nothing. A marker stays as
+//! long as a batch of its transaction is left. The first pass that finds none gives the marker a
+//! delete horizon, as it does to a tombstone, and a pass after that time removes it. So a reader
+//! that has just read an aborted record from an old segment still finds the marker.
+//!
+//! The last batch of each active producer stays: without its records if they are superseded or
+//! aborted. If that batch is a marker, it stays whole, because it has the epoch that fences older
+//! batches of the producer. Before a pass removes anything on account of a transaction, it makes
+//! the marker of that transaction durable.
 //!
 //! # Running maintenance
 //!
@@ -252,7 +268,7 @@
 //! | writing | the records that stay, of both parts |
 //! | memory | about 27 bytes for each key of the dirty part, however long the key is; at most [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) plus a quarter, and only during a pass. The default of 128 MiB has room for some 5 million keys. If there are more keys, further passes do the rest |
 //! | disk | room for one more group of segments. A group is as many segments as fit into `segment_bytes`, and it is replaced before the next one is written. While the next group is written, a short-lived thread closes large files that were replaced, which frees their room; `close` waits for that thread |
-//! | fsyncs | the part to be compacted, if it is not durable; then, for each group, each of its files and five times the directory |
+//! | fsyncs | the part to be compacted, if it is not durable; the rest of the log, if the part has a transaction; then, for each group, each of its files and five times the directory |
 //!
 //! With the default ratio of 0.5, a pass is due when the dirty part is larger than the clean one,
 //! and it writes up to two bytes for each appended byte. With a ratio of 0.1, the log stays
@@ -273,7 +289,7 @@
 //! | no room, or an error while a group is read or written | the unfinished group is discarded; groups that are done stay done; the log works, and a later pass retries |
 //! | the part to be compacted cannot be synced, or a committed replacement cannot be finished | the log is poisoned; the next opening finishes the replacement |
 //! | a damaged batch; a batch that this build cannot decompress | its segment stays as it is, and so do all segments after it; `compact` fails and names the batch. `maintain` reports [`Event::Uncleanable`](crate::Event::Uncleanable) and skips compaction until the log is reopened; retention goes on |
-//! | a transaction | the same: logs with transactions are not compacted at present |
+//! | a damaged index of aborted transactions | it is rebuilt from the log; if that is damaged, too, as above |
 //! | [`truncate_to`](crate::Log::truncate_to), [`delete_before`](crate::Log::delete_before), [`close`](crate::Log::close) during a pass | the call waits at most for the first fsync of the pass, or for one replacement. The pass discards what it was writing; after a truncation or a deletion it begins again with what is left |
 //!
 //! # What is deleted

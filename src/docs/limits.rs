@@ -148,8 +148,7 @@
 //! # Not implemented
 //!
 //! - Transactions of the clients. A log takes transactional batches and the markers that end them,
-//!   and is read by [isolation level](crate::IsolationLevel). A log that has such batches is
-//!   [not compacted](super::cleanup#what-survives-a-crash-or-an-error).
+//!   and is read by [isolation level](crate::IsolationLevel).
 //! - Message formats before v2.
 //! - Tiered storage.
 //! - Encryption.

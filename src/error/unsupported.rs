@@ -18,12 +18,6 @@ pub enum Unsupported {
     /// A codec that was not compiled in.
     #[error("this build of annals has no {0}; enable the cargo feature of that name")]
     Codec(Codec),
-    /// The compaction of a log with transactions: this version does not track which of them were
-    /// aborted.
-    #[error(
-        "a log with transactions cannot be compacted yet; leave it to a broker, or set a policy without compaction"
-    )]
-    CompactingTransactions,
 }
 
 /// Returns the remedy for messages of a legacy format.

@@ -15,6 +15,7 @@
 //! | `recover`, `resume`, `resync`, `message`, `first_bytes` | reading a segment after a crash, and telling a torn write from damage |
 //! | `placeholder` | batches without records |
 
+pub(crate) mod aborted_ranges;
 pub(crate) mod active;
 pub(crate) mod batches;
 pub(crate) mod dir;

@@ -15,3 +15,4 @@ mod crash;
 mod faults;
 mod model;
 mod readers;
+mod transactions;

@@ -1,5 +1,4 @@
-//! Compaction under failures: of the disk, by damage, by cancellation. And the index of aborted
-//! transactions.
+//! Compaction under failures: of the disk, by damage, by cancellation.
 
 use super::*;
 use crate::error::{CorruptionKind, Error, ErrorKind, InvalidBatch};
@@ -272,48 +271,4 @@ fn pass_rejects_legacy_formats() {
     let error = clean_all(&open_dir(fs, None), &model, &pass, &Facts::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("v1 is not supported"), "{error}");
-}
-
-fn entry(last: Offset) -> Vec<u8> {
-    let mut entry = vec![0, 0];
-    for number in [4, last.saturating_sub(3), last, last] {
-        entry.extend_from_slice(&u64::to_be_bytes(number));
-    }
-    entry
-}
-
-#[test]
-fn aborted_transactions_follow_their_markers() {
-    let fs = MemFs::new();
-    let marker = |base, committed| model::marker(base, 4, committed);
-    let first = vec![marker(0, false), marker(1, true), marker(2, false)];
-    let second = vec![marker(3, false), marker(4, false)];
-    let model =
-        [Seg { base: 0, next: 3, batches: first }, Seg { base: 3, next: 5, batches: second }];
-    store(&fs, &model);
-    let index = |base| Path::new(DIR).join(SegmentFile::live(base, Kind::TxnIndex).to_string());
-    write(&fs, &index(0), &[entry(0), entry(1), entry(2)].concat());
-    write(&fs, &index(3), &[entry(3), entry(4)].concat());
-    let mut facts = Facts::default();
-    facts.discardable.insert(3);
-    let pass = Pass { from: 0, upto: 9, now: 5, retention: 10, compression: None };
-    let dir = open_dir(fs.clone(), None);
-    let done = clean_all(&dir, &model, &pass, &facts).unwrap();
-    let cleaned = read_cleaned(&fs, 0);
-    let carried = &cleaned["00000000000000000000.txnindex.cleaned"];
-    assert_eq!(*carried, [entry(0), entry(2), entry(4)].concat());
-    assert_eq!((done.records_kept, done.changed), (5, true), "one got its horizon");
-
-    let version = [&[0, 1], &entry(0)[2..]].concat();
-    let order = [entry(1), entry(0)].concat();
-    let cut = [&entry(0)[..], &[0; 20]].concat();
-    for (bytes, position) in [(version, 0), (order, 34), (cut, 34)] {
-        fs.remove(&index(0)).unwrap();
-        write(&fs, &index(0), &bytes);
-        let Err(Error::Corrupt(corruption)) = clean_all(&dir, &model, &pass, &facts) else {
-            panic!("{bytes:?}")
-        };
-        assert_eq!((corruption.path, corruption.position), (index(0), position));
-        assert!(read_cleaned(&fs, 0).is_empty());
-    }
 }

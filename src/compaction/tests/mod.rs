@@ -2,6 +2,7 @@
 
 mod failures;
 mod model;
+mod transactions;
 
 use self::model::{Bat, Facts, Pass, Seg};
 use crate::compaction::key_map::KeyMap;
@@ -9,8 +10,9 @@ use crate::compaction::plan::{GroupLimits, Part, groups};
 use crate::compaction::read_keys::{KeysRead, read_keys};
 use crate::compaction::rewrite::{RewriteOptions, Rewritten, SegmentGroup, rewrite};
 use crate::compaction::survivors::Survivors;
-use crate::compaction::{NoTransactions, Scratch, Source, Transactions};
-use crate::error::{Error, Result, Unsupported};
+use crate::compaction::transactions::{LogTransactions, MarkerFate, Transactions};
+use crate::compaction::{Scratch, Source};
+use crate::error::Result;
 use crate::event::{Event, EventSink, Listener};
 use crate::fs::{Dir, Fs, MemFs, OpenMode};
 use crate::producer_state::ProducerState;
@@ -20,6 +22,7 @@ use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,18 +87,17 @@ fn sources<'a>(segments: &'a [Segment], model: &[Seg]) -> Vec<Source<'a>> {
 struct Fake<'a>(&'a Facts);
 
 impl Transactions for Fake<'_> {
-    fn note(&mut self, _: &BatchHeader) -> Result<()> {
-        Ok(())
-    }
+    fn begin_segment(&mut self, _: Range<Offset>) {}
 
-    fn is_aborted(&mut self, header: &BatchHeader) -> bool {
+    fn is_aborted(&mut self, header: &BatchHeader) -> Result<bool> {
         assert!(!header.is_control());
-        self.0.aborted.contains(&header.base_offset)
+        Ok(self.0.aborted.contains(&header.base_offset))
     }
 
-    fn is_marker_discardable(&mut self, header: &BatchHeader, _: EndTxnMarker) -> bool {
+    fn end(&mut self, header: &BatchHeader, _: EndTxnMarker) -> Result<MarkerFate> {
         assert!(header.is_control());
-        self.0.discardable.contains(&header.base_offset)
+        let is_discardable = self.0.discardable.contains(&header.base_offset);
+        Ok(if is_discardable { MarkerFate::Discardable } else { MarkerFate::Keep })
     }
 
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
@@ -135,7 +137,7 @@ fn write_group(
     done.map(|(done, _)| done)
 }
 
-fn group_ranges(all: &[Source<'_>], end: Offset, bytes: u64) -> Vec<std::ops::Range<usize>> {
+fn group_ranges(all: &[Source<'_>], end: Offset, bytes: u64) -> Vec<Range<usize>> {
     let part = |s: &Source<'_>| {
         let indexes = s.segment.indexes(s.next).unwrap();
         Part {
@@ -364,7 +366,9 @@ fn active_producer_keeps_last_batch() {
     let segments = open_segments(&dir, &model);
     let all = sources(&segments, &model);
     let mut map = KeyMap::new(1 << 10, &(0..next), [0; 16]).unwrap();
-    let mut none = NoTransactions::with_active(active);
+    // Without a batch of a transaction, none is looked up.
+    let find = |_| panic!("no batch belongs to a transaction");
+    let mut none = LogTransactions::new(&find).with_active(active);
     let mut scratch = Scratch::new(1 << 20);
     let mut bytes = 0;
     let mut report = |portion| {
@@ -387,19 +391,4 @@ fn active_producer_keeps_last_batch() {
     let [.., fourth, fifth] = &model[0].batches[..] else { panic!("{shape:?}") };
     assert_eq!(shape, [(kept, 0), (fourth.base, 0), (fifth.base, 1)]);
     assert_eq!((left[1].last, left[1].producer), (fourth.last, fourth.producer));
-}
-
-#[test]
-fn pass_rejects_log_with_transactions() {
-    let model = [Seg { base: 0, next: 1, batches: vec![model::marker(0, 4, false)] }];
-    let fs = MemFs::new();
-    store(&fs, &model);
-    let dir = open_dir(fs, None);
-    let segments = open_segments(&dir, &model);
-    let mut map = KeyMap::new(1 << 10, &(0..1), [0; 16]).unwrap();
-    let mut none = NoTransactions::default();
-    let mut scratch = Scratch::new(1 << 20);
-    let all = sources(&segments, &model);
-    let refused = read_keys(&all, 0, &mut map, &mut scratch, &mut none, &mut |_| Ok(()));
-    assert!(matches!(refused, Err(Error::Unsupported(Unsupported::CompactingTransactions))));
 }

@@ -180,9 +180,9 @@ pub(super) fn clean(
 ) -> Option<Bat> {
     let discardable = batch.control && facts.discardable.contains(&batch.base);
     let expired = batch.horizon.is_some_and(|horizon| horizon <= pass.now);
-    let discard = facts.aborted.contains(&batch.base) || (discardable && expired);
-    let keep_empty = batch.last + 1 == next
-        || (batch.producer.0 >= 0 && facts.last_of_producer.contains(&batch.base));
+    let is_last = batch.producer.0 >= 0 && facts.last_of_producer.contains(&batch.base);
+    let discard = facts.aborted.contains(&batch.base) || (discardable && expired && !is_last);
+    let keep_empty = batch.last + 1 == next || is_last;
     let stays = |record: &Rec| {
         if discard {
             return false;

@@ -11,7 +11,8 @@ use crate::compaction::plan::{Dirty, GroupLimits, Part, Rules, dirty, groups};
 use crate::compaction::read_keys::read_keys;
 use crate::compaction::rewrite::{RewriteOptions, Rewritten, SegmentGroup, rewrite};
 use crate::compaction::survivors::Survivors;
-use crate::compaction::{NoTransactions, Scratch, Source};
+use crate::compaction::transactions::LogTransactions;
+use crate::compaction::{Scratch, Source};
 use crate::error::{Error, Result};
 use crate::event::{self, CompactionReport, Event};
 use crate::log::config::FOREVER;
@@ -24,8 +25,10 @@ use crate::producer_state::ProducerState;
 use crate::random;
 use crate::segment::Segment;
 use crate::segment::index::Indexes;
+use crate::segment::txn_index::AbortedTxn;
 use crate::types::{Offset, Timestamp};
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +64,9 @@ struct Pass<'a> {
     /// Whether the caller has stopped the pass.
     stopped: Cell<bool>,
     now: Timestamp,
+    /// The end of the log at the beginning of the pass. The markers of all transactions below the
+    /// last stable offset lie below it.
+    end: Offset,
     /// The facts about the segments. The segments themselves are not kept once they are done,
     /// because they may be deleted.
     parts: Vec<Part>,
@@ -136,12 +142,13 @@ impl LogInner {
             return f64::INFINITY;
         }
         let rules = Rules { min_dirty_ratio: 0.0, min_lag: Duration::ZERO, max_lag: FOREVER };
+        let last_stable = self.state.last_stable();
         let (end, start) = (self.state.end(), self.state.start());
         // Without lags nothing is read for this.
         let parts = self.state.segments().and_then(|list| parts(&list, end, &rules));
         let Ok(parts) = parts else { return 0.0 };
         let cleaned = self.cleaning.progress.lock().cleaned;
-        dirty(&parts, start, cleaned, end, Timestamp::NONE, &rules).ratio()
+        dirty(&parts, start, cleaned, last_stable, Timestamp::NONE, &rules).ratio()
     }
 
     /// Stops compacting the log until it is opened again, if the error lies in the stored batches:
@@ -162,19 +169,21 @@ impl LogInner {
     ) -> Result<Outcome> {
         // `Clock` is user-supplied: read it with only the cleaner lock held.
         let now = self.clock().now();
+        // Load it before the end: a marker below the end may be the one that raises it.
+        let last_stable = self.state.last_stable();
         let (end, start) = (self.state.end(), self.state.start());
         let list = self.state.segments()?;
         let rules = self.cleaning_rules();
         let parts = parts(&list, end, &rules)?;
         let cleaned = self.cleaning.progress.lock().cleaned.filter(|_| scope != Scope::All);
-        let dirty = dirty(&parts, start, cleaned, end, now, &rules);
+        let dirty = dirty(&parts, start, cleaned, last_stable, now, &rules);
         if dirty.dirty_bytes == 0 || (scope == Scope::Due && !dirty.is_due(&rules)) {
             return Ok(Outcome::Nothing);
         }
         let segments = list.segments.clone();
         drop(list);
         let (revision, stopped, next) = (Cell::new(revision), Cell::new(false), Cell::new(0));
-        let pass = Pass { log: self, revision, stopped, now, parts, next };
+        let pass = Pass { log: self, revision, stopped, now, end, parts, next };
         match pass.run(segments, &dirty, report, pace, closing) {
             Err(_) if pass.stopped.get() => Ok(Outcome::Stopped),
             // The batches that it read may have been truncated or deleted meanwhile.
@@ -238,7 +247,9 @@ impl Pass<'_> {
         let unclean: Vec<Source<'_>> = sources.iter().filter(is_dirty).copied().collect();
         let mut keys = KeyMap::new(config.dedupe_buffer_bytes, &(dirty.from..dirty.upto), seed())?;
         let mut scratch = Scratch::new(config.max_decompressed_bytes);
-        let mut transactions = NoTransactions::with_active(self.active_producers(dirty.upto));
+        let active = self.active_producers(dirty.upto);
+        let find = |offsets| self.durably_aborted(offsets);
+        let mut transactions = LogTransactions::new(&find);
         let mapped = read_keys(
             &unclean,
             dirty.from,
@@ -256,6 +267,7 @@ impl Pass<'_> {
         let limits =
             GroupLimits { segment_bytes: config.segment_bytes, index_bytes: config.index_bytes };
         report.records_kept = 0;
+        let mut transactions = LogTransactions::new(&find).with_active(active);
         let parts = self.parts_with_entries(&segments, mapped.end)?;
         for range in groups(&parts, mapped.end, &limits) {
             let done = range.start.saturating_sub(self.next.replace(range.start));
@@ -291,15 +303,27 @@ impl Pass<'_> {
         Ok(Outcome::Clean { full: mapped.full })
     }
 
-    /// Returns the producers that have not expired and whose last batch lies below an offset.
+    /// Returns the aborted transactions with records at these offsets, once their fate is durable.
+    ///
+    /// Their markers may lie above everything that is compacted. If a loss of power took such a
+    /// marker, the transaction could still end the other way, and the records that were removed for
+    /// it, or superseded by its own, would be missing.
+    fn durably_aborted(&self, offsets: Range<Offset>) -> Result<Vec<AbortedTxn>> {
+        self.log.sync_below(self.end)?;
+        self.log.aborted_within(offsets)
+    }
+
+    /// Returns the producers that have not expired, without those whose last batch does not lie
+    /// below an offset.
     fn active_producers(&self, upto: Offset) -> Vec<ProducerState> {
         // The clock is user-supplied and may panic: it is read with no lock held.
         let now = self.log.clock().monotonic();
         let expire_after = self.log.config.producer_id_expiration;
         let mut writer = self.log.appends.writer.lock();
         let Some(writer) = writer.as_mut() else { return Vec::new() };
+        // After a marker with a new epoch, a producer has no last batch until it sends one.
         let is_below = |state: &ProducerState| {
-            Offset::try_from(state.last_offset).is_ok_and(|last| last < upto)
+            Offset::try_from(state.last_offset).map_or(true, |last| last < upto)
         };
         writer.tracked.active(now, expire_after).filter(is_below).collect()
     }

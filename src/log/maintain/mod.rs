@@ -125,7 +125,7 @@ impl LogInner {
         let age = config.retention_age;
         Limits {
             start: self.state.start(),
-            high_watermark: self.state.end(),
+            high_watermark: self.state.high_watermark(),
             bytes: (config.retention_bytes < u64::MAX).then_some(config.retention_bytes),
             age_millis: (age < FOREVER).then(|| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
             now: self.clock().now(),

@@ -15,9 +15,9 @@ use crate::log::replay::ProducerReplay;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::BatchHeader;
 use crate::segment::Segment;
+use crate::segment::aborted_ranges::AbortedRanges;
 use crate::segment::txn_index::{AbortedTxn, TxnIndex};
 use crate::types::{Offset, ProducerId};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,37 +33,6 @@ pub struct AbortedTransaction {
     pub producer_id: ProducerId,
     /// The offset of its first record.
     pub first_offset: Offset,
-}
-
-/// The offsets that belong to aborted transactions, from the first record of each to its marker.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct AbortedRanges {
-    /// In the order of the markers. The transactions of one producer do not overlap.
-    by_producer: HashMap<ProducerId, Vec<Range<Offset>>>,
-}
-
-impl AbortedRanges {
-    /// Returns whether a batch holds records of an aborted transaction.
-    pub(crate) fn holds(&self, header: &BatchHeader) -> bool {
-        if !header.is_transactional() || header.is_control() {
-            return false;
-        }
-        let Some(ranges) = self.by_producer.get(&header.producer_id) else { return false };
-        let next = ranges.partition_point(|range| range.end <= header.base_offset);
-        ranges.get(next).is_some_and(|range| range.contains(&header.base_offset))
-    }
-}
-
-/// The transactions must be in the order of their markers.
-impl FromIterator<AbortedTxn> for AbortedRanges {
-    fn from_iter<T: IntoIterator<Item = AbortedTxn>>(transactions: T) -> AbortedRanges {
-        let mut ranges = AbortedRanges::default();
-        for aborted in transactions {
-            let of_producer = ranges.by_producer.entry(aborted.producer_id).or_default();
-            of_producer.push(aborted.first..aborted.last);
-        }
-        ranges
-    }
 }
 
 /// The aborted transactions of the segment that a cursor is in, from an offset on. A tail finds

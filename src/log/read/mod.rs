@@ -34,11 +34,12 @@ pub(crate) mod verify;
 
 use crate::error::{CorruptionKind, Result};
 use crate::log::inner::LogInner;
-use crate::log::read::aborted::{AbortedRanges, AbortedTransaction, listed};
+use crate::log::read::aborted::{AbortedTransaction, listed};
 use crate::log::read::cursor::Cursor;
 use crate::log::read::stats::Offsets;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer, RecordBatch, StoredRecord};
+use crate::segment::aborted_ranges::AbortedRanges;
 use crate::segment::batches::SegmentBatches;
 use crate::types::{IsolationLevel, Offset, OffsetSpec, StartAt};
 use bytes::{Bytes, BytesMut};

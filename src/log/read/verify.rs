@@ -11,7 +11,7 @@ use crate::segment::batches::SegmentBatches;
 use crate::segment::index::Indexes;
 use crate::segment::index_files::MISSING;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::txn_index::ENTRY_BYTES;
+use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
 use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -199,7 +199,7 @@ impl LogInner {
         if !batches.has_transactions {
             return Ok(());
         }
-        let expected = match self.indexed_anew(logs, segment.base) {
+        let expected = match self.indexed_anew(logs.clone(), segment.base) {
             Ok(expected) => expected,
             // The damage lies in an earlier segment, and is found there.
             Err(Error::Corrupt(_)) => return Ok(()),
@@ -212,12 +212,35 @@ impl LogInner {
                 (there.producer_id, there.last) == (aborted.producer_id, aborted.last)
                     && there.first <= aborted.first
             });
-            if !is_there {
+            if !is_there && self.has_batch_of(&aborted, &logs)? {
                 let what = "an aborted transaction is missing, or begins below its first offset";
                 note(entry, Some(aborted.last), CorruptionKind::IndexEntry { entry, what });
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a batch of an aborted transaction is left. The snapshot from which the index
+    /// is rebuilt may be older than the compaction that removed them all.
+    fn has_batch_of(&self, aborted: &AbortedTxn, logs: &[(Offset, u64)]) -> Result<bool> {
+        let nexts = logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
+        let holds = |&(base, next): &(Offset, Offset)| aborted.first < next && base < aborted.last;
+        let known = logs.iter().zip(nexts).map(|((base, bytes), next)| ((*base, next), *bytes));
+        for ((base, next), bytes) in known.filter(|(offsets, _)| holds(offsets)) {
+            let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
+            let mut batches = SegmentBatches::new(&segment, bytes, next)?;
+            while let Some((_, batch)) = batches.next()? {
+                let header = batch.header();
+                if (aborted.first..aborted.last).contains(&header.base_offset)
+                    && header.producer_id == aborted.producer_id
+                    && header.is_transactional()
+                    && !header.is_control()
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Compares the index entries for the first bytes of a segment with its batches.
