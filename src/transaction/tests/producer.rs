@@ -408,3 +408,16 @@ fn restore_rejects_what_is_never_stored() {
     assert_eq!(stored(|stored| stored.producer_epoch = -1), Err("the transaction has no producer"));
     assert_eq!(stored(|_| ()), Ok(()));
 }
+
+/// A repeated initialization that arrives after its producer has begun a transaction.
+#[test]
+fn outdated_initialization_aborts_nothing() {
+    let version = TransactionVersion::V2;
+    let [_, continued, _, _, _, committed, _] = producers(9, version);
+    for before in [continued, committed] {
+        let begun = before.add(who(ID, 9), &[orders(0)], version, at(4)).unwrap().unwrap();
+        assert_eq!(init(&before, Some(who(ID, 8))), "same");
+        assert_eq!(init(&begun, Some(who(ID, 8))), "fenced");
+        assert_eq!(end(&begun, who(ID, 8), Outcome::Commit, version), "fenced");
+    }
+}
