@@ -586,7 +586,7 @@ pub use error::{
     CloseReason, CommitError, ConsumeError, Corruption, CorruptionKind, DeserializeError, Error,
     ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError,
     ProducerStateError, RecordPart, Result, SerializationError, SerializeError, TopicError,
-    Unsupported,
+    TransactionError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(not(shuttle))]

@@ -3,7 +3,7 @@
 /// The topic of committed offsets and groups.
 pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// The topic of the states of transactions.
-const TRANSACTION_STATE: &str = "__transaction_state";
+pub(crate) const TRANSACTION_STATE: &str = "__transaction_state";
 /// The topic in which Kafka 4 stores the progress of share groups.
 const SHARE_GROUP_STATE: &str = "__share_group_state";
 /// The topic that lists the segments in remote storage.

@@ -248,6 +248,11 @@ impl FieldWriter {
         self.flexible = flexible;
     }
 
+    #[cfg(test)]
+    pub(crate) fn i8(&mut self, value: i8) {
+        self.bytes.extend(value.to_be_bytes());
+    }
+
     pub(crate) fn i16(&mut self, value: i16) {
         self.bytes.extend(value.to_be_bytes());
     }
@@ -310,6 +315,26 @@ impl FieldWriter {
         if self.flexible {
             self.varint(0);
         }
+    }
+
+    /// Ends a struct with these tagged fields, in the order of their tags.
+    #[cfg(test)]
+    pub(crate) fn end_struct_with(&mut self, fields: &[(u32, &[u8])]) {
+        if !self.flexible {
+            return;
+        }
+        self.varint(fields.len());
+        for (tag, content) in fields {
+            self.varint(*tag as usize);
+            self.varint(content.len());
+            self.bytes.extend(*content);
+        }
+    }
+
+    /// Writes that an array is null.
+    #[cfg(test)]
+    pub(crate) fn null_array(&mut self) {
+        if self.flexible { self.varint(0) } else { self.i32(-1) }
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {

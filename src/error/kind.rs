@@ -72,6 +72,7 @@ impl Error {
             Error::Produce(error) => error.kind(),
             Error::Consume(error) => error.kind(),
             Error::Group(error) => error.kind(),
+            Error::Transaction(error) => error.kind(),
             Error::Serialization(error) => error.kind(),
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Locked { .. } => ErrorKind::Busy,

@@ -13,6 +13,7 @@ mod produce;
 mod producer_state;
 mod serialize;
 mod topic;
+mod transaction;
 mod unsupported;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use produce::ProduceError;
 pub use producer_state::ProducerStateError;
 pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeError};
 pub use topic::TopicError;
+pub use transaction::TransactionError;
 pub use unsupported::Unsupported;
 
 use crate::types::{LeaderEpoch, Offset};
@@ -159,6 +161,10 @@ pub enum Error {
     /// A consumer group rejected a call.
     #[error("{0}")]
     Group(Box<GroupError>),
+
+    /// A call for a transaction was rejected, or could not be done yet.
+    #[error("{0}")]
+    Transaction(Box<TransactionError>),
 
     /// A key or a value could not be serialized or deserialized.
     #[error("{0}")]
@@ -359,6 +365,12 @@ impl From<SerializationError> for Error {
 impl From<GroupError> for Error {
     fn from(error: GroupError) -> Error {
         Error::Group(Box::new(error))
+    }
+}
+
+impl From<TransactionError> for Error {
+    fn from(error: TransactionError) -> Error {
+        Error::Transaction(Box::new(error))
     }
 }
 

@@ -19,7 +19,7 @@ impl Coordinator {
     /// cannot be read are missing. In that case, `check` may fail the whole call.
     pub(crate) fn list(&self, check: impl Fn() -> Result<()>) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
-        for partition in &self.partitions {
+        for partition in self.partitions.iter() {
             let groups = self.with_shard_unless_empty(partition, |shard, _| {
                 let listing = |group: String| GroupListing {
                     state: state_of(shard.groups.get(&group)),
@@ -115,7 +115,7 @@ impl Coordinator {
     /// that are not offline, then returns the first error.
     pub(crate) fn expire_offsets(&self) -> Result<usize> {
         let (mut removed, mut failed) = (0usize, None);
-        for partition in &self.partitions {
+        for partition in self.partitions.iter() {
             match self
                 .with_shard_unless_empty(partition, |shard, now| shard.expire(&self.config, now))
             {
@@ -135,7 +135,7 @@ impl Coordinator {
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        let now = self.clock.now();
+        let now = self.partitions.clock().now();
         let records = offsets.iter().map(|(at, offset)| commit_record(group, at, offset, now));
         let failed =
             |reason: CommitError| ConsumeError::CommitFailed { group: group.to_owned(), reason };

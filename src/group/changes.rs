@@ -2,7 +2,8 @@
 
 use crate::error::{GroupError, Result};
 use crate::group::membership::{Answer, Changes, GroupState};
-use crate::group::shard::{Now, Shard};
+use crate::group::shard::Shard;
+use crate::group::state_partitions::Now;
 use std::task::Waker;
 
 impl Shard {

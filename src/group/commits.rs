@@ -27,7 +27,7 @@ impl Coordinator {
         flush: bool,
     ) -> Result<()> {
         let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
-        let now = self.clock.now();
+        let now = self.partitions.clock().now();
         let records =
             offsets.iter().map(|(partition, offset)| commit_record(group, partition, offset, now));
         let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -60,7 +60,7 @@ impl Coordinator {
     /// groups cannot continue anyway.
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
-        for partition in &self.partitions {
+        for partition in self.partitions.iter() {
             let appended = self.with_shard_unless_empty(partition, |shard, _| {
                 shard.append(shard.table.tombstones_of_topic(topic))
             });

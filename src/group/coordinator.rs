@@ -1,4 +1,4 @@
-//! The coordinator: it finds, locks and loads the partition of a group.
+//! The coordinator: it runs the calls of groups under the locks of their partitions.
 //!
 //! Each group belongs to one partition of `__consumer_offsets`, by the hash of its name. The
 //! coordinator reads that partition when the first of its groups is used. From then on, each
@@ -19,95 +19,65 @@
 //! # Differences from Kafka
 //!
 //! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of its
-//! live records. The [`Maintainer`] of the store does this or, without one, the thread that used
-//! the group, and the partition stays unlocked. Kafka waits until a segment of 100 MiB is full.
-//! So here, the first use of a group reads little. A group without members takes no memory beyond
-//! its stored state.
+//! live records. The [`Maintainer`](crate::Maintainer) of the store does this or, without one, the
+//! thread that used the group, and the partition stays unlocked. Kafka waits until a segment of
+//! 100 MiB is full. So here, the first use of a group reads little. A group without members takes
+//! no memory beyond its stored state.
 //!
 //! When a process ends, so do its consumers. So the dynamic members of a group are gone when the
 //! store is opened again, where Kafka waits until their sessions end. Static members can come
 //! back within their session timeout.
 
-use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result, TopicError};
-use crate::event;
 use crate::group::config::GroupCoordinatorConfig;
 use crate::group::membership::{Group, GroupStep};
-use crate::group::offsets::partition_for;
-use crate::group::shard::{Now, Shard};
-use crate::log::{Log, Maintainer};
-use crate::notify::{wake_after, wake_all};
+use crate::group::shard::Shard;
+use crate::group::state_partitions::{
+    CoordinatorContext, Now, StateLogs, StatePartition, StatePartitions,
+};
+use crate::log::Log;
+use crate::notify::wake_all;
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{Mutex, MutexGuard};
 use crate::types::Timestamp;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The groups that are stored in an offsets topic.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     pub(super) config: GroupCoordinatorConfig,
-    pub(super) clock: Arc<dyn Clock>,
-    logs: Box<dyn GroupLogs>,
-    /// The maintainer of the store, if it has one.
-    maintainer: Option<Maintainer>,
-    pub(super) partitions: Vec<GroupPartition>,
+    pub(super) partitions: StatePartitions<Shard>,
     /// The time when it was created. It makes the member ids differ from all earlier ones.
     pub(super) started_at: Timestamp,
     pub(super) next_member: AtomicU64,
 }
 
-#[derive(Debug)]
-pub(super) struct GroupPartition {
-    pub(super) number: u32,
-    /// `None` until the log was read. A thread that takes this lock holds no other lock, except
-    /// perhaps the store's lock for changes to topics. Held while the log is appended to.
-    shard: Mutex<Option<Shard>>,
-}
-
-/// The logs of the topic in which groups are stored.
-pub(crate) trait GroupLogs: fmt::Debug + Send + Sync {
-    /// Returns the log of a partition. Fails if the partition is offline.
-    fn log(&self, partition: u32) -> Result<Log>;
-}
+/// A partition of the topic, with its groups.
+pub(super) type GroupPartition = StatePartition<Shard>;
 
 impl Coordinator {
     /// Creates the coordinator of the groups in `logs`, a topic with this number of partitions.
     pub(crate) fn new(
-        logs: Box<dyn GroupLogs>,
+        logs: Box<dyn StateLogs>,
         partitions: u32,
         config: GroupCoordinatorConfig,
-        clock: Arc<dyn Clock>,
-        maintainer: Option<Maintainer>,
+        context: CoordinatorContext,
     ) -> Coordinator {
-        let partition = |number| GroupPartition { number, shard: Mutex::new(None) };
         Coordinator {
             config,
-            maintainer,
-            partitions: (0..partitions).map(partition).collect(),
-            logs,
-            started_at: clock.now(),
-            clock,
+            started_at: context.clock.now(),
+            partitions: StatePartitions::new(logs, partitions, context),
             next_member: AtomicU64::new(0),
         }
     }
 
-    fn now(&self) -> Now {
-        Now { monotonic: self.clock.monotonic(), calendar: self.clock.now() }
-    }
-
     /// Returns the partition in which a group is stored.
     pub(super) fn partition(&self, group: &str) -> Result<&GroupPartition> {
-        let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
-        let number = partition_for(group, count).and_then(|n| usize::try_from(n).ok());
-        let found = number.and_then(|number| self.partitions.get(number));
-        found.ok_or(Error::StoreClosed)
+        self.partitions.of(group)
     }
 
     /// Returns the log of a partition, unless it is offline.
     pub(super) fn log(&self, partition: &GroupPartition) -> Result<Log> {
-        self.logs.log(partition.number)
+        self.partitions.log(partition)
     }
 
     /// Runs `act` on the state of a partition, with its lock held.
@@ -116,25 +86,7 @@ impl Coordinator {
         partition: &GroupPartition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
-        let work = || {
-            let mut slot = partition.shard.lock();
-            let now = self.now();
-            let shard = self.load_or_continue(&mut slot, partition, now)?;
-            shard.expire_if_due(&self.config, now);
-            let done = act(shard, now);
-            Ok::<_, Error>((done, shard.should_compact()))
-        };
-        let held = event::hold();
-        let done = wake_after(work);
-        // The lock is released: a listener may use groups, and so may a task that waits at the
-        // end of the log. If one panics, members must still get their answers: a guard that is
-        // dropped catches that.
-        drop(held);
-        let (done, should_compact) = done?;
-        if should_compact {
-            self.compact(&self.log(partition)?);
-        }
-        done
+        self.partitions.with_shard(partition, &self.config, act)
     }
 
     /// Runs `act` on the state of a partition, unless its log is empty. An empty log is not
@@ -144,53 +96,7 @@ impl Coordinator {
         partition: &GroupPartition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
-        let slot = partition.shard.lock();
-        if slot.is_none() {
-            let log = self.log(partition)?;
-            let ends = log.offsets();
-            if ends.start == ends.end && !log.is_closed() {
-                return Ok(T::default());
-            }
-        }
-        drop(slot);
-        self.with_shard(partition, act)
-    }
-
-    /// Shrinks a log that has grown far beyond its live records. No lock is held.
-    ///
-    /// The caller has finished its own work and must not fail because of this. If the log cannot
-    /// be compacted, an event reports it, and the next attempt reports it again.
-    fn compact(&self, log: &Log) {
-        if log.roll().is_err() {
-            return;
-        }
-        match &self.maintainer {
-            Some(maintainer) => maintainer.run_now(),
-            None => drop(log.maintain()),
-        }
-    }
-
-    fn load_or_continue<'a>(
-        &self,
-        slot: &'a mut MutexGuard<'_, Option<Shard>>,
-        partition: &GroupPartition,
-        now: Now,
-    ) -> Result<&'a mut Shard> {
-        match &mut **slot {
-            Some(shard) if shard.log.is_closed() => {
-                let log = self.log(partition)?;
-                // In a closed store, there is no other log.
-                if !log.is_closed() {
-                    shard.continue_with_log(partition.number, &log, now)?;
-                }
-            }
-            Some(_) => {}
-            None => {
-                let log = self.log(partition)?;
-                **slot = Some(Shard::load(partition.number, &log, &self.config, now)?);
-            }
-        }
-        slot.as_mut().ok_or(Error::StoreClosed)
+        self.partitions.with_shard_unless_empty(partition, &self.config, act)
     }
 
     /// Runs a step of a group, and applies its changes.

@@ -5,7 +5,8 @@ use crate::group::config::GroupCoordinatorConfig;
 use crate::group::hosted_group::HostedGroup;
 use crate::group::membership::GroupState;
 use crate::group::offsets::GroupUse;
-use crate::group::shard::{Now, Shard};
+use crate::group::shard::Shard;
+use crate::group::state_partitions::Now;
 
 impl Shard {
     /// Removes expired offsets if a check is due. If that fails, the next check tries again,

@@ -20,7 +20,8 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `coordinator` | finds and locks the partition of a group, and loads it on first use |
+//! | `coordinator` | runs the steps of groups |
+//! | `state_partitions`, `state_log` | find and lock the partition of a group, load it on first use, append to it, compact it |
 //! | `member_calls`, `commits`, `admin` | the calls: of members, about offsets, of administrators |
 //! | `shard`, `hosted_group`, `changes`, `expiry` | the state of one partition; storing a change before any answer |
 //!
@@ -50,6 +51,8 @@ pub(crate) mod membership;
 pub(crate) mod offsets;
 pub(crate) mod protocol;
 pub(crate) mod shard;
+pub(crate) mod state_log;
+pub(crate) mod state_partitions;
 
 pub use config::GroupCoordinatorConfig;
 pub use description::{

@@ -1,45 +1,26 @@
 //! One partition of the offsets topic, with its groups.
 
-use crate::callback;
 use crate::error::{Error, GroupError, Result};
 use crate::group::config::GroupCoordinatorConfig;
 use crate::group::hosted_group::HostedGroup;
 use crate::group::membership::{Caller, Group, GroupState};
 use crate::group::offsets::{GroupMetadata, OffsetTable, OffsetsRecord};
-use crate::log::{Appended, Log};
-use crate::record::{ControlRecord, Record};
-use crate::types::{LogicalTime, Offset, ProducerId, StartAt, Timestamp};
+use crate::group::state_log::StateLog;
+use crate::group::state_partitions::{Now, PartitionState};
+use crate::log::Log;
+use crate::record::ControlRecord;
+use crate::types::{LogicalTime, Offset, ProducerId, StartAt};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The smallest size of a log that is worth compacting.
-const MIN_COMPACTION_BYTES: u64 = 4 << 20;
-
-/// The number of bytes per live byte at which a larger log is compacted.
-const MAX_BYTES_PER_LIVE_BYTE: u64 = 16;
-
-/// The approximate size of a record without key and value, including its share of a small batch.
-const RECORD_OVERHEAD: u64 = 70;
-
-/// The present time on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    pub(super) monotonic: Duration,
-    pub(super) calendar: Timestamp,
-}
 
 /// The state of a partition: its log, its committed offsets and its groups.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    pub(super) log: Log,
+    pub(super) log: StateLog,
     pub(super) table: OffsetTable,
     /// The groups that have members, and groups whose last change is not stored yet. The table
     /// describes all others.
     pub(super) groups: BTreeMap<String, HostedGroup>,
-    /// The approximate size of the log in bytes.
-    log_bytes: u64,
-    /// The size at which to check again whether to compact the log.
-    next_size_check: u64,
     /// The time of the next check for expired offsets.
     pub(super) next_expiry: Duration,
 }
@@ -70,42 +51,6 @@ impl Shard {
             }
         }
         Ok((table, log_bytes))
-    }
-
-    /// Reads the partition, and restores its groups.
-    pub(super) fn load(
-        number: u32,
-        log: &Log,
-        config: &GroupCoordinatorConfig,
-        now: Now,
-    ) -> Result<Shard> {
-        let (table, log_bytes) = Shard::read(number, log)?;
-        let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
-        let groups = BTreeMap::new();
-        let (log, next_size_check) = (log.clone(), MIN_COMPACTION_BYTES);
-        let mut shard = Shard { log, table, groups, log_bytes, next_size_check, next_expiry };
-        shard.restore_groups(config, now)?;
-        Ok(shard)
-    }
-
-    /// Continues with the new log of a reopened partition, and reads what is in it now. The
-    /// groups keep their members, because no other process could have changed them. Groups that
-    /// the log has lost are stored again.
-    pub(super) fn continue_with_log(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
-        let (table, log_bytes) = Shard::read(number, log)?;
-        (self.table, self.log_bytes, self.next_size_check) =
-            (table, log_bytes, MIN_COMPACTION_BYTES);
-        self.log = log.clone();
-        let lost = self.groups.iter().filter(|(name, hosted)| {
-            let stored = self.table.group(name).map(|stored| stored.generation);
-            // A group whose members are still joining is stored once its partitions are assigned.
-            let is_settled = matches!(hosted.group.state(), GroupState::Stable | GroupState::Empty);
-            is_settled && hosted.group.generation() != stored.unwrap_or(0)
-        });
-        let lost: Vec<_> = lost
-            .map(|(name, hosted)| (name.clone(), hosted.group.metadata(now.calendar)))
-            .collect();
-        lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
     }
 
     /// Restores the stored groups. Their dynamic members ended with their process; static members
@@ -152,26 +97,6 @@ impl Shard {
         }
     }
 
-    /// Returns whether the log has so many more bytes than its live records that it should be
-    /// compacted, because the next load reads all of it. Checks only from time to time, because
-    /// counting takes long.
-    pub(super) fn should_compact(&mut self) -> bool {
-        if self.log_bytes < self.next_size_check {
-            return false;
-        }
-        let limit = self
-            .table
-            .stored_bytes()
-            .saturating_mul(MAX_BYTES_PER_LIVE_BYTE)
-            .max(MIN_COMPACTION_BYTES);
-        let should_compact = self.log_bytes >= limit;
-        if should_compact {
-            self.log_bytes = self.table.stored_bytes();
-        }
-        self.next_size_check = limit.max(self.log_bytes.saturating_add(MIN_COMPACTION_BYTES));
-        should_compact
-    }
-
     pub(super) fn hosted_group(
         &mut self,
         group: &str,
@@ -203,37 +128,57 @@ impl Shard {
                     too_long.length, too_long.limit
                 ),
             })?;
-            let Some((key, value)) = stored else { continue };
-            let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;
-            self.log_bytes = self.log_bytes.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
-            encoded.push(match value {
-                Some(value) => Record::new(value).key(key),
-                None => Record::tombstone(key),
-            });
+            encoded.extend(stored);
         }
-        if encoded.is_empty() {
-            return Ok(None);
-        }
-        let appended = self.append_encoded(encoded)?;
+        let Some(appended) = self.log.append(encoded)? else { return Ok(None) };
         for (at, record) in (appended.first..).zip(records) {
             self.table.apply(at, None, record);
         }
         Ok(Some(appended.last))
     }
+}
 
-    /// Appends encoded records. A user-supplied `Fs` or clock may panic before or after the records
-    /// were written; the end of the log shows whether they were.
-    fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
-        let (first, count) = (self.log.offsets().end, records.len() as Offset);
-        let appended = callback::call(|| self.log.append_all(records));
-        let appended = appended.unwrap_or_else(|_| {
-            let last = first.saturating_add(count).saturating_sub(1);
-            let written = self.log.offsets().end > last;
-            let (append_time, duplicate) = (Timestamp::NONE, false);
-            let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(self.log.closed_error()) }
+impl PartitionState for Shard {
+    type Config = GroupCoordinatorConfig;
+
+    /// Reads the partition, and restores its groups.
+    fn load(number: u32, log: &Log, config: &GroupCoordinatorConfig, now: Now) -> Result<Shard> {
+        let (table, log_bytes) = Shard::read(number, log)?;
+        let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
+        let log = StateLog::new(log, log_bytes);
+        let mut shard = Shard { log, table, groups: BTreeMap::new(), next_expiry };
+        shard.restore_groups(config, now)?;
+        Ok(shard)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.log.is_closed()
+    }
+
+    /// Continues with the new log of a reopened partition, and reads what is in it now. The
+    /// groups keep their members, because no other process could have changed them. Groups that
+    /// the log has lost are stored again.
+    fn continue_with_log(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
+        let (table, log_bytes) = Shard::read(number, log)?;
+        (self.table, self.log) = (table, StateLog::new(log, log_bytes));
+        let lost = self.groups.iter().filter(|(name, hosted)| {
+            let stored = self.table.group(name).map(|stored| stored.generation);
+            // A group whose members are still joining is stored once its partitions are assigned.
+            let is_settled = matches!(hosted.group.state(), GroupState::Stable | GroupState::Empty);
+            is_settled && hosted.group.generation() != stored.unwrap_or(0)
         });
-        appended.map_err(Error::or_being_reopened)
+        let lost: Vec<_> = lost
+            .map(|(name, hosted)| (name.clone(), hosted.group.metadata(now.calendar)))
+            .collect();
+        lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
+    }
+
+    fn run_due(&mut self, config: &GroupCoordinatorConfig, now: Now) {
+        self.expire_if_due(config, now);
+    }
+
+    fn should_compact(&mut self) -> bool {
+        self.log.should_compact(|| self.table.stored_bytes())
     }
 }
 

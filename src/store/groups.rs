@@ -1,7 +1,8 @@
 //! The topic that groups are stored in, and the coordinator over its logs.
 
 use crate::error::Result;
-use crate::group::coordinator::{Coordinator, GroupLogs};
+use crate::group::coordinator::Coordinator;
+use crate::group::state_partitions::{CoordinatorContext, StateLogs};
 use crate::log::{CleanupPolicy, Log, LogConfig};
 use crate::store::settings::TopicConfig;
 use crate::store::topic::Topic;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// is stored completely or not at all.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
 
-impl GroupLogs for Topic {
+impl StateLogs for Topic {
     fn log(&self, partition: u32) -> Result<Log> {
         self.partition(partition)
     }
@@ -43,9 +44,11 @@ impl Store {
             "their number decides where a group is stored; use groups in its Kafka cluster",
         )?;
         let partitions = topic.partition_count();
-        let clock = Arc::clone(&inner.config.log.clock);
-        let maintainer = inner.maintainer.clone();
-        Ok(Coordinator::new(Box::new(topic), partitions, config, clock, maintainer))
+        let context = CoordinatorContext {
+            clock: Arc::clone(&inner.config.log.clock),
+            maintainer: inner.maintainer.clone(),
+        };
+        Ok(Coordinator::new(Box::new(topic), partitions, config, context))
     }
 
     /// Returns the coordinator of the groups, if this directory ever had any group.

@@ -29,6 +29,10 @@ use crate::error::CorruptionKind;
 use crate::transaction::record::{TransactionMetadata, TransactionRecord, TransactionState};
 use crate::types::{NO_PRODUCER_ID, Timestamp, TopicPartition};
 use crate::wire::{FieldReader, MalformedField};
+#[cfg(test)]
+use crate::wire::{FieldTooLong, FieldWriter};
+#[cfg(test)]
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -121,6 +125,74 @@ impl TransactionMetadata {
             started: Some(started).filter(|time| !time.is_none()),
             client_version,
         })
+    }
+}
+
+/// A key and a value as stored.
+#[cfg(test)]
+pub(super) type Stored = (Vec<u8>, Option<Vec<u8>>);
+
+#[cfg(test)]
+impl TransactionRecord {
+    /// Encodes the record.
+    ///
+    /// # Errors
+    ///
+    /// A text is too long to be stored.
+    pub(super) fn encode(&self) -> Result<Stored, FieldTooLong> {
+        let mut key = FieldWriter::default();
+        key.i16(KEY);
+        key.string(&self.transactional_id)?;
+        let value = self.metadata.as_ref().map(|stored| stored.encode_as(FLEXIBLE)).transpose()?;
+        Ok((key.finish(), value))
+    }
+}
+
+#[cfg(test)]
+impl TransactionMetadata {
+    /// Encodes the value in this version, without the fields that the version lacks.
+    pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, FieldTooLong> {
+        let mut output = FieldWriter::default();
+        output.i16(version);
+        output.set_flexible(version >= FLEXIBLE);
+        output.i64(self.producer_id);
+        output.i16(self.producer_epoch);
+        output.i32(self.timeout_ms);
+        output.i8(self.state.id());
+        if self.state == TransactionState::Empty {
+            output.null_array();
+        } else {
+            self.encode_partitions(&mut output)?;
+        }
+        output.i64(self.last_update.as_millis());
+        output.i64(self.started.unwrap_or(Timestamp::NONE).as_millis());
+        let previous = self.previous_producer_id.map(i64::to_be_bytes);
+        let next = self.next_producer_id.map(i64::to_be_bytes);
+        let client_version = self.client_version.to_be_bytes();
+        let fields = [
+            previous.as_ref().map(|id| (0, id.as_slice())),
+            next.as_ref().map(|id| (1, id.as_slice())),
+            (self.client_version != 0).then_some((2, client_version.as_slice())),
+        ];
+        output.end_struct_with(&fields.into_iter().flatten().collect::<Vec<_>>());
+        Ok(output.finish())
+    }
+
+    fn encode_partitions(&self, output: &mut FieldWriter) -> Result<(), FieldTooLong> {
+        let mut topics = BTreeMap::<&str, Vec<u32>>::new();
+        for at in &self.partitions {
+            topics.entry(&at.topic).or_default().push(at.partition);
+        }
+        output.elements(topics.len())?;
+        for (topic, partitions) in topics {
+            output.string(topic)?;
+            output.elements(partitions.len())?;
+            // No partition has a number above `i32::MAX`.
+            let numbers = partitions.into_iter().map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+            numbers.for_each(|number| output.i32(number));
+            output.end_struct();
+        }
+        Ok(())
     }
 }
 

@@ -11,9 +11,36 @@
 //!     2    txn-1    PrepareCommit: orders-0, orders-3       decided; each partition gets a marker
 //!     3    txn-1    CompleteCommit                          each partition has its marker
 //! ```
+//!
+//! | file | decides, without lock, clock or file |
+//! |---|---|
+//! | `record`, `codec` | what the records of `__transaction_state` mean, and their bytes |
+//! | `producer` | the next state of a transactional id, and its next epoch |
+//!
+//! | file | does |
+//! |---|---|
+//! | `coordinator` | runs the calls, without a lock while markers are written |
+//! | `shard` | the ids of one partition, under its lock; storing a change before it takes effect |
+//! | `participants` | what the store does for the coordinator: producer ids, markers, syncs |
+//!
+//! **A commit.** `coordinator` makes the data of all partitions durable, if requested. Under the
+//! lock of the id's partition, `producer` checks the call, and `shard` stores `PrepareCommit`: the
+//! decision. The lock is released, each partition gets its marker, and `shard` stores
+//! `CompleteCommit`. A failure in between is returned as an error that says so; the next call for
+//! the id, a tick or the next opening writes the markers again.
 
 mod codec;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod coordinator;
+#[cfg(test)]
+mod participants;
+#[cfg(test)]
+mod producer;
 mod record;
+#[cfg(test)]
+mod shard;
 #[cfg(test)]
 mod tests;
 

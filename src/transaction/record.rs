@@ -100,6 +100,27 @@ impl TransactionState {
         TransactionState::PrepareEpochFence,
     ];
 
+    /// Returns Kafka's name of the state.
+    #[cfg(test)]
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            TransactionState::Empty => "Empty",
+            TransactionState::Ongoing => "Ongoing",
+            TransactionState::PrepareCommit => "PrepareCommit",
+            TransactionState::PrepareAbort => "PrepareAbort",
+            TransactionState::CompleteCommit => "CompleteCommit",
+            TransactionState::CompleteAbort => "CompleteAbort",
+            TransactionState::Dead => "Dead",
+            TransactionState::PrepareEpochFence => "PrepareEpochFence",
+        }
+    }
+
+    /// Returns the stored id.
+    #[cfg(test)]
+    pub(super) fn id(self) -> i8 {
+        self as i8
+    }
+
     /// Returns the state with this stored id.
     pub(super) fn from_id(id: i8) -> Option<TransactionState> {
         TransactionState::ALL.get(usize::try_from(id).ok()?).copied()

@@ -1,6 +1,9 @@
 use crate::error::CorruptionKind;
 use crate::transaction::{TransactionMetadata, TransactionRecord, TransactionState};
 use crate::types::{Timestamp, TopicPartition};
+use proptest::collection::btree_set;
+use proptest::option;
+use proptest::prelude::*;
 
 const T0: i64 = 1_700_000_000_000;
 
@@ -147,4 +150,97 @@ fn decode_error_names_reason() {
     assert_eq!(key(Some(&hex("0000 ffff"))), "a required text is null");
     assert_eq!(key(Some(&hex("0000 0001 ff"))), "a text is not UTF-8");
     assert_eq!(key(Some(&hex("0000 0001 67 00"))), "it should end here");
+}
+
+/// The bytes that Kafka writes: the partitions are null only in the state `Empty`, and each tagged
+/// field is left out if it has its default.
+#[test]
+fn encoded_bytes_match_vectors() {
+    let empty = value(EMPTY).unwrap();
+    assert_eq!(empty.encode_as(0), Ok(hex(EMPTY)));
+    assert_eq!(ongoing().encode_as(0), Ok(hex(ONGOING_0)));
+    assert_eq!(ongoing().encode_as(1), Ok(hex(ONGOING_1)));
+    let record = |metadata| TransactionRecord { transactional_id: "txn-1".to_owned(), metadata };
+    assert_eq!(record(None).encode(), Ok((hex(KEY), None)));
+    assert_eq!(record(Some(ongoing())).encode(), Ok((hex(KEY), Some(hex(ONGOING_1)))));
+
+    let prepared = TransactionMetadata {
+        producer_epoch: 3,
+        state: TransactionState::PrepareCommit,
+        previous_producer_id: Some(4000),
+        client_version: 2,
+        ..ongoing()
+    };
+    let tags = "02 00 08 0000000000000fa0 02 02 0002";
+    let bytes = hex(&format!(
+        "0001 0000000000000fa0 0003 0000ea60 02
+         02 07 6f7264657273 03 00000000 00000003 00 0000018bcfe56800 0000018bcfe567fb {tags}"
+    ));
+    assert_eq!(prepared.encode_as(1), Ok(bytes));
+    let complete = TransactionMetadata {
+        state: TransactionState::CompleteCommit,
+        partitions: orders(&[]).collect(),
+        last_update: Timestamp::from_millis(T0 + 1),
+        ..prepared.clone()
+    };
+    let bytes = hex(&format!(
+        "0001 0000000000000fa0 0003 0000ea60 04 01 0000018bcfe56801 0000018bcfe567fb {tags}"
+    ));
+    assert_eq!(complete.encode_as(1), Ok(bytes));
+    let exhausted =
+        TransactionMetadata { producer_epoch: i16::MAX, next_producer_id: Some(5000), ..prepared };
+    let bytes = exhausted.encode_as(1).unwrap();
+    let tags = "03 00 08 0000000000000fa0 01 08 0000000000001388 02 02 0002";
+    assert!(bytes.ends_with(&hex(tags)));
+    let unused = TransactionMetadata { client_version: 2, ..empty };
+    let tags = "0000018bcfe56800 ffffffffffffffff 01 02 02 0002";
+    let bytes = hex(&format!("0001 0000000000000fa0 0002 0000ea60 00 00 {tags}"));
+    assert_eq!(unused.encode_as(1), Ok(bytes));
+}
+
+#[test]
+fn encode_fails_when_id_too_long() {
+    let encode = |bytes: usize| {
+        TransactionRecord { transactional_id: "t".repeat(bytes), metadata: None }.encode()
+    };
+    assert!(encode(32_767).is_ok());
+    assert!(encode(32_768).is_err());
+}
+
+prop_compose! {
+    fn any_metadata()(
+        ids in (any::<i64>(), option::of(0..i64::MAX), option::of(0..i64::MAX)),
+        producer_epoch in any::<i16>(),
+        timeout_ms in any::<i32>(),
+        state in 0..8_i8,
+        partitions in btree_set(("[a-z]{1,3}", 0..=i32::MAX as u32), 0..9),
+        times in (any::<i64>(), option::of(0..i64::MAX)),
+        client_version in any::<i16>(),
+    ) -> TransactionMetadata {
+        let state = TransactionState::from_id(state).unwrap();
+        let is_empty = state == TransactionState::Empty;
+        let partitions = partitions.into_iter().filter(|_| !is_empty);
+        TransactionMetadata {
+            producer_id: ids.0,
+            producer_epoch,
+            previous_producer_id: ids.1,
+            next_producer_id: ids.2,
+            timeout_ms,
+            state,
+            partitions: partitions.map(|(topic, n)| TopicPartition::new(topic, n)).collect(),
+            last_update: Timestamp::from_millis(times.0),
+            started: times.1.map(Timestamp::from_millis),
+            client_version,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn encoding_round_trips(id in ".{0,20}", metadata in option::of(any_metadata())) {
+        let record = TransactionRecord { transactional_id: id, metadata };
+        let (key, value) = record.encode().unwrap();
+        let decoded = TransactionRecord::decode(Some(&key), value.as_deref());
+        prop_assert_eq!(decoded, Ok(Some(record)));
+    }
 }

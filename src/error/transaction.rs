@@ -1,0 +1,112 @@
+//! The errors of transactions.
+
+use crate::error::ErrorKind;
+use crate::types::{Offset, TopicPartition};
+use std::time::Duration;
+
+/// The reason why a call for a transaction was rejected, or could not be done yet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// Another producer has taken over the transactional id. Kafka: `ProducerFencedException`.
+    #[error(
+        "another producer has taken over the transactional id `{id}`; close this one, or give each producer its own id"
+    )]
+    Fenced {
+        /// The transactional id.
+        id: String,
+    },
+    /// The transactional id is unknown, or belongs to another producer id: it has expired.
+    /// Kafka: `InvalidPidMappingException`.
+    #[error(
+        "the transactional id `{id}` does not belong to this producer, because it was not used for too long; close the producer, and create it anew"
+    )]
+    InvalidIdMapping {
+        /// The transactional id.
+        id: String,
+    },
+    /// The previous transaction is being completed. Kafka: `ConcurrentTransactionsException`.
+    #[error("the previous transaction of `{id}` is being completed; repeat the call")]
+    Concurrent {
+        /// The transactional id.
+        id: String,
+    },
+    /// The transaction is decided, but one of its partitions cannot get its marker at present.
+    #[error(
+        "the transaction of `{id}` is {decision}, but partition {partition} cannot be told yet ({reason}); repeat the call to wait for it, or leave it to the store"
+    )]
+    Completing {
+        /// The transactional id.
+        id: String,
+        /// The decision: `committed` or `aborted`.
+        decision: &'static str,
+        /// The partition without its marker.
+        partition: TopicPartition,
+        /// The reason why it has none.
+        reason: String,
+    },
+    /// The state of the transaction does not allow the call. Kafka: `InvalidTxnStateException`.
+    #[error(
+        "cannot {call} the transaction of `{id}`, which is in state {state}; begin a transaction first, and end it as it was ended before if you repeat a call"
+    )]
+    InvalidState {
+        /// The transactional id.
+        id: String,
+        /// Kafka's name of the state.
+        state: &'static str,
+        /// The call, as a verb.
+        call: &'static str,
+    },
+    /// A partition in the transaction was deleted. Kafka: `UnknownTopicOrPartitionException`.
+    #[error(
+        "partition {partition} was deleted during the transaction of `{id}`; abort the transaction"
+    )]
+    PartitionGone {
+        /// The transactional id.
+        id: String,
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The timeout of the transaction is zero, or longer than the store allows.
+    /// Kafka: `InvalidTxnTimeoutException`.
+    #[error("a transaction timeout of {given:?} is not between 1 ms and the limit of {most:?}")]
+    InvalidTimeout {
+        /// The given timeout.
+        given: Duration,
+        /// The longest valid timeout.
+        most: Duration,
+    },
+    /// The transactional id is empty. Kafka: `InvalidRequestException`.
+    #[error("a transactional id must not be empty")]
+    EmptyId,
+    /// A record of `__transaction_state` cannot be read.
+    #[error(
+        "partition {partition} of `__transaction_state` has an invalid record at offset {offset}: {reason}; the transactional ids in that partition cannot be used"
+    )]
+    CorruptState {
+        /// The partition of `__transaction_state`.
+        partition: u32,
+        /// The offset of the record.
+        offset: Offset,
+        /// The problem.
+        reason: String,
+    },
+}
+
+impl TransactionError {
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            TransactionError::Fenced { .. } | TransactionError::InvalidIdMapping { .. } => {
+                ErrorKind::Fenced
+            }
+            TransactionError::Concurrent { .. } | TransactionError::Completing { .. } => {
+                ErrorKind::Busy
+            }
+            TransactionError::InvalidState { .. }
+            | TransactionError::InvalidTimeout { .. }
+            | TransactionError::EmptyId => ErrorKind::InvalidInput,
+            TransactionError::PartitionGone { .. } => ErrorKind::NotFound,
+            TransactionError::CorruptState { .. } => ErrorKind::Corrupt,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The log of a partition whose records are the state of a coordinator.
+
+use crate::callback;
+use crate::error::{Error, Result};
+use crate::log::{Appended, Log};
+use crate::record::Record;
+use crate::types::{Offset, Timestamp};
+
+/// The smallest size of a log that is worth compacting.
+const MIN_COMPACTION_BYTES: u64 = 4 << 20;
+
+/// The number of bytes per live byte at which a larger log is compacted.
+const MAX_BYTES_PER_LIVE_BYTE: u64 = 16;
+
+/// The approximate size of a record without key and value, including its share of a small batch.
+const RECORD_OVERHEAD: u64 = 70;
+
+/// A log, and its approximate size.
+#[derive(Debug)]
+pub(crate) struct StateLog {
+    log: Log,
+    /// The approximate size of the log in bytes.
+    log_bytes: u64,
+    /// The size at which to check again whether to compact the log.
+    next_size_check: u64,
+}
+
+impl StateLog {
+    /// Takes a log that has batches of this size.
+    pub(crate) fn new(log: &Log, log_bytes: u64) -> StateLog {
+        StateLog { log: log.clone(), log_bytes, next_size_check: MIN_COMPACTION_BYTES }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.log.is_closed()
+    }
+
+    /// Appends a record for each key, with its value or as a tombstone, as one batch.
+    pub(crate) fn append(
+        &mut self,
+        records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<Option<Appended>> {
+        let mut encoded = Vec::new();
+        for (key, value) in records {
+            let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;
+            self.log_bytes = self.log_bytes.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
+            encoded.push(match value {
+                Some(value) => Record::new(value).key(key),
+                None => Record::tombstone(key),
+            });
+        }
+        if encoded.is_empty() {
+            return Ok(None);
+        }
+        self.append_encoded(encoded).map(Some)
+    }
+
+    /// Appends encoded records. A user-supplied `Fs` or clock may panic before or after the records
+    /// were written; the end of the log shows whether they were.
+    fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
+        let (first, count) = (self.log.offsets().end, records.len() as Offset);
+        let appended = callback::call(|| self.log.append_all(records));
+        let appended = appended.unwrap_or_else(|_| {
+            let last = first.saturating_add(count).saturating_sub(1);
+            let written = self.log.offsets().end > last;
+            let (append_time, duplicate) = (Timestamp::NONE, false);
+            let appended = Appended { first, last, append_time, duplicate };
+            if written { Ok(appended) } else { Err(self.log.closed_error()) }
+        });
+        appended.map_err(Error::or_being_reopened)
+    }
+
+    /// Returns whether the log has so many more bytes than its live records that it should be
+    /// compacted, because the next load reads all of it. Checks only from time to time, because
+    /// counting the live bytes takes long.
+    pub(crate) fn should_compact(&mut self, live_bytes: impl FnOnce() -> u64) -> bool {
+        if self.log_bytes < self.next_size_check {
+            return false;
+        }
+        let live_bytes = live_bytes();
+        let limit = live_bytes.saturating_mul(MAX_BYTES_PER_LIVE_BYTE).max(MIN_COMPACTION_BYTES);
+        let should_compact = self.log_bytes >= limit;
+        if should_compact {
+            self.log_bytes = live_bytes;
+        }
+        self.next_size_check = limit.max(self.log_bytes.saturating_add(MIN_COMPACTION_BYTES));
+        should_compact
+    }
+}

@@ -1,0 +1,336 @@
+//! The coordinator: it decides transactions, and lets each of their partitions know.
+//!
+//! Each transactional id belongs to one partition of `__transaction_state`, by the hash of the id.
+//! A change is written there before it takes effect. The record `PrepareCommit` or `PrepareAbort`
+//! is the decision: it is followed by a marker in each partition, and by the record that the
+//! transaction is complete. After a crash in between, the markers are written again.
+//!
+//! A partition has one lock, which is held while its log is appended to. It is not held while
+//! markers are written, nor during an fsync, so a slow partition delays only the transactions that
+//! it takes part in. A thread claims a decided transaction under the lock, writes the markers
+//! without it, and stores the completion under it. If it cannot, it gives the transaction back,
+//! and the next call for the id, or [`tick`](Coordinator::tick), continues. It makes the markers
+//! durable, because the call that failed may have asked for that: after a loss of power, a
+//! completion without its markers would leave partitions with an open transaction.
+//!
+//! There is no thread: calls wait for each other, and the store calls `tick`.
+
+use crate::error::{Error, Result, TransactionError};
+use crate::group::state_partitions::{CoordinatorContext, Now, StateLogs, StatePartitions};
+use crate::notify::Notify;
+use crate::record::EndTxnMarker;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::topic_name::TRANSACTION_STATE;
+use crate::transaction::config::TransactionCoordinatorConfig;
+use crate::transaction::participants::Participants;
+use crate::transaction::producer::{Outcome, TransactionalProducer};
+use crate::transaction::shard::{Claimed, End, Shard, Step};
+use crate::types::{ProducerIdentity, TopicPartition, TransactionVersion};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The transactions that are stored in a topic.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    config: TransactionCoordinatorConfig,
+    participants: Box<dyn Participants>,
+    partitions: StatePartitions<Shard>,
+    /// Wakes the calls that wait for a transaction to be completed.
+    released: Notify,
+    /// How often a transaction was completed or given back.
+    releases: AtomicU64,
+}
+
+/// How long a call waits while another thread completes a transaction of the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Not at all: the call fails with [`TransactionError::Concurrent`].
+    No,
+    /// Until this moment of the monotonic clock.
+    Until(Duration),
+}
+
+/// A decided transaction that this thread completes. Dropping it gives the transaction back.
+struct Completion<'a> {
+    coordinator: &'a Coordinator,
+    id: &'a str,
+    claimed: Claimed,
+}
+
+impl Drop for Completion<'_> {
+    fn drop(&mut self) {
+        let release = |shard: &mut Shard, _| {
+            shard.release(self.id, &self.claimed);
+            Ok(())
+        };
+        // If the log cannot be read, there is no entry to give back.
+        self.coordinator.with_shard(self.id, release).ok();
+        self.coordinator.releases.fetch_add(1, Ordering::Release);
+        self.coordinator.released.notify();
+    }
+}
+
+impl Coordinator {
+    /// Creates the coordinator of the transactions in `logs`, a topic with this number of
+    /// partitions.
+    pub(crate) fn new(
+        logs: Box<dyn StateLogs>,
+        partitions: u32,
+        participants: Box<dyn Participants>,
+        config: TransactionCoordinatorConfig,
+        context: CoordinatorContext,
+    ) -> Coordinator {
+        Coordinator {
+            config,
+            participants,
+            partitions: StatePartitions::new(logs, partitions, context),
+            released: Notify::default(),
+            releases: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs `act` on the partition of a transactional id, with its lock held.
+    fn with_shard<T>(&self, id: &str, act: impl FnOnce(&mut Shard, Now) -> Result<T>) -> Result<T> {
+        self.partitions.with_shard(self.partitions.of(id)?, &self.config, act)
+    }
+
+    /// Returns the producer of a transactional id.
+    pub(crate) fn producer(&self, id: &str) -> Result<Option<TransactionalProducer>> {
+        self.with_shard(id, |shard, _| Ok(shard.producer(id).cloned()))
+    }
+
+    /// Takes a producer on: it gets a producer id and an epoch that fences its predecessor.
+    /// `expected` is the identity of a producer that continues after an error.
+    ///
+    /// If a transaction of the predecessor is ongoing, it is aborted first.
+    pub(crate) fn init_producer_id(
+        &self,
+        id: &str,
+        timeout: Duration,
+        expected: Option<ProducerIdentity>,
+        wait: Wait,
+    ) -> Result<ProducerIdentity> {
+        if id.is_empty() {
+            return Err(TransactionError::EmptyId.into());
+        }
+        let most = self.config.max_timeout;
+        let timeout_ms = i32::try_from(timeout.as_millis()).ok();
+        let timeout_ms = timeout_ms.filter(|millis| *millis > 0 && timeout <= most);
+        let invalid = TransactionError::InvalidTimeout { given: timeout, most };
+        let timeout_ms = timeout_ms.ok_or(invalid)?;
+        let mut new_id = None;
+        self.repeat(id, wait, |step| {
+            if matches!(step, Some(Step::NeedsProducerId)) {
+                new_id = Some(self.participants.new_producer_id()?);
+            }
+            self.with_shard(id, |shard, now| shard.init(id, expected, timeout_ms, new_id, now))
+        })
+    }
+
+    /// Adds partitions to the transaction of a producer, and begins one if none is ongoing. Call
+    /// it before the first batch of the transaction is appended to a partition.
+    pub(crate) fn add_partitions(
+        &self,
+        id: &str,
+        who: ProducerIdentity,
+        partitions: &[TopicPartition],
+        version: TransactionVersion,
+        wait: Wait,
+    ) -> Result<()> {
+        let add = |_: Option<Step>| {
+            self.with_shard(id, |shard, now| shard.add(id, who, partitions, version, now))
+        };
+        self.repeat(id, wait, add).map(drop)
+    }
+
+    /// Ends the transaction of a producer, and returns the identity for its next one.
+    ///
+    /// The transaction is decided once this has written its record. With `flush`, the data is made
+    /// durable before the decision, the decision before the first marker, and the markers before
+    /// the return. Without it, a transaction is whole after a crash of the process, and not after
+    /// a loss of power.
+    pub(crate) fn end(
+        &self,
+        id: &str,
+        who: ProducerIdentity,
+        outcome: Outcome,
+        version: TransactionVersion,
+        flush: bool,
+        wait: Wait,
+    ) -> Result<ProducerIdentity> {
+        let call = End { who, outcome, version };
+        let (mut new_id, mut ready) = (None, BTreeSet::new());
+        self.repeat_with(id, wait, flush, |step| {
+            match step {
+                Some(Step::NeedsProducerId) => {
+                    new_id = Some(self.participants.new_producer_id()?);
+                }
+                Some(Step::NotReady(partitions)) => {
+                    self.prepare(id, &partitions, outcome, flush)?;
+                    ready = partitions;
+                }
+                _ => {}
+            }
+            self.with_shard(id, |shard, now| shard.end(id, call, &ready, new_id, now))
+        })
+    }
+
+    /// Prepares partitions for a decision over their transaction.
+    fn prepare(
+        &self,
+        id: &str,
+        partitions: &BTreeSet<TopicPartition>,
+        outcome: Outcome,
+        flush: bool,
+    ) -> Result<()> {
+        for at in partitions {
+            if outcome == Outcome::Commit && !self.participants.exists(at)? {
+                let (id, partition) = (id.to_owned(), at.clone());
+                return Err(TransactionError::PartitionGone { id, partition }.into());
+            }
+            if flush && outcome == Outcome::Commit {
+                self.participants.flush(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Repeats a call, without syncs, until it is done.
+    fn repeat(
+        &self,
+        id: &str,
+        wait: Wait,
+        call: impl FnMut(Option<Step>) -> Result<Step>,
+    ) -> Result<ProducerIdentity> {
+        self.repeat_with(id, wait, false, call)
+    }
+
+    /// Repeats a call until it is done. The call gets the step that it asked for.
+    fn repeat_with(
+        &self,
+        id: &str,
+        wait: Wait,
+        flush: bool,
+        mut call: impl FnMut(Option<Step>) -> Result<Step>,
+    ) -> Result<ProducerIdentity> {
+        let mut last = None;
+        loop {
+            let seen = self.releases.load(Ordering::Acquire);
+            match call(last.take())? {
+                Step::Done(identity) => return Ok(identity),
+                Step::Decided(claimed) => return self.complete(id, claimed, flush),
+                // The call that decided it may have asked for syncs.
+                Step::Complete(claimed) => drop(self.complete(id, claimed, true)?),
+                Step::Busy => self.wait(id, seen, wait)?,
+                step => last = Some(step),
+            }
+        }
+    }
+
+    /// Waits until another thread has completed a transaction, or has given it back.
+    fn wait(&self, id: &str, seen: u64, wait: Wait) -> Result<()> {
+        let clock = self.partitions.clock();
+        let is_released = match wait {
+            Wait::No => false,
+            Wait::Until(until) => {
+                let left = until.saturating_sub(clock.monotonic());
+                let is_released = || self.releases.load(Ordering::Acquire) != seen;
+                self.released.wait(Some(left), &**clock, is_released)
+            }
+        };
+        let busy = || TransactionError::Concurrent { id: id.to_owned() };
+        if is_released { Ok(()) } else { Err(busy().into()) }
+    }
+
+    /// Writes the markers of a decided transaction, and stores that it is complete.
+    fn complete(&self, id: &str, claimed: Claimed, flush: bool) -> Result<ProducerIdentity> {
+        let completion = Completion { coordinator: self, id, claimed };
+        self.write_markers(&completion, flush).map_err(|(partition, error)| {
+            let state = completion.claimed.producer.stored.state;
+            let is_commit = Outcome::of(state) == Some(Outcome::Commit);
+            let decision = if is_commit { "committed" } else { "aborted" };
+            let (id, reason) = (id.to_owned(), error.to_string());
+            TransactionError::Completing { id, decision, partition, reason }.into()
+        })
+    }
+
+    /// Does the steps of [`complete`](Coordinator::complete). A failure comes with the partition
+    /// at which it happened.
+    fn write_markers(
+        &self,
+        completion: &Completion<'_>,
+        flush: bool,
+    ) -> Result<ProducerIdentity, (TopicPartition, Error)> {
+        let (id, Claimed { producer, decided_at, .. }) = (completion.id, &completion.claimed);
+        let state = self.partitions.of(id);
+        let number = state.as_ref().map_or(0, |state| state.number);
+        let of_state = |error| (TopicPartition::new(TRANSACTION_STATE, number), error);
+        if flush {
+            let log = state.and_then(|state| self.partitions.log(state)).map_err(of_state)?;
+            log.flush_through(*decided_at).map_err(of_state)?;
+        }
+        let marker = EndTxnMarker {
+            committed: Outcome::of(producer.stored.state) == Some(Outcome::Commit),
+            coordinator_epoch: self.participants.coordinator_epoch(number),
+        };
+        let (who, version) = (producer.identity(), producer.version());
+        for at in &producer.stored.partitions {
+            let written = self.participants.write_marker(at, who, marker, version);
+            written.map_err(|error| (at.clone(), error))?;
+        }
+        for at in producer.stored.partitions.iter().filter(|_| flush) {
+            self.participants.flush(at).map_err(|error| (at.clone(), error))?;
+        }
+        self.with_shard(id, |shard, now| shard.complete(id, &completion.claimed, now))
+            .map_err(of_state)
+    }
+
+    /// Reads all transactions, and ends those whose producers or coordinator are gone: decided
+    /// ones are completed, and ongoing ones aborted. Returns the time until
+    /// [`tick`](Coordinator::tick) has something to do.
+    pub(crate) fn recover(&self) -> Option<Duration> {
+        for partition in self.partitions.iter() {
+            // A partition that cannot be read fails the calls for its ids.
+            let loaded =
+                self.partitions.with_shard_unless_empty(partition, &self.config, |_, _| Ok(()));
+            loaded.ok();
+        }
+        self.tick()
+    }
+
+    /// Aborts transactions that have timed out, and completes decided ones that no thread
+    /// completes. Returns the time until the next one is due, if there is any.
+    pub(crate) fn tick(&self) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        for partition in self.partitions.iter() {
+            let due = self.partitions.with_loaded_shard(partition, &self.config, |shard, now| {
+                Ok(shard.due(&self.config, now))
+            });
+            let Ok(Some((due, mut until))) = due else { continue };
+            for id in due {
+                if self.end_due(&id).is_err() {
+                    // A partition is offline, or the disk is full.
+                    let again = self.config.abort_check_interval;
+                    until = Some(until.map_or(again, |until| until.min(again)));
+                }
+            }
+            next = next.into_iter().chain(until).min();
+        }
+        next
+    }
+
+    fn end_due(&self, id: &str) -> Result<()> {
+        let mut new_id = None;
+        loop {
+            let step =
+                self.with_shard(id, |shard, now| shard.end_due(id, &self.config, new_id, now))?;
+            match step {
+                Some(Step::NeedsProducerId) => new_id = Some(self.participants.new_producer_id()?),
+                Some(Step::Decided(claimed)) => {
+                    return self.complete(id, claimed, true).map(drop);
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! One partition of `__transaction_state`, with its transactional ids.
+
+use crate::error::{Error, Result, TransactionError};
+use crate::group::state_log::StateLog;
+use crate::group::state_partitions::{Now, PartitionState};
+use crate::log::Log;
+use crate::transaction::config::TransactionCoordinatorConfig;
+use crate::transaction::producer::{EndStep, InitStep, Outcome, Refusal, TransactionalProducer};
+use crate::transaction::record::{TransactionRecord, TransactionState};
+use crate::types::{
+    Offset, ProducerId, ProducerIdentity, StartAt, TopicPartition, TransactionVersion,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The approximate size of a record, without the id and the partitions.
+const RECORD_BYTES: u64 = 140;
+
+/// The state of a partition: its log, and the producers of its transactional ids.
+#[derive(Debug)]
+pub(super) struct Shard {
+    log: StateLog,
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// The time of the next check for unused ids.
+    next_expiry: Duration,
+    next_claim: u64,
+}
+
+/// A transactional id.
+#[derive(Debug)]
+struct Entry {
+    producer: TransactionalProducer,
+    /// The offset of its last record.
+    at: Offset,
+    /// The time at which the ongoing transaction is aborted, if it has a limit.
+    times_out: Option<Duration>,
+    /// The claim of the thread that writes the markers of the transaction, without the lock.
+    claim: Option<u64>,
+    /// Set if the transaction was ongoing when the log was read, so that its producer is gone.
+    is_orphan: bool,
+}
+
+/// A decided transaction that the caller has to complete. No other thread does meanwhile.
+#[derive(Debug)]
+#[must_use = "no other thread completes the transaction"]
+pub(super) struct Claimed {
+    pub(super) producer: TransactionalProducer,
+    /// The offset of the decision.
+    pub(super) decided_at: Offset,
+    number: u64,
+}
+
+/// The next step of a call.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The call is done.
+    Done(ProducerIdentity),
+    /// The transaction of this call is decided: complete it, then the call is done.
+    Decided(Claimed),
+    /// An earlier transaction has to be completed first: complete it, then repeat the call.
+    Complete(Claimed),
+    /// Another thread completes the transaction: repeat the call afterwards.
+    Busy,
+    /// Repeat the call with a new producer id.
+    NeedsProducerId,
+    /// Prepare these partitions for the decision, then repeat the call.
+    NotReady(BTreeSet<TopicPartition>),
+}
+
+/// A call that ends a transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) who: ProducerIdentity,
+    pub(super) outcome: Outcome,
+    pub(super) version: TransactionVersion,
+}
+
+impl Shard {
+    /// Reads the partition from start to end. Returns the last record of each transactional id
+    /// with its offset, and the size of the log.
+    fn read(number: u32, log: &Log) -> Result<(BTreeMap<Arc<str>, Entry>, u64)> {
+        let (mut entries, mut log_bytes) = (BTreeMap::new(), 0u64);
+        let mut reader = log.reader(StartAt::Earliest)?;
+        while let Some(mut batch) = reader.next_batch()? {
+            let header = *batch.header();
+            log_bytes = log_bytes.saturating_add(header.batch_length.unsigned_abs().into());
+            if header.is_control() {
+                continue;
+            }
+            for record in batch.records()? {
+                let record = record?;
+                let at = record.offset;
+                let corrupt = |reason: String| TransactionError::CorruptState {
+                    partition: number,
+                    offset: at,
+                    reason,
+                };
+                let decoded = TransactionRecord::decode(record.key, record.value)
+                    .map_err(|kind| corrupt(kind.to_string()))?;
+                let Some(TransactionRecord { transactional_id, metadata }) = decoded else {
+                    continue;
+                };
+                let Some(stored) = metadata else {
+                    entries.remove(transactional_id.as_str());
+                    continue;
+                };
+                let producer = TransactionalProducer::restore(stored)
+                    .map_err(|reason| corrupt(reason.to_owned()))?;
+                entries.insert(transactional_id.into(), Entry::new(producer, at));
+            }
+        }
+        Ok((entries, log_bytes))
+    }
+
+    fn entry(&self, id: &str) -> Result<&Entry> {
+        let unknown = || TransactionError::InvalidIdMapping { id: id.to_owned() };
+        self.entries.get(id).ok_or_else(|| unknown().into())
+    }
+
+    /// Returns the producer of a transactional id.
+    pub(super) fn producer(&self, id: &str) -> Option<&TransactionalProducer> {
+        self.entries.get(id).map(|entry| &entry.producer)
+    }
+
+    /// Stores the next state of a transactional id. If that fails, the state is what it was.
+    fn append(&mut self, id: &str, producer: TransactionalProducer, now: Now) -> Result<()> {
+        let metadata = Some(producer.stored.clone());
+        let record = TransactionRecord { transactional_id: id.to_owned(), metadata };
+        let at = self.append_record(&record)?;
+        let id = self.entries.get_key_value(id).map_or_else(|| id.into(), |(id, _)| Arc::clone(id));
+        let before = self.entries.remove(&id);
+        let mut entry = Entry::new(producer, at);
+        let is_ongoing = |entry: &Entry| entry.producer.stored.state == TransactionState::Ongoing;
+        match before.filter(|before| is_ongoing(before) && is_ongoing(&entry)) {
+            Some(before) => {
+                (entry.times_out, entry.is_orphan) = (before.times_out, before.is_orphan);
+            }
+            None => entry.start_timeout(now),
+        }
+        self.entries.insert(id, entry);
+        Ok(())
+    }
+
+    fn append_record(&mut self, record: &TransactionRecord) -> Result<Offset> {
+        let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
+            option: "transactional_id",
+            reason: too_long.to_string(),
+        })?;
+        let appended = self.log.append([stored])?;
+        Ok(appended.map_or(0, |appended| appended.last))
+    }
+
+    /// Takes a decided transaction, to complete it.
+    fn claim(&mut self, id: &str) -> Option<Claimed> {
+        let number = self.next_claim;
+        let entry = self.entries.get_mut(id).filter(|entry| entry.is_unfinished())?;
+        entry.claim = Some(number);
+        self.next_claim = number.wrapping_add(1);
+        Some(Claimed { producer: entry.producer.clone(), decided_at: entry.at, number })
+    }
+
+    /// Stores that a transaction is complete. Its partitions have their markers.
+    pub(super) fn complete(
+        &mut self,
+        id: &str,
+        claimed: &Claimed,
+        now: Now,
+    ) -> Result<ProducerIdentity> {
+        let next = claimed.producer.complete(now.calendar);
+        let identity = next.identity();
+        let is_same = |entry: &Entry| {
+            entry.claim == Some(claimed.number) && entry.producer.stored == claimed.producer.stored
+        };
+        if self.entries.get(id).is_some_and(is_same) {
+            self.append(id, next, now)?;
+        }
+        Ok(identity)
+    }
+
+    /// Gives back a transaction that could not be completed.
+    pub(super) fn release(&mut self, id: &str, claimed: &Claimed) {
+        let entry = self.entries.get_mut(id);
+        if let Some(entry) = entry.filter(|entry| entry.claim == Some(claimed.number)) {
+            entry.claim = None;
+        }
+    }
+
+    /// Converts the refusal of a call.
+    fn refused(&mut self, id: &str, refusal: Refusal, call: &'static str) -> Result<Step> {
+        let owned = id.to_owned();
+        Err(match refusal {
+            Refusal::NeedsProducerId => return Ok(Step::NeedsProducerId),
+            Refusal::Concurrent => return Ok(self.claim(id).map_or(Step::Busy, Step::Complete)),
+            Refusal::Fenced => TransactionError::Fenced { id: owned },
+            Refusal::InvalidIdMapping => TransactionError::InvalidIdMapping { id: owned },
+            Refusal::InvalidState(state) => {
+                TransactionError::InvalidState { id: owned, state: state.name(), call }
+            }
+        }
+        .into())
+    }
+
+    pub(super) fn init(
+        &mut self,
+        id: &str,
+        expected: Option<ProducerIdentity>,
+        timeout_ms: i32,
+        new_id: Option<ProducerId>,
+        now: Now,
+    ) -> Result<Step> {
+        let Some(entry) = self.entries.get(id) else {
+            let Some(new_id) = new_id else { return Ok(Step::NeedsProducerId) };
+            let producer = TransactionalProducer::new(new_id, timeout_ms, now.calendar);
+            let identity = producer.identity();
+            return self.append(id, producer, now).map(|()| Step::Done(identity));
+        };
+        match entry.producer.init(expected, timeout_ms, now.calendar, new_id) {
+            Ok(InitStep::Ready(next)) => {
+                let identity = next.identity();
+                self.append(id, next, now).map(|()| Step::Done(identity))
+            }
+            Ok(InitStep::Unchanged) => Ok(Step::Done(entry.producer.identity())),
+            Ok(InitStep::FenceFirst(next)) => {
+                self.append(id, next, now)?;
+                Ok(self.claim(id).map_or(Step::Busy, Step::Complete))
+            }
+            Err(refusal) => self.refused(id, refusal, "initialize"),
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        id: &str,
+        who: ProducerIdentity,
+        partitions: &[TopicPartition],
+        version: TransactionVersion,
+        now: Now,
+    ) -> Result<Step> {
+        let producer = &self.entry(id)?.producer;
+        match producer.add(who, partitions, version, now.calendar) {
+            Ok(Some(next)) => self.append(id, next, now).map(|()| Step::Done(who)),
+            Ok(None) => Ok(Step::Done(who)),
+            Err(refusal) => self.refused(id, refusal, "add partitions to"),
+        }
+    }
+
+    /// Ends a transaction whose partitions are `ready` for the decision.
+    pub(super) fn end(
+        &mut self,
+        id: &str,
+        call: End,
+        ready: &BTreeSet<TopicPartition>,
+        new_id: Option<ProducerId>,
+        now: Now,
+    ) -> Result<Step> {
+        let producer = &self.entry(id)?.producer;
+        match producer.end(call.who, call.outcome, call.version, now.calendar, new_id) {
+            Ok(EndStep::Prepare(next)) if !next.stored.partitions.is_subset(ready) => {
+                Ok(Step::NotReady(next.stored.partitions))
+            }
+            Ok(EndStep::Prepare(next)) => {
+                self.append(id, next, now)?;
+                Ok(self.claim(id).map_or(Step::Busy, Step::Decided))
+            }
+            Ok(EndStep::AlreadyDone) => Ok(Step::Done(producer.identity())),
+            Err(refusal) => {
+                let call = if call.outcome == Outcome::Commit { "commit" } else { "abort" };
+                self.refused(id, refusal, call)
+            }
+        }
+    }
+
+    /// Returns the ids whose transactions are to be aborted or completed now, and the time until
+    /// the next one is.
+    pub(super) fn due(
+        &self,
+        config: &TransactionCoordinatorConfig,
+        now: Now,
+    ) -> (Vec<Arc<str>>, Option<Duration>) {
+        let (mut due, mut next) = (Vec::new(), None::<Duration>);
+        for (id, entry) in &self.entries {
+            let until = if entry.is_due(config, now) || entry.is_unfinished() {
+                due.push(Arc::clone(id));
+                None
+            } else if entry.producer.is_prepared() {
+                // The thread that completes it may fail.
+                Some(config.abort_check_interval)
+            } else {
+                entry.times_out.map(|until| until.saturating_sub(now.monotonic))
+            };
+            next = next.into_iter().chain(until).min();
+        }
+        (due, next)
+    }
+
+    /// Aborts or completes the transaction of an id, if that is due.
+    pub(super) fn end_due(
+        &mut self,
+        id: &str,
+        config: &TransactionCoordinatorConfig,
+        new_id: Option<ProducerId>,
+        now: Now,
+    ) -> Result<Option<Step>> {
+        let Some(entry) = self.entries.get(id) else { return Ok(None) };
+        if entry.is_due(config, now) {
+            match entry.producer.fence(now.calendar, new_id) {
+                Ok(next) => self.append(id, next, now)?,
+                Err(refusal) => return self.refused(id, refusal, "abort").map(Some),
+            }
+        }
+        Ok(self.claim(id).map(Step::Decided))
+    }
+
+    /// Removes ids that were not used for long.
+    fn expire(&mut self, config: &TransactionCoordinatorConfig, now: Now) -> Result<()> {
+        let expired = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.producer.has_expired(config.id_expiration, now.calendar));
+        for id in expired.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
+            let transactional_id = id.as_ref().to_owned();
+            self.append_record(&TransactionRecord { transactional_id, metadata: None })?;
+            self.entries.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Returns the approximate size of the last records of all ids.
+    fn stored_bytes(&self) -> u64 {
+        let of_partition = |at: &TopicPartition| at.topic.len().saturating_add(8) as u64;
+        let of_entry = |(id, entry): (&Arc<str>, &Entry)| {
+            let partitions = entry.producer.stored.partitions.iter().map(of_partition);
+            RECORD_BYTES.saturating_add(id.len() as u64).saturating_add(partitions.sum())
+        };
+        self.entries.iter().map(of_entry).fold(0, u64::saturating_add)
+    }
+}
+
+impl Entry {
+    fn new(producer: TransactionalProducer, at: Offset) -> Entry {
+        Entry { producer, at, times_out: None, claim: None, is_orphan: false }
+    }
+
+    fn start_timeout(&mut self, now: Now) {
+        let left = self.producer.time_left(now.calendar);
+        self.times_out = left.map(|left| now.monotonic.saturating_add(left));
+    }
+
+    /// Returns whether the ongoing transaction is to be aborted.
+    fn is_due(&self, config: &TransactionCoordinatorConfig, now: Now) -> bool {
+        let is_ongoing = self.producer.stored.state == TransactionState::Ongoing;
+        let has_timed_out = self.times_out.is_some_and(|until| until <= now.monotonic);
+        let is_gone = self.is_orphan && !config.resume_ongoing && !self.producer.is_two_phase();
+        is_ongoing && (has_timed_out || is_gone)
+    }
+
+    /// Returns whether the transaction is decided, and no thread completes it.
+    fn is_unfinished(&self) -> bool {
+        self.producer.is_prepared() && self.claim.is_none()
+    }
+}
+
+impl PartitionState for Shard {
+    type Config = TransactionCoordinatorConfig;
+
+    fn load(
+        number: u32,
+        log: &Log,
+        config: &TransactionCoordinatorConfig,
+        now: Now,
+    ) -> Result<Shard> {
+        let (mut entries, log_bytes) = Shard::read(number, log)?;
+        for entry in entries.values_mut() {
+            entry.is_orphan = entry.producer.stored.state == TransactionState::Ongoing;
+            entry.start_timeout(now);
+        }
+        let next_expiry = now.monotonic.saturating_add(config.id_expiration_check_interval);
+        Ok(Shard { log: StateLog::new(log, log_bytes), entries, next_expiry, next_claim: 0 })
+    }
+
+    fn is_closed(&self) -> bool {
+        self.log.is_closed()
+    }
+
+    /// Continues with the new log of a reopened partition. A record after the last one of an id is
+    /// from an append that failed, although it was written; it counts. An id whose last record the
+    /// log has lost is stored again.
+    fn continue_with_log(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
+        let (found, log_bytes) = Shard::read(number, log)?;
+        self.log = StateLog::new(log, log_bytes);
+        let before = std::mem::replace(&mut self.entries, found);
+        let mut lost = Vec::new();
+        for (id, entry) in before {
+            match self.entries.get_mut(&id) {
+                Some(found) if found.at > entry.at => {
+                    found.claim = entry.claim;
+                    found.start_timeout(now);
+                }
+                Some(found) if found.at == entry.at => *found = entry,
+                _ => lost.push((id, entry)),
+            }
+        }
+        for (id, entry) in lost {
+            self.append(&id, entry.producer, now)?;
+            if let Some(stored) = self.entries.get_mut(&id) {
+                (stored.times_out, stored.is_orphan) = (entry.times_out, entry.is_orphan);
+                stored.claim = entry.claim;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_due(&mut self, config: &TransactionCoordinatorConfig, now: Now) {
+        if now.monotonic >= self.next_expiry {
+            self.next_expiry = now.monotonic.saturating_add(config.id_expiration_check_interval);
+            // What is left is removed by the next check.
+            self.expire(config, now).ok();
+        }
+    }
+
+    fn should_compact(&mut self) -> bool {
+        let live_bytes = self.stored_bytes();
+        self.log.should_compact(|| live_bytes)
+    }
+}
