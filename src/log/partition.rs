@@ -107,6 +107,11 @@ impl Log {
         self.inner.state.bound(level)
     }
 
+    /// Returns the number of truncations and replacements of stored batches.
+    pub(crate) fn revision(&self) -> u64 {
+        self.inner.state.revision()
+    }
+
     /// Forgets a closed producer, whose id is never assigned again.
     pub(crate) fn forget_producer(&self, producer_id: ProducerId) {
         self.inner.appends.forget_producer(producer_id);

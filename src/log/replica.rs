@@ -1,4 +1,4 @@
-//! The calls of a log for a replica: leader epochs.
+//! The calls of a log for a replica: leader epochs, the high watermark.
 
 use crate::epochs::{EpochEnd, EpochStart};
 use crate::error::Result;
@@ -38,6 +38,51 @@ impl Log {
     ///   [`Error::Closed`](crate::Error::Closed).
     pub fn set_leader_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
         self.inner.set_leader_epoch(epoch)
+    }
+
+    /// Sets the high watermark: below it, all replicas have the records. Returns what is set: an
+    /// offset below the start of the log counts as the start, and one above the end as the end, as
+    /// in Kafka.
+    ///
+    /// Readers stop at the high watermark, except at
+    /// [`LogEnd`](crate::IsolationLevel::LogEnd), at which a replica reads. A batch that it cuts
+    /// is withheld whole. The [last stable offset](crate::Offsets::last_stable) is never above it,
+    /// and a transaction whose marker is not below it is still undecided for readers of committed
+    /// records. The start of the log cannot be moved past it: not by
+    /// [`delete_before`](Log::delete_before), and not by retention. Compaction stops below it, and
+    /// a truncation below it lowers it. What waits at the old one wakes up, such as a tail and
+    /// [`offset_moved`](Log::offset_moved).
+    ///
+    /// It is stored in `replication-offset-checkpoint` by [`maintain`](Log::maintain) and
+    /// [`close`](Log::close). After a crash it may therefore be lower than it was, but it is never
+    /// higher: a call that lowers it stores that at once. Without a stored one it begins at the
+    /// start of the log. An opening reads the batches from the high watermark on, to find the
+    /// transactions that ended there.
+    ///
+    /// ```
+    /// use annals::{Log, LogConfig, StartAt, fs::MemFs};
+    ///
+    /// let log = Log::open("orders-0", LogConfig::default().replicated(true).fs(MemFs::new()))?;
+    /// log.append("a")?;
+    /// log.append("b")?;
+    /// assert!(log.reader(StartAt::Earliest)?.next_record()?.is_none());
+    ///
+    /// assert_eq!(log.set_high_watermark(1)?, 1); // a follower has the first record
+    /// let first = log.reader(StartAt::Earliest)?.next_record()?.expect("it is replicated");
+    /// assert_eq!(first.value_str(), Some("a"));
+    /// assert_eq!(log.set_high_watermark(7)?, 2);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) on a log that was not opened as
+    ///   [`replicated`](crate::LogConfig::replicated): its high watermark is its end.
+    /// - [`Error::Io`](crate::Error::Io) if a lower one could not be stored: it is set, and after a
+    ///   crash it may be higher.
+    /// - [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::Poisoned`](crate::Error::Poisoned),
+    ///   [`Error::Closed`](crate::Error::Closed).
+    pub fn set_high_watermark(&self, offset: Offset) -> Result<Offset> {
+        self.inner.set_high_watermark(offset)
     }
 
     /// Returns the leader epochs of the log and where each began, in order. Without a known epoch

@@ -101,14 +101,14 @@ impl LogInner {
         let (appended, max_timestamp) = self.write_locked(writer, batch, header)?;
         let header = BatchHeader { base_offset: appended.first, max_timestamp, ..*header };
         let opened_at = writer.tracked.note_marker(&header, marker);
-        let undecided = writer.tracked.first_unstable();
         if let Some(first) = opened_at.filter(|_| !marker.committed) {
+            let undecided = writer.tracked.first_undecided();
             let last_stable = undecided.unwrap_or(header.next_offset());
             let (producer_id, last) = (header.producer_id, header.base_offset);
             self.index_aborted(writer, AbortedTxn { producer_id, first, last, last_stable });
         }
         self.publish(writer, header.next_offset());
-        self.state.set_first_unstable(undecided);
+        self.state.set_first_unstable(writer.tracked.first_unstable());
         self.store_producers_if_due(writer);
         Ok(appended)
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod close;
 pub(crate) mod delete_records;
+pub(crate) mod high_watermark;
 pub(crate) mod replace;
 pub(crate) mod truncate;
 

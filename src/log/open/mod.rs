@@ -44,6 +44,7 @@ use crate::log::files::losses::{damage_at_end, lost_segments};
 use crate::log::files::strays::Strays;
 use crate::log::inner::{LogInner, LogParts};
 use crate::log::open::quarantine::{CrashContext, DamagedSegment, set_aside};
+use crate::log::read::survey::stored_high_watermark;
 use crate::log::recovery::Recovery;
 use crate::log::replay::ProducerReplay;
 use crate::log::state::partition::PartitionOf;
@@ -113,7 +114,8 @@ impl Opener {
         }
         let is_recovered = clean.is_none();
         let epochs_at_close = clean.as_ref().map(|marker| marker.epochs);
-        let mut replay = self.replay(&listing)?;
+        let stored = stored_high_watermark(&self.checkpoints, self.config.replicated, start)?;
+        let mut replay = self.replay(&listing)?.above_high_watermark(stored);
         let (writer, sealed, end) = match clean {
             Some(marker) => {
                 if marker.aborted != listing.aborted_transactions() {
@@ -159,6 +161,7 @@ impl Opener {
             start,
             end,
             durable: end,
+            high_watermark: stored.map(|stored| stored.max(start).min(end)),
             cleaned,
             epochs,
             writer: Some(writer),

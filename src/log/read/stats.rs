@@ -31,10 +31,12 @@ pub struct Offsets {
     /// The durable end: everything below survives loss of power. On a read-only log it is the
     /// start, because a reader does not know what is durable.
     pub durable: Offset,
-    /// Kafka's high watermark. There is only one copy, so it is the end.
+    /// The high watermark: below it, all replicas have the records. It is the end, unless the log
+    /// is [replicated](crate::LogConfig::replicated). Readers stop there.
     pub high_watermark: Offset,
     /// The last stable offset: below it, no record is part of an open transaction. It is the first
-    /// offset of the earliest open transaction, and the high watermark if none is open.
+    /// offset of the earliest open transaction, and the high watermark if none is open. If the log
+    /// is replicated, a transaction is open until its marker is below the high watermark.
     /// [`ReadCommitted`](crate::IsolationLevel::ReadCommitted) readers stop there. On a read-only
     /// log, a transaction that is open where the last segment begins is known from the snapshot
     /// there.
@@ -94,6 +96,7 @@ impl LogState {
         // From the lowest to the highest, so that they are in this order whatever is appended.
         let last_stable = self.last_stable();
         let (high_watermark, end) = (self.high_watermark(), self.end());
+        let last_stable = last_stable.min(high_watermark);
         Offsets { start, end, durable: durable.min(end), high_watermark, last_stable }
     }
 }

@@ -171,6 +171,19 @@ pub(crate) fn start_of(
     Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
+/// Returns the stored high watermark of a replicated log, if the log is replicated. One that is
+/// not stored is at the start.
+pub(crate) fn stored_high_watermark(
+    checkpoints: &Checkpoints,
+    is_replicated: bool,
+    start: Offset,
+) -> Result<Option<Offset>> {
+    if !is_replicated {
+        return Ok(None);
+    }
+    checkpoints.get(Checkpoint::HighWatermark).map(|stored| Some(stored.unwrap_or(start)))
+}
+
 /// How often a file of a read-only log that looks damaged is read before that is believed.
 pub(crate) const LOOKS: usize = 3;
 

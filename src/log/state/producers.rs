@@ -110,8 +110,30 @@ impl ProducerTracker {
     }
 
     /// Returns the start of the earliest open transaction.
-    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+    pub(crate) fn first_undecided(&self) -> Option<Offset> {
         self.producers.first_undecided()
+    }
+
+    /// Returns the start of the earliest transaction that is open, or that not all replicas know
+    /// as completed.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.producers.first_unstable()
+    }
+
+    /// Sets the high watermark of a replicated log.
+    pub(crate) fn set_high_watermark(&mut self, offset: Offset) {
+        if let Some(unreplicated) = &mut self.producers.unreplicated {
+            unreplicated.set_high_watermark(offset);
+        }
+    }
+
+    /// Takes over the completed transactions that not all replicas know, from before a truncation
+    /// to `end`.
+    pub(crate) fn take_unreplicated(&mut self, before: &ProducerTracker, end: Offset) {
+        self.producers.unreplicated.clone_from(&before.producers.unreplicated);
+        if let Some(unreplicated) = &mut self.producers.unreplicated {
+            unreplicated.truncate(end);
+        }
     }
 
     /// Checks that the batch is the next one of its producer. Returns the batch that it repeats,
