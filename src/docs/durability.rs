@@ -14,6 +14,7 @@
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
 //! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and everything up to the new start was durable |
 //! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | what the call removed stays removed | what the call removed stays removed, and everything that was compacted was durable |
+//! | [`set_high_watermark`](crate::Log::set_high_watermark) | the high watermark is that one or a lower one; after [`maintain`](crate::Log::maintain) or `close`, at least as high as then | the same |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
 //! | `append` that returns [`duplicate`](crate::Appended::duplicate) | as for the append that stored the batch | as for that append. Resending a batch flushes it only if a flush is due |
 //! | dropping the last handle; readers and tails count as handles | as after a process crash | as after a machine crash |
@@ -195,6 +196,8 @@
 //! | the disk fails while segments are replaced | the log is poisoned, reads go on; the next opening finishes the replacement | close and reopen the log | `compaction/faults.rs`: `compaction_survives_failure_of_each_call` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is rebuilt from the log, or ignored | nothing | `log/indexes.rs`; `crash/fuzz_regressions.rs`: `damaged_shutdown_marker_is_ignored` |
 //! | a crash while a leader epoch begins, or while a log with epochs is truncated or deleted from | each batch has the epoch that the file of the epochs says | nothing | `crash/leader_epochs.rs`: `crash_at_any_call_keeps_epochs_and_batches_in_step`, `faults_keep_epochs_and_batches_in_step` |
+//! | a transaction is completed, and its marker is not below the high watermark of a replicated log | readers of committed records stop before the transaction, also after reopening | nothing | `log/replica.rs`: `completed_transaction_waits_for_high_watermark` |
+//! | the file of the high watermark is damaged or missing, or has an offset outside the log | the high watermark is the start of the log, or the nearest offset of the log | nothing | `log/replica.rs`: `stored_high_watermark_is_checked` |
 //! | the file of the leader epochs is damaged, missing, or older than the log | it is rebuilt from the batches and reported; in a log that was compacted, an epoch may then begin later than it did | nothing | `log/leader_epochs.rs`: `wrong_epoch_file_is_rebuilt_and_reported` |
 //! | no room (disk, quota, largest file) | that append fails, and nothing of it stays; reads go on | make room, then retry the append | `crash/faults/append.rs`: `only_lack_of_space_is_survived` |
 //! | an append failed, or its result is unknown, and its numbered batch is resent | the batch is in the log once | resend it, also after reopening | `crash/faults/each_call.rs`: `log_survives_failure_of_each_call`; `crash/cycles.rs` |

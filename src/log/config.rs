@@ -521,8 +521,8 @@ impl LogConfig {
     /// Sets whether other processes have copies of the log. Then readers see the records below
     /// the [high watermark](crate::Log::set_high_watermark), which the caller sets.
     ///
-    /// *Default* false: the log is the only copy, and readers see all of it. *Effect*: an opening
-    /// takes the stored high watermark; without one, the start of the log.
+    /// *Default* false: the log is the only copy. *Effect*: an opening takes the stored high
+    /// watermark; without one, the start of the log.
     #[must_use]
     pub fn replicated(mut self, replicated: bool) -> Self {
         self.replicated = replicated;
@@ -531,9 +531,9 @@ impl LogConfig {
 
     /// Sets the leader epoch to begin with, which is stamped on every batch.
     ///
-    /// *Default* -1: the latest epoch that the log has, and if it has none, unknown. *Limits* -1
-    /// and up; opening fails with [`Error::StaleLeaderEpoch`] below the latest epoch of the log.
-    /// *Effect*: followers tell by it which records of different leaders are the same.
+    /// *Default* -1: the latest epoch of the log, and unknown if it has none. *Limits* -1 and up;
+    /// opening fails with [`Error::StaleLeaderEpoch`] below the latest epoch of the log. *Effect*:
+    /// followers tell by it which records of different leaders are the same.
     /// [`Log::set_leader_epoch`](crate::Log::set_leader_epoch) changes it in an open log.
     #[must_use]
     pub fn leader_epoch(mut self, epoch: LeaderEpoch) -> Self {
