@@ -380,7 +380,8 @@ impl LogInner {
             self.roll_locked(writer, first, WhenFull::Fail)?;
         }
         stamp_base_offset(batch, first)?;
-        let position = writer.log.append(batch).map_err(|failure| self.not_appended(failure))?;
+        let written = self.poison_on_unwind("append to", || writer.log.append(batch));
+        let position = written.map_err(|failure| self.not_appended(failure))?;
         if position == 0 {
             writer.first_timestamp = max_timestamp;
         }

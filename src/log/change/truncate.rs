@@ -75,58 +75,60 @@ impl LogInner {
         next.flushed = writer.flushed;
 
         // From here on a failure may leave files and memory different, so it poisons the log.
-        let mut sync = self.flushes.pause_syncs();
-        let recovery_point = self.state.durable().min(end_of_data);
-        let vouched = self.sync_sealed_indexes(&sync.segments, segment.base);
-        let lowered =
-            vouched.and_then(|()| self.cleaning.lower_cleaned(&self.flushes.checkpoints, target));
-        lowered.and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
-        let mut segments = list.segments.get(..index).unwrap_or_default().to_vec();
-        sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
-        segments.push(Arc::clone(&next.segment));
-        sync.segments.push(Arc::clone(&next.segment));
-        sync.new_names = true;
-        self.state.update_segments(|_| SegmentList { segments });
-        // A transaction that was ended above the target is open again, before a reader sees that
-        // the end has moved. One that began above it is gone only afterwards.
-        let undecided = [writer.tracked.first_unstable(), replay.first_undecided()];
-        self.state.set_first_unstable(undecided.into_iter().flatten().min());
-        self.state.set_end(target);
-        self.state.lower_durable(end_of_data);
-        self.state.announce_revision();
-        drop(sync);
+        self.poison_on_unwind("truncate", || {
+            let mut sync = self.flushes.pause_syncs();
+            let recovery_point = self.state.durable().min(end_of_data);
+            let vouched = self.sync_sealed_indexes(&sync.segments, segment.base);
+            let lowered = vouched
+                .and_then(|()| self.cleaning.lower_cleaned(&self.flushes.checkpoints, target));
+            lowered.and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
+            let mut segments = list.segments.get(..index).unwrap_or_default().to_vec();
+            sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
+            segments.push(Arc::clone(&next.segment));
+            sync.segments.push(Arc::clone(&next.segment));
+            sync.new_names = true;
+            self.state.update_segments(|_| SegmentList { segments });
+            // A transaction that was ended above the target is open again, before a reader sees that
+            // the end has moved. One that began above it is gone only afterwards.
+            let undecided = [writer.tracked.first_unstable(), replay.first_undecided()];
+            self.state.set_first_unstable(undecided.into_iter().flatten().min());
+            self.state.set_end(target);
+            self.state.lower_durable(end_of_data);
+            self.state.announce_revision();
+            drop(sync);
 
-        let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();
-        let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
-        *writer = next;
-        let done = truncate_files.and_then(|is_covered| {
-            let (tracked, stored) = replay.finish(target, writer.segment.base)?;
-            writer.tracked = tracked.at(cut);
-            self.state.set_first_unstable(writer.tracked.first_unstable());
-            self.agree_on_aborted(writer, &stored)?;
-            // The recovery point may lie in this segment, and then it covers its indexes too. They
-            // come last: what they cover is not read again.
-            if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
-                writer.stored_offset_entries = writer.indexes.offsets.len();
-                writer.stored_time_entries = writer.indexes.times.len();
+            let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();
+            let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
+            *writer = next;
+            let done = truncate_files.and_then(|is_covered| {
+                let (tracked, stored) = replay.finish(target, writer.segment.base)?;
+                writer.tracked = tracked.at(cut);
+                self.state.set_first_unstable(writer.tracked.first_unstable());
+                self.agree_on_aborted(writer, &stored)?;
+                // The recovery point may lie in this segment, and then it covers its indexes too. They
+                // come last: what they cover is not read again.
+                if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
+                    writer.stored_offset_entries = writer.indexes.offsets.len();
+                    writer.stored_time_entries = writer.indexes.times.len();
+                }
+                // If the target lies inside a batch, only the name of a new segment stores it. Without
+                // it, the next opening would begin at a lower offset.
+                if end_of_data == target {
+                    return Ok(());
+                }
+                if let Some((header, batch)) = cover.filter(|_| is_covered) {
+                    writer.take_written(&header, batch.len() as u64);
+                }
+                let begun = writer.begun;
+                self.begin_next(writer, target, begun, WhenFull::UseReserve)
+                    .and_then(|()| self.keep_end(target))
+            });
+            match done {
+                Ok(()) => self.emit(&Event::Truncated { end: target }),
+                Err(ref error) => self.poison(error),
             }
-            // If the target lies inside a batch, only the name of a new segment stores it. Without
-            // it, the next opening would begin at a lower offset.
-            if end_of_data == target {
-                return Ok(());
-            }
-            if let Some((header, batch)) = cover.filter(|_| is_covered) {
-                writer.take_written(&header, batch.len() as u64);
-            }
-            let begun = writer.begun;
-            self.begin_next(writer, target, begun, WhenFull::UseReserve)
-                .and_then(|()| self.keep_end(target))
-        });
-        match done {
-            Ok(()) => self.emit(&Event::Truncated { end: target }),
-            Err(ref error) => self.poison(error),
-        }
-        done.map(|()| end_of_data < target)
+            done.map(|()| end_of_data < target)
+        })
     }
 
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
