@@ -138,12 +138,8 @@ impl MetadataRecord {
 
 /// Returns a newer epoch than any in the log, so that the broker is its next leader.
 fn next_epoch(log: &Log) -> Result<LeaderEpoch> {
-    let mut reader = log.reader(log.offsets().end.saturating_sub(1))?;
-    let mut newest = 0;
-    while let Some(batch) = reader.next_batch()? {
-        newest = newest.max(batch.header().leader_epoch);
-    }
-    Ok(newest.saturating_add(1))
+    let latest = log.leader_epochs()?.last().map_or(0, |latest| latest.epoch);
+    Ok(latest.saturating_add(1))
 }
 
 /// Returns the records that describe the topics of a store to a controller.

@@ -132,7 +132,7 @@ pub enum Event {
     CleanupFailed {
         /// The file.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The error: the call that failed, its file, and the cause.
         error: String,
     },
     /// A checkpoint could not be written. No record is lost, but after a crash, the next opening
@@ -140,7 +140,7 @@ pub enum Event {
     CheckpointFailed {
         /// The file.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The error: the call that failed, its file, and the cause.
         error: String,
     },
     /// User-supplied code that a producer or consumer called has panicked. The panic was caught.

@@ -395,7 +395,7 @@
 //! |---|---|
 //! | `InvalidInput` | correct the call |
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
-//! | `Fenced` | close the producer or consumer: another one has taken over |
+//! | `Fenced` | close the producer or consumer, or stop leading the log: another one has taken over |
 //! | `OutOfRange` | seek to the start or the end of the log |
 //! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, close files, close the other writer, or wait; then retry: [`is_retryable`](Error::is_retryable) |
 //! | `InUse` | let the members of the group leave, or remove them |
@@ -536,6 +536,7 @@ mod client;
 mod clock;
 mod compaction;
 pub mod docs;
+mod epochs;
 mod error;
 mod event;
 pub mod fs;
@@ -580,6 +581,7 @@ pub use client::{
     TypedRecords,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use epochs::{EpochEnd, EpochStart};
 pub use error::{
     CloseReason, CommitError, ConsumeError, Corruption, CorruptionKind, DeserializeError, Error,
     ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError,

@@ -238,7 +238,10 @@ fn options() -> String {
 
 /// Says what is expected where Rust's parsers say what they met.
 fn in_plain_words(text: &str) -> String {
-    let expected = if text.contains("invalid value '-") {
+    let is_negative = text.split_once("invalid value '-").is_some_and(|(_, value)| {
+        value.split('\'').next().is_some_and(|value| value.bytes().all(|b| b.is_ascii_digit()))
+    });
+    let expected = if is_negative {
         "expected a whole number, not below 0"
     } else {
         "expected a whole number"

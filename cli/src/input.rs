@@ -109,8 +109,7 @@ impl<R: BufRead> Lines<R> {
             return record.map(Some).map_err(|mistake| self.bad(&mistake));
         }
         let Some(separator) = &self.key_separator else { return Ok(Some(line.into())) };
-        let separator = separator.as_bytes();
-        let found = line.windows(separator.len()).position(|part| part == separator);
+        let found = line.windows(separator.len()).position(|part| part == separator.as_bytes());
         let parts = found.and_then(|at| {
             let (key, rest) = line.split_at_checked(at)?;
             Some((key, rest.get(separator.len()..)?))
@@ -119,7 +118,7 @@ impl<R: BufRead> Lines<R> {
             Some((key, value)) => Ok(Some(Record::from(value).key(key.to_vec()))),
             None => Err(self.bad(&format!(
                 "it has no key separator `{}`; begin each line with a key and the separator",
-                separator.escape_ascii()
+                separator.escape_debug()
             ))),
         }
     }

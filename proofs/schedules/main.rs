@@ -14,6 +14,7 @@ mod appends;
 mod close;
 mod compaction;
 mod flushes;
+mod leader_epochs;
 mod readers;
 mod truncation;
 

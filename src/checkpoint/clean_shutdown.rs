@@ -28,6 +28,8 @@ pub(crate) struct CleanShutdown {
     pub(crate) time_entries: u64,
     /// The number of producers that the log knows, if it was stored.
     pub(crate) producers: Option<u64>,
+    /// The number of leader epochs in their file.
+    pub(crate) epochs: u64,
     /// The number of aborted transactions in the indexes of all segments. Nothing else would show
     /// that one of these files is missing, because most segments have none.
     pub(crate) aborted: u64,
@@ -64,6 +66,10 @@ impl CleanShutdown {
         if let Some(producers) = self.producers {
             write!(json, ",\"producers\":{producers}").ok();
         }
+        // Most logs have none, and no file either.
+        if self.epochs > 0 {
+            write!(json, ",\"epochEntries\":{}", self.epochs).ok();
+        }
         if self.aborted > 0 {
             write!(json, ",\"abortedTransactions\":{}", self.aborted).ok();
         }
@@ -98,6 +104,7 @@ impl CleanShutdown {
             offset_entries: unsigned("offsetIndexEntries")?,
             time_entries: unsigned("timeIndexEntries")?,
             producers: unsigned("producers"),
+            epochs: unsigned("epochEntries").unwrap_or(0),
             aborted: unsigned("abortedTransactions").unwrap_or(0),
             segments: pairs(json, "segments").unwrap_or_default(),
         })
@@ -164,6 +171,7 @@ mod tests {
             offset_entries: 2,
             time_entries: 3,
             producers: Some(4),
+            epochs: 2,
             aborted: 5,
             segments: vec![(0, 69), (9, 138), (27, 1105)],
         }
@@ -172,7 +180,7 @@ mod tests {
     #[test]
     fn marker_survives_round_trip() {
         assert_eq!(CleanShutdown::parse(&marker().format()), Some(marker()));
-        let unknown = CleanShutdown { producers: None, aborted: 0, ..marker() };
+        let unknown = CleanShutdown { producers: None, epochs: 0, aborted: 0, ..marker() };
         assert_eq!(CleanShutdown::parse(&unknown.format()), Some(unknown));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);
         assert_eq!(CleanShutdown::parse(""), None);

@@ -5,11 +5,12 @@
 //! | `recovery-point-offset-checkpoint` | Kafka's text checkpoint | everything below was synced |
 //! | `log-start-offset-checkpoint` | the same | the start of the log |
 //! | `cleaner-offset-checkpoint` | the same | everything below was compacted |
+//! | `leader-epoch-checkpoint` | Kafka's text | where each leader epoch began |
 //! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed cleanly, and the state of its active segment |
 //! | `.lock` | text | the process that has, or had, the directory open, and its boot of the machine |
 //!
-//! A broker and a store keep these files one directory higher, for all their logs. A broker
-//! ignores them beside the segments.
+//! A broker and a store keep these files one directory higher, for all their logs, except for the
+//! leader epochs. A broker ignores them beside the segments.
 
 mod agreement;
 mod clean_shutdown;
@@ -36,7 +37,7 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 /// The high watermarks of a broker. Nothing here reads it, apart from `inspect`.
 pub(crate) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
-/// The offset at which each leader epoch began. A broker writes it.
+/// The offset at which each leader epoch began.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The ids of a data directory.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";

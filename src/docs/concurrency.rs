@@ -18,6 +18,7 @@
 //! | flush | an fsync that is already running, and then its own if the first did not cover its records | readers; appends go on meanwhile |
 //! | `flush_async().await` | as `flush`, without blocking the caller's thread | as `flush` |
 //! | roll | an append | readers, fsyncs |
+//! | `set_leader_epoch` | an append; an fsync of the file of the epochs, if the epoch is new; appends wait for it | readers, fsyncs of records |
 //! | truncate | an append, a running fsync, another truncation | readers: if the position of a reader was truncated away, its next call fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) |
 //! | `delete_before`, `maintain` | a truncation; an fsync of the records to be deleted, if they are not durable | readers: a reader in a deleted segment finishes that segment, then fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange); appends go on meanwhile |
 //! | `compact`, `maintain` where it compacts | another compaction of the log; an fsync of the records that are not durable; a truncation or a deletion, to replace segments | appends, readers. A truncation, deletion or close waits at most for the first fsync of the compaction or for one replacement: the compaction notices that call, and discards what it was writing |
@@ -60,19 +61,20 @@
 //! |---|---|---|
 //! | cleaner | compaction | the whole pass |
 //! | change | truncate, `delete_before`, close; compaction | the whole call; for compaction, only while segments are replaced |
-//! | writer | append, roll, truncate, close | the write, and the file work of a change, including snapshots of producers |
+//! | writer | append, roll, truncate, close, `set_leader_epoch` | the write, and the file work of a change, including snapshots of producers |
 //! | writer | `producers`, `maintain`, `compact`, the end of a `Producer` | the reading of the table of producers |
 //! | sync | flush, roll, truncate, `delete_before` | the reading of what is to be synced; for truncation, until its new segment list is published. Never during an fsync |
 //! | segment list | every call | while one pointer is cloned or replaced |
 //!
 //! The other locks, such as the one on the queue of waiting appends, are leaves: no lock is taken
 //! while they are held, and no I/O happens, except that the indexes of a segment are opened under
-//! one. Events are delivered to the [`Listener`](crate::Listener) with none of these locks held,
-//! so a listener may call the log. While a log is being opened, a listener has no log to call yet.
-//! If a call changes topics, or closes the store, the store delivers the events after the call has
-//! released its locks. It delivers them on the caller's thread, even if another thread did the
-//! work. So a listener may call the store, too. The wakers of tasks that wait for a log are called
-//! in the same way: a waker may call the log, the store and its groups.
+//! one, and the file of the leader epochs is replaced under another, which no reader takes. Events
+//! are delivered to the [`Listener`](crate::Listener) with none of these locks held, so a listener
+//! may call the log. While a log is being opened, a listener has no log to call yet. If a call
+//! changes topics, or closes the store, the store delivers the events after the call has released
+//! its locks. It delivers them on the caller's thread, even if another thread did the work. So a
+//! listener may call the store, too. The wakers of tasks that wait for a log are called in the same
+//! way: a waker may call the log, the store and its groups.
 //!
 //! A [`Clock`](crate::Clock) must not call a log, a store or its groups. It is read with locks
 //! held, because timestamps have to increase with offsets.

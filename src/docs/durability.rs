@@ -196,6 +196,8 @@
 //! | no room while the log is compacted, or an error of a read or a write | the unfinished output is discarded; the log works, and is compacted later | make room | `compaction/faults.rs`: `compaction_survives_failure_of_each_call` |
 //! | the disk fails while segments are replaced | the log is poisoned, reads go on; the next opening finishes the replacement | close and reopen the log | `compaction/faults.rs`: `compaction_survives_failure_of_each_call` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is rebuilt from the log, or ignored | nothing | `log/indexes.rs`; `crash/fuzz_regressions.rs`: `damaged_shutdown_marker_is_ignored` |
+//! | a crash while a leader epoch begins, or while a log with epochs is truncated or deleted from | each batch has the epoch that the file of the epochs says | nothing | `crash/leader_epochs.rs`: `crash_at_any_call_keeps_epochs_and_batches_in_step`, `faults_keep_epochs_and_batches_in_step` |
+//! | the file of the leader epochs is damaged, missing, or older than the log | it is rebuilt from the batches and reported; in a log that was compacted, an epoch may then begin later than it did | nothing | `log/leader_epochs.rs`: `wrong_epoch_file_is_rebuilt_and_reported` |
 //! | no room (disk, quota, largest file) | that append fails, and nothing of it stays; reads go on | make room, then retry the append | `crash/faults/append.rs`: `only_lack_of_space_is_survived` |
 //! | an append failed, or its result is unknown, and its numbered batch is resent | the batch is in the log once | resend it, also after reopening | `crash/faults/each_call.rs`: `log_survives_failure_of_each_call`; `crash/cycles.rs` |
 //! | batches sent twice, too late, out of order, or by a producer that was replaced, before and after every crash | each sequence number is in the log at most once | what the error says | `log/producers/model.rs`: `sequences_are_unique_through_random_work` |
@@ -474,6 +476,10 @@
 //! 10. It rebuilds the indexes of the segments that it scanned, `.txnindex` included. It syncs the
 //!     files and the directory, and sets the recovery point to the end: everything that it found
 //!     is durable now. Last, it writes the present boot id to `.lock`.
+//!
+//! After a clean close, too, it removes from `leader-epoch-checkpoint` the epochs that began above
+//! the end of the log or ended below its start. If the file is malformed or has too few epochs, it
+//! reads the headers of all batches to rebuild it.
 //!
 //! | the scan found, above the recovery point | only the process died | the machine crashed, or may have crashed |
 //! |---|---|---|

@@ -23,6 +23,7 @@
 //! | `.kafka_cleanshutdown` | the log was closed cleanly | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below this offset is durable; the line [stands twice](super::durability#what-opening-does) | for every log |
 //! | `log-start-offset-checkpoint` | the log starts at this offset, inside its first segment; the line stands twice | at each deletion from the start of the log; at the first opening of a broker's log that begins above 0 |
+//! | `leader-epoch-checkpoint` | the [leader epochs](#the-small-files) of the log, and where each began | once the log has an [epoch](crate::Log::set_leader_epoch) |
 //! | `cleaner-offset-checkpoint` | below this offset, each key is in the log once; the line stands twice | at each pass of compaction |
 //! | `….deleted` | a segment that was truncated or compacted away; removed when its last reader is done, or by the next opening | during truncation and compaction |
 //! | `….cleaned`, `….swap` | `.cleaned`: a replacement that is incomplete; the next opening removes it. `.swap`: a complete one; the next opening puts it in place | during [compaction](super::cleanup) |
@@ -32,9 +33,9 @@
 //! `….txnindex` is a file of Kafka, too: the aborted transactions of a segment, in the order of
 //! their markers. Each abort adds an entry, without an fsync of its own. A segment without an abort
 //! has no such file. When the log is recovered or truncated, the index is made to match the markers
-//! that are left. `leader-epoch-checkpoint` and `partition.metadata` are files of Kafka, and
-//! `topic.properties` is a file of a store; a log does not change them. It leaves files with any
-//! other name alone, and reports them in
+//! that are left. `partition.metadata` is a file of Kafka, and `topic.properties` is a file of a
+//! store; a log does not change them. It leaves files with any other name alone, and reports them
+//! in
 //! [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
@@ -338,6 +339,11 @@
 //! next recovery or compaction longer. A malformed checkpoint of the log's start is an error:
 //! without it, deleted records would reappear.
 //!
+//! **`leader-epoch-checkpoint`** is text, too, and stands beside the segments: the version 0, a
+//! count, and a line `epoch start-offset` for each epoch. Both numbers rise from line to line. An
+//! epoch is in the file, durably, before the first batch that carries it is written. If the file
+//! is malformed or lacks epochs, it is reported and rebuilt from the headers of all batches.
+//!
 //! **`.kafka_cleanshutdown`** is Kafka's JSON with additional members, which a broker ignores.
 //! They describe the log that was closed. If the last segment does not have the base offset and
 //! length that they name, another program has written since. If the checksum does not match, the
@@ -353,6 +359,7 @@
 //! | `bytesSinceIndexEntry` | the bytes since the last entries, so that the next ones keep the interval |
 //! | `offsetIndexEntries`, `timeIndexEntries` | how many entries the last segment's indexes have |
 //! | `producers` | how many [producers](#producers-snapshot) the log knows; if the number is 0, no snapshot is read |
+//! | `epochEntries` | how many leader epochs the log has; missing if it has none. If their file has fewer, it is rebuilt |
 //! | `segments` | the base offset and length of each segment in turn, if there are at most 20,000; a segment that is missing between others, or is shorter now, is damage |
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!

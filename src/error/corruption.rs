@@ -93,11 +93,11 @@ pub enum CorruptionKind {
     },
 
     /// The file ends before the data it should hold.
-    #[error("the file has {} instead of {expected}", Counted(*.found, "byte"))]
+    #[error("the sound data ends after {} instead of {expected}", Counted(*.found, "byte"))]
     FileTruncated {
-        /// The bytes it should have.
+        /// The bytes of data that it should hold.
         expected: u64,
-        /// The bytes it has.
+        /// The bytes before the end or the damage.
         found: u64,
     },
 

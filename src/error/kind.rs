@@ -33,7 +33,8 @@ pub enum ErrorKind {
     /// A consumer group still has members: close them, or [remove](crate::Admin::remove_members)
     /// them.
     InUse,
-    /// Another producer or consumer has taken over from this one: close this one.
+    /// Another producer, consumer or leader has taken over from this one: close this one, or stop
+    /// leading the log.
     Fenced,
     /// Earlier records of this producer are missing: send them, or start again with a higher
     /// epoch.
@@ -66,6 +67,7 @@ impl Error {
             | Error::InvalidConfig { .. }
             | Error::NotALog { .. } => ErrorKind::InvalidInput,
             Error::Producer(refusal) => refusal.kind(),
+            Error::StaleLeaderEpoch { .. } => ErrorKind::Fenced,
             Error::Topic(error) => error.kind(),
             Error::Produce(error) => error.kind(),
             Error::Consume(error) => error.kind(),

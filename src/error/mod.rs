@@ -32,7 +32,7 @@ pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeE
 pub use topic::TopicError;
 pub use unsupported::Unsupported;
 
-use crate::types::Offset;
+use crate::types::{LeaderEpoch, Offset};
 use corruption::Advice;
 use location::{Closed, Limit, OfLog, Range, Recover};
 use option::Subject;
@@ -113,7 +113,8 @@ pub enum Error {
     /// A record cannot be stored.
     #[error("record {index} of the batch{}: {reason}", OfLog(.log.as_ref()))]
     InvalidRecord {
-        /// The log. `None` where a batch is encoded or validated without a log.
+        /// The log. `None` where a batch is encoded or validated without a log, and where encoding
+        /// the records fails.
         log: Option<LogLocation>,
         /// The index of the record in the append, counted from 0.
         index: usize,
@@ -128,6 +129,20 @@ pub enum Error {
     /// The batch of an idempotent producer is not the next one of that producer.
     #[error("{0}")]
     Producer(ProducerStateError),
+
+    /// A leader epoch is lower than one that the log has. Another process has led the partition
+    /// since.
+    #[error(
+        "leader epoch {given} is older than {current}, which log {log} has; use {current} or a higher one"
+    )]
+    StaleLeaderEpoch {
+        /// The log.
+        log: LogLocation,
+        /// The epoch that was given.
+        given: LeaderEpoch,
+        /// The latest epoch of the log.
+        current: LeaderEpoch,
+    },
 
     /// A call for a topic failed, or the topic does not exist.
     #[error("{0}")]
@@ -291,6 +306,13 @@ impl Error {
                 format!("cannot {operation} {}: {source}", path.display())
             }
             Error::Corrupt(damage) => damage.to_string(),
+            Error::Topic(error) => match &**error {
+                TopicError::MissingPartition { topic, partition, partitions } => format!(
+                    "the directory of partition {partition} (of {partitions}) of topic `{topic}` is \
+                     missing"
+                ),
+                other => other.to_string(),
+            },
             other => other.to_string(),
         }
     }

@@ -41,7 +41,8 @@ pub enum ProduceError {
     /// The record could not be written within the delivery timeout, despite retries.
     /// Kafka: `TimeoutException`.
     #[error(
-        "the record was not written to partition {partition} of `{topic}` within {timeout:?}: {cause}; resend it, or raise `delivery_timeout`"
+        "the record was not written to partition {partition} of `{topic}` within {timeout:?}: {}; resend it, or raise `delivery_timeout`",
+        .cause.cause()
     )]
     DeliveryTimeout {
         /// The topic.
@@ -95,6 +96,7 @@ impl std::fmt::Display for FullBuffer<'_> {
         )?;
         match cause {
             Some(cause) => {
+                let cause = cause.cause();
                 write!(f, ", because writes fail ({cause}); resend it when writes succeed")
             }
             None => f.write_str("; retry, or raise `buffer_bytes` or `max_block`"),

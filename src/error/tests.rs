@@ -51,7 +51,7 @@ fn cause_has_no_way_out() {
     let damage = Corruption { path: FILE.into(), position: 0, offset: None, reason };
     assert_eq!(
         Error::Corrupt(Box::new(damage)).cause(),
-        format!("{FILE} is damaged at byte 0: the file has 1 byte instead of 61")
+        format!("{FILE} is damaged at byte 0: the sound data ends after 1 byte instead of 61")
     );
 }
 

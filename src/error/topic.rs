@@ -170,7 +170,7 @@ impl fmt::Display for WayOnline<'_> {
             ErrorKind::Busy => f.write_str("retry"),
             ErrorKind::Corrupt => write!(
                 f,
-                "restore it and call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`, or call that with `OnCorruption::Quarantine` to set the damage aside"
+                "restore it and call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`, or, unless files are missing, call that with `OnCorruption::Quarantine` to set the damage aside"
             ),
             kind => {
                 let remedy = match kind {

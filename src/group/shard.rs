@@ -221,8 +221,8 @@ impl Shard {
         Ok(Some(appended.last))
     }
 
-    /// Appends encoded records. A listener of the log panics only after the records were written;
-    /// the end of the log shows whether they were.
+    /// Appends encoded records. A user-supplied `Fs` or clock may panic before or after the records
+    /// were written; the end of the log shows whether they were.
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
         let appended = callback::call(|| self.log.append_all(records));

@@ -78,8 +78,8 @@ pub use check::check_index;
 pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
 pub use scanner::{BatchScanner, DamagedRange, ScanItem, ScannedBatch};
 pub use small::{
-    EpochEntry, PartitionMetadata, RecentBatch, ShutdownMarker, epoch_checkpoint,
-    offset_checkpoint, partition_metadata, producer_snapshot, recent_batches, shutdown_marker,
+    PartitionMetadata, RecentBatch, ShutdownMarker, epoch_checkpoint, offset_checkpoint,
+    partition_metadata, producer_snapshot, recent_batches, shutdown_marker,
 };
 
 use crate::checkpoint::{

@@ -3,6 +3,7 @@
 use super::window::Window;
 use super::{base_offset, malformed};
 use crate::checkpoint::{self, OffsetCheckpointEntry};
+use crate::epochs::{EpochStart, LeaderEpochs};
 use crate::error::Result;
 use crate::fs::Fs;
 use crate::producer_state::{ProducerState, recent, snapshot};
@@ -11,15 +12,6 @@ use std::path::Path;
 
 /// The maximum size of a text file. No checkpoint of a broker is larger.
 const TEXT_BYTES: u64 = 16 << 20;
-
-/// A leader epoch and the offset at which it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochEntry {
-    /// The epoch.
-    pub epoch: i32,
-    /// Its first offset.
-    pub start_offset: Offset,
-}
 
 /// The marker of a clean shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,11 +107,9 @@ pub fn offset_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<OffsetCheckpoin
 /// # Errors
 /// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) if it is
 /// malformed.
-pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochEntry>> {
-    let entries = checkpoint::parse_epoch_checkpoint(&text(fs, path)?)
-        .map_err(|reason| malformed(path, 0, reason))?;
-    let entry = |(epoch, start_offset)| EpochEntry { epoch, start_offset };
-    Ok(entries.into_iter().map(entry).collect())
+pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochStart>> {
+    let epochs = LeaderEpochs::parse(&text(fs, path)?);
+    Ok(epochs.map_err(|reason| malformed(path, 0, reason))?.into_entries())
 }
 
 /// Reads the marker of a clean shutdown. Only its presence has a meaning to Kafka. Members that

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fs::{Fs, MemFs, OpenMode};
 use crate::types::Timestamp;
-use crate::{InvalidBatch, Log, LogConfig, Record};
+use crate::{EpochStart, InvalidBatch, Log, LogConfig, Record};
 
 const LOG: &str = "t-0/00000000000000000000.log";
 const INDEX: &str = "t-0/00000000000000000000.index";
@@ -217,7 +217,7 @@ fn malformed_small_files_are_rejected() {
     assert_eq!(offset_checkpoint(&fs, path).unwrap()[0].offset, 42);
     assert!(epoch_checkpoint(&fs, path).is_err());
     with(b"0\n2\n0 0\n2 30\n");
-    assert_eq!(epoch_checkpoint(&fs, path).unwrap()[1], EpochEntry { epoch: 2, start_offset: 30 });
+    assert_eq!(epoch_checkpoint(&fs, path).unwrap()[1], EpochStart { epoch: 2, start_offset: 30 });
     with(br#"{"version":0,"brokerEpoch":-1,"other":"x"}"#);
     let members = shutdown_marker(&fs, path).unwrap().members;
     assert_eq!(members, [("version".to_owned(), 0), ("brokerEpoch".to_owned(), -1)]);

@@ -516,10 +516,13 @@ impl LogConfig {
         self
     }
 
-    /// Sets the leader epoch stamped on every batch.
+    /// Sets the leader epoch to begin with, which is stamped on every batch.
     ///
-    /// *Default* -1, unknown. *Limits* -1 and up. *Effect*: none in this library; brokers and
-    /// followers use it to distinguish the batches of different leaders.
+    /// *Default* -1: the latest epoch that the log has, and if it has none, unknown. *Limits* -1
+    /// and up, and not below the latest epoch of the log: then opening fails with
+    /// [`Error::StaleLeaderEpoch`]. *Effect*: followers tell by it which records of different
+    /// leaders are the same. [`Log::set_leader_epoch`](crate::Log::set_leader_epoch) changes it
+    /// while the log is open. A log that never had an epoch has no file of epochs either.
     #[must_use]
     pub fn leader_epoch(mut self, epoch: LeaderEpoch) -> Self {
         self.leader_epoch = epoch;

@@ -9,7 +9,7 @@ use crate::log::config::LogConfig;
 use crate::record::{AppendRules, Compression};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::types::{LeaderEpoch, Timestamp, TimestampType};
+use crate::types::{Timestamp, TimestampType};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct FixedConfig {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) max_decompressed_bytes: usize,
     pub(crate) producer_id_expiration: Duration,
     pub(crate) verify_transactions: bool,
@@ -27,7 +26,6 @@ impl FixedConfig {
     pub(crate) fn new(config: &LogConfig) -> FixedConfig {
         FixedConfig {
             clock: Arc::clone(&config.clock),
-            leader_epoch: config.leader_epoch,
             max_decompressed_bytes: config.max_decompressed_bytes,
             producer_id_expiration: config.producer_id_expiration,
             verify_transactions: config.verify_transactions,

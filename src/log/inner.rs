@@ -6,6 +6,7 @@ use crate::event::{self, Event};
 use crate::log::config::LogConfig;
 use crate::log::dynamic_config::{DynamicConfig, FixedConfig};
 use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::epochs::EpochFile;
 use crate::log::files::lock::Ownership;
 use crate::log::recovery::Recovery;
 use crate::log::state::cleaning::Cleaning;
@@ -28,9 +29,9 @@ use std::sync::Arc;
 /// method that needs two parts is a method of `LogInner`, in the module of what it does.
 ///
 /// Lock order: `cleaning.cleaner`, `cleaning.change`, `appends.writer`, `flushes.sync`, and then
-/// the list of segments in `state`. All other locks are leaf locks: they are held for a moment,
-/// and never across I/O unless the field says so. Waiters are woken, and events delivered, with
-/// no lock held.
+/// `epochs`, whose file is replaced under its lock, and the list of segments in `state`. All other
+/// locks are leaf locks: they are held for a moment, and never across I/O unless the field says
+/// so. Waiters are woken, and events delivered, with no lock held.
 pub(crate) struct LogInner {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: FixedConfig,
@@ -40,6 +41,7 @@ pub(crate) struct LogInner {
     pub(crate) appends: Appends,
     pub(crate) flushes: Flushes,
     pub(crate) cleaning: Cleaning,
+    pub(crate) epochs: EpochFile,
     /// The files of a read-only log, which another process writes.
     pub(crate) follower: Option<Follow>,
     /// The locks of the directory, until the log is closed. A leaf lock, and the last field,
@@ -79,6 +81,7 @@ pub(crate) struct LogParts {
     pub(crate) end: Offset,
     pub(crate) durable: Offset,
     pub(crate) cleaned: Option<Offset>,
+    pub(crate) epochs: EpochFile,
     pub(crate) writer: Option<Writer>,
     pub(crate) sync: SyncState,
     pub(crate) follower: Option<Follower>,
@@ -118,6 +121,7 @@ impl LogInner {
             appends: Appends::new(parts.writer),
             flushes: Flushes::new(parts.sync, parts.checkpoints),
             cleaning: Cleaning::new(parts.cleaned),
+            epochs: parts.epochs,
             follower: parts.follower.map(Follow::new),
             ownership: Mutex::new(parts.ownership),
         }

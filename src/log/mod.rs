@@ -31,6 +31,7 @@ mod partition;
 mod read;
 mod recovery;
 mod replay;
+mod replica;
 mod state;
 mod transactions;
 

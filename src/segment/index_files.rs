@@ -143,7 +143,7 @@ impl SegmentDir {
         match self.replace_indexes(base, indexes) {
             Err(error) if is_full(&error) => {
                 let path = self.path_of(SegmentFile::live(base, Kind::OffsetIndex));
-                self.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                self.events.emit(&Event::CheckpointFailed { path, error: error.cause() });
                 Ok(false)
             }
             replaced => replaced.map(|()| true),

@@ -191,7 +191,7 @@ impl Segment {
         // A full disk must not keep a reader from reading: then the indexes stay in memory alone.
         if let Err(error) = self.dir.replace_indexes(self.base, &indexes) {
             let path = self.path(Kind::OffsetIndex);
-            self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
+            self.dir.events.emit(&Event::CleanupFailed { path, error: error.cause() });
         }
         Ok(indexes)
     }

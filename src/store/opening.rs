@@ -117,7 +117,7 @@ impl Store {
             // The other topics can be used. The next call with this name, or the next opening,
             // tries again.
             if let Err(error) = self.finish_deletion(&topic, groups.as_deref()) {
-                let (path, error) = (inner.directory.partition_path(&topic, 0), error.to_string());
+                let (path, error) = (inner.directory.partition_path(&topic, 0), error.cause());
                 inner.directory.dir.events.emit(&Event::CleanupFailed { path, error });
             }
         }
@@ -210,8 +210,7 @@ impl Store {
     }
 
     pub(super) fn report_offline(&self, topic: &str, number: u32, error: &Error) -> PartitionState {
-        let (path, reason) =
-            (self.inner().directory.partition_path(topic, number), error.to_string());
+        let (path, reason) = (self.inner().directory.partition_path(topic, number), error.cause());
         let event = Event::PartitionOffline { path, error: reason };
         self.inner().directory.dir.events.emit(&event);
         PartitionState::offline(error)

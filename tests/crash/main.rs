@@ -18,6 +18,7 @@ mod full_disk;
 mod fuzz_regressions;
 mod hostile;
 mod incidents;
+mod leader_epochs;
 mod power_loss;
 mod probes;
 #[cfg(unix)]

@@ -358,6 +358,34 @@ fn follower_reads_on_after_empty_segment_replaced() {
     }
 }
 
+/// The empty batch is replaced by a longer one before the file is read, and is there again when
+/// the follower checks what it has read.
+#[test]
+fn follower_rereads_what_looks_damaged() {
+    for (first, gap) in (1..24).flat_map(|first| [1, 2, 3].map(|gap| (first, gap))) {
+        let memory = MemFs::new();
+        let writer = Log::open(DIR, tiny(memory.clone())).unwrap();
+        writer.append("record").unwrap();
+        cover(&writer, "old", 1);
+        let fs = FaultFs::new(memory);
+        let follower = Log::open_read_only(DIR, tiny(fs.clone())).unwrap();
+        let mut reader = follower.reader(StartAt::Offset(1)).unwrap();
+        let (longer, again) = (writer.clone(), writer.clone());
+        let longer = Fault::call(move |_| {
+            longer.truncate_to(1).unwrap();
+            longer.append_all(records("new", 2)).unwrap();
+        });
+        let again = Fault::call(move |_| again.truncate_to(2).unwrap());
+        fs.add_rule(Rule::new(Operation::Read, longer).nth(first));
+        fs.add_rule(Rule::new(Operation::Read, again).nth(first + gap));
+        while let Some(next) = reader.next_record().transpose() {
+            let Err(error) = next else { continue };
+            assert_eq!(error.kind(), ErrorKind::OutOfRange, "{first}, {gap}: {error}");
+            reader.seek(StartAt::Earliest).unwrap();
+        }
+    }
+}
+
 /// The records from a reader's place on, by which it is not used up.
 trait ByRef {
     fn by_ref_records(&mut self) -> impl Iterator<Item = (Offset, String)>;

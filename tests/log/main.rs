@@ -21,6 +21,7 @@ mod golden;
 mod held_room;
 mod histories;
 mod indexes;
+mod leader_epochs;
 mod maintainer;
 mod model;
 mod nested_logs;

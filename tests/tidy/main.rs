@@ -50,7 +50,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The rooms from the ground up. A room imports what stands in its own row or above it in this
-/// table, and nothing else. Rooms that are still to come have their place: `epochs`, `remote`.
+/// table, and nothing else. One that is still to come has its place: `remote`.
 #[rustfmt::skip]
 const FLOORS: [&[&str]; 10] = [
     &["sync", "types", "topic_name", "random", "uuid", "clock", "callback", "notify", "error",
@@ -108,7 +108,7 @@ const WINGS: [&[&str]; 12] = [
     &["change"],
     &["maintain"],
     &["open"],
-    &["mod", "admin", "partition", "transactions"],
+    &["mod", "admin", "partition", "replica", "transactions"],
 ];
 
 #[test]

@@ -15,9 +15,9 @@ use crate::log::inner::LogInner;
 use crate::log::state::append_queue::{AppendOutcome, PendingAppend, QueuedBatch, QueuedBatches};
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
-use crate::record::{BatchHeader, stamp_append_time, stamp_base_offset};
+use crate::record::{BatchHeader, stamp_append_time, stamp_base_offset, stamp_leader_epoch};
 use crate::sync::{MutexGuard, thread};
-use crate::types::{MAX_OFFSET, Timestamp, TimestampType};
+use crate::types::{LeaderEpoch, MAX_OFFSET, Offset, Timestamp, TimestampType};
 use std::io;
 use std::sync::Arc;
 
@@ -126,8 +126,11 @@ impl LogInner {
         if writer.log.position() == 0
             || batches.iter().any(|queued| queued.header.has_producer())
             || last > MAX_OFFSET
+            || writer.leader_epoch != writer.assigned_epoch
             || self.must_roll(writer, bytes.len() as u64, latest, last, batches.len())
-            || self.stamp_places(bytes, batches, first, append_time).is_none()
+            || self
+                .stamp_places(bytes, batches, (first, writer.leader_epoch), append_time)
+                .is_none()
         {
             return false;
         }
@@ -165,13 +168,13 @@ impl LogInner {
         true
     }
 
-    /// Stamps each batch with its offset, and with the append time if there is one. Returns `None`
-    /// if the bytes are not these batches.
+    /// Stamps each batch with its offset and leader epoch, and with the append time if there is
+    /// one. Returns `None` if the bytes are not these batches.
     fn stamp_places(
         &self,
         bytes: &mut [u8],
         batches: &mut [QueuedBatch],
-        first: u64,
+        (first, leader_epoch): (Offset, LeaderEpoch),
         append_time: Option<Timestamp>,
     ) -> Option<()> {
         let mut rest = bytes;
@@ -182,6 +185,7 @@ impl LogInner {
                 stamp_append_time(batch, time).ok()?;
                 header.max_timestamp = time;
             }
+            stamp_leader_epoch(batch, leader_epoch).ok()?;
             stamp_base_offset(batch, next).ok()?;
             next = next.saturating_add(header.offset_count());
             rest = behind;

@@ -14,7 +14,7 @@ use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
 use crate::producer_state::{ProducerState, VerificationGuard};
-use crate::record::{BatchHeader, EndTxnMarker, stamp_leader_epoch};
+use crate::record::{BatchHeader, EndTxnMarker};
 use crate::segment::name::Kind;
 use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
 use crate::types::{ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
@@ -34,7 +34,6 @@ impl LogInner {
             return Err(InvalidBatch::RuleViolation(rule).into());
         }
         let mut batch = marker.to_batch(producer.id, producer.epoch, self.clock().now())?;
-        stamp_leader_epoch(&mut batch, self.config.leader_epoch)?;
         let header = BatchHeader::parse(&batch)?;
         self.append_holding(self.appends.writer.lock(), |writer| {
             let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
@@ -57,7 +56,6 @@ impl LogInner {
             let marker = EndTxnMarker { committed: false, coordinator_epoch };
             let now = self.clock().now();
             let mut batch = marker.to_batch(producer_id, state.producer_epoch, now)?;
-            stamp_leader_epoch(&mut batch, self.config.leader_epoch)?;
             let header = BatchHeader::parse(&batch)?;
             writer.tracked.hear_at(self.clock().monotonic());
             self.append_marker_locked(writer, &mut batch, &header, &marker)

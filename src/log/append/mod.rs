@@ -3,18 +3,21 @@
 //! 1. Without a lock: encode the records, or validate a batch that was encoded elsewhere and
 //!    compress it with the codec of the log, if that is another one. Check the size.
 //! 2. Take the writer lock. If it is taken, or batches are queued, a small batch is queued for the
-//!    lock holder: see [`group`].
+//!    next thread that gets the lock: see [`group`].
 //! 3. Check the producer. A batch that is stored already returns its offsets, and writes nothing.
 //! 4. Read the clock for the append time, if the log uses append times.
 //! 5. [Roll](roll) if the segment has no room for the batch, or is too old.
-//! 6. Stamp the offsets, write the batch with one call, add index entries, record the producer.
+//! 6. Stamp the leader epoch and the offsets, write the batch with one call, add index entries,
+//!    record the producer.
 //! 7. If the batch opens a transaction, lower the last stable offset to its start. Publish the
-//!    bytes of the segment, then the end of the log: from here on, readers see the batch. Store a [snapshot](producers) of the producers, if one is due.
+//!    bytes of the segment, then the end of the log: from here on, readers see the batch. Store a
+//!    [snapshot](producers) of the producers, if one is due.
 //! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
 //!
 //! A [marker] takes the same way, and raises the last stable offset at the end of it.
 
 pub(crate) mod group;
+pub(crate) mod leader_epoch;
 pub(crate) mod marker;
 pub(crate) mod producers;
 pub(crate) mod roll;
@@ -217,7 +220,6 @@ impl LogInner {
         header: BatchHeader,
         guard: Option<VerificationGuard>,
     ) -> Result<Appended> {
-        stamp_leader_epoch(batch, self.config.leader_epoch)?;
         self.check_size(batch.len() as u64)?;
 
         if guard.is_some() {
@@ -379,6 +381,10 @@ impl LogInner {
         if self.must_roll(writer, bytes, max_timestamp, last, 1) {
             self.roll_locked(writer, first, WhenFull::Fail)?;
         }
+        if writer.leader_epoch != writer.assigned_epoch {
+            self.assign_epoch(writer, first)?;
+        }
+        stamp_leader_epoch(batch, writer.leader_epoch)?;
         stamp_base_offset(batch, first)?;
         let written = self.poison_on_unwind("append to", || writer.log.append(batch));
         let position = written.map_err(|failure| self.not_appended(failure))?;

@@ -46,7 +46,7 @@ impl LogInner {
                     self.dir.discard(SegmentFile::live(before, Kind::Recent));
                 }
             }
-            Err(error) => self.emit(&Event::CheckpointFailed { path, error: error.to_string() }),
+            Err(error) => self.emit(&Event::CheckpointFailed { path, error: error.cause() }),
         }
     }
 
@@ -59,7 +59,7 @@ impl LogInner {
         if let Some(recent) = recent.filter(|_| !states.is_empty()) {
             let path = path_of(&self.dir, end, Kind::Recent);
             if let Err(error) = self.dir.replace_unsynced(&path, &recent) {
-                self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                self.emit(&Event::CheckpointFailed { path, error: error.cause() });
             }
         }
         self.dir.replace_unsynced(&path_of(&self.dir, end, Kind::Snapshot), &content)

@@ -130,7 +130,7 @@ impl LogInner {
         writer.cadence.finish(&writer.indexes);
         self.seal_index_files(writer);
         let closed = Arc::new(writer.segment.seal(closed_bytes));
-        next.flushed = writer.flushed;
+        next.continue_from(writer);
         {
             let mut sync = self.flushes.sync.lock();
             sync.segments.pop();
@@ -164,7 +164,7 @@ impl LogInner {
             self.dir.discard(SegmentFile::live(base, kind));
         }
         let path = self.dir.path_of(SegmentFile::live(base, Kind::OffsetIndex));
-        self.emit(&Event::CleanupFailed { path, error: error.to_string() });
+        self.emit(&Event::CleanupFailed { path, error: error.cause() });
     }
 
     /// Writes the index entries that are not in their files yet.

@@ -139,6 +139,7 @@ impl LogInner {
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
             producers: Some(writer.tracked.len() as u64),
+            epochs: self.epochs.look_up(|epochs| epochs.entries().len() as u64),
             aborted: Listing::read(&self.dir)?.aborted_transactions(),
             segments: self
                 .state
@@ -156,7 +157,7 @@ impl LogInner {
         match written {
             Err(error) if error.kind() == ErrorKind::StorageFull => {
                 let path = self.dir.path.join(file);
-                self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                self.emit(&Event::CheckpointFailed { path, error: error.cause() });
                 Ok(())
             }
             other => other,

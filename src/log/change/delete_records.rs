@@ -59,7 +59,9 @@ impl LogInner {
             let removed = {
                 let _change = self.cleaning.change.lock();
                 self.state.check_writable()?;
-                change()
+                let removed = change();
+                self.epochs.truncate_from_start(self.state.start());
+                removed
             };
             self.dir.fill_reserve();
             removed

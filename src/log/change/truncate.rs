@@ -22,7 +22,7 @@ use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recovered::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::txn_index::TxnIndex;
-use crate::types::{Offset, Timestamp};
+use crate::types::{LeaderEpoch, Offset, Timestamp};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -71,8 +71,8 @@ impl LogInner {
         let aborted = aborted_below(target, segment, &mut replay)?;
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.take_aborted(&aborted);
-        let cover = cover(segment.base, end_of_data..target)?;
-        next.flushed = writer.flushed;
+        let cover = cover(segment.base, end_of_data..target, self.epoch_at(end_of_data))?;
+        next.continue_from(writer);
 
         // From here on a failure may leave files and memory different, so it poisons the log.
         self.poison_on_unwind("truncate", || {
@@ -111,17 +111,13 @@ impl LogInner {
                     writer.stored_offset_entries = writer.indexes.offsets.len();
                     writer.stored_time_entries = writer.indexes.times.len();
                 }
+                self.truncate_epochs(writer, target)?;
                 // If the target lies inside a batch, only the name of a new segment stores it. Without
                 // it, the next opening would begin at a lower offset.
                 if end_of_data == target {
                     return Ok(());
                 }
-                if let Some((header, batch)) = cover.filter(|_| is_covered) {
-                    writer.take_written(&header, batch.len() as u64);
-                }
-                let begun = writer.begun;
-                self.begin_next(writer, target, begun, WhenFull::UseReserve)
-                    .and_then(|()| self.keep_end(target))
+                self.begin_at_end(writer, target, cover.filter(|_| is_covered))
             });
             match done {
                 Ok(()) => self.emit(&Event::Truncated { end: target }),
@@ -129,6 +125,22 @@ impl LogInner {
             }
             done.map(|()| end_of_data < target)
         })
+    }
+
+    /// Begins a segment at the new end, above its last record. `cover` is the batch that was
+    /// written for the offsets between.
+    fn begin_at_end(
+        &self,
+        writer: &mut Writer,
+        end: Offset,
+        cover: Option<(BatchHeader, Vec<u8>)>,
+    ) -> Result<()> {
+        if let Some((header, batch)) = cover {
+            writer.take_written(&header, batch.len() as u64);
+        }
+        let begun = writer.begun;
+        self.begin_next(writer, end, begun, WhenFull::UseReserve)?;
+        self.keep_end(end)
     }
 
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
@@ -311,9 +323,13 @@ fn aborted_below(
 
 /// Returns the empty batch that covers the offsets of a truncated batch up to the new end. Without
 /// it, recovery could not tell them from records that a crash took.
-fn cover(base: Offset, offsets: Range<Offset>) -> Result<Option<(BatchHeader, Vec<u8>)>> {
+fn cover(
+    base: Offset,
+    offsets: Range<Offset>,
+    leader_epoch: LeaderEpoch,
+) -> Result<Option<(BatchHeader, Vec<u8>)>> {
     if offsets.end > base.saturating_add(SPAN) {
         return Ok(None);
     }
-    placeholder(offsets, -1)
+    placeholder(offsets, leader_epoch)
 }

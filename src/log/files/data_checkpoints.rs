@@ -504,7 +504,7 @@ impl DataCheckpoints {
 fn unless_full(dir: &Dir, path: PathBuf, written: Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
-            dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+            dir.events.emit(&Event::CheckpointFailed { path, error: error.cause() });
             Ok(())
         }
         other => other,
@@ -597,6 +597,7 @@ mod tests {
             offset_entries: 0,
             time_entries: 0,
             producers: None,
+            epochs: 0,
             aborted: 0,
             segments: vec![],
         }

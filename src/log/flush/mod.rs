@@ -244,7 +244,7 @@ impl LogInner {
             return Err(error);
         }
         let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
-        self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+        self.emit(&Event::CheckpointFailed { path, error: error.cause() });
         Ok(())
     }
 }

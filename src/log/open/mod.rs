@@ -23,6 +23,7 @@
 //! have been torn, which is after everything that was ever synced.
 
 pub(crate) mod directory;
+pub(crate) mod epochs;
 pub(crate) mod leftovers;
 pub(crate) mod quarantine;
 pub(crate) mod read_only;
@@ -110,13 +111,9 @@ impl Opener {
         if self.check_front(&listing, start, clean.is_some())? {
             listing = Listing::read(&self.dir)?;
         }
-        let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
-        let mut replay = ProducerReplay::new(
-            &self.dir,
-            &FixedConfig::new(&self.config),
-            listing.logs().collect(),
-            now,
-        )?;
+        let is_recovered = clean.is_none();
+        let epochs_at_close = clean.as_ref().map(|marker| marker.epochs);
+        let mut replay = self.replay(&listing)?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
                 if marker.aborted != listing.aborted_transactions() {
@@ -147,6 +144,7 @@ impl Opener {
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;
+        let epochs = self.open_epochs(&mut writer, &segments, start..end, epochs_at_close)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
         if self.config.preallocate {
             writer.log.reserve(self.config.segment_bytes)?;
@@ -162,11 +160,17 @@ impl Opener {
             end,
             durable: end,
             cleaned,
+            epochs,
             writer: Some(writer),
             sync,
             follower: None,
             ownership: Some(ownership),
         }))
+    }
+
+    fn replay(&self, listing: &Listing) -> Result<ProducerReplay> {
+        let (config, now) = (FixedConfig::new(&self.config), self.config.clock.now());
+        ProducerReplay::new(&self.dir, &config, listing.logs().collect(), now)
     }
 
     /// Returns the start of the dirty part, if it is known. A stored one above the end belongs to

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::epochs::EpochFile;
 use crate::log::files::listing::{Listing, segment_dir};
 use crate::log::files::lock::DirHandle;
 use crate::log::files::losses::lost_since_close;
@@ -39,6 +40,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner>
     Ok(LogInner::new(LogParts {
         partition: None,
         checkpoints,
+        epochs: EpochFile::to_read(&dir),
         dir,
         config,
         recovery: Recovery::default(),

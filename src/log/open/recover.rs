@@ -182,7 +182,7 @@ impl Opener {
         match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
             Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
                 let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
-                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.cause() });
                 Ok(())
             }
             stored => stored,

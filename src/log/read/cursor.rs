@@ -3,6 +3,7 @@
 use crate::error::{CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::log::inner::LogInner;
+use crate::log::read::survey::LOOKS;
 use crate::log::state::follower::anchor::LastBatches;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchHeader, BatchRef};
@@ -184,6 +185,7 @@ impl Cursor {
     ///
     /// [`batch`](Cursor::batch) returns the batch until the next step.
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
+        let mut looks = 1;
         loop {
             self.check_open()?;
             if self.log.state.revised_since(self.revision) {
@@ -209,7 +211,7 @@ impl Cursor {
                         self.trail.truncations = truncations;
                         found
                     }
-                    Err(error) => match self.unless_revised(error) {
+                    Err(error) => match self.unless_changed(error, &mut looks) {
                         Some(error) => return Err(error),
                         None => continue,
                     },
@@ -238,7 +240,7 @@ impl Cursor {
                 Ok(Stepped::End) if self.more_was_written()? => continue,
                 Ok(Stepped::End) => return Ok(None),
                 Err(error) => {
-                    let Some(error) = self.unless_revised(error) else { continue };
+                    let Some(error) = self.unless_changed(error, &mut looks) else { continue };
                     if let Error::Corrupt(corruption) = &error {
                         self.log.emit(&Event::CorruptionFound((**corruption).clone()));
                     }
@@ -259,6 +261,19 @@ impl Cursor {
             self.leave();
         }
         (!outdated).then_some(error)
+    }
+
+    /// Returns the error, unless the writer of a read-only log may have caused it: the file may
+    /// have been another for a moment, and then it only looks damaged. `looks` counts the reads.
+    fn unless_changed(&mut self, error: Error, looks: &mut usize) -> Option<Error> {
+        let error = self.unless_revised(error)?;
+        let is_believed = *looks >= LOOKS || !self.log.state.is_read_only();
+        if is_believed || !matches!(error, Error::Corrupt(_)) {
+            return Some(error);
+        }
+        *looks = looks.saturating_add(1);
+        self.leave();
+        None
     }
 
     /// On a read-only log, fails when a batch that was returned last was truncated. Returns how

@@ -17,6 +17,7 @@
 //! after each read of a file.
 
 pub(crate) mod cursor;
+pub(crate) mod epochs;
 pub(crate) mod lookup;
 pub(crate) mod reader;
 pub(crate) mod refresh;

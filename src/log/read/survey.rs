@@ -170,8 +170,8 @@ pub(crate) fn start_of(
     Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
-/// How often a segment that looks damaged is read before that is believed.
-const LOOKS: usize = 3;
+/// How often a file of a read-only log that looks damaged is read before that is believed.
+pub(crate) const LOOKS: usize = 3;
 
 /// Reads the last segment up to where its batches end.
 ///

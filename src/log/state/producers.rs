@@ -1,8 +1,8 @@
 //! The producers of a log, as its writer knows them.
 //!
-//! A snapshot lies beside the segments for each offset at which a segment begins, one for every 64
-//! MiB inside a segment, and one for the end of a log that was closed. Beside each is a `.recent`
-//! file with what Kafka's format leaves out.
+//! If the log knows producers, a snapshot lies beside the segments for each offset at which a
+//! segment begins after the first, one for every 64 MiB inside a segment, and one for the end of a
+//! log that was closed. Beside each is a `.recent` file with what Kafka's format leaves out.
 
 use crate::error::{Error, Result};
 use crate::producer_state::{

@@ -8,7 +8,7 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::txn_index::TxnIndex;
 use crate::sync::Mutex;
-use crate::types::{ProducerId, Timestamp};
+use crate::types::{LeaderEpoch, ProducerId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ impl Appends {
     }
 }
 
+/// An epoch that no writer has: the file of the epochs must be written before the next batch.
+pub(crate) const NOT_STORED: LeaderEpoch = LeaderEpoch::MIN;
+
 /// The active segment, its indexes, and the producers of the log.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -58,6 +61,11 @@ pub(crate) struct Writer {
     /// An empty queue, kept for its memory.
     pub(crate) spare: QueuedBatches,
     pub(crate) tracked: ProducerTracker,
+    /// The leader epoch that is stamped on the batches.
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// The latest epoch in the file of the epochs. If it is another one, the file is written
+    /// before the next batch.
+    pub(crate) assigned_epoch: LeaderEpoch,
 }
 
 impl Writer {
@@ -86,7 +94,16 @@ impl Writer {
             stored_aborted: 0,
             flushed: begun,
             spare: QueuedBatches::default(),
+            leader_epoch: -1,
+            assigned_epoch: -1,
         }
+    }
+
+    /// Takes over what goes on when another segment becomes the active one.
+    pub(crate) fn continue_from(&mut self, before: &Writer) {
+        self.flushed = before.flushed;
+        self.leader_epoch = before.leader_epoch;
+        self.assigned_epoch = before.assigned_epoch;
     }
 
     /// Takes the aborted transactions of the segment, which are in its file.

@@ -190,7 +190,7 @@ impl StoreView {
                 }),
                 Err(Error::Topic(error)) => drop(unavailable.insert(partition, *error)),
                 Err(error) => {
-                    let (kind, reason) = (error.kind(), error.to_string());
+                    let (kind, reason) = (error.kind(), error.cause());
                     let topic = topic.to_owned();
                     let offline = TopicError::PartitionOffline { topic, partition, kind, reason };
                     unavailable.insert(partition, offline);

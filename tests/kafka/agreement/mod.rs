@@ -4,6 +4,7 @@
 //! absence a failure. Kafka's side is `tests/kafka/`.
 
 mod directories;
+mod epochs;
 mod logs;
 mod state;
 

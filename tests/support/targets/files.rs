@@ -113,6 +113,12 @@ pub fn checkpoints(data: &[u8]) {
                 assert!(start == 0 || name.starts_with("log-start"));
                 let kept = sound.records.iter().filter(|record| record.offset >= start);
                 assert!(served.records.iter().eq(kept), "records are missing");
+                let epochs = log.leader_epochs().unwrap();
+                assert!(epochs.is_sorted_by(|one, next| {
+                    one.epoch < next.epoch && one.start_offset < next.start_offset
+                }));
+                let end = log.offsets().end;
+                assert!(epochs.iter().all(|epoch| (start..=end).contains(&epoch.start_offset)));
             }
         }
     });

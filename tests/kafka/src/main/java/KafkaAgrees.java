@@ -45,6 +45,7 @@ import org.apache.kafka.storage.internals.checkpoint.CleanShutdownFileHandler;
 import org.apache.kafka.storage.internals.log.AppendOrigin;
 import org.apache.kafka.storage.internals.log.Cleaner;
 import org.apache.kafka.storage.internals.log.CleanerConfig;
+import org.apache.kafka.storage.internals.log.EpochEntry;
 import org.apache.kafka.storage.internals.log.LogConfig;
 import org.apache.kafka.storage.internals.log.LogDirFailureChannel;
 import org.apache.kafka.storage.internals.log.LogSegment;
@@ -71,6 +72,8 @@ import scala.jdk.javaapi.CollectionConverters;
  * number DIR NOW FROM    opens it as after a crash and appends numbered batches, the first of which has this number; prints its
  *                        producers; DIR gets a sibling DIR-as-crashed, copied before the close
  * broker DIR COUNT       starts on a data directory, prints what it finds, appends so many records to each log, prints that, stops
+ * lead DIR               leads a log through some epochs, truncates it between them, prints its epochs, closes it
+ * epochs DIR HOW         opens it, clean or crashed, prints its epochs, where each ends and which offset has which, closes it
  * groups DIR             prints what the records of a partition of __consumer_offsets say
  * producers DIR NOW HOW  opens it, clean or crashed, and prints its producers and those of each of its snapshots, closes it
  * </pre>
@@ -103,6 +106,8 @@ public final class KafkaAgrees {
                 case "append" -> kafka.append(dir, Integer.parseInt(words[2]));
                 case "number" -> kafka.number(dir, Long.parseLong(words[2]), Integer.parseInt(words[3]));
                 case "producers" -> kafka.producers(dir, Long.parseLong(words[2]), words[3].equals("clean"));
+                case "lead" -> kafka.lead(dir);
+                case "epochs" -> kafka.epochs(dir, words[2].equals("clean"));
                 case "groups" -> groups(dir);
                 case "lock" -> lock(dir, false);
                 case "hold" -> lock(dir, true);
@@ -361,6 +366,42 @@ public final class KafkaAgrees {
             System.out.printf("P %d %d %d %d %d %d %d %d%n", entry.producerId(), entry.producerEpoch(), entry.lastSeq(),
                 entry.lastDataOffset(), entry.lastOffsetDelta(), entry.lastTimestamp(), entry.coordinatorEpoch(),
                 entry.currentTxnFirstOffset().orElse(-1)));
+    }
+
+    private void lead(File dir) throws IOException {
+        Files.createDirectories(dir.toPath());
+        UnifiedLog log = open(dir, true, false);
+        for (int epoch = 2; epoch < 20; epoch += 3) {
+            log.assignEpochStartOffset(epoch, log.logEndOffset());
+            for (int n = 0; n < epoch; n++) {
+                log.appendAsLeader(MemoryRecords.withRecords(Compression.NONE, record(n), record(n + 1)), epoch);
+            }
+            if (epoch % 2 == 0) {
+                log.truncateTo(log.logEndOffset() - 6);
+            }
+        }
+        printEpochs(log);
+        close(log);
+    }
+
+    private void epochs(File dir, boolean clean) throws IOException {
+        UnifiedLog log = open(dir, clean, false);
+        printEpochs(log);
+        close(log);
+    }
+
+    private static void printEpochs(UnifiedLog log) {
+        for (EpochEntry entry : log.leaderEpochCache().epochEntries()) {
+            System.out.println("S " + entry.epoch + " " + entry.startOffset);
+        }
+        for (int epoch = -1; epoch <= log.latestEpoch().orElse(-1) + 2; epoch++) {
+            var end = log.endOffsetForEpoch(epoch).map(found -> found.epoch() + " " + found.offset());
+            System.out.println("X " + epoch + " " + end.orElse("-"));
+        }
+        for (long at = 0; at < log.logEndOffset(); at++) {
+            var epoch = log.leaderEpochCache().epochForOffset(at);
+            System.out.println("O " + at + " " + (epoch.isPresent() ? epoch.getAsInt() : "-"));
+        }
     }
 
     private static String type(RecordBatch batch) {
