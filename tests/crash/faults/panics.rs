@@ -141,10 +141,10 @@ fn run(nth: u64) -> bool {
         Some(Ok(())) => acked.durable = log.offsets().end,
         Some(Err(error)) => assert!(matches!(error, Error::Poisoned { .. }), "{nth}: {error}"),
         None => {
-            let error = log.append("later").unwrap_err();
+            let error = log.append(Record::new("later").key("k")).unwrap_err();
             assert!(matches!(error, Error::Poisoned { .. }), "{nth}: {error}");
             log.clone().close().unwrap_err();
-            let error = log.append("later").unwrap_err();
+            let error = log.append(Record::new("later").key("k")).unwrap_err();
             assert!(matches!(error, Error::Closed { .. }), "{nth}: {error}");
             reopen(&memory, &acked, u64::MAX, "while the closed handle lives");
         }
@@ -162,7 +162,7 @@ fn reopen(disk: &MemFs, acked: &Acknowledged, upto: u64, case: &str) {
         || Log::open(DIR, config().fs(disk.clone())).unwrap_or_else(|e| panic!("{case}: {e}"));
     let log = open();
     acked.check(&log, upto, case);
-    let offset = log.append("new").unwrap();
+    let offset = log.append(Record::new("new").key("new")).unwrap();
     log.close().unwrap();
     let log = open();
     acked.check(&log, upto, case);
