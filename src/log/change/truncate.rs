@@ -101,16 +101,7 @@ impl LogInner {
             let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
             *writer = next;
             let done = truncate_files.and_then(|is_covered| {
-                let (tracked, stored) = replay.finish(target, writer.segment.base)?;
-                writer.tracked = tracked.at(cut);
-                self.state.set_first_unstable(writer.tracked.first_unstable());
-                self.agree_on_aborted(writer, &stored)?;
-                // The recovery point may lie in this segment, and then it covers its indexes too. They
-                // come last: what they cover is not read again.
-                if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
-                    writer.stored_offset_entries = writer.indexes.offsets.len();
-                    writer.stored_time_entries = writer.indexes.times.len();
-                }
+                self.finish_truncation(writer, replay, target, cut)?;
                 self.truncate_epochs(writer, target)?;
                 // If the target lies inside a batch, only the name of a new segment stores it. Without
                 // it, the next opening would begin at a lower offset.
@@ -125,6 +116,27 @@ impl LogInner {
             }
             done.map(|()| end_of_data < target)
         })
+    }
+
+    /// Takes over the producers of the shorter log, and stores the indexes of its last segment.
+    fn finish_truncation(
+        &self,
+        writer: &mut Writer,
+        replay: ProducerReplay,
+        target: Offset,
+        cut: u64,
+    ) -> Result<()> {
+        let (tracked, stored) = replay.finish(target, writer.segment.base)?;
+        writer.tracked = tracked.at(cut);
+        self.state.set_first_unstable(writer.tracked.first_unstable());
+        self.agree_on_aborted(writer, &stored)?;
+        // The recovery point may lie in this segment, and then it covers its indexes too. They
+        // come last: what they cover is not read again.
+        if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
+            writer.stored_offset_entries = writer.indexes.offsets.len();
+            writer.stored_time_entries = writer.indexes.times.len();
+        }
+        Ok(())
     }
 
     /// Begins a segment at the new end, above its last record. `cover` is the batch that was

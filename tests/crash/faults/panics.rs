@@ -30,6 +30,8 @@ struct Kept {
 #[derive(Debug, Default)]
 struct Acknowledged {
     records: BTreeMap<u64, Kept>,
+    /// The keys of records that a failed truncation may have left in the log.
+    doubtful: BTreeMap<u64, u64>,
     durable: u64,
     tried: u64,
 }
@@ -57,9 +59,13 @@ impl Acknowledged {
 
     fn truncate(&mut self, log: &Log, by: u64) -> Result<()> {
         let target = log.offsets().end.saturating_sub(by);
+        let cut = self.records.iter().filter(|(_, kept)| kept.batch >= target);
+        self.doubtful.extend(cut.map(|(offset, kept)| (*offset, kept.key)));
         self.records.retain(|_, kept| kept.batch < target);
         self.durable = self.durable.min(target);
-        log.truncate_to(target)
+        log.truncate_to(target)?;
+        self.doubtful.clear();
+        Ok(())
     }
 
     fn delete_before(&mut self, log: &Log) -> Result<()> {
@@ -69,8 +75,9 @@ impl Acknowledged {
     }
 
     fn compact(&mut self, log: &Log) -> Result<()> {
-        let mut last = BTreeMap::new();
-        last.extend(self.records.iter().map(|(offset, kept)| (kept.key, *offset)));
+        let mut keys = self.doubtful.clone();
+        keys.extend(self.records.iter().map(|(offset, kept)| (*offset, kept.key)));
+        let last: BTreeMap<u64, u64> = keys.into_iter().map(|(at, key)| (key, at)).collect();
         self.records.retain(|offset, kept| last[&kept.key] == *offset);
         log.compact().map(drop)
     }

@@ -371,7 +371,7 @@ public final class KafkaAgrees {
     private void lead(File dir) throws IOException {
         Files.createDirectories(dir.toPath());
         UnifiedLog log = open(dir, true, false);
-        for (int epoch = 2; epoch < 20; epoch += 3) {
+        for (int epoch = 4; epoch < 22; epoch += 3) {
             log.assignEpochStartOffset(epoch, log.logEndOffset());
             for (int n = 0; n < epoch; n++) {
                 log.appendAsLeader(MemoryRecords.withRecords(Compression.NONE, record(n), record(n + 1)), epoch);
