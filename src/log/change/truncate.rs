@@ -88,8 +88,8 @@ impl LogInner {
             sync.segments.push(Arc::clone(&next.segment));
             sync.new_names = true;
             self.state.update_segments(|_| SegmentList { segments });
-            // A transaction that was ended above the target is open again, before a reader sees that
-            // the end has moved. One that began above it is gone only afterwards.
+            // A transaction that was ended above the target is open again, before a reader sees
+            // that the end has moved. One that began above it is gone only afterwards.
             let undecided = [writer.tracked.first_unstable(), replay.first_undecided()];
             self.state.set_first_unstable(undecided.into_iter().flatten().min());
             self.state.set_end(target);
@@ -103,8 +103,8 @@ impl LogInner {
             let done = truncate_files.and_then(|is_covered| {
                 self.finish_truncation(writer, replay, target, cut)?;
                 self.truncate_epochs(writer, target)?;
-                // If the target lies inside a batch, only the name of a new segment stores it. Without
-                // it, the next opening would begin at a lower offset.
+                // If the target lies inside a batch, only the name of a new segment stores it.
+                // Without it, the next opening would begin at a lower offset.
                 if end_of_data == target {
                     return Ok(());
                 }

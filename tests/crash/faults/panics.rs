@@ -64,7 +64,7 @@ impl Acknowledged {
         self.records.retain(|_, kept| kept.batch < target);
         self.durable = self.durable.min(target);
         log.truncate_to(target)?;
-        self.doubtful.clear();
+        self.doubtful.retain(|offset, _| *offset < target);
         Ok(())
     }
 
