@@ -118,7 +118,8 @@ impl LogInner {
         writer.segment.aborted_in_memory().push(aborted);
         self.state.note_aborted();
         // The marker is in the log already. The next one, the next roll or a close tries again.
-        if let Err(error) = self.store_aborted(writer) {
+        let stored = self.poison_on_unwind("append to", || self.store_aborted(writer));
+        if let Err(error) = stored {
             let path = writer.segment.path(Kind::TxnIndex);
             self.emit(&Event::CheckpointFailed { path, error: error.cause() });
         }
@@ -127,9 +128,9 @@ impl LogInner {
     /// Writes the aborted transactions that are not in the file of the active segment yet. It is
     /// not synced.
     pub(crate) fn store_aborted(&self, writer: &mut Writer) -> Result<()> {
-        let (base, index) = (writer.segment.base, writer.segment.aborted_in_memory());
-        let stored = writer.stored_aborted;
-        if stored < index.len() {
+        let (base, stored) = (writer.segment.base, writer.stored_aborted);
+        if stored < writer.segment.aborted_count() {
+            let index = writer.segment.aborted_in_memory();
             let at = stored.saturating_mul(ENTRY_BYTES);
             self.extend_index(base, Kind::TxnIndex, at, &index.bytes_from(stored))?;
             writer.stored_aborted = index.len();
