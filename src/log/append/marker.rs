@@ -13,12 +13,11 @@ use crate::event::Event;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
-use crate::producer_state::{ProducerState, VerificationGuard};
+use crate::producer_state::VerificationGuard;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::segment::name::Kind;
 use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
-use crate::types::{ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
-use std::time::Duration;
+use crate::types::{ProducerId, ProducerIdentity, Sequence, TransactionVersion};
 
 impl LogInner {
     /// Appends the marker that ends the transaction of a producer.
@@ -60,20 +59,6 @@ impl LogInner {
             writer.tracked.hear_at(self.clock().monotonic());
             self.append_marker_locked(writer, &mut batch, &header, &marker)
         })
-    }
-
-    /// Returns the open transactions whose producer was not heard for so long.
-    pub(crate) fn silent_transactions(
-        &self,
-        silent_for: Duration,
-    ) -> Result<Vec<(ProducerState, Timestamp)>> {
-        self.state.check_readable()?;
-        let now = self.clock().monotonic();
-        let writer = self.appends.writer.lock();
-        let tracked = &writer.as_ref().ok_or_else(|| self.state.read_only())?.tracked;
-        let now = tracked.time(now);
-        let is_silent = |(_, heard): &(ProducerState, Timestamp)| now.since(*heard) >= silent_for;
-        Ok(tracked.open_transactions().filter(is_silent).collect())
     }
 
     /// Gives a permission to open a transaction.
