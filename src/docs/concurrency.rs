@@ -12,7 +12,7 @@
 //!
 //! | call | waits for | never waits for |
 //! |---|---|---|
-//! | append, `append_marker` | other appends, for the length of their write; a roll; a truncation | readers, tails, fsyncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
+//! | append, `append_marker`, `append_as_follower` | other appends, for the length of their write; a roll; a truncation | readers, tails, fsyncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
 //! | read, reader | the disk | appends, rolls, fsyncs, truncations |
 //! | tail | the next append | rolls, fsyncs, truncations |
 //! | flush | an fsync that is already running, and then its own if the first did not cover its records | readers; appends go on meanwhile |
@@ -20,7 +20,7 @@
 //! | roll | an append | readers, fsyncs |
 //! | `set_high_watermark` | an append; an fsync of its file, if it is lowered | readers, fsyncs of records |
 //! | `set_leader_epoch` | an append; an fsync of the file of the epochs, if the epoch is new; appends wait for it | readers, fsyncs of records |
-//! | truncate | an append, a running fsync, another truncation | readers: if the position of a reader was truncated away, its next call fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) |
+//! | truncate, `truncate_fully_and_start_at` | an append, a running fsync, another truncation | readers: if the position of a reader was truncated away, its next call fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) |
 //! | `delete_before`, `maintain` | a truncation; an fsync of the records to be deleted, if they are not durable | readers: a reader in a deleted segment finishes that segment, then fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange); appends go on meanwhile |
 //! | `compact`, `maintain` where it compacts | another compaction of the log; an fsync of the records that are not durable; a truncation or a deletion, to replace segments | appends, readers. A truncation, deletion or close waits at most for the first fsync of the compaction or for one replacement: the compaction notices that call, and discards what it was writing |
 //! | `pause_maintenance` | a running pass, until it notices the pause | any other call |

@@ -56,7 +56,7 @@ impl LogInner {
 
     /// Truncates with the locks held. Returns whether it left offsets without a record below the
     /// new end.
-    fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
+    pub(crate) fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
         let list = self.state.segments()?;
         let index = list.find(target);
         let Some(segment) = list.segments.get(index) else { return Ok(false) };
@@ -190,7 +190,7 @@ impl LogInner {
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
     /// raises the recovery point to it: recovery takes offsets that are missing above the recovery
     /// point for lost.
-    fn keep_end(&self, end: Offset) -> Result<()> {
+    pub(crate) fn keep_end(&self, end: Offset) -> Result<()> {
         let mut sync = self.flushes.pause_syncs();
         self.sync_segments(&sync.segments, true)?;
         let sealed = sync.segments.len().saturating_sub(1);

@@ -161,7 +161,7 @@ impl Opener {
             start,
             end,
             durable: end,
-            high_watermark: stored.map(|stored| stored.max(start).min(end)),
+            high_watermark: stored.map(|stored| stored.min(end)),
             cleaned,
             epochs,
             writer: Some(writer),

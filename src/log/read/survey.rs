@@ -171,8 +171,8 @@ pub(crate) fn start_of(
     Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
-/// Returns the stored high watermark of a replicated log, if the log is replicated. One that is
-/// not stored is at the start.
+/// Returns the stored high watermark, if the log is replicated. One that is not stored, or lies
+/// below the start, is at the start.
 pub(crate) fn stored_high_watermark(
     checkpoints: &Checkpoints,
     is_replicated: bool,
@@ -181,7 +181,8 @@ pub(crate) fn stored_high_watermark(
     if !is_replicated {
         return Ok(None);
     }
-    checkpoints.get(Checkpoint::HighWatermark).map(|stored| Some(stored.unwrap_or(start)))
+    let stored = checkpoints.get(Checkpoint::HighWatermark)?;
+    Ok(Some(stored.unwrap_or(start).max(start)))
 }
 
 /// How often a file of a read-only log that looks damaged is read before that is believed.

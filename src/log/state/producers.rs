@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::producer_state::{
-    BatchSeen, ProducerState, Producers, VerificationGuard, Verifications,
+    BatchSeen, ProducerState, Producers, Unreplicated, VerificationGuard, Verifications,
 };
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::types::{Offset, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
@@ -73,6 +73,14 @@ impl ProducerTracker {
     /// Creates a tracker without producers, for a segment that was just begun.
     pub(crate) fn nothing(base: Offset) -> ProducerTracker {
         ProducerTracker::new(Producers::none(base), Timeline::NONE, None)
+    }
+
+    /// Creates the tracker of the same log, begun anew at an offset without any batch.
+    pub(crate) fn restarted(&self, at: Offset) -> ProducerTracker {
+        let mut producers = Producers::none(at);
+        producers.unreplicated =
+            self.producers.unreplicated.as_ref().map(|_| Unreplicated::above(at));
+        ProducerTracker::new(producers, self.timeline, None)
     }
 
     /// Sets when the next snapshot is due, for a segment that already has `position` bytes.
