@@ -101,7 +101,8 @@ impl StateLog {
     }
 
     /// Appends a batch with this number of records. A user-supplied `Fs` or clock may panic before
-    /// or after it was written; the end of the log shows whether it was.
+    /// or after it was written; the end of the log shows whether it was. If the `Fs` panicked while
+    /// it wrote it, the log is poisoned, and the state is read again once it was reopened.
     fn write(
         &self,
         count: usize,
@@ -114,7 +115,10 @@ impl StateLog {
             let written = self.log.offsets().end > last;
             let (append_time, duplicate) = (Timestamp::NONE, false);
             let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(self.log.closed_error()) }
+            if written {
+                return Ok(appended);
+            }
+            self.log.check_writable().and_then(|()| Err(self.log.closed_error()))
         });
         appended.map_err(Error::or_being_reopened)
     }
