@@ -36,10 +36,6 @@ impl StateLog {
         self.log.is_closed()
     }
 
-    pub(crate) fn log(&self) -> &Log {
-        &self.log
-    }
-
     /// Appends a record for each key, with its value or as a tombstone, as one batch.
     pub(crate) fn append(
         &mut self,

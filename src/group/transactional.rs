@@ -11,7 +11,7 @@
 //! leaves after the third step changes nothing. A marker for groups is appended here and nowhere
 //! else, because the table must follow the log.
 
-use crate::error::{CommitError, Error, GroupError, Result};
+use crate::error::{CommitError, Error, GroupError, Result, TopicError};
 use crate::group::commits::check_commits;
 use crate::group::coordinator::{Coordinator, GroupPartition};
 use crate::group::membership::{Caller, Committer};
@@ -20,6 +20,7 @@ use crate::group::shard::{Shard, encoded};
 use crate::group::state_partitions::Now;
 use crate::producer_state::VerificationGuard;
 use crate::record::EndTxnMarker;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::{ProducerIdentity, TopicPartition, TransactionVersion};
 use std::collections::BTreeMap;
 
@@ -93,7 +94,8 @@ impl Coordinator {
     ) -> Result<()> {
         let mut all = self.partitions.iter();
         let Some(partition) = all.find(|one| one.number == partition) else {
-            return Err(Error::StoreClosed);
+            let (topic, partitions) = (CONSUMER_OFFSETS.to_owned(), self.config.partitions());
+            return Err(TopicError::UnknownPartition { topic, partition, partitions }.into());
         };
         let ended = self.with_shard(partition, |shard, _| {
             shard.log.append_marker(producer, marker, version)?;
