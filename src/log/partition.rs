@@ -6,6 +6,9 @@ use crate::log::config::LogConfig;
 use crate::log::dynamic_config::DynamicConfig;
 use crate::log::open::directory::{self, DataDir};
 use crate::log::read::reader::Reader;
+use crate::log::state::appended::Appended;
+use crate::producer_state::VerificationGuard;
+use crate::record::BatchBuilder;
 use crate::types::{IsolationLevel, Offset, ProducerId};
 use std::path::Path;
 use std::sync::Arc;
@@ -115,6 +118,16 @@ impl Log {
     /// Returns the number of truncations and replacements of stored batches.
     pub(crate) fn revision(&self) -> u64 {
         self.inner.state.revision()
+    }
+
+    /// Appends the content of a builder, which is part of a producer's transaction, for the
+    /// coordinator of the groups. Sequence numbers are not checked.
+    pub(crate) fn append_from_coordinator(
+        &self,
+        builder: &mut BatchBuilder,
+        guard: VerificationGuard,
+    ) -> Result<Appended> {
+        self.inner.append_from_coordinator(builder, guard)
     }
 
     /// Forgets a closed producer, whose id is never assigned again.
