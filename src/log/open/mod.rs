@@ -133,8 +133,10 @@ impl Opener {
             None => self.recover(&listing, recovery_point, start, &mut replay)?,
         };
         replay.begin(end)?;
-        let (mut writer, sealed, end) =
-            if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
+        let (mut writer, sealed, end) = match end < start {
+            true => self.begin_at_start(start, &mut replay)?,
+            false => (writer, sealed, end),
+        };
         let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
         writer.tracked = tracked.at(writer.log.position());
         writer.take_aborted(&aborted);
@@ -279,13 +281,18 @@ impl Opener {
 
     /// Continues the log at its start if all remaining records lie below: a truncation that
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
-    fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+    fn begin_at_start(
+        &mut self,
+        start: Offset,
+        replay: &mut ProducerReplay,
+    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let writer = self.begin_segment(start)?;
         self.sync_segment(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
         let mut listing = Listing::read(&self.dir)?;
         self.remove_below(&mut listing, start)?;
+        replay.leave_only(start);
         Ok((writer, Vec::new(), start))
     }
 

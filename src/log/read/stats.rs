@@ -95,8 +95,11 @@ impl LogState {
         let (durable, start) = (self.durable(), self.start());
         // From the lowest to the highest, so that they are in this order whatever is appended.
         let last_stable = self.last_stable();
-        let (high_watermark, end) = (self.high_watermark(), self.end());
-        let last_stable = last_stable.min(high_watermark);
+        let high_watermark = self.high_watermark();
+        // A truncation lowers them meanwhile.
+        let end = self.end().max(start);
+        let high_watermark = high_watermark.max(start).min(end);
+        let last_stable = last_stable.max(start).min(high_watermark);
         Offsets { start, end, durable: durable.min(end), high_watermark, last_stable }
     }
 }

@@ -128,6 +128,12 @@ impl ProducerReplay {
         }
     }
 
+    /// Forgets all segments, which were removed, except for an empty one that begins at the end.
+    pub(crate) fn leave_only(&mut self, base: Offset) {
+        self.logs = vec![(base, 0)];
+        self.txn_indexes = TxnIndexes::default();
+    }
+
     /// Sets an empty state, for a caller that knows that there are no producers.
     pub(crate) fn know_of_none(&mut self, end: Offset) {
         self.producers = Some(Producers::none(end));
