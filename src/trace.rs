@@ -113,6 +113,19 @@ impl Listener for TracingListener {
             Event::RecordsLost { topic, partition, records, error } => {
                 emit!(ERROR, self, topic, partition, records, error, "records lost");
             }
+            Event::TransactionAborted { .. }
+            | Event::TransactionCompleted { .. }
+            | Event::MarkerSkipped { .. }
+            | Event::MarkerDelayed { .. } => self.on_transaction(event),
+            Event::Poisoned { cause } => emit!(ERROR, self, cause, "log stopped accepting writes"),
+        }
+    }
+}
+
+impl TracingListener {
+    /// Emits an event of the transaction coordinator.
+    fn on_transaction(&self, event: &Event) {
+        match event {
             Event::TransactionAborted { id, reason } => {
                 emit!(WARN, self, id, reason = ?reason, "transaction aborted");
             }
@@ -125,7 +138,7 @@ impl Listener for TracingListener {
             Event::MarkerDelayed { id, partition, error } => {
                 emit!(WARN, self, id, partition = %partition, error, "transaction not completed");
             }
-            Event::Poisoned { cause } => emit!(ERROR, self, cause, "log stopped accepting writes"),
+            _ => {}
         }
     }
 }
