@@ -113,11 +113,8 @@ impl Listener for TracingListener {
             Event::RecordsLost { topic, partition, records, error } => {
                 emit!(ERROR, self, topic, partition, records, error, "records lost");
             }
-            Event::TransactionAborted { .. }
-            | Event::TransactionCompleted { .. }
-            | Event::MarkerSkipped { .. }
-            | Event::MarkerDelayed { .. } => self.on_transaction(event),
             Event::Poisoned { cause } => emit!(ERROR, self, cause, "log stopped accepting writes"),
+            other => self.on_transaction(other),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod handle;
 mod hanging;
+mod offsets;
 mod participants;
 mod recovery;
 mod ticker;

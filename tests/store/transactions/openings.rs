@@ -131,7 +131,9 @@ fn lost_marker_is_written_again() {
         setup.store.flush().unwrap();
         setup.end("billing", who, outcome).unwrap();
         let state = setup.store.topic("__transaction_state").unwrap();
-        state.partitions().iter().for_each(|log| drop(log.flush().unwrap()));
+        for log in state.partitions().iter() {
+            log.flush().unwrap();
+        }
         let disk = setup.disk.crash(annals::fs::CrashState::SyncedOnly);
         let after = Setup::over(disk, Arc::clone(&setup.clock));
         assert!(after.is_decided());
