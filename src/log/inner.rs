@@ -30,10 +30,10 @@ use std::sync::Arc;
 /// method that needs two parts is a method of `LogInner`, in the module of what it does.
 ///
 /// Lock order: `cleaning.cleaner`, `cleaning.change`, `appends.writer`, `flushes.sync`, and then
-/// `epochs` and `stored_high_watermark`, whose files are replaced under their locks, and the list of
-/// segments in `state`. All other
-/// locks are leaf locks: they are held for a moment, and never across I/O unless the field says
-/// so. Waiters are woken, and events delivered, with no lock held.
+/// `epochs` and `stored_high_watermark`, whose files are replaced under their locks, and the list
+/// of segments in `state`. All other locks are leaf locks: they are held for a moment, and never
+/// across I/O unless the field says so. Waiters are woken, and events delivered, with no lock
+/// held.
 pub(crate) struct LogInner {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: FixedConfig,

@@ -133,10 +133,8 @@ impl Opener {
             None => self.recover(&listing, recovery_point, start, &mut replay)?,
         };
         replay.begin(end)?;
-        let (mut writer, sealed, end) = match end < start {
-            true => self.begin_at_start(start, &mut replay)?,
-            false => (writer, sealed, end),
-        };
+        let (mut writer, sealed, end) =
+            self.not_below(start, (writer, sealed, end), &mut replay)?;
         let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
         writer.tracked = tracked.at(writer.log.position());
         writer.take_aborted(&aborted);
@@ -281,11 +279,15 @@ impl Opener {
 
     /// Continues the log at its start if all remaining records lie below: a truncation that
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
-    fn begin_at_start(
+    fn not_below(
         &mut self,
         start: Offset,
+        found: (Writer, Vec<Arc<Segment>>, Offset),
         replay: &mut ProducerReplay,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        if found.2 >= start {
+            return Ok(found);
+        }
         let writer = self.begin_segment(start)?;
         self.sync_segment(start)?;
         self.sync_dir()?;
