@@ -61,6 +61,9 @@ use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::sync::Arc;
 
+/// The writer of a log, its closed segments, and its end.
+type Opened = (Writer, Vec<Arc<Segment>>, Offset);
+
 pub(crate) struct Opener {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
@@ -282,9 +285,9 @@ impl Opener {
     fn not_below(
         &mut self,
         start: Offset,
-        found: (Writer, Vec<Arc<Segment>>, Offset),
+        found: Opened,
         replay: &mut ProducerReplay,
-    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+    ) -> Result<Opened> {
         if found.2 >= start {
             return Ok(found);
         }
