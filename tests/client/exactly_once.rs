@@ -167,6 +167,27 @@ fn outdated_member_commits_nothing() {
     assert_eq!(other.committed(&at("orders", 0)).unwrap(), Some(5.into()));
 }
 
+/// The offsets would apply to the next group or topic of that name.
+#[test]
+fn deletion_drops_pending_offsets() {
+    for outcome in [Outcome::Commit, Outcome::Abort] {
+        let store = store();
+        let consumer = store.consumer(committed("g")).unwrap();
+        let other = store.consumer(committed("h")).unwrap();
+        let mut sender = Sender::new(&store);
+        sender.commit_offset(&consumer, 0, 5);
+        sender.commit_offset(&other, 0, 5);
+        store.admin().delete_group("g").unwrap();
+        assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), None);
+        store.delete_topic("orders").unwrap();
+        store.create_topic("orders", TopicConfig::default()).unwrap();
+        sender.end(outcome);
+        for consumer in [&consumer, &other] {
+            assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), None);
+        }
+    }
+}
+
 /// A consumer that begins at the present offset reads what the transaction has processed.
 #[test]
 fn consumer_waits_for_stable_offset() {

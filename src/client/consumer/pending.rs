@@ -5,12 +5,9 @@
 //! are looked at again when the log of the group has changed, because the end of the transaction
 //! is a record there.
 
-use crate::client::consumer::Consumer;
 use crate::client::consumer::partition::Partition;
 use crate::client::consumer::wakeup::{ConsumerWakeup, OneShotWaker};
-use crate::error::Result;
 use crate::group::commits::PendingOffsets;
-use crate::types::TopicPartition;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -31,7 +28,8 @@ impl AwaitedOffsets {
         AwaitedOffsets { pending, one_shot, waker, waker_id }
     }
 
-    fn waits(&self, partition: &Partition) -> bool {
+    /// Returns whether a partition has no position, and nothing has changed that.
+    pub(super) fn waits(&self, partition: &Partition) -> bool {
         partition.position().is_none()
             && self.pending.partitions.contains(&partition.name)
             && !self.pending.may_be_decided()
@@ -48,29 +46,5 @@ impl AwaitedOffsets {
 impl Drop for AwaitedOffsets {
     fn drop(&mut self) {
         self.pending.log().forget_waker(self.waker_id);
-    }
-}
-
-impl Consumer {
-    /// Returns whether a poll has something to do for a partition.
-    pub(super) fn is_ready(&self, partition: &Partition) -> bool {
-        let waits = |awaited: &AwaitedOffsets| awaited.waits(partition);
-        partition.is_ready() && !self.awaited.as_ref().is_some_and(waits)
-    }
-
-    /// Resolves the positions of partitions that have none yet.
-    pub(super) fn resolve_positions(&mut self) -> Result<()> {
-        let undecided =
-            |partition: &&Partition| partition.position().is_none() && partition.is_ready();
-        let mut all = self.partitions.iter().filter(undecided);
-        if !all.any(|partition| self.is_ready(partition)) {
-            return Ok(());
-        }
-        // All of them, because only the latest look at the log is kept.
-        let names = self.partitions.iter().filter(undecided).map(|one| one.name.clone());
-        let names: Vec<TopicPartition> = names.collect();
-        let pending = self.resolve_positions_of(&names)?;
-        self.awaited = pending.map(|pending| AwaitedOffsets::new(pending, &self.wakeup));
-        Ok(())
     }
 }

@@ -140,8 +140,30 @@ impl Consumer {
         Ok(woken || sooner.is_some())
     }
 
-    /// Resolves the positions of these partitions: the committed offset, or the reset. Returns those
-    /// whose committed offset is not stable, and which therefore get no position.
+    /// Returns whether a poll has something to do for a partition.
+    pub(super) fn is_ready(&self, partition: &Partition) -> bool {
+        let waits = |awaited: &AwaitedOffsets| awaited.waits(partition);
+        partition.is_ready() && !self.awaited.as_ref().is_some_and(waits)
+    }
+
+    /// Resolves the positions of partitions that have none yet.
+    pub(super) fn resolve_positions(&mut self) -> Result<()> {
+        let undecided =
+            |partition: &&Partition| partition.position().is_none() && partition.is_ready();
+        let mut all = self.partitions.iter().filter(undecided);
+        if !all.any(|partition| self.is_ready(partition)) {
+            return Ok(());
+        }
+        // All of them, because only the latest look at the log is kept.
+        let names = self.partitions.iter().filter(undecided).map(|one| one.name.clone());
+        let names: Vec<TopicPartition> = names.collect();
+        let pending = self.resolve_positions_of(&names)?;
+        self.awaited = pending.map(|pending| AwaitedOffsets::new(pending, &self.wakeup));
+        Ok(())
+    }
+
+    /// Resolves the positions of these partitions: the committed offset, or the reset. Returns
+    /// those whose committed offset is not stable, and which therefore get no position.
     pub(super) fn resolve_positions_of(
         &mut self,
         names: &[TopicPartition],
