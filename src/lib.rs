@@ -589,7 +589,7 @@ pub use error::{
     ProducerStateError, RecordPart, Result, SerializationError, SerializeError, TopicError,
     TransactionError, Unsupported,
 };
-pub use event::{CompactionReport, Event, Listener, Quarantined};
+pub use event::{AbortReason, CompactionReport, Event, Listener, Quarantined};
 #[cfg(not(shuttle))]
 pub use group::assignor;
 #[cfg(not(shuttle))]

@@ -280,7 +280,7 @@
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
 //! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | counts from when the last batch arrived; Kafka counts from the timestamps of its records |
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | producers are forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
-//! | `transaction.partition.verification.enable`, `true` | [`LogConfig::verify_transactions`](crate::LogConfig::verify_transactions), off | a log alone has no coordinator to ask |
+//! | `transaction.partition.verification.enable`, `true` | [`LogConfig::verify_transactions`](crate::LogConfig::verify_transactions), off | a log alone has no coordinator to ask; the topics of a store always verify |
 //! | `offsets.topic.num.partitions`, 50 | [`GroupCoordinatorConfig::offsets_partitions`](crate::GroupCoordinatorConfig::offsets_partitions), 50 | |
 //! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same values, no setting | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it is 16 times the size of its live records |
 //! | `offsets.retention.minutes`, 10080 | [`GroupCoordinatorConfig::offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention), 7 days | counts from when the last member left, or from the last commit, poll or lookup by a consumer, whichever is later |
@@ -289,7 +289,14 @@
 //! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`GroupCoordinatorConfig::session_timeout_bounds`](crate::GroupCoordinatorConfig::session_timeout_bounds), the same | |
 //! | `group.max.size`, 2147483647 | [`GroupCoordinatorConfig::max_members`](crate::GroupCoordinatorConfig::max_members), the same | |
 //! | `broker.id`, `node.id`, cluster and directory ids | random for a new directory | kept in `meta.properties` |
-//! | `transaction.*`, `transaction.state.log.*` | | not yet |
+//! | `transaction.max.timeout.ms`, 15 min | [`max_timeout`](crate::TransactionCoordinatorConfig::max_timeout), same | [`StoreConfig::transaction_coordinator`](crate::StoreConfig::transaction_coordinator) takes these options |
+//! | `transaction.state.log.num.partitions`, 50 | [`state_partitions`](crate::TransactionCoordinatorConfig::state_partitions), same | |
+//! | `transaction.state.log.segment.bytes`, 100 MiB | [`segment_bytes`](crate::TransactionCoordinatorConfig::segment_bytes), same | compacted from 4 MiB on, as the offsets topic |
+//! | `transaction.abort.timed.out.transaction.cleanup.interval.ms`, 10 s | [`abort_check_interval`](crate::TransactionCoordinatorConfig::abort_check_interval), same | no timer: timed-out transactions are aborted by the rounds of the [maintainer](crate::StoreConfig::maintenance), by a call for their id, and by [`tick`](crate::Transactions::tick) |
+//! | `transactional.id.expiration.ms`, 7 days | [`id_expiration`](crate::TransactionCoordinatorConfig::id_expiration), same | |
+//! | `transaction.remove.expired.transaction.cleanup.interval.ms`, 1 h | [`id_expiration_check_interval`](crate::TransactionCoordinatorConfig::id_expiration_check_interval), same | no timer |
+//! | | [`resume_ongoing`](crate::TransactionCoordinatorConfig::resume_ongoing), off | the producers of a store end with its process, so a transaction that was ongoing is aborted by the next opening; a broker leaves it to its timeout |
+//! | `transaction.state.log.replication.factor`, `transaction.state.log.min.isr` | | one copy |
 //! | replication, listeners, threads of the network, quotas, security, `remote.log.*` | | [not here](#what-is-not-here-and-why) |
 //!
 //! # Calls of the `AdminClient`
@@ -314,7 +321,9 @@
 //! | the timer that expires offsets | [`Admin::expire_offsets`](crate::Admin::expire_offsets) | |
 //! | `describeProducers` | [`Log::producers`](crate::Log::producers) of a partition | |
 //! | `describeCluster`, `describeMetadataQuorum`, features, brokers, `electLeaders`, reassignments, `alterReplicaLogDirs` | | there is no cluster |
-//! | `listTransactions`, `describeTransactions`, `abortTransaction`, `fenceProducers` | | not yet |
+//! | `listTransactions`, `describeTransactions`, `fenceProducers` | [`Transactions::list`](crate::Transactions::list), [`describe`](crate::Transactions::describe), [`fence`](crate::Transactions::fence) | |
+//! | `abortTransaction`, `kafka-transactions find-hanging` | [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), [`find_hanging`](crate::Transactions::find_hanging) | |
+//! | the requests `InitProducerId`, `AddPartitionsToTxn`, `EndTxn` | [`Transactions::init_producer_id`](crate::Transactions::init_producer_id), [`add_partitions`](crate::Transactions::add_partitions), [`verify`](crate::Transactions::verify), [`end`](crate::Transactions::end) | for a program whose producers are elsewhere |
 //! | ACLs, quotas, SCRAM, delegation tokens, client metrics | | [not here](#what-is-not-here-and-why) |
 //!
 //! # Tools
@@ -326,16 +335,17 @@
 //! | works beside a writer | opens for writing |
 //! |---|---|
 //! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `consume --group` |
-//! | `topics list`, `topics describe`, `groups list`, `groups describe` | `topics create`, `topics alter` |
-//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
+//! | `topics list`, `topics describe`, `groups list`, `groups describe`, `transactions list`, `transactions describe`, `transactions find-hanging` | `topics create`, `topics alter` |
+//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, `transactions abort`, each without `--execute` | the same commands with `--execute` |
 //!
 //! | Kafka | here |
 //! |---|---|
 //! | `kafka-topics`, `kafka-configs` of topics | `annals topics` |
 //! | `kafka-delete-records` | `annals delete-before`, of one partition |
 //! | `kafka-console-producer` | `annals produce` |
-//! | `kafka-console-consumer` | `annals consume` |
+//! | `kafka-console-consumer` | `annals consume`; `--isolation committed` is `--isolation-level read_committed` |
 //! | `kafka-consumer-groups` | `annals groups` |
+//! | `kafka-transactions` | `annals transactions` with `list`, `describe`, `find-hanging` and `abort` |
 //! | `kafka-dump-log` | `annals dump`, of one file or one log. With `--records`, it decodes `__transaction_state` as `--transaction-log-decoder` does |
 //!
 //! # From a broker's directory to a store

@@ -1,5 +1,6 @@
 //! What the coordinator knows of transactions that partitions have open.
 
+use crate::error::Result;
 use crate::transaction::coordinator::Coordinator;
 use crate::transaction::producer::{Outcome, TransactionalProducer};
 use crate::types::{ProducerId, ProducerIdentity, TopicPartition};
@@ -22,12 +23,13 @@ pub(crate) enum Fate {
 pub(crate) type Owners = BTreeMap<ProducerId, (Arc<str>, TransactionalProducer)>;
 
 impl Coordinator {
-    /// Reads all partitions of `__transaction_state`. Returns whether all of them can be read.
-    pub(crate) fn load_all(&self) -> bool {
+    /// Reads all partitions of `__transaction_state`. Returns the first error, after all of them
+    /// were tried.
+    pub(crate) fn load_all(&self) -> Result<()> {
         let load = |partition| {
             self.partitions.with_shard_unless_empty(partition, &self.config, |_, _| Ok(()))
         };
-        self.partitions.iter().map(load).fold(true, |all, loaded| all && loaded.is_ok())
+        self.partitions.iter().map(load).fold(Ok(()), Result::and)
     }
 
     /// Returns the transactional ids that have these producer ids, or had them in their previous
@@ -37,9 +39,7 @@ impl Coordinator {
         for partition in self.partitions.iter() {
             let found = self.partitions.with_loaded_shard(partition, &self.config, |shard, _| {
                 for (id, producer) in shard.producers() {
-                    let stored = &producer.stored;
-                    let ids = [Some(stored.producer_id), stored.previous_producer_id];
-                    for known in ids.into_iter().flatten().filter(|known| wanted.contains(known)) {
+                    for known in producer.ids().filter(|known| wanted.contains(known)) {
                         owners.insert(known, (Arc::clone(id), producer.clone()));
                     }
                 }
@@ -53,6 +53,11 @@ impl Coordinator {
 }
 
 impl TransactionalProducer {
+    /// Iterates over the producer id that it has, and the one of its previous transaction.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ProducerId> {
+        [Some(self.stored.producer_id), self.stored.previous_producer_id].into_iter().flatten()
+    }
+
     /// Returns what becomes of a transaction that a partition has open, with batches of this
     /// producer id and epoch.
     pub(crate) fn fate(&self, at: &TopicPartition, who: ProducerIdentity) -> Fate {

@@ -13,6 +13,7 @@
 )]
 
 mod cycles;
+mod exactly_once;
 mod faults;
 mod full_disk;
 mod fuzz_regressions;
