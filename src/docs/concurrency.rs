@@ -141,6 +141,8 @@
 //! | `SendHandle::wait`, `Producer::flush` | the write of the records that it waits for: this thread writes them, unless another already does; with [`Acks::Flushed`](crate::Acks::Flushed) also an fsync | |
 //! | `Consumer::poll` | records, if there are none and its timeout allows; a rebalance of its group; the lock of its group, to report that it polls | appends, other consumers that process records |
 //! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | an fsync, except with [`flush_commits`](crate::ConsumerConfig::flush_commits), and then without a lock |
+//! | a commit in a transaction | first, without the lock of the group, the transaction to take the partition of `__consumer_offsets`; then as a commit | as a commit; an fsync |
+//! | `Consumer::poll` without a position, while a transaction has committed offsets of its group | the end of that transaction, as for records | partitions that have a position |
 //! | calls of `Admin` for groups | the lock of the same partition of `__consumer_offsets`, for a moment each | members that process records |
 //! | `producer`, `new_producer_id`: the first, and each thousandth | a write of `producer-ids.properties` | |
 //! | the first use of a group after opening | the reading of its partition of `__consumer_offsets`; other calls that need that partition wait for it | |

@@ -527,6 +527,10 @@
 //! All versions that Kafka has written are read: 0 to 4 for values, 0 to 2 for keys. All offsets
 //! of a commit are in one batch, so either all of them are stored or none.
 //!
+//! Offsets that are committed in a transaction are in a batch of its producer, which begins at
+//! sequence number 0, as Kafka has it. They count once the marker of a commit follows, unless a
+//! batch in between has committed another offset for the same key, or a tombstone.
+//!
 //! The offset 42, committed by `g1` for partition 3 of `orders`:
 //!
 //! ```

@@ -216,11 +216,12 @@
 //! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception |
 //! | `commitSync()`, `commitSync(offsets)` | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | a member commits for its own partitions only |
 //! | `commitAsync` | | a commit is an append, so there is no response to wait for |
-//! | `committed` | [`committed`](crate::Consumer::committed) | for one partition |
+//! | `committed` | [`committed`](crate::Consumer::committed) | for one partition. While an open transaction has committed another offset, it fails with [`UnstableOffsetCommit`](crate::GroupError::UnstableOffsetCommit) at once; Kafka waits until its timeout. A poll waits in both |
 //! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | `seek` also takes a time; an offset that is not in the log is rejected at once |
 //! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), [`pause`](crate::Consumer::pause), [`resume`](crate::Consumer::resume), [`paused`](crate::Consumer::paused) | |
 //! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
 //! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
+//! | `ConsumerRecords.nextOffsets` | [`next_offsets`](crate::ConsumerRecords::next_offsets) | |
 //! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all members: each joins again with its next poll | |
 //! | `close` | [`close`](crate::Consumer::close) | fails if the records that were read could not be committed. A consumer that is dropped leaves its group, too, and commits nothing |
 //! | `partitionsFor`, `listTopics` | [`Store::topic`](crate::Store::topic), [`Store::topics`](crate::Store::topics) | |

@@ -32,6 +32,10 @@ impl StateLog {
         StateLog { log: log.clone(), log_bytes, next_size_check: MIN_COMPACTION_BYTES }
     }
 
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.log.is_closed()
     }

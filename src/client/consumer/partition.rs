@@ -3,6 +3,7 @@
 use crate::client::consumer::records::ConsumerRecord;
 use crate::client::consumer::wakeup::{ConsumerWakeup, OneShotWaker};
 use crate::error::{ConsumeError, Error, Result};
+use crate::group::offsets::OffsetAndMetadata;
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
 use crate::store::topic::Topic;
@@ -26,6 +27,8 @@ pub(super) struct Partition {
     /// The position at which the last read found no record below the bound, and the revision of
     /// the log and the bound then: the bound lies inside of the next batch.
     withheld: Option<(Offset, u64, Offset)>,
+    /// Whether the present poll has moved the position.
+    moved: bool,
     pub(super) paused: bool,
     /// Whether it has no open log: its topic was deleted, or it is offline, closed, or being
     /// reopened. Cleared when topics or logs change, so that it is looked up again.
@@ -66,6 +69,7 @@ impl Partition {
             since,
             reader,
             withheld: None,
+            moved: false,
             paused: false,
             unavailable: false,
             reported: false,
@@ -90,6 +94,15 @@ impl Partition {
     pub(super) fn is_uncommitted(&self) -> bool {
         let at = self.position();
         at.is_some() && at != self.committed
+    }
+
+    /// Returns the position if the present poll has moved it, at the end of the poll.
+    pub(super) fn take_moved_position(&mut self) -> Option<(TopicPartition, OffsetAndMetadata)> {
+        let moved = std::mem::take(&mut self.moved);
+        let offset = self.position().filter(|_| moved)?;
+        let leader_epoch = self.log.epoch_of(offset.saturating_sub(1)).ok().flatten();
+        let next = OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::from(offset) };
+        Some((self.name.clone(), next))
     }
 
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
@@ -175,6 +188,13 @@ impl Partition {
         room: ReadLimits,
         out: &mut Vec<ConsumerRecord>,
     ) -> (usize, Result<()>) {
+        let before = self.position();
+        let read = self.read_on(room, out);
+        self.moved |= self.position() != before;
+        read
+    }
+
+    fn read_on(&mut self, room: ReadLimits, out: &mut Vec<ConsumerRecord>) -> (usize, Result<()>) {
         let before = out.len();
         let Some(reader) = &mut self.reader else { return (0, Ok(())) };
         let (from, mut revision) = (reader.offset(), None);
