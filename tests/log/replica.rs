@@ -137,7 +137,9 @@ fn completed_transaction_waits_for_high_watermark() {
         let log = open(&fs);
         send(&log, 1, 0);
         send(&log, 2, 0);
+        log.set_high_watermark(4).unwrap();
         end(&log, 1, committed); // 4
+        assert_eq!(stable(&log), (4, 0));
         log.append("after").unwrap();
         end(&log, 2, true); // 6
         log.append("last").unwrap();
@@ -632,4 +634,40 @@ fn reader_of_restarted_log_is_out_of_range() {
         assert_eq!(error.kind(), ErrorKind::OutOfRange);
         assert_eq!(reader.next_record().unwrap_err().kind(), ErrorKind::OutOfRange);
     }
+}
+
+/// The logs of a store share the file, and a single copy leaves the line of a broker for the way
+/// back.
+#[test]
+fn logs_of_store_share_high_watermark_file() {
+    let fs = MemFs::new();
+    let open = |replicated| {
+        let config =
+            StoreConfig::default().log_defaults(LogConfig::default().replicated(replicated));
+        Store::open("data", config.fs(fs.clone()).maintenance(None)).unwrap()
+    };
+    let text = || String::from_utf8(read_file(&fs, "data", FILE)).unwrap();
+    let store = open(false);
+    for topic in ["gone", "orders", "users"] {
+        store.create_topic(topic, TopicConfig::default()).unwrap();
+        three(&store.topic(topic).unwrap().partition(0).unwrap(), "");
+    }
+    store.close().unwrap();
+    write_file(&fs, "data", FILE, b"0\n3\ngone 0 1\norders 0 2\nusers 0 3\n");
+    let store = open(false);
+    let orders = store.topic("orders").unwrap().partition(0).unwrap();
+    assert_eq!(orders.offsets().high_watermark, 3);
+    store.delete_topic("gone").unwrap();
+    store.close().unwrap();
+    assert_eq!(text(), "0\n4\norders 0 2\norders 0 2\nusers 0 3\nusers 0 3\n");
+
+    let store = open(true);
+    let orders = store.topic("orders").unwrap().partition(0).unwrap();
+    assert_eq!(orders.offsets().high_watermark, 2);
+    orders.set_high_watermark(3).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(text(), "0\n4\norders 0 3\norders 0 3\nusers 0 3\nusers 0 3\n");
+    orders.set_high_watermark(1).unwrap();
+    store.close().unwrap();
+    assert_eq!(text(), "0\n4\norders 0 1\norders 0 1\nusers 0 3\nusers 0 3\n");
 }
