@@ -476,9 +476,15 @@ fn gap_from_leader_survives_power_loss() {
         let log = Log::open(DIR, compacted(&fs)).unwrap();
         log.append_as_follower(&batch(0, 0, 1)).unwrap();
         log.flush().unwrap();
-        log.append_as_follower(&[batch(first, 1, 1), batch(second, 2, 1)].concat()).unwrap();
+        log.append_as_follower(&batch(first, 1, 1)).unwrap();
+        log.roll().unwrap();
+        log.append_as_follower(&batch(second, 2, 1)).unwrap();
+        // Above the recovery point, and then below.
+        let written = [fs.kill(), fs.crash(CrashState::AllWrites)];
         log.flush().unwrap();
-        for disk in [fs.kill(), fs.crash(CrashState::SyncedOnly), fs.crash(CrashState::AllWrites)] {
+        let flushed =
+            [fs.kill(), fs.crash(CrashState::SyncedOnly), fs.crash(CrashState::AllWrites)];
+        for disk in written.into_iter().chain(flushed) {
             let log = Log::open(DIR, compacted(&disk)).unwrap();
             assert_eq!(seen(&log, IsolationLevel::LogEnd), [0, first, second]);
             let epochs = log.leader_epochs().unwrap();
@@ -578,7 +584,8 @@ fn follower_takes_what_leader_took() {
 #[test]
 fn log_begins_anew_at_any_offset() {
     for offset in [0, 2, 3, 4, 5, 6, 7, 9, 12, 13, 50] {
-        for front in [3, 5] {
+        // The last one deletes the segment that the idle reader is in.
+        for front in [3, 5, 7] {
             let fs = MemFs::new();
             let log = open(&fs);
             log.truncate_fully_and_start_at(3).unwrap();
