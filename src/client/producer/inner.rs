@@ -209,6 +209,9 @@ impl ProducerInner {
         let deadline = timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
         let left = || deadline.map(|deadline| deadline.saturating_sub(clock.monotonic()));
         let queues = self.listed();
+        if let Some(transactions) = &self.context.transactions {
+            transactions.admit_all(&queues);
+        }
         let mut waiting: Vec<Arc<Outcome>> = Vec::new();
         for queue in &queues {
             let mut state = queue.state.lock();
@@ -258,7 +261,7 @@ impl ProducerInner {
         self.context.set_aborted();
         let mut all = true;
         for queue in self.listed() {
-            all &= !self.abort(&queue) && !queue.state.lock().draining;
+            all &= !self.abort(&queue, &ProduceError::Aborted) && !queue.state.lock().draining;
         }
         self.context.sender_thread.stop(in_time);
         self.callback_thread.stop(in_time);

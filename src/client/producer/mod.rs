@@ -52,6 +52,10 @@ mod thread_marks;
 mod topic_cache;
 mod topic_entry;
 mod topic_producer;
+mod transaction;
+mod transaction_manager;
+mod transaction_writer;
+mod transactional;
 mod writer;
 
 #[cfg(test)]
@@ -62,6 +66,7 @@ pub use interceptor::ProducerInterceptor;
 pub use record::{ProducerRecord, RecordMetadata};
 pub use send_handle::SendHandle;
 pub use topic_producer::TopicProducer;
+pub use transactional::Transaction;
 
 use crate::error::{Error, ProduceError, Result};
 use crate::store::topics::Store;
@@ -122,6 +127,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.inner.close() {
+            self.inner.close_transaction();
             self.inner.end(true);
         }
     }
@@ -341,6 +347,7 @@ impl Producer {
         if !inner.close() {
             return Err(ProduceError::Closed.into());
         }
+        inner.close_transaction();
         let flushed = inner.flush(timeout);
         let all = inner.end(!matches!(flushed, Ok(false)));
         match flushed? {

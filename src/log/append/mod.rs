@@ -117,13 +117,34 @@ impl LogInner {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
         }
+        let (batch, header) = self.finish_built(builder, now)?;
+        self.append_encoded(batch, header, None)
+    }
+
+    /// Appends the content of a builder, which the guard permits to open a transaction.
+    pub(crate) fn append_builder_verified(
+        &self,
+        builder: &mut BatchBuilder,
+        guard: VerificationGuard,
+    ) -> Result<Appended> {
+        self.state.check_writable()?;
+        let (batch, header) = self.finish_built(builder, self.clock().now())?;
+        self.append_encoded(batch, header, Some(guard))
+    }
+
+    #[inline(always)]
+    fn finish_built<'a>(
+        &self,
+        builder: &'a mut BatchBuilder,
+        now: Timestamp,
+    ) -> Result<(&'a mut [u8], BatchHeader)> {
         if let Some(compression) = self.dynamic.compression() {
             builder.compression(compression);
         }
         builder.check_records(&self.rules(now)).map_err(|error| self.named(error))?;
         let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
-        self.append_encoded(batch, header, None)
+        Ok((batch, header))
     }
 
     /// Appends a batch that was encoded elsewhere, after validating it as a leader does. A guard
