@@ -6,7 +6,7 @@ mod misuse;
 
 use super::{Scene, scene};
 use crate::{HOUR, NOW, TOPIC, earliest, to};
-use annals::fs::{Fault, Operation, Rule};
+use annals::fs::{CrashState, Fault, Operation, Rule};
 use annals::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -365,12 +365,12 @@ fn flushed_transaction_survives_power_loss() {
             tx.send(to(1, "bob +5"))
         })
         .unwrap();
-    let config = StoreConfig::default().fs(scene.disk.crash()).maintenance(None);
+    let config = StoreConfig::default().fs(scene.disk.crash(CrashState::SyncedOnly)).maintenance(None);
     let store = Store::open("data", config).unwrap();
     let found = store.topic(TOPIC).unwrap().partitions();
     let found: Vec<_> = found.iter().map(committed).collect();
     assert_eq!(found, [["ada -5"], ["bob +5"]]);
-    for log in store.topic(TOPIC).unwrap().partitions() {
+    for log in store.topic(TOPIC).unwrap().partitions().iter() {
         assert_eq!(log.offsets().last_stable, log.offsets().end);
     }
 }
