@@ -119,6 +119,8 @@
 //! | too many open files | fails; nothing was changed | works |
 //! | too many open files, in the flush that an append makes | fails; the records are there, but may not be durable | works |
 //! | an error of close | the log is closed; what was flushed before is durable | closed; opening recovers it |
+//! | an [`Fs`](crate::fs::Fs) panics while the call changes files or syncs them | the panic reaches the caller; what the call did is as after an error, and a batch may be there after reopening | poisoned. After a panic of close, close it again to release its directory |
+//! | an `Fs` panics elsewhere, such as in a read, or in a truncation or compaction that has changed nothing yet | the panic reaches the caller | works |
 //!
 //! # A full disk
 //!
@@ -211,6 +213,7 @@
 //! | hostile bytes in a batch or a file | an error, with bounded memory | nothing | `crash/hostile.rs`, `record/fuzz_targets.rs`, and the fuzz targets |
 //! | too many open files | that call fails, the log stays usable | close some files | `crash/faults/sync.rs`: `flush_without_descriptor_fails_alone` |
 //! | the disk is slow | reads and appends go on | nothing | `crash/faults/sync.rs`: `slow_sync_blocks_nothing_else` |
+//! | a file system panics | the panic reaches the caller. The log works, or it is poisoned if a change may be half done; no acknowledged record is lost | close and reopen the log, fix the file system | `crash/faults/panics.rs`: `panic_of_file_system_loses_nothing` |
 //! | a listener or a clock panics | the panic reaches the caller; the log is intact and usable | fix the listener or clock | `log/callbacks/panics.rs`: `log_survives_listener_panic`, `log_survives_clock_panic` |
 //! | a crash while a topic is created, grown, altered or deleted, and while that is recovered | the topic is as before or as after the call, never in between; an id of a producer is never given out twice | nothing | `store/crash/power_loss.rs`: `promises_survive_crash_anywhere`, `promises_survive_crash_while_opening` |
 //! | a call of a store fails, once or from then on | the call returns the error; reopening finds everything that was promised | close and reopen the store | `store/crash/failures.rs`: `promises_survive_failure_of_any_call` |

@@ -57,6 +57,17 @@ pub enum TransactionError {
         /// The call, as a verb.
         call: &'static str,
     },
+    /// The transaction was aborted, because it took longer than its timeout. The producer can go
+    /// on. Kafka: `InvalidTxnStateException`, `ProducerFencedException`.
+    #[error(
+        "the transaction of `{id}` was aborted, because it took longer than its timeout of {timeout:?}; abort it and begin it again, or raise `transaction_timeout`"
+    )]
+    Expired {
+        /// The transactional id.
+        id: String,
+        /// The timeout.
+        timeout: Duration,
+    },
     /// A partition in the transaction was deleted. Kafka: `UnknownTopicOrPartitionException`.
     #[error(
         "partition {partition} was deleted during the transaction of `{id}`; abort the transaction"
@@ -87,17 +98,6 @@ pub enum TransactionError {
         /// The failure.
         reason: String,
     },
-    /// The transaction was open for longer than its timeout, and was aborted. Kafka has
-    /// `ProducerFencedException` or `InvalidTxnStateException` for this.
-    #[error(
-        "the transaction of `{id}` was aborted after its timeout of {timeout:?}; call `abort_transaction` and begin it again, or raise `transaction_timeout`"
-    )]
-    Expired {
-        /// The transactional id.
-        id: String,
-        /// The timeout.
-        timeout: Duration,
-    },
     /// The producer has no transactional id. Kafka: `IllegalStateException`.
     #[error(
         "the producer has no transactional id; create it with `ProducerConfig::transactional_id`"
@@ -118,6 +118,12 @@ pub enum TransactionError {
     /// A transaction is open already. Kafka: `IllegalStateException`.
     #[error("a transaction of `{id}` is open already; commit or abort it first")]
     AlreadyOpen {
+        /// The transactional id.
+        id: String,
+    },
+    /// No producer has this transactional id. Kafka: `TransactionalIdNotFoundException`.
+    #[error("no producer has the transactional id `{id}`; `Transactions::list` returns all ids")]
+    UnknownId {
         /// The transactional id.
         id: String,
     },
@@ -157,6 +163,7 @@ impl TransactionError {
             TransactionError::PartitionGone { .. }
             | TransactionError::MustAbort { .. }
             | TransactionError::Expired { .. } => ErrorKind::Abortable,
+            TransactionError::UnknownId { .. } => ErrorKind::NotFound,
             TransactionError::CorruptState { .. } => ErrorKind::Corrupt,
         }
     }

@@ -76,6 +76,11 @@ pub struct DirEntry {
 /// A change is durable only after the `sync` that covers it: the bytes and length of a file after
 /// [`File::sync_data`], a name that was created, renamed or removed after [`Fs::sync_dir`] of its
 /// directory. Until then a power loss may keep any part of the change and lose the rest.
+///
+/// An implementation should return an error rather than panic. A panic reaches the caller of the
+/// log. If it may have left a change half done, or a sync of a file, the log is poisoned, as after
+/// an error there: it rejects all changes with [`Error::Poisoned`](crate::Error::Poisoned), and
+/// goes on after it is closed and opened again. No acknowledged record is lost.
 pub trait Fs: Send + Sync + Debug + 'static {
     /// Opens a regular file. A symbolic link in place of the file is not followed.
     ///

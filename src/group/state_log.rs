@@ -56,7 +56,8 @@ impl StateLog {
     }
 
     /// Appends encoded records. A user-supplied `Fs` or clock may panic before or after the records
-    /// were written; the end of the log shows whether they were.
+    /// were written; the end of the log shows whether they were. If the `Fs` panicked while it
+    /// wrote them, the log is poisoned, and the state is read again once it was reopened.
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
         let appended = callback::call(|| self.log.append_all(records));
@@ -65,7 +66,10 @@ impl StateLog {
             let written = self.log.offsets().end > last;
             let (append_time, duplicate) = (Timestamp::NONE, false);
             let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(self.log.closed_error()) }
+            if written {
+                return Ok(appended);
+            }
+            self.log.check_writable().and_then(|()| Err(self.log.closed_error()))
         });
         appended.map_err(Error::or_being_reopened)
     }

@@ -184,12 +184,13 @@ impl Log {
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
+    /// A read-only log reads its newest snapshot of producers, and the batches after it, in each
+    /// call.
+    ///
     /// # Errors
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::Closed`](crate::Error::Closed).
+    /// [`Error::Closed`](crate::Error::Closed). In a read-only log, as [`read`](Log::read).
     pub fn producers(&self) -> Result<Vec<ProducerState>> {
-        self.inner.state.check_readable()?;
-        let writer = self.inner.appends.writer.lock();
-        Ok(writer.as_ref().ok_or_else(|| self.inner.state.read_only())?.tracked.states())
+        self.inner.producer_states()
     }
 }
 

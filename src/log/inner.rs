@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::error::{Error, LogLocation};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::log::config::LogConfig;
 use crate::log::dynamic_config::{DynamicConfig, FixedConfig};
 use crate::log::files::checkpoints::Checkpoints;
@@ -20,6 +20,7 @@ use crate::segment::SegmentDir;
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 /// An open log, shared by all its handles, readers and threads.
@@ -46,6 +47,25 @@ pub(crate) struct LogInner {
     /// The locks of the directory, until the log is closed. A leaf lock, and the last field,
     /// because a drop must release the directory after all files.
     pub(crate) ownership: Mutex<Option<Ownership>>,
+}
+
+/// Is dropped only if the work that it guards panics.
+struct Unwound<'a> {
+    log: &'a LogInner,
+    operation: &'static str,
+}
+
+impl Drop for Unwound<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        if self.log.state.check_writable().is_err() {
+            return;
+        }
+        // A second panic, of a listener, would abort the process. Dropped, the guard catches it.
+        let _held = event::hold();
+        let source = io::Error::other("user-supplied code, such as the `Fs`, panicked");
+        self.log.poison(&Error::io(self.operation, &self.log.dir.path, source));
+    }
 }
 
 /// The parts of a new [`LogInner`].
@@ -119,6 +139,21 @@ impl LogInner {
     pub(crate) fn poison(&self, cause: &Error) {
         let event = self.state.poison(cause);
         self.emit(&event);
+    }
+
+    /// Does work that must not be left half done. If user-supplied code panics in it, most likely
+    /// the file system, this poisons the log, as an error would; the panic goes on. Costs nothing
+    /// otherwise.
+    #[inline(always)]
+    pub(crate) fn poison_on_unwind<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let unwound = Unwound { log: self, operation };
+        let done = work();
+        std::mem::forget(unwound);
+        done
     }
 
     /// Returns the end once a running append has moved it.

@@ -64,9 +64,14 @@ impl Log {
         self.inner.state.closed()
     }
 
-    /// Returns whether the log accepts appends: it is neither closed nor poisoned.
+    /// Fails unless the log accepts appends: it is neither closed nor poisoned.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.inner.state.check_writable()
+    }
+
+    /// Returns whether the log accepts appends.
     pub(crate) fn is_writable(&self) -> bool {
-        self.inner.state.check_writable().is_ok()
+        self.check_writable().is_ok()
     }
 
     /// Returns whether two handles are of the same open log.

@@ -30,7 +30,7 @@ pub struct HangingTransaction {
     /// The largest timestamp of its last batch.
     pub last_timestamp: Timestamp,
     /// When its last batch arrived, by the clock of the log. A batch that an opening had to read
-    /// again counts as arrived then.
+    /// again counts as arrived then. In a read-only log, `last_timestamp`.
     pub heard: Timestamp,
 }
 
@@ -174,8 +174,12 @@ impl Log {
     /// `transaction.max.timeout.ms` and five minutes, as Kafka does, and then
     /// [abort](Log::abort_transaction) it.
     ///
+    /// A read-only log reads its newest snapshot of producers, and the batches after it, in each
+    /// call. It takes the largest timestamp of a producer's last batch for the time at which the
+    /// batch arrived.
+    ///
     /// # Errors
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::Closed`](crate::Error::Closed).
+    /// [`Error::Closed`](crate::Error::Closed). In a read-only log, as [`read`](Log::read).
     pub fn hanging_transactions(&self, silent_for: Duration) -> Result<Vec<HangingTransaction>> {
         let silent = self.inner.silent_transactions(silent_for)?.into_iter();
         let hanging = silent.filter_map(|(state, heard)| {

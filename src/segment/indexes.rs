@@ -72,6 +72,9 @@ impl Segment {
     ///
     /// `Corrupt` if the file cannot be the index of this segment.
     pub(crate) fn aborted(&self) -> Result<Arc<TxnIndex>> {
+        if !self.is_sealed() {
+            return Ok(self.aborted_in_memory());
+        }
         let mut slot = self.aborted.lock();
         if let Some(aborted) = &*slot {
             return Ok(Arc::clone(aborted));
@@ -112,7 +115,13 @@ impl Segment {
         Arc::clone(slot.get_or_insert_with(|| Arc::new(rebuilt)))
     }
 
-    /// Returns the index of aborted transactions of an active segment, to add to it.
+    /// Returns the number of aborted transactions that are in memory: all of an active segment.
+    pub(crate) fn aborted_count(&self) -> usize {
+        self.aborted.lock().as_ref().map_or(0, |index| index.len())
+    }
+
+    /// Returns the index of aborted transactions of an active segment, to add to it. Makes it if
+    /// there was none, which takes memory.
     pub(crate) fn aborted_in_memory(&self) -> Arc<TxnIndex> {
         let mut slot = self.aborted.lock();
         Arc::clone(slot.get_or_insert_with(|| Arc::new(TxnIndex::empty())))
@@ -123,7 +132,7 @@ impl Segment {
     pub(crate) fn sync_indexes(&self) -> Result<()> {
         // The entries that were added since the log was opened are in memory. Older ones are
         // durable.
-        let has_aborted = self.aborted.lock().as_ref().is_some_and(|index| index.len() > 0);
+        let has_aborted = self.aborted_count() > 0;
         self.dir.sync_indexes(self.base, has_aborted)
     }
 

@@ -72,6 +72,9 @@ pub(crate) struct Segment {
     /// Leaf lock: held while an index is opened, so that it is opened once. Only readers that need
     /// the same index wait for it.
     indexes: Mutex<Option<Arc<Indexes>>>,
+    /// `None` for an active segment without aborted transactions, and for a sealed one whose index
+    /// was not needed so far.
+    ///
     /// Leaf lock: held while the index of aborted transactions is read, so that it is read once.
     aborted: Mutex<Option<Arc<TxnIndex>>>,
     sealed: bool,
@@ -104,8 +107,7 @@ impl Segment {
         largest_timestamp: Timestamp,
         indexes: Arc<Indexes>,
     ) -> Segment {
-        let mut segment = Segment::new(dir, base, bytes, Some(indexes), false);
-        segment.aborted = Mutex::new(Some(Arc::new(TxnIndex::empty())));
+        let segment = Segment::new(dir, base, bytes, Some(indexes), false);
         segment.largest_timestamp.store(largest_timestamp.as_millis(), Ordering::Relaxed);
         segment.dir.keep_open(segment.id, file);
         segment

@@ -62,6 +62,19 @@ fn locate_skips_entry_not_published_yet() {
     assert!(heard.0.lock().is_empty());
 }
 
+/// Almost no segment has an aborted transaction, so the list of them is made with the first.
+#[test]
+fn active_segment_makes_index_of_aborted_transactions_late() {
+    let (_, _, dir) = directory();
+    let file = dir.create_log(0, WhenFull::Fail).unwrap();
+    let indexes = Arc::new(Indexes::empty(0));
+    let segment = Segment::active(Arc::new(dir), 0, &file, 0, Timestamp::NONE, indexes);
+    assert_eq!(segment.aborted_count(), 0);
+    assert!(segment.seal(0).aborted.lock().is_none());
+    assert!(segment.aborted.lock().is_none());
+    assert_eq!(segment.aborted().unwrap().len(), 0);
+}
+
 /// Writes a log file of batches, one of them larger than the read buffer. Returns the file, its
 /// end, and the positions of the batches.
 fn long_file(dir: &SegmentDir) -> (Arc<dyn File>, u64, Vec<u64>) {

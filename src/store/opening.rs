@@ -8,6 +8,7 @@ use crate::store::survey::{FoundTopic, Survey};
 use crate::store::topic::{PartitionState, Topic, TopicInner};
 use crate::store::topic_properties::TopicState;
 use crate::store::topics::Store;
+use crate::topic_name;
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -64,6 +65,7 @@ impl Store {
         self.persist_opening(&found, with_own_checkpoints)?;
         self.finish_deletions(deleting)?;
         inner.directory.dir.fill_reserve();
+        self.recover_transactions();
         self.topics()
             .iter()
             .try_for_each(|topic| self.register_with_maintainer(&topic.partitions()))
@@ -293,6 +295,8 @@ impl Store {
             }
         }
         let mut config = config.clone();
+        // The coordinator knows the transactions of all producers.
+        config.verify_transactions = !topic_name::is_internal(topic);
         // The log keeps the maintainer alive, even when no handle of the store is left.
         config.maintainer = inner.maintainer.clone();
         let within = DataDir {

@@ -4,7 +4,6 @@ use crate::client::producer::accumulator::PartitionQueue;
 use crate::client::producer::config::{Acks, ProducerConfig};
 use crate::client::producer::transaction::ProducerTransaction;
 use crate::error::{Error, ProduceError, Result};
-use crate::group::{ConsumerGroupMetadata, OffsetAndMetadata};
 use crate::log::Log;
 use crate::producer_state::VerificationGuard;
 use crate::store::topics::Store;
@@ -13,7 +12,6 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::transaction::{Outcome, Wait};
 use crate::types::{ProducerIdentity, TopicPartition, TransactionVersion};
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -114,28 +112,6 @@ impl TransactionManager {
         }
         let wait = Wait::UpTo(self.max_block);
         self.coordinator()?.end(&self.id, who, outcome, VERSION, self.flush, wait)
-    }
-
-    /// Adds offsets of a group to the transaction.
-    pub(super) fn commit_offsets(
-        &self,
-        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        group: &ConsumerGroupMetadata,
-    ) -> Result<()> {
-        self.check_send()?;
-        let who = self.writer().ok_or_else(|| self.rejection())?;
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        self.state.lock().is_known = true;
-        let coordinator = self.coordinator()?;
-        let committed = coordinator.commit_offsets(&self.id, who, group, offsets, VERSION);
-        if let Err(error) = &committed
-            && !error.is_retryable()
-        {
-            self.change(|state| state.fail(error));
-        }
-        committed
     }
 
     /// Adds a partition to the transaction before its first batch. Returns the permission to

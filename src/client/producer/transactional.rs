@@ -11,9 +11,7 @@ use crate::client::producer::transaction_manager::TransactionManager;
 use crate::client::producer::writer::listener_panicked;
 use crate::client::producer::{Producer, thread_marks};
 use crate::error::{Error, ProduceError, Result, TransactionError};
-use crate::group::{ConsumerGroupMetadata, OffsetAndMetadata};
 use crate::transaction::Outcome;
-use crate::types::TopicPartition;
 use std::sync::Arc;
 
 impl ProducerInner {
@@ -185,32 +183,6 @@ impl Producer {
         self.handle.inner.begin_transaction()
     }
 
-    /// Adds the positions of a consumer to the transaction: they are committed with its records,
-    /// or not at all. So a record that was read counts as read exactly if its results are visible.
-    ///
-    /// The offsets are those of the next records to read, as in
-    /// [`commit_offsets`](crate::Consumer::commit_offsets). `group` comes from
-    /// [`group_metadata`](crate::Consumer::group_metadata) of the consumer, which must not commit
-    /// on its own: set [`enable_auto_commit(false)`](crate::ConsumerConfig::enable_auto_commit).
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Group`], if the consumer is not a member of its group any more: another one may
-    ///   read the same records, so the transaction can only be aborted. If the error is
-    ///   [retryable](Error::is_retryable), the call may be repeated.
-    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
-    ///   [`NoTransaction`](TransactionError::NoTransaction),
-    ///   [`MustAbort`](TransactionError::MustAbort), [`Expired`](TransactionError::Expired),
-    ///   [`Fenced`](TransactionError::Fenced).
-    pub fn send_offsets_to_transaction(
-        &self,
-        offsets: impl IntoIterator<Item = (TopicPartition, impl Into<OffsetAndMetadata>)>,
-        group: &ConsumerGroupMetadata,
-    ) -> Result<()> {
-        let offsets = offsets.into_iter().map(|(at, offset)| (at, offset.into())).collect();
-        self.handle.inner.transactions()?.commit_offsets(&offsets, group)
-    }
-
     /// Writes all records of the transaction, and commits it: readers of committed records see all
     /// of them from now on, and the offsets are those of the group.
     ///
@@ -355,20 +327,6 @@ impl Transaction<'_> {
     ) -> Result<SendHandle> {
         let callback: Callback = Box::new(callback);
         self.producer.handle.inner.send(record.into(), Some(callback))
-    }
-
-    /// Adds the positions of a consumer to the transaction, as
-    /// [`Producer::send_offsets_to_transaction`] does.
-    ///
-    /// # Errors
-    ///
-    /// As [`Producer::send_offsets_to_transaction`].
-    pub fn send_offsets(
-        &self,
-        offsets: impl IntoIterator<Item = (TopicPartition, impl Into<OffsetAndMetadata>)>,
-        group: &ConsumerGroupMetadata,
-    ) -> Result<()> {
-        self.producer.send_offsets_to_transaction(offsets, group)
     }
 
     /// Returns the producer, for its other ways to send. All that it sends is in the transaction.

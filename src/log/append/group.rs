@@ -134,7 +134,8 @@ impl LogInner {
         {
             return false;
         }
-        let mut position = match writer.log.append(bytes) {
+        let written = self.poison_on_unwind("append to", || writer.log.append(bytes));
+        let mut position = match written {
             Ok(position) => position,
             // One batch alone may fit although all together do not.
             Err(failure) if failure.rolled_back => return false,

@@ -24,7 +24,8 @@ impl LogInner {
             if given < current {
                 return Err(Error::StaleLeaderEpoch { log, given, current });
             }
-            self.epochs.assign(epoch, self.state.end_for_writer()).inspect_err(|_| {
+            let assign = || self.epochs.assign(epoch, self.state.end_for_writer());
+            self.poison_on_unwind("set the leader epoch of", assign).inspect_err(|_| {
                 // The file may have the epoch. Before a batch of another is written, it must not.
                 writer.assigned_epoch = NOT_STORED;
             })?;
@@ -37,7 +38,7 @@ impl LogInner {
     /// written.
     #[cold]
     pub(crate) fn assign_epoch(&self, writer: &mut Writer, first: Offset) -> Result<()> {
-        self.epochs.assign(writer.leader_epoch, first)?;
+        self.poison_on_unwind("append to", || self.epochs.assign(writer.leader_epoch, first))?;
         writer.assigned_epoch = writer.leader_epoch;
         Ok(())
     }

@@ -13,12 +13,11 @@ use crate::event::Event;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
-use crate::producer_state::{ProducerState, VerificationGuard};
+use crate::producer_state::VerificationGuard;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::segment::name::Kind;
 use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
-use crate::types::{ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
-use std::time::Duration;
+use crate::types::{ProducerId, ProducerIdentity, Sequence, TransactionVersion};
 
 impl LogInner {
     /// Appends the marker that ends the transaction of a producer.
@@ -60,20 +59,6 @@ impl LogInner {
             writer.tracked.hear_at(self.clock().monotonic());
             self.append_marker_locked(writer, &mut batch, &header, &marker)
         })
-    }
-
-    /// Returns the open transactions whose producer was not heard for so long.
-    pub(crate) fn silent_transactions(
-        &self,
-        silent_for: Duration,
-    ) -> Result<Vec<(ProducerState, Timestamp)>> {
-        self.state.check_readable()?;
-        let now = self.clock().monotonic();
-        let writer = self.appends.writer.lock();
-        let tracked = &writer.as_ref().ok_or_else(|| self.state.read_only())?.tracked;
-        let now = tracked.time(now);
-        let is_silent = |(_, heard): &(ProducerState, Timestamp)| now.since(*heard) >= silent_for;
-        Ok(tracked.open_transactions().filter(is_silent).collect())
     }
 
     /// Gives a permission to open a transaction.
@@ -118,7 +103,8 @@ impl LogInner {
         writer.segment.aborted_in_memory().push(aborted);
         self.state.note_aborted();
         // The marker is in the log already. The next one, the next roll or a close tries again.
-        if let Err(error) = self.store_aborted(writer) {
+        let stored = self.poison_on_unwind("append to", || self.store_aborted(writer));
+        if let Err(error) = stored {
             let path = writer.segment.path(Kind::TxnIndex);
             self.emit(&Event::CheckpointFailed { path, error: error.cause() });
         }
@@ -127,9 +113,9 @@ impl LogInner {
     /// Writes the aborted transactions that are not in the file of the active segment yet. It is
     /// not synced.
     pub(crate) fn store_aborted(&self, writer: &mut Writer) -> Result<()> {
-        let (base, index) = (writer.segment.base, writer.segment.aborted_in_memory());
-        let stored = writer.stored_aborted;
-        if stored < index.len() {
+        let (base, stored) = (writer.segment.base, writer.stored_aborted);
+        if stored < writer.segment.aborted_count() {
+            let index = writer.segment.aborted_in_memory();
             let at = stored.saturating_mul(ENTRY_BYTES);
             self.extend_index(base, Kind::TxnIndex, at, &index.bytes_from(stored))?;
             writer.stored_aborted = index.len();

@@ -407,7 +407,8 @@ impl LogInner {
         }
         stamp_leader_epoch(batch, writer.leader_epoch)?;
         stamp_base_offset(batch, first)?;
-        let position = writer.log.append(batch).map_err(|failure| self.not_appended(failure))?;
+        let written = self.poison_on_unwind("append to", || writer.log.append(batch));
+        let position = written.map_err(|failure| self.not_appended(failure))?;
         if position == 0 {
             writer.first_timestamp = max_timestamp;
         }

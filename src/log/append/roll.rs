@@ -112,6 +112,17 @@ impl LogInner {
         // Reserved room that stayed after the last batch would be read as damage after a clean
         // close.
         writer.log.trim()?;
+        self.poison_on_unwind("roll", || self.go_on_in_next(writer, base, now, when_full))
+    }
+
+    /// Creates the next segment and goes on in it.
+    fn go_on_in_next(
+        &self,
+        writer: &mut Writer,
+        base: Offset,
+        now: Duration,
+        when_full: WhenFull,
+    ) -> Result<()> {
         let mut next = begin_segment(&self.dir, &self.dynamic.current(), base, now, when_full)?;
         self.store_producers(&mut writer.tracked, writer.segment.base, 0);
         next.tracked = std::mem::replace(&mut writer.tracked, ProducerTracker::nothing(base));

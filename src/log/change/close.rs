@@ -60,14 +60,7 @@ impl LogInner {
         if how == Closes::WithOthers {
             self.flushes.checkpoints.hold();
         }
-        let closed = match writer {
-            Some(writer) => self.state.check_writable().and_then(|()| self.close_files(writer)),
-            None => Ok(()),
-        };
-        if closed.is_err() {
-            // The close has failed already, whether or not this succeeds.
-            self.write_unsynced_again().ok();
-        }
+        let closed = self.poison_on_unwind("close", || self.close_writer(writer));
         // Another thread's fsync may be about to write the recovery point, which must not happen
         // after the directory lock is released.
         let syncs = self.flushes.pause_syncs();
@@ -76,6 +69,21 @@ impl LogInner {
         self.dir.disown();
         *self.ownership.lock() = None;
         drop(syncs);
+        closed
+    }
+
+    /// Closes the files of the log if this is its writer.
+    fn close_writer(&self, writer: Option<Writer>) -> Result<()> {
+        let closed = match writer {
+            Some(writer) => self.state.check_writable().and_then(|()| self.close_files(writer)),
+            None if self.state.is_read_only() => Ok(()),
+            // An earlier close took the writer, and panicked.
+            None => self.state.check_writable(),
+        };
+        if closed.is_err() {
+            // The close has failed already, whether or not this succeeds.
+            self.write_unsynced_again().ok();
+        }
         closed
     }
 

@@ -82,6 +82,11 @@ impl LogInner {
             return Ok(Removed::default());
         }
         let front = list.segments.get(..count).unwrap_or_default();
+        self.poison_on_unwind("delete records of", || self.remove_segments(front, start))
+    }
+
+    /// Removes the first segments, whose records lie below the new start.
+    fn remove_segments(&self, front: &[Arc<Segment>], start: Offset) -> Result<Removed> {
         // Store it even if it does not move: the segments that are removed now must stay removed
         // after a crash.
         match self.flushes.checkpoints.set(Checkpoint::Start, start) {

@@ -49,6 +49,25 @@ impl LogInner {
             self.discard_replacement(base)?;
             return Ok(false);
         }
+        self.poison_on_unwind("compact", || self.replace_files(old, new, end))?;
+        for segment in old {
+            for kind in Kind::ALL {
+                let live = SegmentFile::live(segment.base, kind);
+                self.dir.discard(SegmentFile { stage: Stage::Deleted, ..live });
+            }
+            // Producer snapshots are of no use where no segment begins any more.
+            if segment.base != base {
+                for kind in [Kind::Snapshot, Kind::Recent] {
+                    self.dir.discard(SegmentFile::live(segment.base, kind));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts the new segment in place of the old ones, in the list and on disk.
+    fn replace_files(&self, old: &[Arc<Segment>], new: &Arc<Segment>, end: Offset) -> Result<()> {
+        let base = new.base;
         if let Err(error) = self.decide(base) {
             // If that poisoned the log, the replacement may be decided, and the next opening
             // finishes it.
@@ -64,19 +83,7 @@ impl LogInner {
             return Err(error);
         }
         new.mark_renamed();
-        for segment in old {
-            for kind in Kind::ALL {
-                let live = SegmentFile::live(segment.base, kind);
-                self.dir.discard(SegmentFile { stage: Stage::Deleted, ..live });
-            }
-            // Producer snapshots are of no use where no segment begins any more.
-            if segment.base != base {
-                for kind in [Kind::Snapshot, Kind::Recent] {
-                    self.dir.discard(SegmentFile::live(segment.base, kind));
-                }
-            }
-        }
-        Ok(true)
+        Ok(())
     }
 
     /// Removes files that earlier passes could not remove. Whatever base they have, they would

@@ -75,45 +75,47 @@ impl LogInner {
         next.continue_from(writer);
 
         // From here on a failure may leave files and memory different, so it poisons the log.
-        let mut sync = self.flushes.pause_syncs();
-        let recovery_point = self.state.durable().min(end_of_data);
-        let vouched = self.sync_sealed_indexes(&sync.segments, segment.base);
-        let lowered =
-            vouched.and_then(|()| self.cleaning.lower_cleaned(&self.flushes.checkpoints, target));
-        lowered.and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
-        let mut segments = list.segments.get(..index).unwrap_or_default().to_vec();
-        sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
-        segments.push(Arc::clone(&next.segment));
-        sync.segments.push(Arc::clone(&next.segment));
-        sync.new_names = true;
-        let lower = || {
-            // A transaction that was ended above the target is open again, before a reader sees
-            // that the end has moved. One that began above it is gone only afterwards.
-            self.state.lower_first_unstable(replay.first_undecided());
-            self.state.set_end(target);
-            self.state.lower_durable(end_of_data);
-        };
-        self.state.revise_segments(|_| SegmentList { segments }, lower);
-        drop(sync);
+        self.poison_on_unwind("truncate", || {
+            let mut sync = self.flushes.pause_syncs();
+            let recovery_point = self.state.durable().min(end_of_data);
+            let vouched = self.sync_sealed_indexes(&sync.segments, segment.base);
+            let lowered = vouched
+                .and_then(|()| self.cleaning.lower_cleaned(&self.flushes.checkpoints, target));
+            lowered.and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
+            let mut segments = list.segments.get(..index).unwrap_or_default().to_vec();
+            sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
+            segments.push(Arc::clone(&next.segment));
+            sync.segments.push(Arc::clone(&next.segment));
+            sync.new_names = true;
+            let lower = || {
+                // A transaction that was ended above the target is open again, before a reader
+                // sees that the end has moved. One that began above it is gone only afterwards.
+                self.state.lower_first_unstable(replay.first_undecided());
+                self.state.set_end(target);
+                self.state.lower_durable(end_of_data);
+            };
+            self.state.revise_segments(|_| SegmentList { segments }, lower);
+            drop(sync);
 
-        let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();
-        let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
-        *writer = next;
-        let done = truncate_files.and_then(|is_covered| {
-            self.finish_truncation(writer, replay, target, cut)?;
-            self.truncate_epochs(writer, target)?;
-            // If the target lies inside a batch, only the name of a new segment stores it. Without
-            // it, the next opening would begin at a lower offset.
-            if end_of_data == target {
-                return Ok(());
+            let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();
+            let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
+            *writer = next;
+            let done = truncate_files.and_then(|is_covered| {
+                self.finish_truncation(writer, replay, target, cut)?;
+                self.truncate_epochs(writer, target)?;
+                // If the target lies inside a batch, only the name of a new segment stores it.
+                // Without it, the next opening would begin at a lower offset.
+                if end_of_data == target {
+                    return Ok(());
+                }
+                self.begin_at_end(writer, target, cover.filter(|_| is_covered))
+            });
+            match done {
+                Ok(()) => self.emit(&Event::Truncated { end: target }),
+                Err(ref error) => self.poison(error),
             }
-            self.begin_at_end(writer, target, cover.filter(|_| is_covered))
-        });
-        match done {
-            Ok(()) => self.emit(&Event::Truncated { end: target }),
-            Err(ref error) => self.poison(error),
-        }
-        done.map(|()| end_of_data < target)
+            done.map(|()| end_of_data < target)
+        })
     }
 
     /// Takes over the producers of the shorter log, and stores the indexes of its last segment.

@@ -217,17 +217,19 @@ impl LogInner {
     }
 
     pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
-        for segment in segments {
-            let file = segment.file()?;
-            file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
-            if segment.is_sealed() {
-                segment.sync_indexes()?;
+        self.poison_on_unwind("sync", || {
+            for segment in segments {
+                let file = segment.file()?;
+                file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
+                if segment.is_sealed() {
+                    segment.sync_indexes()?;
+                }
             }
-        }
-        if new_names {
-            self.dir.sync()?;
-        }
-        Ok(())
+            if new_names {
+                self.dir.sync()?;
+            }
+            Ok(())
+        })
     }
 
     /// Raises the recovery point after a flush, which has succeeded even if this fails.
@@ -235,7 +237,8 @@ impl LogInner {
     /// Without room for it the old one stays, and the next opening reads more. Any other failure
     /// poisons the log, like a failed fsync.
     pub(crate) fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
-        let Err(error) = self.flushes.store_recovery_point(offset) else { return Ok(()) };
+        let stored = self.poison_on_unwind("flush", || self.flushes.store_recovery_point(offset));
+        let Err(error) = stored else { return Ok(()) };
         if !error.is_retryable() {
             self.poison(&error);
             return Err(error);

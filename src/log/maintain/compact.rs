@@ -15,6 +15,7 @@ use crate::compaction::transactions::LogTransactions;
 use crate::compaction::{Scratch, Source};
 use crate::error::{Error, Result};
 use crate::event::{self, CompactionReport, Event};
+use crate::fs::File;
 use crate::log::config::FOREVER;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::LogInner;
@@ -286,11 +287,7 @@ impl Pass<'_> {
                 self.log.discard_replacement(base)?;
                 continue;
             }
-            // While a file is open, its removal only removes the name, which is fast under the
-            // lock. It takes longer for a file that cannot be opened.
-            let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
-            let large = members.iter().filter(is_large);
-            let files = large.filter_map(|source| source.segment.file().ok()).collect();
+            let files = large_files(members);
             if !self.replace(old, &done, indexes)? {
                 return Ok(Outcome::Interrupted);
             }
@@ -395,6 +392,13 @@ impl Pass<'_> {
         }
         self.log.cleaning.set_cleaned(&self.log.flushes.checkpoints, end)
     }
+}
+
+/// Returns the files of large segments. While a file is open, its removal only removes the name,
+/// which is fast under a lock. It takes longer for a file that cannot be opened.
+fn large_files(sources: &[Source<'_>]) -> Vec<Arc<dyn File>> {
+    let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
+    sources.iter().filter(is_large).filter_map(|source| source.segment.file().ok()).collect()
 }
 
 fn note(report: &mut CompactionReport, sources: &[Source<'_>], done: &Rewritten) {

@@ -25,6 +25,7 @@ pub(crate) mod cursor;
 pub(crate) mod epochs;
 pub(crate) mod lookup;
 pub(crate) mod moved;
+pub(crate) mod producers;
 pub(crate) mod reader;
 pub(crate) mod refresh;
 pub(crate) mod stats;

@@ -154,6 +154,13 @@ impl ProducerReplay {
         Ok(index)
     }
 
+    /// Returns the producers of a log that ends here.
+    pub(crate) fn producers_at(mut self, end: Offset) -> Result<Producers> {
+        let mut producers = self.load(end)?;
+        self.read(&mut producers, end, &mut |_| {})?;
+        Ok(producers)
+    }
+
     /// Returns the producers of a log that ends here, and the aborted transactions of its active
     /// segment. Removes the snapshots above the end, and those inside a segment except the newest.
     pub(crate) fn finish(

@@ -108,6 +108,9 @@ impl Writer {
 
     /// Takes the aborted transactions of the segment, which are in its file.
     pub(crate) fn take_aborted(&mut self, stored: &TxnIndex) {
+        if stored.len() == 0 {
+            return;
+        }
         let index = self.segment.aborted_in_memory();
         stored.iter_from(0).for_each(|aborted| index.push(aborted));
         self.stored_aborted = index.len();

@@ -4,9 +4,10 @@ use super::{
     Told, World, committed, config, member, numbers, refusal, secs, settle, store_on, topic, world,
 };
 use crate::{NOW, append, at, cooperative};
-use annals::fs::CrashState;
-use annals::{Consumer, ErrorKind, GroupError};
+use annals::fs::{CrashState, Fault, FaultFs, Operation, Rule};
+use annals::{Consumer, Error, ErrorKind, GroupError, OnCorruption, Store, StoreConfig};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 /// Offsets committed for a topic do not apply to a later topic of the same name, whatever other
@@ -197,4 +198,36 @@ fn full_disk_stops_commits_and_rebalances() {
     settle(&mut [&mut a, &mut b, &mut c]);
     let all = numbers(&a).len() + numbers(&b).len() + numbers(&c).len();
     assert_eq!(all, 2);
+}
+
+/// A panic of the file system in a commit was told as a closed log, although nothing had closed
+/// it. The commit may be half written, so the partition goes on only after it was reopened.
+#[test]
+fn commit_panic_of_file_system_poisons_partition() {
+    let World { store, fs, .. } = world();
+    append(&topic(&store, "orders", 1), 0, 0..10);
+    drop(store);
+    let fs = FaultFs::new(fs);
+    let store =
+        Store::open("data", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap();
+    let mut consumer = member(&store, config());
+    settle(&mut [&mut consumer]);
+    let mut commit = |offset: u64| {
+        let offsets = BTreeMap::from([(at("orders", 0), offset.into())]);
+        catch_unwind(AssertUnwindSafe(|| consumer.commit_offsets(offsets))).unwrap()
+    };
+    commit(4).unwrap();
+    let panics = Rule::new(Operation::Write, Fault::call(|_| panic!("on purpose")));
+    let rule = fs.add_rule(panics.path("__consumer_offsets"));
+    let is_poisoned = |error| matches!(error, Error::Poisoned { .. });
+    assert!(is_poisoned(commit(5).unwrap_err()));
+    fs.remove_rule(rule);
+    assert!(is_poisoned(commit(6).unwrap_err()));
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 4)]));
+    let offsets = store.topic("__consumer_offsets").unwrap().partitions();
+    let poisoned = offsets.iter().position(|log| log.roll().is_err()).unwrap();
+    store.reopen_partition("__consumer_offsets", poisoned as u32, OnCorruption::Fail).unwrap();
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 4)]));
+    commit(7).unwrap();
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 7)]));
 }

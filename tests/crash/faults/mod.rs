@@ -4,6 +4,7 @@
 mod append;
 mod each_call;
 mod ledger;
+mod panics;
 mod sync;
 
 use annals::LogConfig;

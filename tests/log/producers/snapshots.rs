@@ -4,8 +4,8 @@ use super::{Sent, UNNUMBERED, config, sent};
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Rule};
 use annals::record::BatchBuilder;
 use annals::{
-    CleanupPolicy, Event, FIRST_STORE_PRODUCER_ID, Log, LogConfig, ProducerId, Sequence, Store,
-    StoreConfig, Timestamp, TopicConfig,
+    CleanupPolicy, Error, Event, FIRST_STORE_PRODUCER_ID, Log, LogConfig, ProducerId, Sequence,
+    Store, StoreConfig, Timestamp, TopicConfig,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -96,17 +96,24 @@ fn directory_named_as_snapshot_stays() {
     assert_eq!(Log::open(DIR, config(&fs)).unwrap().producers().unwrap()[0].last_sequence, 1);
 }
 
-/// The file system that writes the snapshot is user-supplied code, and may panic.
+/// The file system that writes the snapshot is user-supplied code, and may panic. The file of the
+/// next segment exists by then, so no batch may be written behind its first offset.
 #[test]
 fn snapshot_panic_forgets_no_producer() {
     let fs = FaultFs::new(MemFs::new());
-    let log = Log::open(DIR, LogConfig::default().clock(clock()).fs(fs.clone())).unwrap();
+    let open = || Log::open(DIR, LogConfig::default().clock(clock()).fs(fs.clone())).unwrap();
+    let log = open();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
     let rule = Rule::any(Fault::call(|_| panic!("not today"))).path(".snapshot");
     let rule = fs.add_rule(rule);
     catch_unwind(AssertUnwindSafe(|| log.roll())).unwrap_err();
     fs.remove_rule(rule);
+    let error = sent(7, 0, 1, 1).append(&log, T0).unwrap_err();
+    assert!(matches!(error, Error::Poisoned { .. }), "{error}");
+    drop(log);
+    let log = open();
     assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
+    assert_eq!(sent(7, 0, 1, 1).append(&log, T0).unwrap().first, 1);
 }
 
 /// The snapshot at the start of a segment that was merged into another is useless.

@@ -8,7 +8,7 @@ use annals::{
 };
 use std::sync::Arc;
 use std::time::Duration;
-use support::{DIR, T0};
+use support::{DIR, T0, files, write_file};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const PRODUCER: ProducerIdentity = ProducerIdentity { id: 7, epoch: 0 };
@@ -108,4 +108,43 @@ fn silent_transaction_is_found_and_aborted() {
     let error = log.abort_transaction(7).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(matches!(error, Error::Producer(ProducerStateError::NoOpenTransaction { .. })));
+}
+
+/// `annals transactions DIR find-hanging` looks beside the process that writes. A read-only log
+/// has no writer, so it reads what the writer has stored.
+#[test]
+fn read_only_log_finds_producers_and_open_transactions() {
+    let fs = MemFs::new();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let config = config(&fs).clock(clock.clone());
+    let log = Log::open(DIR, config.clone()).unwrap();
+    let reader = Log::open_read_only(DIR, config).unwrap();
+    let found = |silent_for| -> Vec<(ProducerId, u64)> {
+        let hanging = reader.hanging_transactions(silent_for).unwrap();
+        hanging.iter().map(|hanging| (hanging.producer_id, hanging.first_offset)).collect()
+    };
+    assert_eq!((reader.producers().unwrap(), found(Duration::ZERO)), (vec![], vec![]));
+    send(&log, 7, 2, 0).unwrap();
+    log.roll().unwrap();
+    clock.advance(HOUR);
+    send(&log, 8, 0, 0).unwrap();
+    send(&log, 9, 0, 0).unwrap();
+    end(&log, 9, 0, COMMIT).unwrap();
+    assert_eq!(found(Duration::ZERO), [(7, 0), (8, 1)]);
+    assert_eq!(reader.producers().unwrap(), log.producers().unwrap());
+    let hanging = reader.hanging_transactions(Duration::ZERO).unwrap()[1];
+    assert_eq!((hanging.producer_epoch, hanging.heard), (0, hanging.last_timestamp));
+    // Without the snapshot, it reads all batches, and it changes no file.
+    for damaged in files(&fs, DIR).into_keys().filter(|name| name.ends_with(".snapshot")) {
+        write_file(&fs, DIR, &damaged, b"damaged");
+    }
+    let before = files(&fs, DIR);
+    assert_eq!(found(Duration::ZERO), [(7, 0), (8, 1)]);
+    assert_eq!(files(&fs, DIR), before);
+    log.abort_transaction(7).unwrap();
+    log.truncate_to(2).unwrap();
+    assert_eq!(found(Duration::ZERO), [(7, 0), (8, 1)]);
+    log.truncate_to(1).unwrap();
+    log.abort_transaction(7).unwrap();
+    assert_eq!(found(Duration::ZERO), []);
 }
