@@ -13,7 +13,7 @@ use crate::client::producer::sequence::SequenceState;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::log::Log;
 use crate::sync::Mutex;
-use crate::types::{ProducerIdentity, Timestamp};
+use crate::types::{ProducerIdentity, Timestamp, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -158,6 +158,10 @@ impl PartitionQueue {
             }),
             callbacks: CallbackQueue::default(),
         }
+    }
+
+    pub(super) fn topic_partition(&self) -> TopicPartition {
+        TopicPartition { topic: Arc::clone(&self.topic), partition: self.partition }
     }
 
     /// Returns the log of the next batch, if that is the first one of this identity and no thread

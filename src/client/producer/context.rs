@@ -60,8 +60,7 @@ impl ProducerContext {
         let transactions = TransactionManager::new(&config);
         // The numbers of a transactional producer come with each transaction.
         let is_numbered = config.idempotence && transactions.is_none();
-        let first_sequence =
-            if is_numbered { SequenceState::new(id) } else { SequenceState::NONE };
+        let first_sequence = if is_numbered { SequenceState::new(id) } else { SequenceState::NONE };
         Ok(ProducerContext {
             store,
             clock,

@@ -209,9 +209,7 @@ impl ProducerInner {
         let deadline = timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
         let left = || deadline.map(|deadline| deadline.saturating_sub(clock.monotonic()));
         let queues = self.listed();
-        if let Some(transactions) = &self.context.transactions {
-            transactions.admit_all(&queues);
-        }
+        self.admit_all(&queues);
         let mut waiting: Vec<Arc<Outcome>> = Vec::new();
         for queue in &queues {
             let mut state = queue.state.lock();
@@ -234,6 +232,16 @@ impl ProducerInner {
             Some(error) => Err(error.clone().into()),
             None => Ok(true),
         }
+    }
+
+    /// Adds the partitions with waiting records to the open transaction.
+    fn admit_all(&self, queues: &[Arc<PartitionQueue>]) {
+        let Some(transactions) = &self.context.transactions else { return };
+        let Some(who) = transactions.writer() else { return };
+        let first = |queue: &Arc<PartitionQueue>| {
+            queue.first_log_of(who).map(|log| (queue.topic_partition(), log))
+        };
+        transactions.admit_all(who, queues.iter().filter_map(first).collect());
     }
 
     /// Rejects records from now on. Returns false if the producer was closed already.

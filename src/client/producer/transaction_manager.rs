@@ -1,6 +1,5 @@
 //! The transactions of a producer and their coordinator, as the producer's threads share them.
 
-use crate::client::producer::accumulator::PartitionQueue;
 use crate::client::producer::config::{Acks, ProducerConfig};
 use crate::client::producer::transaction::ProducerTransaction;
 use crate::error::{Error, ProduceError, Result};
@@ -12,7 +11,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::transaction::{Outcome, Wait};
 use crate::types::{ProducerIdentity, TopicPartition, TransactionVersion};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Each transaction has an epoch of its own.
@@ -27,8 +26,8 @@ pub(super) struct TransactionManager {
     /// Whether the transactions are to survive a loss of power.
     flush: bool,
     /// Whether a transaction is open and accepts records. Set to false while the list of queues
-    /// is locked, and read under the lock of a queue: whoever ends the transaction finds each
-    /// record that was accepted.
+    /// is locked, and read under the lock of a queue: the thread that ends the transaction finds
+    /// each record that was accepted.
     accepts: AtomicBool,
     coordinator: OnceLock<Transactions>,
     /// Leaf lock.
@@ -119,19 +118,37 @@ impl TransactionManager {
     pub(super) fn admit(
         &self,
         who: ProducerIdentity,
-        queue: &PartitionQueue,
+        at: &TopicPartition,
         log: &Log,
     ) -> Result<VerificationGuard> {
-        let at = TopicPartition { topic: Arc::clone(&queue.topic), partition: queue.partition };
-        if let Some(guard) = self.state.lock().admitted.get(&at) {
+        if let Some(guard) = self.state.lock().admitted.get(at) {
             return Ok(*guard);
         }
         // The log gives its permission before the coordinator is asked: a marker that comes in
         // between takes it back.
         let guard = log.begin_verification(who, 0, VERSION)?;
-        self.add(who, &[at.clone()])?;
-        self.state.lock().admitted.insert(at, guard);
+        self.add(who, std::slice::from_ref(at))?;
+        self.state.lock().admitted.insert(at.clone(), guard);
         Ok(guard)
+    }
+
+    /// Adds partitions to the transaction before their first batches, all with one call: that
+    /// writes one record instead of one for each partition. A partition that cannot be added is
+    /// left to the thread that writes its batch.
+    pub(super) fn admit_all(&self, who: ProducerIdentity, first: Vec<(TopicPartition, Log)>) {
+        let mut admitted = Vec::with_capacity(first.len());
+        for (at, log) in first {
+            if self.state.lock().admitted.contains_key(&at) {
+                continue;
+            }
+            if let Ok(guard) = log.begin_verification(who, 0, VERSION) {
+                admitted.push((at, guard));
+            }
+        }
+        let partitions: Vec<_> = admitted.iter().map(|(at, _)| at.clone()).collect();
+        if !partitions.is_empty() && self.add(who, &partitions).is_ok() {
+            self.state.lock().admitted.extend(admitted);
+        }
     }
 
     /// Asks the coordinator whether the transaction has this partition, after its log has rejected
@@ -139,45 +156,20 @@ impl TransactionManager {
     pub(super) fn explain(
         &self,
         who: ProducerIdentity,
-        queue: &PartitionQueue,
+        at: &TopicPartition,
         rejection: Error,
     ) -> Error {
-        let at = TopicPartition { topic: Arc::clone(&queue.topic), partition: queue.partition };
-        self.add(who, &[at]).err().unwrap_or(rejection)
+        self.add(who, std::slice::from_ref(at)).err().unwrap_or(rejection)
     }
 
     /// Takes a permission back that the log does not accept.
-    pub(super) fn dismiss(&self, queue: &PartitionQueue) {
-        let at = TopicPartition { topic: Arc::clone(&queue.topic), partition: queue.partition };
-        self.state.lock().admitted.remove(&at);
+    pub(super) fn dismiss(&self, at: &TopicPartition) {
+        self.state.lock().admitted.remove(at);
     }
 
     fn add(&self, who: ProducerIdentity, partitions: &[TopicPartition]) -> Result<()> {
         // Also if the call fails: it may have been stored.
         self.state.lock().is_known = true;
         self.coordinator()?.add_partitions(&self.id, who, partitions, VERSION, Wait::No)
-    }
-
-    /// Adds the partitions with waiting records to the transaction, all with one call: it writes
-    /// one record instead of one for each partition.
-    ///
-    /// A partition that cannot be added is left to the thread that writes its batch.
-    pub(super) fn admit_all(&self, queues: &[Arc<PartitionQueue>]) {
-        let Some(who) = self.writer() else { return };
-        let mut found = Vec::new();
-        for queue in queues {
-            let Some(log) = queue.first_log_of(who) else { continue };
-            let at = TopicPartition { topic: Arc::clone(&queue.topic), partition: queue.partition };
-            if self.state.lock().admitted.contains_key(&at) {
-                continue;
-            }
-            if let Ok(guard) = log.begin_verification(who, 0, VERSION) {
-                found.push((at, guard));
-            }
-        }
-        let partitions: Vec<_> = found.iter().map(|(at, _)| at.clone()).collect();
-        if !partitions.is_empty() && self.add(who, &partitions).is_ok() {
-            self.state.lock().admitted.extend(found);
-        }
     }
 }

@@ -24,6 +24,7 @@ impl BatchWriter<'_> {
         let who = transactions.writer().ok_or(ProduceError::TransactionAborted)?;
         sequence.continue_as(who);
         let records = batch.builder.len();
+        let at = self.queue.topic_partition();
         let (mut asked_again, mut in_doubt) = (false, false);
         loop {
             sequence.stamp(&mut batch.builder);
@@ -33,7 +34,7 @@ impl BatchWriter<'_> {
                 if !sequence.is_at_start() {
                     return log.append_builder(builder);
                 }
-                let guard = transactions.admit(who, self.queue, log)?;
+                let guard = transactions.admit(who, &at, log)?;
                 log.append_builder_verified(builder, guard)
             });
             match appended {
@@ -45,12 +46,12 @@ impl BatchWriter<'_> {
                 Ok(Err(Error::Producer(ProducerStateError::NotInTransaction { .. })))
                     if !asked_again =>
                 {
-                    transactions.dismiss(self.queue);
+                    transactions.dismiss(&at);
                     asked_again = true;
                 }
                 // The transaction has timed out, or another producer has taken over.
                 Ok(Err(error @ Error::Producer(ProducerStateError::Fenced { .. }))) => {
-                    return Err(transactions.explain(who, self.queue, error));
+                    return Err(transactions.explain(who, &at, error));
                 }
                 Ok(Err(error)) => return Err(error),
                 // A listener panicked, before or after the batch was written. If it was written,

@@ -109,7 +109,9 @@ fn every_call_in_every_phase() {
     ];
     for (state, make, expected) in states {
         let accepted = make();
-        let sent = if accepted.accepts() { "accepted".to_owned() } else {
+        let sent = if accepted.accepts() {
+            "accepted".to_owned()
+        } else {
             name::<()>(Err(accepted.rejection()))
         };
         let found = [
@@ -165,7 +167,11 @@ fn no_batch_is_written_during_abort() {
 #[test]
 fn first_failure_is_kept() {
     let mut state = open();
-    state.fail(&Error::io("write", std::path::Path::new("orders-0"), std::io::ErrorKind::StorageFull.into()));
+    state.fail(&Error::io(
+        "write",
+        std::path::Path::new("orders-0"),
+        std::io::ErrorKind::StorageFull.into(),
+    ));
     state.fail(&Error::StoreClosed);
     let error = state.start_end(Outcome::Commit).unwrap_err();
     assert_eq!(

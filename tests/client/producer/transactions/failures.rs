@@ -28,8 +28,13 @@ fn failed_batch_must_be_aborted() {
     assert!(matches!(produce_error(dropped.wait()), ProduceError::TransactionAborted));
     let (error, _) = rejected(producer.send(to(1, "too late")));
     assert!(matches!(error, TransactionError::MustAbort { .. }));
-    producer.abort_transaction().unwrap();
-
+    // The log of the partition is poisoned, and takes no marker.
+    for call in [producer.abort_transaction(), producer.begin_transaction()] {
+        let (error, text) = rejected(call);
+        assert!(matches!(error, TransactionError::Completing { decision: "aborted", .. }));
+        assert!(text.contains("call `Store::reopen_partition"), "{text}");
+    }
+    scene.store.reopen_partition(TOPIC, 0, OnCorruption::Fail).unwrap();
     producer.transaction(|tx| tx.send(to(0, "paid"))).unwrap();
     assert_eq!(scene.committed(0), ["paid"]);
     assert_eq!(scene.offsets(0).last_stable, scene.offsets(0).end);
@@ -40,10 +45,23 @@ fn failed_batch_must_be_aborted() {
 fn closure_aborts_failed_transaction() {
     let scene = scene(1);
     let producer = scene.transactional();
-    let broken = Fault::Error(io::ErrorKind::Other);
-    scene.fs.add_rule(Rule::new(Operation::Write, broken).path("orders-0").nth(1));
     let pay = || producer.transaction(|tx| tx.send(to(0, "paid")));
-    assert_eq!(pay().unwrap_err().kind(), ErrorKind::Abortable);
+    let accept = |bytes: &str| {
+        let changed = TopicConfig::default().set("max.message.bytes", bytes).unwrap();
+        scene.store.alter_topic(TOPIC, changed).unwrap();
+    };
+    // The limit is lowered after the record was accepted.
+    let failed = producer.transaction(|tx| {
+        tx.send(to(0, "paid"))?;
+        accept("70");
+        Ok::<_, Error>(())
+    });
+    let (error, text) = rejected(failed);
+    assert!(matches!(error, TransactionError::MustAbort { .. }));
+    assert!(text.contains("over the limit of 70"), "{text}");
+    // The partition was in the transaction already, so it has a marker.
+    assert_eq!((scene.offsets(0).last_stable, scene.offsets(0).end), (1, 1));
+    accept("1000");
     pay().unwrap();
     assert_eq!(scene.committed(0), ["paid"]);
 }
@@ -85,7 +103,13 @@ fn full_buffer_leaves_transaction_open() {
     let full = scene.fs.add_rule(
         Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull)).path("orders-0"),
     );
-    let error = (0..9).find_map(|_| producer.send(to(0, "paid")).err()).unwrap();
+    let mut accepted = 0;
+    let error = loop {
+        match producer.send(to(0, "paid")) {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
     assert!(matches!(produce_error(Err::<(), _>(error)), ProduceError::BufferFull { .. }));
     let too_large = producer.send(to(0, "x".repeat(1 << 21)));
     assert!(matches!(produce_error(too_large), ProduceError::RecordTooLarge { .. }));
@@ -93,7 +117,7 @@ fn full_buffer_leaves_transaction_open() {
     scene.clock.advance(Duration::from_secs(1));
     producer.poll();
     producer.commit_transaction().unwrap();
-    assert_eq!(scene.committed(0), ["paid"; 3]);
+    assert_eq!(scene.committed(0), vec!["paid"; accepted]);
 }
 
 /// The decision counts, although a partition cannot get its marker.
@@ -122,7 +146,10 @@ fn decided_commit_is_completed_later() {
     scene.fs.remove_rule(rule);
     producer.begin_transaction().unwrap();
     producer.abort_transaction().unwrap();
-    assert_eq!((scene.committed(0), scene.committed(1)), (vec!["first".into()], vec!["first".into()]));
+    assert_eq!(
+        (scene.committed(0), scene.committed(1)),
+        (vec!["first".into()], vec!["first".into()])
+    );
 
     // If the closure ran again, its records would be there twice.
     let mut rule = None;
@@ -217,7 +244,7 @@ fn expiry_is_told_at_next_batch() {
     for partition in [0, 1] {
         let scene = scene(2);
         let producer = expires_after(&scene, Duration::from_secs(10));
-        scene.store.maintain();
+        scene.store.maintain().unwrap();
         assert_eq!(scene.offsets(0).last_stable, scene.offsets(0).end);
         // The log of partition 0 rejects the batch; partition 1 is not in the transaction yet.
         assert_expired(producer.send(to(partition, "rejected")).unwrap().wait());

@@ -87,5 +87,6 @@ fn fence_survives_reopen() {
     let killed = ProducerIdentity { id, epoch: 0 };
     let at = [TopicPartition::new(TOPIC, 0)];
     let version = TransactionVersion::V2;
-    is_fenced(transactions.add_partitions(ID, killed, &at, version, Wait::No));
+    let error = transactions.add_partitions(ID, killed, &at, version, Wait::No).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
 }

@@ -84,14 +84,8 @@ fn second_transaction_begins_at_zero() {
         found.push((header.is_control(), header.producer_epoch, header.base_sequence));
     }
     // A marker has the epoch of the next transaction.
-    let expected = [
-        (false, 0, 0),
-        (false, 0, 1),
-        (true, 1, -1),
-        (false, 1, 0),
-        (false, 1, 1),
-        (true, 2, -1),
-    ];
+    let expected =
+        [(false, 0, 0), (false, 0, 1), (true, 1, -1), (false, 1, 0), (false, 1, 1), (true, 2, -1)];
     assert_eq!(found, expected);
 }
 
@@ -338,7 +332,11 @@ fn open_transaction_ends_with_producer() {
         producer.send(to(0, "written")).unwrap();
         producer.flush().unwrap();
         let handle = producer.send(to(0, "not written")).unwrap();
-        if close { producer.close().unwrap() } else { drop(producer) }
+        if close {
+            producer.close().unwrap()
+        } else {
+            drop(producer)
+        }
         assert!(handle.wait().is_err());
         assert_eq!((scene.offsets(0).last_stable, scene.offsets(0).end), (2, 2));
         assert!(scene.committed(0).is_empty());
@@ -365,7 +363,8 @@ fn flushed_transaction_survives_power_loss() {
             tx.send(to(1, "bob +5"))
         })
         .unwrap();
-    let config = StoreConfig::default().fs(scene.disk.crash(CrashState::SyncedOnly)).maintenance(None);
+    let config =
+        StoreConfig::default().fs(scene.disk.crash(CrashState::SyncedOnly)).maintenance(None);
     let store = Store::open("data", config).unwrap();
     let found = store.topic(TOPIC).unwrap().partitions();
     let found: Vec<_> = found.iter().map(committed).collect();
