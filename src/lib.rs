@@ -570,8 +570,8 @@ mod wire;
 pub use client::Json;
 #[cfg(not(shuttle))]
 pub use client::{
-    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext, Partitioner,
+    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerInterceptor, ConsumerRecord,
+    ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext, Partitioner,
     PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
     ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle, Serialize,
     SerializeContext, TopicPattern, TopicProducer, Transaction,
@@ -594,8 +594,8 @@ pub use event::{CompactionReport, Event, Listener, Quarantined};
 pub use group::assignor;
 #[cfg(not(shuttle))]
 pub use group::{
-    GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset, GroupState, ListedGroups,
-    MemberDescription, MemberIdentity, OffsetAndMetadata,
+    ConsumerGroupMetadata, GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset,
+    GroupState, ListedGroups, MemberDescription, MemberIdentity, OffsetAndMetadata,
 };
 #[cfg(feature = "futures")]
 pub use log::FlushFuture;

@@ -175,7 +175,7 @@
 //! | `initTransactions` | [`init_transactions`](crate::Producer::init_transactions) | a second call does nothing |
 //! | `beginTransaction`, `commitTransaction`, `abortTransaction` | [`begin_transaction`](crate::Producer::begin_transaction), [`commit_transaction`](crate::Producer::commit_transaction), [`abort_transaction`](crate::Producer::abort_transaction) | a record that `send` rejects does not make the transaction fail. A commit is atomic over a loss of power with [`Acks::Flushed`](crate::Acks::Flushed) |
 //! | `beginTransaction` to `commitTransaction` in a `try` | [`transaction`](crate::Producer::transaction) | commits if the closure returns `Ok`, and aborts if it fails or panics |
-//! | `sendOffsetsToTransaction` | | not yet |
+//! | `sendOffsetsToTransaction` | [`send_offsets_to_transaction`](crate::Producer::send_offsets_to_transaction) | the offsets are written at once, and count with the transaction |
 //!
 //! # Settings of a consumer
 //!
@@ -328,16 +328,17 @@
 //! | works beside a writer | opens for writing |
 //! |---|---|
 //! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `consume --group` |
-//! | `topics list`, `topics describe`, `groups list`, `groups describe` | `topics create`, `topics alter` |
-//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
+//! | `topics list`, `topics describe`, `groups list`, `groups describe`, `transactions list`, `transactions describe`, `transactions find-hanging` | `topics create`, `topics alter` |
+//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, `transactions abort`, each without `--execute` | the same commands with `--execute` |
 //!
 //! | Kafka | here |
 //! |---|---|
 //! | `kafka-topics`, `kafka-configs` of topics | `annals topics` |
 //! | `kafka-delete-records` | `annals delete-before`, of one partition |
 //! | `kafka-console-producer` | `annals produce` |
-//! | `kafka-console-consumer` | `annals consume` |
+//! | `kafka-console-consumer` | `annals consume`; `--isolation committed` is `--isolation-level read_committed` |
 //! | `kafka-consumer-groups` | `annals groups` |
+//! | `kafka-transactions` | `annals transactions` with `list`, `describe`, `find-hanging` and `abort` |
 //! | `kafka-dump-log` | `annals dump`, of one file or one log. With `--records`, it decodes `__transaction_state` as `--transaction-log-decoder` does |
 //!
 //! # From a broker's directory to a store

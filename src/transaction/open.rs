@@ -37,9 +37,7 @@ impl Coordinator {
         for partition in self.partitions.iter() {
             let found = self.partitions.with_loaded_shard(partition, &self.config, |shard, _| {
                 for (id, producer) in shard.producers() {
-                    let stored = &producer.stored;
-                    let ids = [Some(stored.producer_id), stored.previous_producer_id];
-                    for known in ids.into_iter().flatten().filter(|known| wanted.contains(known)) {
+                    for known in producer.ids().filter(|known| wanted.contains(known)) {
                         owners.insert(known, (Arc::clone(id), producer.clone()));
                     }
                 }
@@ -53,6 +51,11 @@ impl Coordinator {
 }
 
 impl TransactionalProducer {
+    /// Iterates over the producer id that it has, and the one of its previous transaction.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ProducerId> {
+        [Some(self.stored.producer_id), self.stored.previous_producer_id].into_iter().flatten()
+    }
+
     /// Returns what becomes of a transaction that a partition has open, with batches of this
     /// producer id and epoch.
     pub(crate) fn fate(&self, at: &TopicPartition, who: ProducerIdentity) -> Fate {

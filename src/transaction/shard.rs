@@ -81,6 +81,15 @@ pub(super) struct End {
 }
 
 impl Shard {
+    /// Reads the transactional ids in a partition, each with its producer.
+    pub(super) fn stored_producers(
+        number: u32,
+        log: &Log,
+    ) -> Result<BTreeMap<Arc<str>, TransactionalProducer>> {
+        let (entries, _) = Shard::read(number, log)?;
+        Ok(entries.into_iter().map(|(id, entry)| (id, entry.producer)).collect())
+    }
+
     /// Reads the partition from start to end. Returns the last record of each transactional id
     /// with its offset, and the size of the log.
     fn read(number: u32, log: &Log) -> Result<(BTreeMap<Arc<str>, Entry>, u64)> {

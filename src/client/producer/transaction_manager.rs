@@ -3,6 +3,7 @@
 use crate::client::producer::config::{Acks, ProducerConfig};
 use crate::client::producer::transaction::ProducerTransaction;
 use crate::error::{Error, ProduceError, Result};
+use crate::group::{ConsumerGroupMetadata, OffsetAndMetadata};
 use crate::log::Log;
 use crate::producer_state::VerificationGuard;
 use crate::store::topics::Store;
@@ -11,6 +12,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::transaction::{Outcome, Wait};
 use crate::types::{ProducerIdentity, TopicPartition, TransactionVersion};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -113,6 +115,33 @@ impl TransactionManager {
         self.coordinator()?.end(&self.id, who, outcome, VERSION, self.flush, wait)
     }
 
+    /// Adds offsets of a group to the transaction.
+    pub(super) fn commit_offsets(
+        &self,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<()> {
+        self.check_send()?;
+        let who = self.writer().ok_or_else(|| self.rejection())?;
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        self.state.lock().is_known = true;
+        let (coordinator, wait) = (self.coordinator()?, Wait::UpTo(self.max_block));
+        let added = coordinator.commit_offsets(&self.id, who, group, offsets, VERSION, wait);
+        let Err(error) = added else { return Ok(()) };
+        let error = match error {
+            // The transaction has timed out, or another producer has taken over.
+            Error::Producer(_) => self.explain(who, &[], error),
+            other => other,
+        };
+        // A consumer that has to join its group again may have lost the partitions.
+        if matches!(error, Error::Consume(_)) || !error.is_retryable() {
+            self.change(|state| state.fail(&error));
+        }
+        Err(error)
+    }
+
     /// Adds a partition to the transaction before its first batch. Returns the permission to
     /// append that batch.
     pub(super) fn admit(
@@ -151,15 +180,15 @@ impl TransactionManager {
         }
     }
 
-    /// Asks the coordinator whether the transaction has this partition, after its log has rejected
+    /// Asks the coordinator whether the transaction has these partitions, after a log has rejected
     /// a batch. Returns the coordinator's reason, or else that of the log.
     pub(super) fn explain(
         &self,
         who: ProducerIdentity,
-        at: &TopicPartition,
+        partitions: &[TopicPartition],
         rejection: Error,
     ) -> Error {
-        self.add(who, std::slice::from_ref(at)).err().unwrap_or(rejection)
+        self.add(who, partitions).err().unwrap_or(rejection)
     }
 
     /// Takes a permission back that the log does not accept.

@@ -51,7 +51,7 @@ impl BatchWriter<'_> {
                 }
                 // The transaction has timed out, or another producer has taken over.
                 Ok(Err(error @ Error::Producer(ProducerStateError::Fenced { .. }))) => {
-                    return Err(transactions.explain(who, &at, error));
+                    return Err(transactions.explain(who, &[at], error));
                 }
                 Ok(Err(error)) => return Err(error),
                 // A listener panicked, before or after the batch was written. If it was written,

@@ -11,7 +11,9 @@ use crate::client::producer::transaction_manager::TransactionManager;
 use crate::client::producer::writer::listener_panicked;
 use crate::client::producer::{Producer, thread_marks};
 use crate::error::{Error, ProduceError, Result, TransactionError};
+use crate::group::{ConsumerGroupMetadata, OffsetAndMetadata};
 use crate::transaction::Outcome;
+use crate::types::TopicPartition;
 use std::sync::Arc;
 
 impl ProducerInner {
@@ -183,6 +185,64 @@ impl Producer {
         self.handle.inner.begin_transaction()
     }
 
+    /// Adds the positions of a consumer to the transaction: they are committed with its records,
+    /// or not at all. So a record that was read counts as read exactly if its results are visible.
+    ///
+    /// The offsets are those of the next records to read, as in
+    /// [`commit_offsets`](crate::Consumer::commit_offsets). `group` comes from
+    /// [`group_metadata`](crate::Consumer::group_metadata) of the consumer, which must not commit
+    /// on its own: set [`enable_auto_commit(false)`](crate::ConsumerConfig::enable_auto_commit).
+    ///
+    /// ```
+    /// use annals::{AutoOffsetReset, ConsumerConfig, IsolationLevel, ProducerConfig};
+    /// use annals::{Store, StoreConfig, TopicConfig, TopicPartition};
+    /// use std::time::Duration;
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// store.create_topic("orders", TopicConfig::default())?.partition(0)?.append("apple")?;
+    /// let bills = store.create_topic("bills", TopicConfig::default())?.partition(0)?;
+    /// let config = ConsumerConfig::new("billing")
+    ///     .auto_offset_reset(AutoOffsetReset::Earliest)
+    ///     .isolation_level(IsolationLevel::ReadCommitted)
+    ///     .enable_auto_commit(false);
+    /// let mut consumer = store.consumer(config)?;
+    /// consumer.subscribe(["orders"])?;
+    /// let producer = store.producer(ProducerConfig::default().transactional_id("billing-1"))?;
+    ///
+    /// let orders = TopicPartition::new("orders", 0);
+    /// let records = consumer.poll(Duration::ZERO)?;
+    /// producer.transaction(|tx| {
+    ///     for order in &records {
+    ///         tx.send(("bills", format!("one {}", order.value_str().unwrap_or_default())))?;
+    ///     }
+    ///     let next = consumer.position(&orders)?;
+    ///     tx.send_offsets([(orders.clone(), next)], &consumer.group_metadata()?)
+    /// })?;
+    /// assert_eq!(bills.get(0)?.unwrap().value_str(), Some("one apple"));
+    /// assert_eq!(consumer.committed(&orders)?, Some(1.into()));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Consume`] with [`CommitFailed`](crate::ConsumeError::CommitFailed), if the
+    ///   consumer is not a member of its group any more: another one may read the same records, so
+    ///   the transaction can only be aborted.
+    /// - As [`Log::append`](crate::Log::append), for the topic `__consumer_offsets`. If the error is
+    ///   [retryable](Error::is_retryable), the call may be repeated; otherwise, abort.
+    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
+    ///   [`NoTransaction`](TransactionError::NoTransaction),
+    ///   [`MustAbort`](TransactionError::MustAbort), [`Expired`](TransactionError::Expired),
+    ///   [`Fenced`](TransactionError::Fenced).
+    pub fn send_offsets_to_transaction(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, impl Into<OffsetAndMetadata>)>,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<()> {
+        let offsets = offsets.into_iter().map(|(at, offset)| (at, offset.into())).collect();
+        self.handle.inner.transactions()?.commit_offsets(&offsets, group)
+    }
+
     /// Writes all records of the transaction, and commits it: readers of committed records see all
     /// of them from now on, and the offsets are those of the group.
     ///
@@ -327,6 +387,20 @@ impl Transaction<'_> {
     ) -> Result<SendHandle> {
         let callback: Callback = Box::new(callback);
         self.producer.handle.inner.send(record.into(), Some(callback))
+    }
+
+    /// Adds the positions of a consumer to the transaction, as
+    /// [`Producer::send_offsets_to_transaction`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send_offsets_to_transaction`].
+    pub fn send_offsets(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, impl Into<OffsetAndMetadata>)>,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<()> {
+        self.producer.send_offsets_to_transaction(offsets, group)
     }
 
     /// Returns the producer, for its other ways to send. All that it sends is in the transaction.

@@ -261,10 +261,11 @@ impl BatchWriter<'_> {
             self.queue.callbacks.add(&outcome, Some(&result), pending);
         }
         self.context.keep_builder(builder);
+        // Before the result is known: a thread that has waited for it finds the buffer empty.
+        self.context.buffer.release(reserved);
         match part {
             None => outcome.complete(result),
             Some(part) => outcome.complete_part(part, records as u32, result),
         }
-        self.context.buffer.release(reserved);
     }
 }

@@ -79,7 +79,7 @@ use std::time::Duration;
 /// fails so has changed nothing.
 #[derive(Debug, Clone)]
 pub struct Transactions {
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl Transactions {
@@ -88,7 +88,7 @@ impl Transactions {
     }
 
     /// Returns the coordinator of a transactional id that a producer has.
-    fn coordinator_of(&self, id: &str) -> Result<Arc<Coordinator>> {
+    pub(super) fn coordinator_of(&self, id: &str) -> Result<Arc<Coordinator>> {
         if let Some(coordinator) = self.store.used_transaction_coordinator() {
             return Ok(coordinator);
         }

@@ -1,6 +1,7 @@
 //! The topic that transactions are stored in, and the coordinator over its logs.
 
 mod handle;
+mod offsets;
 mod participants;
 mod recovery;
 mod ticker;

@@ -1,11 +1,13 @@
 //! The partitions of a store that take part in transactions.
 
 use crate::error::{Error, ProducerStateError, Result, TopicError};
+use crate::group::coordinator::Coordinator as GroupCoordinator;
 use crate::log::Log;
 use crate::record::EndTxnMarker;
 use crate::store::inner::StoreInner;
 use crate::store::topic::Topic;
 use crate::store::topics::Store;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::transaction::participants::{MarkerOutcome, Participants};
 use crate::types::{MAX_OFFSET, ProducerId, ProducerIdentity, TopicPartition, TransactionVersion};
 use std::fmt;
@@ -36,6 +38,12 @@ impl StoreParticipants {
         }
     }
 
+    /// Returns the coordinator of the groups, if they are stored in this partition. The offsets
+    /// that a transaction commits are pending in it, and it must see the marker.
+    fn groups(&self, at: &TopicPartition) -> Result<Option<Arc<GroupCoordinator>>> {
+        if &*at.topic == CONSUMER_OFFSETS { self.store()?.existing_coordinator() } else { Ok(None) }
+    }
+
     /// Does something with the log of a partition. Returns `None` if there is no such partition.
     fn with_log<T>(
         &self,
@@ -58,22 +66,20 @@ fn is_unknown(error: &Error) -> bool {
     matches!(error, Error::Topic(error) if is_unknown(error))
 }
 
-/// Appends a marker to a log.
+/// Appends a marker to a log, by a function that does this.
 fn append_marker(
-    log: &Log,
-    who: ProducerIdentity,
     marker: EndTxnMarker,
-    version: TransactionVersion,
+    append: impl Fn(EndTxnMarker) -> Result<()>,
 ) -> Result<MarkerOutcome> {
-    let mut appended = log.append_marker(who, marker, version);
+    let mut appended = append(marker);
     if let Err(Error::Producer(ProducerStateError::CoordinatorFenced { current, .. })) = appended {
         // A broker had the directory, and its coordinator a higher epoch. The directory is locked,
         // so that coordinator is gone.
         let marker = EndTxnMarker { coordinator_epoch: current, ..marker };
-        appended = log.append_marker(who, marker, version);
+        appended = append(marker);
     }
     match appended {
-        Ok(_) => Ok(MarkerOutcome::Written),
+        Ok(()) => Ok(MarkerOutcome::Written),
         // The log has a later epoch of the producer, which it gets only once a transaction is
         // complete. So it has the marker already. Its coordinator has lost records with the power.
         Err(Error::Producer(
@@ -107,7 +113,15 @@ impl Participants for StoreParticipants {
         marker: EndTxnMarker,
         version: TransactionVersion,
     ) -> Result<MarkerOutcome> {
-        let written = self.with_log(at, |log| append_marker(log, who, marker, version))?;
+        let written = match self.groups(at)? {
+            Some(groups) => self.with_log(at, |_| {
+                let end = |marker| groups.end_transaction(at.partition, who, marker, version);
+                append_marker(marker, end)
+            })?,
+            None => self.with_log(at, |log| {
+                append_marker(marker, |marker| log.append_marker(who, marker, version).map(drop))
+            })?,
+        };
         Ok(written.unwrap_or(MarkerOutcome::NoSuchPartition))
     }
 

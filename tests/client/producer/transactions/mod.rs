@@ -3,6 +3,7 @@
 mod failures;
 mod fencing;
 mod misuse;
+mod offsets;
 
 use super::{Scene, scene};
 use crate::{HOUR, NOW, TOPIC, earliest, to};
