@@ -13,7 +13,7 @@
 //! | in Kafka | here |
 //! |---|---|
 //! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they see every change of it at once |
-//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) |
+//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) and its [high watermark](crate::Log::set_high_watermark) |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | the clients call functions, and each call returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
 //! | transactions: `transactional.id`, `initTransactions` and the calls that follow it | not yet in the clients; consumers read by [`isolation_level`](crate::ConsumerConfig::isolation_level). A log has what a coordinator needs: [`append_batch`](crate::Log::append_batch) takes transactional batches, [`append_marker`](crate::Log::append_marker) ends a transaction, and [`hanging_transactions`](crate::Log::hanging_transactions) finds those that nothing ends |
@@ -454,7 +454,7 @@
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
 //! | the three checkpoints | one value for each log: durable below, starts at, compacted below. If the two lines of a log differ, they are ignored, and the next recovery or compaction takes longer. In `log-start-offset-checkpoint` this is an error, because deleted records would reappear without the start | stay: each side takes over the checkpoints of the other |
 //! | `leader-epoch-checkpoint` | the offset at which each leader epoch began | stays: the store continues with the latest epoch, and the broker with a higher one |
-//! | `replication-offset-checkpoint` | the progress of the replicas; a store has none | the broker creates its own |
+//! | `replication-offset-checkpoint` | the high watermark of each log: all replicas have everything below | stays: the logs of a store are the only copies, unless they are [replicated](crate::LogConfig::replicated), and keep the lines of a broker as they are |
 //! | `.kafka_cleanshutdown` | marks that the logs were closed cleanly, and by which side | stays: each side removes it before it writes |
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!
