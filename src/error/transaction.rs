@@ -121,6 +121,27 @@ pub enum TransactionError {
         /// The transactional id.
         id: String,
     },
+    /// The partition is not part of the producer's ongoing transaction.
+    /// Kafka: `TransactionAbortableException`.
+    #[error(
+        "partition {partition} is not part of an ongoing transaction of `{id}`; abort the transaction and begin it again, and add the partition before its first batch"
+    )]
+    PartitionNotAdded {
+        /// The transactional id.
+        id: String,
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The transaction does not hang: its producer or the store ends it.
+    #[error(
+        "the transaction in partition {partition} does not hang, because it belongs to `{id}`; to abort it, fence that producer with `Transactions::fence`"
+    )]
+    NotHanging {
+        /// The transactional id.
+        id: String,
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// No producer has this transactional id. Kafka: `TransactionalIdNotFoundException`.
     #[error("no producer has the transactional id `{id}`; `Transactions::list` returns all ids")]
     UnknownId {
@@ -154,6 +175,7 @@ impl TransactionError {
                 ErrorKind::Busy
             }
             TransactionError::InvalidState { .. }
+            | TransactionError::NotHanging { .. }
             | TransactionError::InvalidTimeout { .. }
             | TransactionError::EmptyId
             | TransactionError::NotTransactional
@@ -161,6 +183,7 @@ impl TransactionError {
             | TransactionError::NoTransaction { .. }
             | TransactionError::AlreadyOpen { .. } => ErrorKind::InvalidInput,
             TransactionError::PartitionGone { .. }
+            | TransactionError::PartitionNotAdded { .. }
             | TransactionError::MustAbort { .. }
             | TransactionError::Expired { .. } => ErrorKind::Abortable,
             TransactionError::UnknownId { .. } => ErrorKind::NotFound,

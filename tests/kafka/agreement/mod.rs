@@ -6,6 +6,7 @@
 mod directories;
 mod epochs;
 mod logs;
+mod replicas;
 mod state;
 
 use annals::{Log, LogConfig, Record, Timestamp};
