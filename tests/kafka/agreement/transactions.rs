@@ -1,6 +1,7 @@
 //! Transactions: Kafka and this crate decide the same of the same appends, write the same files,
 //! and show the same records of them.
 
+use super::logs::stored;
 use super::state::producer_lines;
 use super::{copy_dir, run, same, small};
 use crate::build::{kafka, say};
@@ -8,12 +9,14 @@ use annals::fs::DiskFs;
 use annals::inspect::TxnEntries;
 use annals::record::{BatchBuilder, EndTxnMarker};
 use annals::{
-    Appended, Error, IsolationLevel, Log, LogConfig, ManualClock, Offset, ProducerIdentity,
-    ProducerStateError, ReadLimits, Result, StartAt, Timestamp, TransactionVersion,
+    Appended, CleanupPolicy, Error, IsolationLevel, Log, LogConfig, ManualClock, Offset,
+    ProducerIdentity, ProducerStateError, ReadLimits, Record, Result, StartAt, Timestamp,
+    TransactionVersion,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use support::{Chance, T0, seeds};
 
 fn config() -> LogConfig {
@@ -395,4 +398,124 @@ fn kafka_ends_same_transactions() {
     }
     let steps: usize = rounds.iter().map(|round| round.steps).sum();
     say(&format!("kafka: decides {steps} steps of transactions as we do"));
+}
+
+/// Transactions of a few keys each, over several segments. Some are never ended.
+fn fill_keyed(log: &Log, seed: u64) {
+    let mut chance = Chance(seed);
+    let mut senders = [Sender::default(); 4];
+    for n in 0..400 {
+        if n % 70 == 69 {
+            // A segment whose last batch is removed gets an empty one here, and a hole in Kafka.
+            log.append(Record::new("stays").key(format!("end {n}"))).unwrap();
+            log.roll().unwrap();
+        }
+        let at = chance.below(4) as usize;
+        let (id, sender) = (6000 + at as i64, &mut senders[at]);
+        match chance.below(10) {
+            0..6 => {
+                let mut builder = BatchBuilder::new();
+                builder.producer(id, sender.epoch, sender.sequence).transactional(true);
+                let count = 1 + chance.below(4);
+                for _ in 0..count {
+                    let key = format!("key {}", chance.below(60));
+                    let value = vec![b'v'; 100 + chance.below(700) as usize];
+                    let value = (chance.below(9) > 0).then_some(&*value);
+                    let time = Timestamp::from_millis(T0);
+                    builder.push(time, Some(key.as_bytes()), value).unwrap();
+                }
+                sender.sequence += count as i32;
+                log.append_batch(builder.build().unwrap()).unwrap();
+            }
+            6..9 => {
+                // Half of the producers raise their epoch with each transaction.
+                let mut version = TransactionVersion::V1;
+                if at % 2 == 0 {
+                    version = TransactionVersion::V2;
+                    (sender.epoch, sender.sequence) = (sender.epoch + 1, 0);
+                }
+                let producer = ProducerIdentity { id, epoch: sender.epoch };
+                let marker = EndTxnMarker { committed: chance.below(2) == 0, coordinator_epoch: 0 };
+                log.append_marker(producer, marker, version).unwrap();
+            }
+            _ => {
+                let record = Record::new("plain").key(format!("key {}", chance.below(60)));
+                log.append(record.timestamp(Timestamp::from_millis(T0))).unwrap();
+            }
+        }
+    }
+    log.roll().unwrap();
+    log.append(Record::new("not cleaned").key("key 1")).unwrap();
+}
+
+/// The lines of a compacted log without sizes, and without the record of the last marker of a
+/// producer. Kafka removes that, which leaves nothing to tell the epoch from when producers are
+/// replayed.
+fn comparable(lines: &[String], other: &[String]) -> Vec<String> {
+    let without_records = |line: &&String| line.starts_with("B ") && line.contains(" 0 none ");
+    let ends = |line: &String| line.split(' ').nth(2).unwrap().to_owned();
+    let empty = lines.iter().chain(other).filter(without_records).map(ends);
+    let empty: BTreeSet<String> = empty.collect();
+    let mut compared = Vec::new();
+    for line in lines {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        match words[0] {
+            "S" => words.truncate(2),
+            "B" if empty.contains(words[2]) => {
+                assert!(words[10] == "true" || words[3] == "0", "{line}");
+                words[3] = "0";
+            }
+            "R" if empty.contains(words[1]) => continue,
+            _ => {}
+        }
+        compared.push(words.join(" "));
+    }
+    compared
+}
+
+#[test]
+fn kafka_compacts_same_transactions() {
+    let Some(kafka) = kafka() else { return };
+    let noon = T0 + 1_000_000;
+    let times = [noon, noon + 1000, noon + 86_400_000 + 1, noon + 2 * 86_400_000 + 2];
+    let root = tempfile::tempdir().unwrap();
+    let (mut script, mut ours) = (Vec::new(), Vec::new());
+    for seed in seeds("ANNALS_KAFKA_TXN_SEEDS", 4) {
+        let dir = |who: &str| root.path().join(format!("{who}-{seed}-0"));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(noon)));
+        let config = small().index_bytes(65_536).clock(clock.clone()).leader_epoch(3);
+        let config = config.cleanup_policy(CleanupPolicy::Compact);
+        let config = config.producer_id_expiration(Duration::MAX);
+        let log = Log::open(dir("ours"), config.clone()).unwrap();
+        fill_keyed(&log, seed);
+        log.close().unwrap();
+        copy_dir(&dir("ours"), &dir("theirs"));
+        let log = Log::open(dir("ours"), config).unwrap();
+        let active = log.stats().unwrap().segments.last().unwrap().base_offset;
+        let upto = active.min(log.offsets().last_stable);
+        for time in times {
+            clock.set(Timestamp::from_millis(time));
+            log.compact().unwrap();
+            let mut lines = Vec::new();
+            for line in stored(&log) {
+                let base = line.strip_prefix("S ").map(|rest| rest.split(' ').next().unwrap());
+                let base = base.map(|base| base.parse().unwrap());
+                lines.push(line);
+                lines.extend(base.into_iter().flat_map(|base| index_lines(&dir("ours"), base)));
+            }
+            ours.push(lines);
+            script.push(format!("clean {} {upto} {time}", dir("theirs").display()));
+        }
+        assert_eq!(log.verify().unwrap(), []);
+        log.close().unwrap();
+    }
+    let printed = run(kafka, &script);
+    for ((theirs, ours), step) in printed.iter().zip(&ours).zip(&script) {
+        same(&comparable(theirs, ours), &comparable(ours, theirs), step);
+    }
+    let left = |lines: &Vec<String>| lines.iter().filter(|line| line.starts_with("B ")).count();
+    say(&format!(
+        "kafka: compacts transactions to the same {} batches",
+        left(ours.last().unwrap())
+    ));
 }

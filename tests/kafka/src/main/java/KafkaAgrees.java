@@ -186,7 +186,7 @@ public final class KafkaAgrees {
             config.put(TopicConfig.MESSAGE_TIMESTAMP_TYPE_CONFIG, "LogAppendTime");
         }
         return UnifiedLog.create(dir, new LogConfig(config), 0L, 0L, scheduler, new BrokerTopicStats(), time, 900_000,
-            new ProducerStateManagerConfig(86_400_000, false), 600_000, new LogDirFailureChannel(1), clean, Optional.empty());
+            new ProducerStateManagerConfig(Integer.MAX_VALUE, false), 600_000, new LogDirFailureChannel(1), clean, Optional.empty());
     }
 
     /** A roll leaves the flush of the segment before to the scheduler, whose one thread must be through with it. */
@@ -245,7 +245,7 @@ public final class KafkaAgrees {
     }
 
     private void clean(File dir, long upto, long now) throws Exception {
-        UnifiedLog log = open(dir, true, false);
+        UnifiedLog log = open(dir, true, false, new Still(now));
         Throttler unlimited = new Throttler(Double.MAX_VALUE, 300, "cleaner-io", "bytes", Time.SYSTEM);
         Cleaner cleaner = new Cleaner(0, new SkimpyOffsetMap(1 << 20), 1 << 19, 1 << 22, 0.9, unlimited, Time.SYSTEM, partition -> { });
         cleaner.doClean(new LogToClean(log, 0, upto, false), now);
