@@ -400,6 +400,7 @@
 //! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, close files, close the other writer, or wait; then retry: [`is_retryable`](Error::is_retryable) |
 //! | `InUse` | let the members of the group leave, or remove them |
 //! | `Rebalancing` | poll again: the group is assigning its partitions |
+//! | `Abortable` | abort the transaction, and begin it again |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
 //! | `Poisoned` | close the log and open it again, in a store with [`Store::reopen_partition`] |
 //! | `ReadOnly` | open the log for writing |
@@ -569,8 +570,8 @@ mod wire;
 pub use client::Json;
 #[cfg(not(shuttle))]
 pub use client::{
-    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext, Partitioner,
+    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerInterceptor, ConsumerRecord,
+    ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext, Partitioner,
     PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
     ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle, Serialize,
     SerializeContext, TopicPattern, TopicProducer,
@@ -593,8 +594,8 @@ pub use event::{CompactionReport, Event, Listener, Quarantined};
 pub use group::assignor;
 #[cfg(not(shuttle))]
 pub use group::{
-    GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset, GroupState, ListedGroups,
-    MemberDescription, MemberIdentity, OffsetAndMetadata,
+    ConsumerGroupMetadata, GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset,
+    GroupState, ListedGroups, MemberDescription, MemberIdentity, OffsetAndMetadata,
 };
 #[cfg(feature = "futures")]
 pub use log::FlushFuture;
@@ -609,12 +610,15 @@ pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 #[cfg(not(shuttle))]
 pub use store::{
     Admin, ConfigEntry, ConfigSource, OfflinePartitions, PartitionDescription, ResetTo, Store,
-    StoreConfig, StoreView, Topic, TopicConfig, TopicDescription,
+    StoreConfig, StoreView, Topic, TopicConfig, TopicDescription, Transactions,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 #[cfg(not(shuttle))]
-pub use transaction::{TransactionMetadata, TransactionRecord, TransactionState};
+pub use transaction::{
+    Outcome, TransactionCoordinatorConfig, TransactionListing, TransactionMetadata,
+    TransactionRecord, TransactionState, Wait,
+};
 pub use types::{
     Codec, FIRST_STORE_PRODUCER_ID, IsolationLevel, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID,
     Offset, OffsetSpec, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, StartAt, Timestamp,

@@ -248,7 +248,6 @@ impl FieldWriter {
         self.flexible = flexible;
     }
 
-    #[cfg(test)]
     pub(crate) fn i8(&mut self, value: i8) {
         self.bytes.extend(value.to_be_bytes());
     }
@@ -318,7 +317,6 @@ impl FieldWriter {
     }
 
     /// Ends a struct with these tagged fields, in the order of their tags.
-    #[cfg(test)]
     pub(crate) fn end_struct_with(&mut self, fields: &[(u32, &[u8])]) {
         if !self.flexible {
             return;
@@ -332,7 +330,6 @@ impl FieldWriter {
     }
 
     /// Writes that an array is null.
-    #[cfg(test)]
     pub(crate) fn null_array(&mut self) {
         if self.flexible { self.varint(0) } else { self.i32(-1) }
     }

@@ -1,9 +1,10 @@
 //! The command line.
 
-use crate::store_args::{ConsumeArgs, GroupsArgs, ProduceArgs, TopicsArgs};
+use crate::store_args::{ConsumeArgs, GroupsArgs, ProduceArgs, TopicsArgs, TransactionsArgs};
 use annals::record::Compression;
 use annals::{
-    CleanupPolicy, Codec, LogConfig, MAX_OFFSET, Offset, StartAt, Timestamp, TimestampType,
+    CleanupPolicy, Codec, IsolationLevel, LogConfig, MAX_OFFSET, Offset, StartAt, Timestamp,
+    TimestampType,
 };
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -77,6 +78,10 @@ pub enum Command {
     Consume(ConsumeArgs),
     /// List, describe, delete and reset the groups of consumers of a data directory
     Groups(GroupsArgs),
+    /// List and describe the transactions of a data directory, and abort those that hang
+    ///
+    /// All but `abort --execute` only read, also while another process has the directory open.
+    Transactions(TransactionsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -328,6 +333,15 @@ pub enum OutputFormat {
 pub enum Isolation {
     Uncommitted,
     Committed,
+}
+
+impl From<Isolation> for IsolationLevel {
+    fn from(isolation: Isolation) -> IsolationLevel {
+        match isolation {
+            Isolation::Uncommitted => IsolationLevel::ReadUncommitted,
+            Isolation::Committed => IsolationLevel::ReadCommitted,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,12 +5,13 @@
 //! and reads a damaged partition up to the damage: a group skips nothing that it was not told to
 //! skip. Ctrl-C ends a group after the printed records are committed.
 
-use crate::args::OutputFormat;
+use crate::args::{Isolation, OutputFormat};
 use crate::data::{self, Data};
 use crate::failure::{DAMAGED, Failure, warn};
 use crate::json::{Shown, ShownInTopic};
 use crate::output::Output;
 use crate::salvage::Salvage;
+use crate::scan::Transactions;
 use crate::store_args::ConsumeArgs;
 use annals::{
     AutoOffsetReset, ConsumeError, Consumer, ConsumerConfig, ConsumerRecords, Corruption, Error,
@@ -100,8 +101,9 @@ impl Printer<'_> {
 struct Source {
     at: TopicPartition,
     records: Records,
-    /// The end of the log when it was opened.
+    /// The end of the records to print when the log was opened.
     end: Offset,
+    isolation: Isolation,
 }
 
 /// The records of a log, or of its sound batches if it is damaged.
@@ -116,6 +118,8 @@ struct Sound {
     from: Offset,
     /// Records before the first one with this time are left out.
     since: Option<Timestamp>,
+    /// The transactions, if only committed records are printed, and the end of these records.
+    committed: Option<(Transactions, Offset)>,
 }
 
 impl Records {
@@ -149,7 +153,16 @@ impl Sound {
                 return Ok(Some(record));
             }
             let Some(batch) = self.batches.next_batch()? else { return Ok(None) };
-            if batch.header().is_control() {
+            let header = batch.header();
+            if let Some((transactions, end)) = &self.committed {
+                if header.base_offset >= *end {
+                    return Ok(None);
+                }
+                if transactions.is_aborted(header) {
+                    continue;
+                }
+            }
+            if header.is_control() {
                 continue;
             }
             match batch.records() {
@@ -161,12 +174,23 @@ impl Sound {
 }
 
 impl Source {
-    fn open(data: &Data, at: TopicPartition, from: StartAt) -> Result<Source, Failure> {
+    fn open(
+        data: &Data,
+        at: TopicPartition,
+        from: StartAt,
+        isolation: Isolation,
+    ) -> Result<Source, Failure> {
         let log = match data.partition(&at.topic, at.partition) {
-            Err(Failure::Damaged(damage)) => return Source::around(data, at, from, &damage),
+            Err(Failure::Damaged(damage)) => {
+                return Source::around(data, at, from, isolation, &damage);
+            }
             found => found?,
         };
-        let (start, end) = (log.offsets().start, log.offsets().end);
+        let offsets = log.offsets();
+        let (start, end) = match isolation {
+            Isolation::Uncommitted => (offsets.start, offsets.high_watermark),
+            Isolation::Committed => (offsets.start, offsets.last_stable),
+        };
         let from = match from {
             StartAt::Earliest => start,
             StartAt::Latest => end,
@@ -176,7 +200,8 @@ impl Source {
             StartAt::Offset(offset) => offset,
             _ => start,
         };
-        Ok(Source { records: Records::Log(Box::new(log.reader(from)?)), at, end })
+        let reader = log.isolated(isolation.into()).reader(from)?;
+        Ok(Source { records: Records::Log(Box::new(reader)), at, end, isolation })
     }
 
     /// Returns the sound records of a damaged partition.
@@ -184,6 +209,7 @@ impl Source {
         data: &Data,
         at: TopicPartition,
         from: StartAt,
+        isolation: Isolation,
         damage: &Corruption,
     ) -> Result<Source, Failure> {
         warn(&format!("{damage}; what is sound is printed"));
@@ -194,10 +220,15 @@ impl Source {
             StartAt::Latest => (Offset::MAX, None),
             _ => (start, None),
         };
-        let batches = Salvage::from(&data.partition_dir(&at.topic, at.partition), from)?;
-        let sound = Sound { batches, decoded: VecDeque::new(), from, since };
+        let dir = data.partition_dir(&at.topic, at.partition);
+        let committed = match isolation {
+            Isolation::Uncommitted => None,
+            Isolation::Committed => Some(Transactions::of_sound_batches(&dir, start)?),
+        };
+        let batches = Salvage::from(&dir, from)?;
+        let sound = Sound { batches, decoded: VecDeque::new(), from, since, committed };
         let records = Records::Sound(Box::new(sound));
-        Ok(Source { at, records, end: Offset::MAX })
+        Ok(Source { at, records, end: Offset::MAX, isolation })
     }
 
     fn is_damaged(&self) -> bool {
@@ -220,7 +251,7 @@ impl Source {
             let next = match self.records.next(named.as_ref()) {
                 Err(Failure::Damaged(damage)) if !self.is_damaged() => {
                     let from = StartAt::Offset(self.records.offset());
-                    *self = Source::around(data, self.at.clone(), from, &damage)?;
+                    *self = Source::around(data, self.at.clone(), from, self.isolation, &damage)?;
                     return Ok(true);
                 }
                 next => next?,
@@ -247,7 +278,7 @@ fn partitions(args: &ConsumeArgs, data: &Data) -> Result<Vec<TopicPartition>, Fa
 
 fn read(args: &ConsumeArgs, printer: &mut Printer<'_>) -> Result<ExitCode, Failure> {
     let mut data = Data::look(&args.dir)?;
-    let open = |at| Source::open(&data, at, args.from);
+    let open = |at| Source::open(&data, at, args.from, args.isolation);
     let mut sources: Vec<Source> =
         partitions(args, &data)?.into_iter().map(open).collect::<Result<_, _>>()?;
     if !args.follow {
@@ -273,7 +304,8 @@ fn read(args: &ConsumeArgs, printer: &mut Printer<'_>) -> Result<ExitCode, Failu
             data = Data::look(&args.dir)?;
             for at in partitions(args, &data)? {
                 if !sources.iter().any(|source| source.at == at) {
-                    sources.push(Source::open(&data, at, StartAt::Earliest)?);
+                    let from = StartAt::Earliest;
+                    sources.push(Source::open(&data, at, from, args.isolation)?);
                 }
             }
         }
@@ -337,6 +369,7 @@ fn consume(
     }
     let config = ConsumerConfig::new(group)
         .auto_offset_reset(AutoOffsetReset::Earliest)
+        .isolation_level(args.isolation.into())
         .enable_auto_commit(false);
     let mut consumer = store.consumer(config)?;
     // No other process can join the group, so it has no other member to share the partitions with.

@@ -8,7 +8,9 @@ use crate::failure::Failure;
 use crate::notices::Notices;
 use annals::fs::DiskFs;
 use annals::inspect;
-use annals::{Error, Log, Offset, Store, StoreConfig, StoreView, TopicError};
+use annals::{
+    Error, Log, Offset, Store, StoreConfig, StoreView, TopicError, TransactionCoordinatorConfig,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,13 +80,18 @@ impl Data {
     }
 }
 
-/// Opens an existing data directory, without maintenance, so that old records stay.
+/// Opens an existing data directory, without maintenance, so that old records stay. Ongoing
+/// transactions stay, too: their producers may return to the process whose directory it is.
 pub fn open(path: &Path) -> Result<Store, Failure> {
     Data::look(path)?;
     open_or_make(path)
 }
 
 pub fn open_or_make(path: &Path) -> Result<Store, Failure> {
-    let config = StoreConfig::default().maintenance(None).listener(Arc::new(Notices::OF_RECOVERY));
+    let transactions = TransactionCoordinatorConfig::default().resume_ongoing(true);
+    let config = StoreConfig::default()
+        .maintenance(None)
+        .transaction_coordinator(transactions)
+        .listener(Arc::new(Notices::OF_RECOVERY));
     Ok(Store::open(path, config)?)
 }

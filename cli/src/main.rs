@@ -1,7 +1,8 @@
 //! `annals`: log directories, and data directories of topics, at the prompt.
 //!
-//! It does the work of `kafka-dump-log`, `kafka-topics`, `kafka-consumer-groups` and the console
-//! producer and consumer, without a JVM or a broker, through the public API of the library alone.
+//! It does the work of `kafka-dump-log`, `kafka-topics`, `kafka-consumer-groups`,
+//! `kafka-transactions` and the console producer and consumer, without a JVM or a broker, through
+//! the public API of the library alone.
 //!
 //! Install it with `cargo install --path cli`, or run it from the workspace:
 //! `cargo run --release --package annals-cli -- COMMAND …`
@@ -37,6 +38,7 @@ mod seek;
 mod store_args;
 mod topics;
 mod transaction_state;
+mod transactions;
 mod verify;
 
 use args::{Args, Command};
@@ -77,6 +79,7 @@ fn run(command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
         Command::Produce(args) => produce::run(&args, output)?,
         Command::Consume(args) => return consume::run(&args, output),
         Command::Groups(args) => groups::run(&args, output)?,
+        Command::Transactions(args) => transactions::run(&args, output)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,8 +6,8 @@ use crate::holes::holes;
 use crate::json::Shown;
 use crate::output::Output;
 use crate::salvage::{Salvage, start_of};
-use crate::scan::{Scan, Transactions, marker};
-use annals::record::{BatchHeader, RecordRef};
+use crate::scan::Transactions;
+use annals::record::RecordRef;
 use annals::{Error, Log, LogConfig, Offset, Reader, StartAt, Timestamp};
 use std::path::Path;
 use std::process::ExitCode;
@@ -75,24 +75,18 @@ pub fn run(args: &ReadArgs, output: &mut Output) -> Result<ExitCode, Failure> {
 
 fn read_log(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
     let log = Log::open_read_only(&args.dir, LogConfig::default())?;
-    let mut reader = log.reader(args.from).map_err(Failure::within(&args.dir))?;
+    let view = log.isolated(args.isolation.into());
+    let mut reader = view.reader(args.from).map_err(Failure::within(&args.dir))?;
     printer.stop = Stop::new(args, &log)?;
     printer.next = Some(reader.offset());
-    let mut scan = match args.isolation {
-        Isolation::Uncommitted => None,
-        Isolation::Committed => Some(Scan::new(&log)?),
-    };
-    let mut tail = if args.follow { Some(log.tail(reader.offset())?) } else { None };
+    let mut tail = if args.follow { Some(view.tail(reader.offset())?) } else { None };
     loop {
-        if let Some(scan) = &mut scan {
-            scan.advance(&log)?;
-        }
-        if printer.print(&mut reader, scan.as_ref(), &args.dir)? {
+        if printer.print(&mut reader, &args.dir)? {
             return Ok(());
         }
         let Some(tail) = &mut tail else { return Ok(()) };
         printer.output.flush()?;
-        tail.seek(scan.as_ref().map_or_else(|| reader.offset(), Scan::offset))?;
+        tail.seek(reader.offset())?;
         tail.next_batch(None).map_err(Failure::within(&args.dir))?;
     }
 }
@@ -118,8 +112,7 @@ fn read_files(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure>
     let (transactions, limit) = match args.isolation {
         Isolation::Uncommitted => (None, Offset::MAX),
         Isolation::Committed => {
-            let (transactions, end) = transactions(&args.dir, start)?;
-            let limit = transactions.last_stable(end);
+            let (transactions, limit) = Transactions::of_sound_batches(&args.dir, start)?;
             (Some(transactions), limit)
         }
     };
@@ -130,7 +123,7 @@ fn read_files(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure>
         if header.base_offset >= limit {
             break;
         }
-        if hides(transactions.as_ref(), &header) {
+        if header.is_control() || transactions.as_ref().is_some_and(|all| all.is_aborted(&header)) {
             continue;
         }
         let decoded = match batch.records() {
@@ -155,27 +148,6 @@ fn read_files(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Collects the transactions of the sound batches, and returns them with the end of these batches.
-fn transactions(dir: &Path, start: Offset) -> Result<(Transactions, Offset), Failure> {
-    let mut transactions = Transactions::default();
-    let mut batches = Salvage::from(dir, start)?.quiet();
-    while let Some(batch) = batches.next_batch()? {
-        let header = *batch.header();
-        match marker(&batch) {
-            Ok(Some(control)) if header.is_control() => {
-                transactions.note_marker(&header, control.control_type);
-            }
-            _ => transactions.note_data(&header),
-        }
-    }
-    Ok((transactions, batches.offset()))
-}
-
-/// Returns whether a batch holds nothing to print.
-fn hides(transactions: Option<&Transactions>, header: &BatchHeader) -> bool {
-    header.is_control() || transactions.is_some_and(|all| all.is_aborted(header))
-}
-
 struct Printer<'a> {
     output: &'a mut Output,
     format: OutputFormat,
@@ -187,25 +159,16 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     /// Prints the records up to the end of the log. Returns whether reading is complete.
-    fn print(
-        &mut self,
-        reader: &mut Reader,
-        scan: Option<&Scan>,
-        dir: &Path,
-    ) -> Result<bool, Failure> {
-        let limit = scan.map_or(Offset::MAX, Scan::last_stable);
+    fn print(&mut self, reader: &mut Reader, dir: &Path) -> Result<bool, Failure> {
         loop {
             let next = reader.offset();
             self.next = Some(next);
             if self.left == Some(0) || self.stop.is_at(next) {
                 return Ok(true);
             }
-            if next >= limit {
-                return Ok(false);
-            }
             let found = reader.next_batch().map_err(Failure::within(dir))?;
             let Some(mut batch) = found else { return Ok(false) };
-            if hides(scan.map(|scan| &scan.transactions), batch.header()) {
+            if batch.header().is_control() {
                 continue;
             }
             for record in batch.records().map_err(Failure::within(dir))? {

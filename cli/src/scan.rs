@@ -1,8 +1,11 @@
 //! A scan of batch headers: transactions and their producers.
 
+use crate::failure::Failure;
+use crate::salvage::Salvage;
 use annals::record::{BatchHeader, ControlRecord, ControlType, RecordBatch};
-use annals::{Error, Log, Offset, ProducerId, Reader, StartAt};
+use annals::{Error, Offset, ProducerId};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The transactions of the scanned part of a log.
 #[derive(Debug, Default)]
@@ -14,6 +17,24 @@ pub struct Transactions {
 }
 
 impl Transactions {
+    /// Collects the transactions of the sound batches of a damaged log. Also returns the offset of
+    /// the earliest open one, or the end of these batches.
+    pub fn of_sound_batches(dir: &Path, start: Offset) -> Result<(Transactions, Offset), Failure> {
+        let mut transactions = Transactions::default();
+        let mut batches = Salvage::from(dir, start)?.quiet();
+        while let Some(batch) = batches.next_batch()? {
+            let header = *batch.header();
+            match marker(&batch) {
+                Ok(Some(control)) if header.is_control() => {
+                    transactions.note_marker(&header, control.control_type);
+                }
+                _ => transactions.note_data(&header),
+            }
+        }
+        let last_stable = transactions.last_stable(batches.offset());
+        Ok((transactions, last_stable))
+    }
+
     pub fn note_data(&mut self, header: &BatchHeader) {
         if header.is_transactional() && !header.is_control() {
             self.open.entry(header.producer_id).or_insert(header.base_offset);
@@ -60,45 +81,5 @@ pub fn marker(batch: &RecordBatch) -> Result<Option<ControlRecord>, Error> {
             Ok(Some(ControlRecord::parse(record.key, record.value)?))
         }
         None => Ok(None),
-    }
-}
-
-/// A scan of a log up to its end, which can move.
-#[derive(Debug)]
-pub struct Scan {
-    reader: Reader,
-    pub transactions: Transactions,
-}
-
-impl Scan {
-    pub fn new(log: &Log) -> Result<Scan, Error> {
-        let reader = log.reader(StartAt::Earliest)?;
-        Ok(Scan { reader, transactions: Transactions::default() })
-    }
-
-    /// Scans up to the current end. The end is read once, as a fast writer would keep moving it.
-    pub fn advance(&mut self, log: &Log) -> Result<(), Error> {
-        let end = log.reader(StartAt::Latest)?.offset();
-        while self.reader.offset() < end {
-            let Some(batch) = self.reader.next_batch()? else { break };
-            let header = *batch.header();
-            if header.is_control() {
-                if let Some(control) = marker(&batch.to_owned()?)? {
-                    self.transactions.note_marker(&header, control.control_type);
-                }
-            } else {
-                self.transactions.note_data(&header);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the offset after the last scanned batch.
-    pub fn offset(&self) -> Offset {
-        self.reader.offset()
-    }
-
-    pub fn last_stable(&self) -> Offset {
-        self.transactions.last_stable(self.reader.offset())
     }
 }

@@ -1,7 +1,7 @@
 //! The command line of the commands for data directories.
 
-use crate::args::{CodecArg, InputFormat, OutputFormat, position, separator};
-use annals::{Acks, ProducerConfig, StartAt};
+use crate::args::{CodecArg, InputFormat, Isolation, OutputFormat, position, separator};
+use annals::{Acks, Offset, ProducerConfig, StartAt};
 use clap::{Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -145,6 +145,9 @@ pub struct ConsumeArgs {
     /// At the end, wait for more records
     #[arg(long)]
     pub follow: bool,
+    /// `committed` leaves out the records of aborted and open transactions
+    #[arg(long, value_enum, default_value_t = Isolation::Uncommitted)]
+    pub isolation: Isolation,
     /// How records are printed; `key-value` separates key and value by a tab
     #[arg(long, value_enum, default_value_t = OutputFormat::Json)]
     pub format: OutputFormat,
@@ -183,6 +186,54 @@ pub enum GroupsAction {
     /// Prints the offsets before and after the reset. Only --execute commits the new ones. An
     /// offset outside a partition becomes the start or the end of the partition.
     Reset(ResetArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true)]
+pub struct TransactionsArgs {
+    /// The data directory
+    pub dir: PathBuf,
+    #[command(subcommand)]
+    pub action: TransactionsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TransactionsAction {
+    /// Print the transactional ids, their producers and the states of their latest transactions
+    List,
+    /// Print the latest transaction of a transactional id
+    Describe {
+        /// The transactional id
+        transactional_id: String,
+    },
+    /// Print the open transactions that no coordinator knows
+    ///
+    /// Readers of committed records cannot pass them.
+    FindHanging {
+        /// How long the producer has sent nothing, in milliseconds
+        #[arg(long, value_name = "N", default_value_t = 20 * 60 * 1000)]
+        silent_for_ms: u64,
+    },
+    /// Abort a transaction that no coordinator knows
+    ///
+    /// Prints the transaction. Only --execute aborts it.
+    Abort(AbortArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AbortArgs {
+    /// The topic
+    #[arg(long, value_name = "T")]
+    pub topic: String,
+    /// The partition
+    #[arg(long, value_name = "N")]
+    pub partition: u32,
+    /// The offset at which the transaction begins, as `find-hanging` prints it
+    #[arg(long, value_name = "O")]
+    pub start_offset: Offset,
+    /// Abort the transaction
+    #[arg(long)]
+    pub execute: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! Records of `__transaction_state`: what `dump` prints of them.
+//! Records of `__transaction_state`, as `dump` and `transactions` print them.
 
 use crate::json::Shown;
 use annals::record::RecordRef;
@@ -32,7 +32,7 @@ enum Content {
 }
 
 #[derive(Serialize)]
-struct Transaction {
+pub struct Transaction {
     state: String,
     producer_id: i64,
     producer_epoch: i16,
@@ -46,7 +46,7 @@ struct Transaction {
 }
 
 #[derive(Serialize)]
-struct Partition {
+pub struct Partition {
     topic: String,
     partition: u32,
 }

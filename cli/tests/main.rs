@@ -12,5 +12,6 @@ mod processes;
 mod sample;
 mod tool;
 mod topics;
+mod transactions;
 mod usage;
 mod verify;

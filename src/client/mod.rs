@@ -34,9 +34,8 @@ mod serialize;
 mod typed;
 
 pub use consumer::{
-    AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, RebalanceContext, RebalanceListener,
-    TopicPattern,
+    AutoOffsetReset, Consumer, ConsumerConfig, ConsumerInterceptor, ConsumerRecord,
+    ConsumerRecords, ConsumerWaker, RebalanceContext, RebalanceListener, TopicPattern,
 };
 pub use partitioner::Partitioner;
 pub use producer::{

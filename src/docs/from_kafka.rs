@@ -325,16 +325,17 @@
 //! | works beside a writer | opens for writing |
 //! |---|---|
 //! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `consume --group` |
-//! | `topics list`, `topics describe`, `groups list`, `groups describe` | `topics create`, `topics alter` |
-//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
+//! | `topics list`, `topics describe`, `groups list`, `groups describe`, `transactions list`, `transactions describe`, `transactions find-hanging` | `topics create`, `topics alter` |
+//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, `transactions abort`, each without `--execute` | the same commands with `--execute` |
 //!
 //! | Kafka | here |
 //! |---|---|
 //! | `kafka-topics`, `kafka-configs` of topics | `annals topics` |
 //! | `kafka-delete-records` | `annals delete-before`, of one partition |
 //! | `kafka-console-producer` | `annals produce` |
-//! | `kafka-console-consumer` | `annals consume` |
+//! | `kafka-console-consumer` | `annals consume`; `--isolation committed` is `--isolation-level read_committed` |
 //! | `kafka-consumer-groups` | `annals groups` |
+//! | `kafka-transactions` | `annals transactions` with `list`, `describe`, `find-hanging` and `abort` |
 //! | `kafka-dump-log` | `annals dump`, of one file or one log. With `--records`, it decodes `__transaction_state` as `--transaction-log-decoder` does |
 //!
 //! # From a broker's directory to a store

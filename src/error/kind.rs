@@ -48,6 +48,8 @@ pub enum ErrorKind {
     Rebalancing,
     /// The call took too long: retry, or give it more time.
     TimedOut,
+    /// The transaction cannot be committed: abort it, and begin it again.
+    Abortable,
 }
 
 impl Error {

@@ -57,6 +57,17 @@ pub enum TransactionError {
         /// The call, as a verb.
         call: &'static str,
     },
+    /// The transaction was aborted, because it took longer than its timeout. The producer can go
+    /// on. Kafka: `InvalidTxnStateException`, `ProducerFencedException`.
+    #[error(
+        "the transaction of `{id}` was aborted, because it took longer than its timeout of {timeout:?}; abort it and begin it again, or raise `transaction_timeout`"
+    )]
+    Expired {
+        /// The transactional id.
+        id: String,
+        /// The timeout.
+        timeout: Duration,
+    },
     /// A partition in the transaction was deleted. Kafka: `UnknownTopicOrPartitionException`.
     #[error(
         "partition {partition} was deleted during the transaction of `{id}`; abort the transaction"
@@ -75,6 +86,12 @@ pub enum TransactionError {
         given: Duration,
         /// The longest valid timeout.
         most: Duration,
+    },
+    /// No producer has this transactional id. Kafka: `TransactionalIdNotFoundException`.
+    #[error("no producer has the transactional id `{id}`; `Transactions::list` returns all ids")]
+    UnknownId {
+        /// The transactional id.
+        id: String,
     },
     /// The transactional id is empty. Kafka: `InvalidRequestException`.
     #[error("a transactional id must not be empty")]
@@ -105,7 +122,10 @@ impl TransactionError {
             TransactionError::InvalidState { .. }
             | TransactionError::InvalidTimeout { .. }
             | TransactionError::EmptyId => ErrorKind::InvalidInput,
-            TransactionError::PartitionGone { .. } => ErrorKind::NotFound,
+            TransactionError::Expired { .. } | TransactionError::PartitionGone { .. } => {
+                ErrorKind::Abortable
+            }
+            TransactionError::UnknownId { .. } => ErrorKind::NotFound,
             TransactionError::CorruptState { .. } => ErrorKind::Corrupt,
         }
     }

@@ -1,7 +1,7 @@
 //! Administration of groups: the work of a coordinator for Kafka's `kafka-consumer-groups`.
 
-use crate::error::{CommitError, ConsumeError, Error, GroupError, Result};
-use crate::group::commits::{commit_record, offset_key};
+use crate::error::{Error, GroupError, Result};
+use crate::group::commits::offset_key;
 use crate::group::coordinator::{Coordinator, is_offline};
 use crate::group::description::{
     GroupDescription, GroupListing, GroupOffset, ListedGroups, members,
@@ -84,17 +84,14 @@ impl Coordinator {
         })
     }
 
-    /// Deletes a group that has no members, with its committed offsets.
+    /// Deletes a group that has no members, with its committed offsets, and those that wait for the
+    /// end of a transaction.
     pub(crate) fn delete(&self, group: &str) -> Result<()> {
         self.tick(group)?;
         self.with_shard(self.partition(group)?, |shard, now| {
             check_known(shard, group)?;
             check_empty(shard, group)?;
-            let offsets = shard.table.committed_by(group).map(|(topic, partition, _)| {
-                let at = TopicPartition::new(topic, u32::try_from(partition).unwrap_or(0));
-                OffsetsRecord::Offset { key: offset_key(group, &at), value: None }
-            });
-            let mut tombstones: Vec<_> = offsets.collect();
+            let mut tombstones = shard.table.tombstones_of_group(group);
             let name = group.to_owned();
             tombstones.push(OffsetsRecord::Group { group: name, value: None });
             shard.append(tombstones)?;
@@ -135,11 +132,7 @@ impl Coordinator {
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        let now = self.partitions.clock().now();
-        let records = offsets.iter().map(|(at, offset)| commit_record(group, at, offset, now));
-        let failed =
-            |reason: CommitError| ConsumeError::CommitFailed { group: group.to_owned(), reason };
-        let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let records = self.commit_records(group, offsets)?;
         self.tick(group)?;
         self.with_shard(self.partition(group)?, |shard, _| {
             check_empty(shard, group)?;

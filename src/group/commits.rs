@@ -1,11 +1,13 @@
 //! Committing offsets, and reading and removing committed offsets.
 
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result};
-use crate::group::coordinator::{Coordinator, is_offline};
+use crate::group::coordinator::{Coordinator, GroupPartition, is_offline};
 use crate::group::membership::Committer;
 use crate::group::offsets::{
     CommittedOffset, MAX_METADATA_BYTES, OffsetAndMetadata, OffsetKey, OffsetsRecord,
 };
+use crate::group::shard::Shard;
+use crate::group::state_partitions::Now;
 use crate::notify::wake_all;
 use crate::types::{Timestamp, TopicPartition};
 use std::collections::BTreeMap;
@@ -26,33 +28,55 @@ impl Coordinator {
         check: &dyn Fn(&TopicPartition) -> Option<CommitError>,
         flush: bool,
     ) -> Result<()> {
-        let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
-        let now = self.partitions.clock().now();
-        let records =
-            offsets.iter().map(|(partition, offset)| commit_record(group, partition, offset, now));
-        let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let records = self.commit_records(group, offsets)?;
         let partition = self.partition(group)?;
+        let committed = self.commit_checked(partition, group, committer, false, |shard, _| {
+            check_commits(shard, group, offsets, check)?;
+            shard.append(records)
+        })?;
+        if let (Some(last), true) = (committed, flush) {
+            self.log(partition)?.flush_through(last)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the records of a commit.
+    pub(super) fn commit_records(
+        &self,
+        group: &str,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<Vec<OffsetsRecord>> {
+        let now = self.partitions.clock().now();
+        let record = |(at, offset)| commit_record(group, at, offset, now);
+        let records = offsets.iter().map(record).collect::<Result<Vec<_>, _>>();
+        records.map_err(|reason| failed(group, reason))
+    }
+
+    /// Runs `append` if the group lets the committer commit, with the lock of its partition held
+    /// all the time.
+    pub(super) fn commit_checked<T>(
+        &self,
+        partition: &GroupPartition,
+        group: &str,
+        committer: Committer<'_>,
+        transactional: bool,
+        append: impl FnOnce(&mut Shard, Now) -> Result<T>,
+    ) -> Result<T> {
         let (committed, wakers) = self.with_shard(partition, |shard, now| {
             let hosted = shard.hosted_group(group, &self.config);
             let before = hosted.group.state_and_generation();
-            let step = hosted.group.check_commit(committer, false, now.monotonic);
+            let step = hosted.group.check_commit(committer, transactional, now.monotonic);
             let mut wakers = Vec::new();
             let stored = shard.apply_changes(group, before, step.changes, now, &mut wakers);
             let committed = match (stored, step.result) {
                 (Err(error), _) => Err(error),
-                (_, Err(refusal)) => Err(failed(CommitError::Group(refusal)).into()),
-                (Ok(()), Ok(())) => match offsets.keys().find_map(check) {
-                    Some(refusal) if !shard.log.is_closed() => Err(failed(refusal).into()),
-                    _ => shard.append(records),
-                },
+                (_, Err(refusal)) => Err(failed(group, CommitError::Group(refusal))),
+                (Ok(()), Ok(())) => append(shard, now),
             };
             Ok((committed, wakers))
         })?;
         wake_all(wakers);
-        if let (Some(last), true) = (committed?, flush) {
-            self.log(partition)?.flush_through(last)?;
-        }
-        Ok(())
+        committed
     }
 
     /// Removes the committed offsets of all groups for a topic, durably. Tries all partitions,
@@ -107,6 +131,25 @@ impl Coordinator {
     /// they do not expire.
     pub(crate) fn offset_use_interval(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
+    }
+}
+
+/// Returns the error of a commit that was refused.
+pub(super) fn failed(group: &str, reason: CommitError) -> Error {
+    ConsumeError::CommitFailed { group: group.to_owned(), reason }.into()
+}
+
+/// Fails if an offset must not be committed for its partition. In a closed log, the append tells
+/// why it fails.
+pub(super) fn check_commits(
+    shard: &Shard,
+    group: &str,
+    offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+    check: &dyn Fn(&TopicPartition) -> Option<CommitError>,
+) -> Result<()> {
+    match offsets.keys().find_map(check) {
+        Some(refusal) if !shard.log.is_closed() => Err(failed(group, refusal)),
+        _ => Ok(()),
     }
 }
 

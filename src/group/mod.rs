@@ -23,6 +23,7 @@
 //! | `coordinator` | runs the steps of groups |
 //! | `state_partitions`, `state_log` | find and lock the partition of a group, load it on first use, append to it, compact it |
 //! | `member_calls`, `commits`, `admin` | the calls: of members, about offsets, of administrators |
+//! | `transactional` | commits offsets in a transaction, and ends it |
 //! | `shard`, `hosted_group`, `changes`, `expiry` | the state of one partition; storing a change before any answer |
 //!
 //! **A join.** `member_calls` has the coordinator lock the group's partition. On first use,
@@ -53,6 +54,7 @@ pub(crate) mod protocol;
 pub(crate) mod shard;
 pub(crate) mod state_log;
 pub(crate) mod state_partitions;
+mod transactional;
 
 pub use config::GroupCoordinatorConfig;
 pub use description::{
@@ -60,3 +62,4 @@ pub use description::{
 };
 pub use membership::GroupState;
 pub use offsets::OffsetAndMetadata;
+pub use transactional::ConsumerGroupMetadata;

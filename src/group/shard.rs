@@ -119,23 +119,28 @@ impl Shard {
 
     /// Appends records as one batch, and applies them to the table. Returns the last offset.
     pub(super) fn append(&mut self, records: Vec<OffsetsRecord>) -> Result<Option<Offset>> {
-        let mut encoded = Vec::with_capacity(records.len());
-        for record in &records {
-            let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
-                option: "group",
-                reason: format!(
-                    "or a field stored with it has {} bytes or elements, but must have at most {}",
-                    too_long.length, too_long.limit
-                ),
-            })?;
-            encoded.extend(stored);
-        }
-        let Some(appended) = self.log.append(encoded)? else { return Ok(None) };
+        let Some(appended) = self.log.append(encoded(&records)?)? else { return Ok(None) };
         for (at, record) in (appended.first..).zip(records) {
             self.table.apply(at, None, record);
         }
         Ok(Some(appended.last))
     }
+}
+
+/// Encodes records as keys and values.
+pub(super) fn encoded(records: &[OffsetsRecord]) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    let mut encoded = Vec::with_capacity(records.len());
+    for record in records {
+        let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
+            option: "group",
+            reason: format!(
+                "or a field stored with it has {} bytes or elements, but must have at most {}",
+                too_long.length, too_long.limit
+            ),
+        })?;
+        encoded.extend(stored);
+    }
+    Ok(encoded)
 }
 
 impl PartitionState for Shard {

@@ -3,8 +3,9 @@
 use crate::callback;
 use crate::error::{Error, Result};
 use crate::log::{Appended, Log};
-use crate::record::Record;
-use crate::types::{Offset, Timestamp};
+use crate::producer_state::VerificationGuard;
+use crate::record::{BatchBuilder, EndTxnMarker, Record};
+use crate::types::{Offset, ProducerIdentity, Timestamp, TransactionVersion};
 
 /// The smallest size of a log that is worth compacting.
 const MIN_COMPACTION_BYTES: u64 = 4 << 20;
@@ -40,27 +41,71 @@ impl StateLog {
         &mut self,
         records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
     ) -> Result<Option<Appended>> {
-        let mut encoded = Vec::new();
+        let records = self.counted(records);
+        if records.is_empty() {
+            return Ok(None);
+        }
+        self.write(records.len(), |log| log.append_all(records)).map(Some)
+    }
+
+    /// Appends a record for each key, as one batch of a producer's transaction.
+    pub(crate) fn append_in_transaction(
+        &mut self,
+        producer: ProducerIdentity,
+        guard: VerificationGuard,
+        records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+        now: Timestamp,
+    ) -> Result<Option<Appended>> {
+        let records = self.counted(records);
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let mut batch = BatchBuilder::new();
+        batch.producer(producer.id, producer.epoch, 0).transactional(true);
+        for record in &records {
+            batch.push_record(record, now)?;
+        }
+        self.write(records.len(), |log| log.append_from_coordinator(&mut batch, guard)).map(Some)
+    }
+
+    /// Appends the marker that ends the transaction of a producer.
+    pub(crate) fn append_marker(
+        &mut self,
+        producer: ProducerIdentity,
+        marker: EndTxnMarker,
+        version: TransactionVersion,
+    ) -> Result<Appended> {
+        self.log_bytes = self.log_bytes.saturating_add(RECORD_OVERHEAD);
+        self.write(1, |log| log.append_marker(producer, marker, version))
+    }
+
+    /// Makes records of the keys and values, and counts their bytes.
+    fn counted(
+        &mut self,
+        records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Vec<Record> {
+        let mut counted = Vec::new();
         for (key, value) in records {
             let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;
             self.log_bytes = self.log_bytes.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
-            encoded.push(match value {
+            counted.push(match value {
                 Some(value) => Record::new(value).key(key),
                 None => Record::tombstone(key),
             });
         }
-        if encoded.is_empty() {
-            return Ok(None);
-        }
-        self.append_encoded(encoded).map(Some)
+        counted
     }
 
-    /// Appends encoded records. A user-supplied `Fs` or clock may panic before or after the records
-    /// were written; the end of the log shows whether they were. If the `Fs` panicked while it
-    /// wrote them, the log is poisoned, and the state is read again once it was reopened.
-    fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
-        let (first, count) = (self.log.offsets().end, records.len() as Offset);
-        let appended = callback::call(|| self.log.append_all(records));
+    /// Appends a batch with this number of records. A user-supplied `Fs` or clock may panic before
+    /// or after it was written; the end of the log shows whether it was. If the `Fs` panicked while
+    /// it wrote it, the log is poisoned, and the state is read again once it was reopened.
+    fn write(
+        &self,
+        count: usize,
+        append: impl FnOnce(&Log) -> Result<Appended>,
+    ) -> Result<Appended> {
+        let (first, count) = (self.log.offsets().end, count as Offset);
+        let appended = callback::call(|| append(&self.log));
         let appended = appended.unwrap_or_else(|_| {
             let last = first.saturating_add(count).saturating_sub(1);
             let written = self.log.offsets().end > last;

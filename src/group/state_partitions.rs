@@ -84,6 +84,11 @@ impl<S: PartitionState> StatePartitions<S> {
         &self.context.clock
     }
 
+    /// Returns whether threads of a maintainer do what is due.
+    pub(crate) fn has_maintainer(&self) -> bool {
+        self.context.maintainer.is_some()
+    }
+
     fn now(&self) -> Now {
         let clock = self.clock();
         Now { monotonic: clock.monotonic(), calendar: clock.now() }
@@ -155,7 +160,6 @@ impl<S: PartitionState> StatePartitions<S> {
     }
 
     /// Runs `act` on the state of a partition, if it was loaded before.
-    #[cfg(test)]
     pub(crate) fn with_loaded_shard<T>(
         &self,
         partition: &StatePartition<S>,

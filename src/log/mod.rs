@@ -61,6 +61,7 @@ pub(crate) use files::checkpoint::Checkpoint;
 pub(crate) use files::data_checkpoints::DataCheckpoints;
 pub(crate) use files::lock::{DirHandle, WriteLock};
 use inner::LogInner;
+pub(crate) use maintainer::{Maintained, Pace};
 pub(crate) use open::directory::{DataDir, create};
 use std::fmt;
 use std::path::Path;

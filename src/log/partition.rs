@@ -6,6 +6,9 @@ use crate::log::config::LogConfig;
 use crate::log::dynamic_config::DynamicConfig;
 use crate::log::open::directory::{self, DataDir};
 use crate::log::read::reader::Reader;
+use crate::log::state::appended::Appended;
+use crate::producer_state::VerificationGuard;
+use crate::record::BatchBuilder;
 use crate::types::{IsolationLevel, Offset, ProducerId};
 use std::path::Path;
 use std::sync::Arc;
@@ -110,6 +113,16 @@ impl Log {
     /// Returns the offset below which a read of this level finds records.
     pub(crate) fn bound(&self, level: IsolationLevel) -> Offset {
         self.inner.state.bound(level)
+    }
+
+    /// Appends the content of a builder, which is part of a producer's transaction, for the
+    /// coordinator of the groups. Sequence numbers are not checked.
+    pub(crate) fn append_from_coordinator(
+        &self,
+        builder: &mut BatchBuilder,
+        guard: VerificationGuard,
+    ) -> Result<Appended> {
+        self.inner.append_from_coordinator(builder, guard)
     }
 
     /// Forgets a closed producer, whose id is never assigned again.

@@ -56,6 +56,16 @@ const NO_SEQUENCE: Sequence = -1;
 /// The epoch of the coordinator before any marker.
 const NO_COORDINATOR: i32 = -1;
 
+/// The sender of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A producer. Its sequence numbers tell a batch that is sent again, and one that is missing.
+    Client,
+    /// The coordinator of the groups. It appends the offsets of a transaction for the producer,
+    /// each commit as a batch that begins at sequence number 0. It sends none twice.
+    Coordinator,
+}
+
 /// The producers of a log, as of an offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
@@ -119,19 +129,21 @@ impl Producers {
         self.end = self.end.max(end);
     }
 
-    /// Checks the batch of a client. Returns `None` if it is the next of its producer, and the
-    /// stored batch if it is a duplicate.
+    /// Checks a batch. Returns `None` if it is the next of its producer, and the stored batch if it
+    /// is a duplicate.
     pub(crate) fn check(
         &self,
         header: &BatchHeader,
+        origin: Origin,
     ) -> Result<Option<BatchSeen>, ProducerStateError> {
         let Some(producer) = self.known.get(&header.producer_id) else { return Ok(None) };
-        if producer.epoch == header.producer_epoch
+        if origin == Origin::Client
+            && producer.epoch == header.producer_epoch
             && let Some(seen) = producer.window.find(header.base_sequence, header.last_sequence())
         {
             return Ok(Some(seen));
         }
-        producer.check(header).map(|()| None)
+        producer.check(header, origin).map(|()| None)
     }
 
     /// Checks the marker of a coordinator, by the rules of a version.
@@ -315,9 +327,11 @@ impl Producers {
 }
 
 impl Producer {
-    fn check(&self, header: &BatchHeader) -> Result<(), ProducerStateError> {
+    fn check(&self, header: &BatchHeader, origin: Origin) -> Result<(), ProducerStateError> {
         self.check_epoch(header)?;
-        self.check_sequence(header)?;
+        if origin == Origin::Client {
+            self.check_sequence(header)?;
+        }
         if self.txn_first_offset.is_some() && !header.is_transactional() {
             return Err(ProducerStateError::InTransaction { producer_id: header.producer_id });
         }

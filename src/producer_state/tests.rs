@@ -38,7 +38,7 @@ fn append(
     producers: &mut Producers,
     header: &BatchHeader,
 ) -> Result<Option<BatchSeen>, ProducerStateError> {
-    let found = producers.check(header)?;
+    let found = producers.check(header, Origin::Client)?;
     if found.is_none() {
         producers.note(header, heard_at(header));
     }
@@ -123,9 +123,12 @@ fn marker_ends_transaction_and_fences() {
     assert_eq!((state.last_sequence, state.last_offset), (5, 10));
     // A coordinator fences with a marker of a higher epoch: the numbers begin at 0 then.
     producers.note_marker(&marker(1, 1, 12), &end, NOW);
-    assert!(matches!(producers.check(&outside), Err(ProducerStateError::Fenced { .. })));
-    assert!(producers.check(&batch(1, 1, 6, 1, 13)).is_err());
-    assert_eq!(producers.check(&batch(1, 1, 0, 1, 13)), Ok(None));
+    assert!(matches!(
+        producers.check(&outside, Origin::Client),
+        Err(ProducerStateError::Fenced { .. })
+    ));
+    assert!(producers.check(&batch(1, 1, 6, 1, 13), Origin::Client).is_err());
+    assert_eq!(producers.check(&batch(1, 1, 0, 1, 13), Origin::Client), Ok(None));
     let state = producers.states()[0];
     assert_eq!((state.last_sequence, state.last_offset, state.offset_delta), (-1, -1, 0));
     let restored = Producers::restore(&decode(&encode(&producers.states())).unwrap(), 13, NOW);
@@ -268,7 +271,10 @@ fn each_sequence_number_is_stored_once() {
                 for header in [&header, &batch(id, epoch, first + count, 1, end)] {
                     // A snapshot alone has one batch of each producer: what it takes for a
                     // repetition is one.
-                    let (before, after) = (producers.check(header), alone.check(header));
+                    let (before, after) = (
+                        producers.check(header, Origin::Client),
+                        alone.check(header, Origin::Client),
+                    );
                     assert!(after == before || matches!((&before, &after), (Ok(Some(_)), Err(_))));
                 }
             }
@@ -386,7 +392,10 @@ fn transactional_producer_is_not_forgotten() {
     producers.note_marker(&marker(1, 2, 8), &end, NOW);
     assert!(!producers.forget(1));
     let older = batch(1, 1, 3, 1, 9);
-    assert!(matches!(producers.check(&older), Err(ProducerStateError::Fenced { .. })));
+    assert!(matches!(
+        producers.check(&older, Origin::Client),
+        Err(ProducerStateError::Fenced { .. })
+    ));
     // Silence ends it, as that of any other producer.
     producers.expire(Timestamp::from_millis(T0 + 10_000), Duration::from_millis(1));
     assert_eq!(producers.len(), 0);

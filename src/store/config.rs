@@ -7,6 +7,7 @@ use crate::fs::Fs;
 use crate::group::config::GroupCoordinatorConfig;
 use crate::log::{LogConfig, MaintainerConfig, OnCorruption};
 use crate::store::settings::default_log;
+use crate::transaction::TransactionCoordinatorConfig;
 use std::sync::Arc;
 
 /// The options of a [`Store`](crate::Store).
@@ -27,6 +28,7 @@ pub struct StoreConfig {
     pub(crate) maintenance: Option<MaintainerConfig>,
     pub(crate) recovery_threads: usize,
     pub(crate) group_coordinator: GroupCoordinatorConfig,
+    pub(crate) transaction_coordinator: TransactionCoordinatorConfig,
     pub(crate) offline: OfflinePartitions,
 }
 
@@ -71,6 +73,7 @@ impl Default for StoreConfig {
             maintenance: Some(MaintainerConfig::default()),
             recovery_threads: 2,
             group_coordinator: GroupCoordinatorConfig::default(),
+            transaction_coordinator: TransactionCoordinatorConfig::default(),
             offline: OfflinePartitions::default(),
         }
     }
@@ -169,12 +172,22 @@ impl StoreConfig {
         self
     }
 
+    /// Sets the options of transactions.
+    ///
+    /// *Default* `TransactionCoordinatorConfig::default()`.
+    #[must_use]
+    pub fn transaction_coordinator(mut self, config: TransactionCoordinatorConfig) -> Self {
+        self.transaction_coordinator = config;
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         if !(1..=64).contains(&self.recovery_threads) {
             let rule = "must lie between 1 and 64";
             return reject_option("recovery_threads", self.recovery_threads, rule);
         }
         self.group_coordinator.validate()?;
+        self.transaction_coordinator.validate()?;
         self.log.validate()
     }
 }

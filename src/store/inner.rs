@@ -12,6 +12,7 @@ use crate::store::directory::Directory;
 use crate::store::parallel::{in_few_threads, in_parallel};
 use crate::store::producer_ids::ProducerIds;
 use crate::store::topic::{PartitionState, TopicInner};
+use crate::store::transactions::Ticker;
 use crate::store::watchers::TopicWatchers;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -22,8 +23,8 @@ use std::task::Waker;
 
 /// The state that all handles of a store share.
 ///
-/// Lock order: `changes`, a partition of the coordinator, then the locks of the logs, then
-/// `topics`. Events are delivered with none of them held.
+/// Lock order: `changes`, a partition of a coordinator, then the locks of the logs, then
+/// `topics`. The partitions of the two coordinators are never locked at once. Events are delivered with none of them held.
 pub(crate) struct StoreInner {
     pub(super) directory: Directory,
     pub(crate) config: StoreConfig,
@@ -53,6 +54,8 @@ pub(crate) struct StoreInner {
     pub(super) watchers: TopicWatchers,
     /// Leaf lock. The coordinator of the groups, created on first use.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
+    /// Leaf lock. The coordinator of the transactions, created on first use.
+    pub(super) transactions: Mutex<Option<Arc<Ticker>>>,
 }
 
 /// The reason for closing a store.
@@ -96,6 +99,7 @@ impl StoreInner {
             changed: Notify::default(),
             watchers: TopicWatchers::default(),
             coordinator: Mutex::default(),
+            transactions: Mutex::default(),
         }
     }
 

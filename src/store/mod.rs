@@ -4,7 +4,8 @@
 //!   Admin ──▶ Store ──▶ StoreInner ─┬─▶ TopicInner ──▶ Log, Log, Log     one directory each
 //!               ▲         │         ├─▶ Directory                        names, ids, topic.properties
 //!     Topic ────┘         │         ├─▶ DataCheckpoints, ProducerIds     small files of the store
-//!                         │         └─▶ group::Coordinator ──▶ the logs of __consumer_offsets
+//!                         │         ├─▶ group::Coordinator ──▶ the logs of __consumer_offsets
+//!                         │         └─▶ transaction::Coordinator ──▶ those of __transaction_state
 //!                         └ one act at a time: alteration, creation, deletion, reopening
 //!
 //!   StoreView ──▶ Directory, read-only logs                              beside the writing process
@@ -26,15 +27,16 @@
 //! | `directory`, `survey`, `removal` | the files of a store that belong to no log; finding the topics; removing partitions |
 //! | `opening`, `creation`, `alteration`, `deletion`, `reopening` | the acts: each is one write of `topic.properties`, and after a crash the next opening finishes the rest |
 //! | `parallel`, `producer_ids`, `watchers` | several logs at once; ids for producers; telling clients that a topic is deleted |
-//! | `groups`, `admin`, `view` | the offsets topic; administration; reading a store that another process writes |
+//! | `groups`, `transactions` | the topics of the coordinators; the partitions as participants of transactions |
+//! | `admin`, `view` | administration; reading a store that another process writes |
 //!
 //! **Opening.** `topics` checks that the directory is a store's, locks it, and reads its ids and
 //! checkpoints. `survey` lists the directories, removes logs whose removal was interrupted, and
 //! compares the partitions with the definitions of their topics. `opening` checks that no topic of
 //! the last clean shutdown is missing, and finds the ids. It opens all logs on several threads,
 //! leaves damaged ones offline, and publishes the topics. Then it stores what recovery found,
-//! settles topics that were being created, and finishes interrupted deletions. Finally, it
-//! registers the logs with the maintainer.
+//! settles topics that were being created, finishes interrupted deletions, and ends the
+//! transactions of the process before. Finally, it registers the logs with the maintainer.
 //!
 //! **Creation.** With the lock of changes held, `creation` removes what is left of an earlier
 //! topic of that name, and checks that the directories are free. It writes `topic.properties` as
@@ -70,6 +72,7 @@ mod survey;
 pub(crate) mod topic;
 pub(crate) mod topic_properties;
 pub(crate) mod topics;
+pub(crate) mod transactions;
 pub(crate) mod view;
 pub(crate) mod watchers;
 
@@ -79,4 +82,5 @@ pub use config::{OfflinePartitions, StoreConfig};
 pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
 pub use topic::Topic;
 pub use topics::Store;
+pub use transactions::Transactions;
 pub use view::StoreView;

@@ -64,6 +64,7 @@ impl Store {
         self.persist_opening(&found, with_own_checkpoints)?;
         self.finish_deletions(deleting)?;
         inner.directory.dir.fill_reserve();
+        self.recover_transactions();
         self.topics()
             .iter()
             .try_for_each(|topic| self.register_with_maintainer(&topic.partitions()))
@@ -293,6 +294,8 @@ impl Store {
             }
         }
         let mut config = config.clone();
+        // The coordinator knows the transactions of all producers.
+        config.verify_transactions = true;
         // The log keeps the maintainer alive, even when no handle of the store is left.
         config.maintainer = inner.maintainer.clone();
         let within = DataDir {

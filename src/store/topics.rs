@@ -169,14 +169,16 @@ impl Store {
         self.inner.topics.read().values().map(Topic::new).collect()
     }
 
-    /// Runs retention and compaction for all logs now, one after the other. If some fail, it
-    /// still tries all of them, and returns the first error.
+    /// Ends the transactions that are [due](crate::Transactions::tick), and then runs retention
+    /// and compaction for all logs, one after the other. If some fail, it still tries all of them,
+    /// and returns the first error.
     ///
     /// # Errors
     ///
     /// As [`Log::maintain`], and [`Error::StoreClosed`].
     pub fn maintain(&self) -> Result<Vec<(Topic, u32, MaintenanceReport)>> {
         self.inner.check_open()?;
+        self.tick_transactions();
         let (mut reports, mut failed) = (Vec::new(), None);
         for topic in self.topics() {
             for (number, log) in topic.numbered_partitions() {
@@ -293,6 +295,10 @@ impl Store {
     /// Returns the watchers to notify of deleted topics.
     pub(crate) fn watchers(&self) -> &TopicWatchers {
         &self.inner.watchers
+    }
+
+    pub(crate) fn from_inner(inner: Arc<StoreInner>) -> Store {
+        Store { inner }
     }
 
     pub(crate) fn inner(&self) -> &Arc<StoreInner> {

@@ -28,12 +28,8 @@
 use crate::error::CorruptionKind;
 use crate::transaction::record::{TransactionMetadata, TransactionRecord, TransactionState};
 use crate::types::{NO_PRODUCER_ID, Timestamp, TopicPartition};
-use crate::wire::{FieldReader, MalformedField};
-#[cfg(test)]
-use crate::wire::{FieldTooLong, FieldWriter};
-#[cfg(test)]
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use crate::wire::{FieldReader, FieldTooLong, FieldWriter, MalformedField};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The version of a key.
@@ -129,10 +125,8 @@ impl TransactionMetadata {
 }
 
 /// A key and a value as stored.
-#[cfg(test)]
 pub(super) type Stored = (Vec<u8>, Option<Vec<u8>>);
 
-#[cfg(test)]
 impl TransactionRecord {
     /// Encodes the record.
     ///
@@ -148,7 +142,6 @@ impl TransactionRecord {
     }
 }
 
-#[cfg(test)]
 impl TransactionMetadata {
     /// Encodes the value in this version, without the fields that the version lacks.
     pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, FieldTooLong> {

@@ -22,32 +22,37 @@ use crate::record::EndTxnMarker;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::topic_name::TRANSACTION_STATE;
 use crate::transaction::config::TransactionCoordinatorConfig;
-use crate::transaction::participants::Participants;
+use crate::transaction::participants::{MarkerOutcome, Participants};
 use crate::transaction::producer::{Outcome, TransactionalProducer};
 use crate::transaction::shard::{Claimed, End, Shard, Step};
-use crate::types::{ProducerIdentity, TopicPartition, TransactionVersion};
+use crate::types::{ProducerId, ProducerIdentity, TopicPartition, TransactionVersion};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The transactions that are stored in a topic.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    config: TransactionCoordinatorConfig,
+    pub(super) config: TransactionCoordinatorConfig,
     participants: Box<dyn Participants>,
-    partitions: StatePartitions<Shard>,
+    pub(super) partitions: StatePartitions<Shard>,
     /// Wakes the calls that wait for a transaction to be completed.
     released: Notify,
     /// How often a transaction was completed or given back.
     releases: AtomicU64,
+    /// The first moment at which [`tick`](Coordinator::tick) may have something to do, in
+    /// milliseconds of the monotonic clock.
+    next_due: AtomicU64,
 }
 
-/// How long a call waits while another thread completes a transaction of the id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// Not at all: the call fails with [`TransactionError::Concurrent`].
+/// How long a call of [`Transactions`](crate::Transactions) waits while another thread completes
+/// the previous transaction of the transactional id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// Not at all: the call fails with [`Concurrent`](crate::TransactionError::Concurrent), and
+    /// the caller repeats it. A broker answers its clients so.
     No,
-    /// Until this moment of the monotonic clock.
-    Until(Duration),
+    /// At most for so long, by the clock of the store, and then the call fails in the same way.
+    UpTo(Duration),
 }
 
 /// A decided transaction that this thread completes. Dropping it gives the transaction back.
@@ -86,12 +91,39 @@ impl Coordinator {
             partitions: StatePartitions::new(logs, partitions, context),
             released: Notify::default(),
             releases: AtomicU64::new(0),
+            next_due: AtomicU64::new(u64::MAX),
         }
     }
 
     /// Runs `act` on the partition of a transactional id, with its lock held.
     fn with_shard<T>(&self, id: &str, act: impl FnOnce(&mut Shard, Now) -> Result<T>) -> Result<T> {
-        self.partitions.with_shard(self.partitions.of(id)?, &self.config, act)
+        let (done, due) =
+            self.partitions.with_shard(self.partitions.of(id)?, &self.config, |shard, now| {
+                let done = act(shard, now);
+                Ok((done, shard.take_soonest()))
+            })?;
+        self.is_due_at(due);
+        done
+    }
+
+    /// Sees to it that a tick comes at this moment.
+    fn is_due_at(&self, due: Duration) {
+        let due = u64::try_from(due.as_millis()).unwrap_or(u64::MAX);
+        if due < self.next_due.load(Ordering::Relaxed) {
+            self.next_due.fetch_min(due, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends what is due, if no thread of a maintainer does.
+    fn end_due_without_maintainer(&self) {
+        let due = self.next_due.load(Ordering::Relaxed);
+        if due == u64::MAX || self.partitions.has_maintainer() {
+            return;
+        }
+        let now = self.partitions.clock().monotonic().as_millis();
+        if u128::from(due) <= now {
+            self.tick();
+        }
     }
 
     /// Returns the producer of a transactional id.
@@ -118,12 +150,14 @@ impl Coordinator {
         let timeout_ms = timeout_ms.filter(|millis| *millis > 0 && timeout <= most);
         let invalid = TransactionError::InvalidTimeout { given: timeout, most };
         let timeout_ms = timeout_ms.ok_or(invalid)?;
-        let mut new_id = None;
-        self.repeat(id, wait, |step| {
-            if matches!(step, Some(Step::NeedsProducerId)) {
-                new_id = Some(self.participants.new_producer_id()?);
-            }
-            self.with_shard(id, |shard, now| shard.init(id, expected, timeout_ms, new_id, now))
+        self.repeat(id, wait, false, |new_id, _| {
+            self.with_shard(id, |shard, now| {
+                let config = &self.config;
+                if let Some(step) = shard.end_if_due(id, config, new_id, now)? {
+                    return Ok(step);
+                }
+                shard.init(id, expected, timeout_ms, new_id, now)
+            })
         })
     }
 
@@ -137,10 +171,15 @@ impl Coordinator {
         version: TransactionVersion,
         wait: Wait,
     ) -> Result<()> {
-        let add = |_: Option<Step>| {
-            self.with_shard(id, |shard, now| shard.add(id, who, partitions, version, now))
-        };
-        self.repeat(id, wait, add).map(drop)
+        let added = self.repeat(id, wait, false, |new_id, _| {
+            self.with_shard(id, |shard, now| {
+                if let Some(step) = shard.end_if_due(id, &self.config, new_id, now)? {
+                    return Ok(step);
+                }
+                shard.add(id, who, partitions, version, now)
+            })
+        });
+        added.map(drop)
     }
 
     /// Ends the transaction of a producer, and returns the identity for its next one.
@@ -159,19 +198,18 @@ impl Coordinator {
         wait: Wait,
     ) -> Result<ProducerIdentity> {
         let call = End { who, outcome, version };
-        let (mut new_id, mut ready) = (None, BTreeSet::new());
-        self.repeat_with(id, wait, flush, |step| {
-            match step {
-                Some(Step::NeedsProducerId) => {
-                    new_id = Some(self.participants.new_producer_id()?);
-                }
-                Some(Step::NotReady(partitions)) => {
-                    self.prepare(id, &partitions, outcome, flush)?;
-                    ready = partitions;
-                }
-                _ => {}
+        let mut ready = BTreeSet::new();
+        self.repeat(id, wait, flush, |new_id, not_ready| {
+            if let Some(partitions) = not_ready {
+                self.prepare(id, &partitions, outcome, flush)?;
+                ready = partitions;
             }
-            self.with_shard(id, |shard, now| shard.end(id, call, &ready, new_id, now))
+            self.with_shard(id, |shard, now| {
+                if let Some(step) = shard.end_if_due(id, &self.config, new_id, now)? {
+                    return Ok(step);
+                }
+                shard.end(id, call, &ready, new_id, now)
+            })
         })
     }
 
@@ -195,47 +233,46 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Repeats a call, without syncs, until it is done.
+    /// Repeats a call until it is done. The call gets the producer id that it asked for, or the
+    /// partitions that it asked to be prepared.
     fn repeat(
         &self,
         id: &str,
         wait: Wait,
-        call: impl FnMut(Option<Step>) -> Result<Step>,
-    ) -> Result<ProducerIdentity> {
-        self.repeat_with(id, wait, false, call)
-    }
-
-    /// Repeats a call until it is done. The call gets the step that it asked for.
-    fn repeat_with(
-        &self,
-        id: &str,
-        wait: Wait,
         flush: bool,
-        mut call: impl FnMut(Option<Step>) -> Result<Step>,
+        mut call: impl FnMut(Option<ProducerId>, Option<BTreeSet<TopicPartition>>) -> Result<Step>,
     ) -> Result<ProducerIdentity> {
-        let mut last = None;
+        self.end_due_without_maintainer();
+        let (mut new_id, mut not_ready, mut until) = (None, None, None);
         loop {
             let seen = self.releases.load(Ordering::Acquire);
-            match call(last.take())? {
+            match call(new_id, not_ready.take())? {
                 Step::Done(identity) => return Ok(identity),
                 Step::Decided(claimed) => return self.complete(id, claimed, flush),
-                // The call that decided it may have asked for syncs.
-                Step::Complete(claimed) => drop(self.complete(id, claimed, true)?),
-                Step::Busy => self.wait(id, seen, wait)?,
-                step => last = Some(step),
+                Step::Complete(claimed) => {
+                    // Its completion may have used it.
+                    new_id = None;
+                    // The call that decided it may have asked for syncs.
+                    self.complete(id, claimed, true)?;
+                }
+                Step::Busy => self.wait(id, seen, wait, &mut until)?,
+                Step::NeedsProducerId => new_id = Some(self.participants.new_producer_id()?),
+                Step::NotReady(partitions) => not_ready = Some(partitions),
             }
         }
     }
 
-    /// Waits until another thread has completed a transaction, or has given it back.
-    fn wait(&self, id: &str, seen: u64, wait: Wait) -> Result<()> {
+    /// Waits until another thread has completed a transaction, or has given it back. `until` is
+    /// the end of the wait, once it has begun.
+    fn wait(&self, id: &str, seen: u64, wait: Wait, until: &mut Option<Duration>) -> Result<()> {
         let clock = self.partitions.clock();
         let is_released = match wait {
             Wait::No => false,
-            Wait::Until(until) => {
-                let left = until.saturating_sub(clock.monotonic());
+            Wait::UpTo(limit) => {
+                let now = clock.monotonic();
+                let until = *until.get_or_insert(now.saturating_add(limit));
                 let is_released = || self.releases.load(Ordering::Acquire) != seen;
-                self.released.wait(Some(left), &**clock, is_released)
+                self.released.wait(Some(until.saturating_sub(now)), &**clock, is_released)
             }
         };
         let busy = || TransactionError::Concurrent { id: id.to_owned() };
@@ -285,22 +322,10 @@ impl Coordinator {
             .map_err(of_state)
     }
 
-    /// Reads all transactions, and ends those whose producers or coordinator are gone: decided
-    /// ones are completed, and ongoing ones aborted. Returns the time until
-    /// [`tick`](Coordinator::tick) has something to do.
-    pub(crate) fn recover(&self) -> Option<Duration> {
-        for partition in self.partitions.iter() {
-            // A partition that cannot be read fails the calls for its ids.
-            let loaded =
-                self.partitions.with_shard_unless_empty(partition, &self.config, |_, _| Ok(()));
-            loaded.ok();
-        }
-        self.tick()
-    }
-
     /// Aborts transactions that have timed out, and completes decided ones that no thread
     /// completes. Returns the time until the next one is due, if there is any.
     pub(crate) fn tick(&self) -> Option<Duration> {
+        self.next_due.store(u64::MAX, Ordering::Relaxed);
         let mut next: Option<Duration> = None;
         for partition in self.partitions.iter() {
             let due = self.partitions.with_loaded_shard(partition, &self.config, |shard, now| {
@@ -316,7 +341,24 @@ impl Coordinator {
             }
             next = next.into_iter().chain(until).min();
         }
+        if let Some(left) = next {
+            self.is_due_at(self.partitions.clock().monotonic().saturating_add(left));
+        }
         next
+    }
+
+    /// Writes the marker of a transaction that is open in a partition, and that no id has.
+    pub(crate) fn end_in_partition(
+        &self,
+        at: &TopicPartition,
+        who: ProducerIdentity,
+        outcome: Outcome,
+    ) -> Result<MarkerOutcome> {
+        let number = self.partitions.of(&at.topic)?.number;
+        let coordinator_epoch = self.participants.coordinator_epoch(number);
+        let committed = outcome == Outcome::Commit;
+        let marker = EndTxnMarker { committed, coordinator_epoch };
+        self.participants.write_marker(at, who, marker, TransactionVersion::V0)
     }
 
     fn end_due(&self, id: &str) -> Result<()> {
@@ -326,7 +368,7 @@ impl Coordinator {
                 self.with_shard(id, |shard, now| shard.end_due(id, &self.config, new_id, now))?;
             match step {
                 Some(Step::NeedsProducerId) => new_id = Some(self.participants.new_producer_id()?),
-                Some(Step::Decided(claimed)) => {
+                Some(Step::Decided(claimed) | Step::Complete(claimed)) => {
                     return self.complete(id, claimed, true).map(drop);
                 }
                 _ => return Ok(()),

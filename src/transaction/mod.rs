@@ -21,6 +21,8 @@
 //! |---|---|
 //! | `coordinator` | runs the calls, without a lock while markers are written |
 //! | `shard` | the ids of one partition, under its lock; storing a change before it takes effect |
+//! | `listing` | listing the ids |
+//! | `open` | finding out what becomes of a transaction that a partition has open |
 //! | `participants` | what the store does for the coordinator: producer ids, markers, syncs |
 //!
 //! **A commit.** `coordinator` makes the data of all partitions durable, if requested. Under the
@@ -30,18 +32,19 @@
 //! the id, a tick or the next opening writes the markers again.
 
 mod codec;
-#[cfg(test)]
-mod config;
-#[cfg(test)]
-mod coordinator;
-#[cfg(test)]
-mod participants;
-#[cfg(test)]
+pub(crate) mod config;
+pub(crate) mod coordinator;
+pub(crate) mod listing;
+pub(crate) mod open;
+pub(crate) mod participants;
 mod producer;
 mod record;
-#[cfg(test)]
 mod shard;
 #[cfg(test)]
 mod tests;
 
+pub use config::TransactionCoordinatorConfig;
+pub use coordinator::Wait;
+pub use listing::TransactionListing;
+pub use producer::Outcome;
 pub use record::{TransactionMetadata, TransactionRecord, TransactionState};

@@ -53,10 +53,12 @@ impl TransactionVersion {
     }
 }
 
-/// The decision over a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+/// The decision over a transaction. [`Transactions`](crate::Transactions) has an example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Its records count.
     Commit,
+    /// Its records do not count: consumers that read committed records skip them.
     Abort,
 }
 
@@ -123,6 +125,9 @@ pub(crate) struct TransactionalProducer {
     pub(crate) stored: TransactionMetadata,
     /// The epoch before the present one, if the present producer had it.
     last_epoch: Option<ProducerEpoch>,
+    /// Set if partitions may have seen later epochs of the producer id than the stored one, so
+    /// that the next producer needs another id.
+    retires: bool,
 }
 
 /// What an initialization expects the present identity to be.
@@ -151,7 +156,7 @@ impl TransactionalProducer {
             started: None,
             client_version: 0,
         };
-        TransactionalProducer { stored, last_epoch: None }
+        TransactionalProducer { stored, last_epoch: None, retires: false }
     }
 
     /// Returns a stored producer. Fails if no coordinator stores it.
@@ -172,7 +177,12 @@ impl TransactionalProducer {
             _ if raised && has_new_id => Some(LAST_EPOCH),
             _ => None,
         };
-        Ok(TransactionalProducer { stored, last_epoch })
+        Ok(TransactionalProducer { stored, last_epoch, retires: false })
+    }
+
+    /// Gives the next producer of the transactional id another producer id.
+    pub(crate) fn retire_id(&mut self) {
+        self.retires = true;
     }
 
     pub(crate) fn identity(&self) -> ProducerIdentity {
@@ -236,7 +246,7 @@ impl TransactionalProducer {
         new_id: Option<ProducerId>,
     ) -> Result<TransactionalProducer, Refusal> {
         let mut stored = self.changed(TransactionState::Empty, now);
-        if stored.producer_epoch >= LAST_EPOCH {
+        if self.retires || stored.producer_epoch >= LAST_EPOCH {
             stored.producer_id = new_id.ok_or(Refusal::NeedsProducerId)?;
             stored.producer_epoch = 0;
         } else {
@@ -246,7 +256,7 @@ impl TransactionalProducer {
         stored.partitions.clear();
         stored.started = None;
         let last_epoch = continues.then_some(self.stored.producer_epoch);
-        Ok(TransactionalProducer { stored, last_epoch })
+        Ok(TransactionalProducer { stored, last_epoch, retires: false })
     }
 
     /// Adds partitions to the transaction, and begins one if none is ongoing. Returns `None` if
@@ -277,7 +287,7 @@ impl TransactionalProducer {
         if !is_ongoing {
             stored.started = Some(now);
         }
-        Ok(Some(TransactionalProducer { stored, last_epoch: self.last_epoch }))
+        Ok(Some(TransactionalProducer { stored, ..*self }))
     }
 
     /// Ends the transaction. `new_id` is a producer id that no producer has, once it is needed.
@@ -319,7 +329,7 @@ impl TransactionalProducer {
     }
 
     /// Returns whether this identity ended the transaction that is being completed, or is complete.
-    fn has_ended(&self, who: ProducerIdentity) -> bool {
+    pub(super) fn has_ended(&self, who: ProducerIdentity) -> bool {
         let raised = self.version().raises_epoch() && Outcome::of(self.stored.state).is_some();
         let same_id = who.id == self.stored.producer_id
             && who.epoch.checked_add(1) == Some(self.stored.producer_epoch);
@@ -346,7 +356,7 @@ impl TransactionalProducer {
             last_epoch = Some(stored.producer_epoch.min(LAST_EPOCH));
             stored.producer_epoch = stored.producer_epoch.saturating_add(1);
         }
-        Ok(TransactionalProducer { stored, last_epoch })
+        Ok(TransactionalProducer { stored, last_epoch, ..*self })
     }
 
     /// Aborts an ongoing transaction whose producer is gone, and fences that producer.
@@ -374,7 +384,7 @@ impl TransactionalProducer {
             (stored.producer_id, stored.producer_epoch) = (next, 0);
         }
         stored.partitions.clear();
-        TransactionalProducer { stored, last_epoch: self.last_epoch }
+        TransactionalProducer { stored, ..*self }
     }
 
     /// Returns the fields of the next record, which are all the same but those that each change
@@ -392,10 +402,14 @@ impl TransactionalProducer {
     /// Returns how much time an ongoing transaction has left. `None` if it has no limit, or there
     /// is none.
     pub(crate) fn time_left(&self, now: Timestamp) -> Option<Duration> {
-        let timeout = u64::try_from(self.stored.timeout_ms).unwrap_or(0);
         let is_ongoing = self.stored.state == TransactionState::Ongoing;
         let started = self.stored.started.filter(|_| is_ongoing && !self.is_two_phase())?;
-        Some(Duration::from_millis(timeout).saturating_sub(now.since(started)))
+        Some(self.timeout().saturating_sub(now.since(started)))
+    }
+
+    /// Returns the time after which an ongoing transaction is aborted.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.stored.timeout_ms).unwrap_or(0))
     }
 
     /// Returns whether another system decides over the transaction. It has no timeout.

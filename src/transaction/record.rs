@@ -101,7 +101,6 @@ impl TransactionState {
     ];
 
     /// Returns Kafka's name of the state.
-    #[cfg(test)]
     pub(super) fn name(self) -> &'static str {
         match self {
             TransactionState::Empty => "Empty",
@@ -116,7 +115,6 @@ impl TransactionState {
     }
 
     /// Returns the stored id.
-    #[cfg(test)]
     pub(super) fn id(self) -> i8 {
         self as i8
     }

@@ -25,6 +25,8 @@ pub(super) struct Shard {
     /// The time of the next check for unused ids.
     next_expiry: Duration,
     next_claim: u64,
+    /// The first timeout that began since the coordinator has asked for it.
+    soonest: Duration,
 }
 
 /// A transactional id.
@@ -39,6 +41,8 @@ struct Entry {
     claim: Option<u64>,
     /// Set if the transaction was ongoing when the log was read, so that its producer is gone.
     is_orphan: bool,
+    /// The producer whose transaction was aborted because it timed out, until it continues.
+    expired: Option<ProducerIdentity>,
 }
 
 /// A decided transaction that the caller has to complete. No other thread does meanwhile.
@@ -77,6 +81,15 @@ pub(super) struct End {
 }
 
 impl Shard {
+    /// Reads the transactional ids in a partition, each with its producer.
+    pub(super) fn stored_producers(
+        number: u32,
+        log: &Log,
+    ) -> Result<BTreeMap<Arc<str>, TransactionalProducer>> {
+        let (entries, _) = Shard::read(number, log)?;
+        Ok(entries.into_iter().map(|(id, entry)| (id, entry.producer)).collect())
+    }
+
     /// Reads the partition from start to end. Returns the last record of each transactional id
     /// with its offset, and the size of the log.
     fn read(number: u32, log: &Log) -> Result<(BTreeMap<Arc<str>, Entry>, u64)> {
@@ -123,6 +136,11 @@ impl Shard {
         self.entries.get(id).map(|entry| &entry.producer)
     }
 
+    /// Returns all transactional ids, each with its producer.
+    pub(super) fn producers(&self) -> impl Iterator<Item = (&Arc<str>, &TransactionalProducer)> {
+        self.entries.iter().map(|(id, entry)| (id, &entry.producer))
+    }
+
     /// Stores the next state of a transactional id. If that fails, the state is what it was.
     fn append(&mut self, id: &str, producer: TransactionalProducer, now: Now) -> Result<()> {
         let metadata = Some(producer.stored.clone());
@@ -130,6 +148,7 @@ impl Shard {
         let at = self.append_record(&record)?;
         let id = self.entries.get_key_value(id).map_or_else(|| id.into(), |(id, _)| Arc::clone(id));
         let before = self.entries.remove(&id);
+        let expired = before.as_ref().and_then(|before| before.expired);
         let mut entry = Entry::new(producer, at);
         let is_ongoing = |entry: &Entry| entry.producer.stored.state == TransactionState::Ongoing;
         match before.filter(|before| is_ongoing(before) && is_ongoing(&entry)) {
@@ -137,6 +156,10 @@ impl Shard {
                 (entry.times_out, entry.is_orphan) = (before.times_out, before.is_orphan);
             }
             None => entry.start_timeout(now),
+        }
+        self.soonest = self.soonest.min(entry.times_out.unwrap_or(Duration::MAX));
+        if Outcome::of(entry.producer.stored.state).is_some() {
+            entry.expired = expired;
         }
         self.entries.insert(id, entry);
         Ok(())
@@ -186,12 +209,22 @@ impl Shard {
         }
     }
 
-    /// Converts the refusal of a call.
-    fn refused(&mut self, id: &str, refusal: Refusal, call: &'static str) -> Result<Step> {
+    /// Converts the refusal of a call by this producer.
+    fn refused(
+        &mut self,
+        id: &str,
+        who: Option<ProducerIdentity>,
+        refusal: Refusal,
+        call: &'static str,
+    ) -> Result<Step> {
         let owned = id.to_owned();
+        let expired = self.entries.get(id).filter(|entry| who.is_some() && entry.expired == who);
         Err(match refusal {
             Refusal::NeedsProducerId => return Ok(Step::NeedsProducerId),
             Refusal::Concurrent => return Ok(self.claim(id).map_or(Step::Busy, Step::Complete)),
+            Refusal::Fenced | Refusal::InvalidState(_) if let Some(entry) = expired => {
+                TransactionError::Expired { id: owned, timeout: entry.producer.timeout() }
+            }
             Refusal::Fenced => TransactionError::Fenced { id: owned },
             Refusal::InvalidIdMapping => TransactionError::InvalidIdMapping { id: owned },
             Refusal::InvalidState(state) => {
@@ -225,7 +258,7 @@ impl Shard {
                 self.append(id, next, now)?;
                 Ok(self.claim(id).map_or(Step::Busy, Step::Complete))
             }
-            Err(refusal) => self.refused(id, refusal, "initialize"),
+            Err(refusal) => self.refused(id, expected, refusal, "initialize"),
         }
     }
 
@@ -241,7 +274,7 @@ impl Shard {
         match producer.add(who, partitions, version, now.calendar) {
             Ok(Some(next)) => self.append(id, next, now).map(|()| Step::Done(who)),
             Ok(None) => Ok(Step::Done(who)),
-            Err(refusal) => self.refused(id, refusal, "add partitions to"),
+            Err(refusal) => self.refused(id, Some(who), refusal, "add partitions to"),
         }
     }
 
@@ -254,8 +287,8 @@ impl Shard {
         new_id: Option<ProducerId>,
         now: Now,
     ) -> Result<Step> {
-        let producer = &self.entry(id)?.producer;
-        match producer.end(call.who, call.outcome, call.version, now.calendar, new_id) {
+        let (who, producer) = (call.who, &self.entry(id)?.producer);
+        match producer.end(who, call.outcome, call.version, now.calendar, new_id) {
             Ok(EndStep::Prepare(next)) if !next.stored.partitions.is_subset(ready) => {
                 Ok(Step::NotReady(next.stored.partitions))
             }
@@ -266,7 +299,7 @@ impl Shard {
             Ok(EndStep::AlreadyDone) => Ok(Step::Done(producer.identity())),
             Err(refusal) => {
                 let call = if call.outcome == Outcome::Commit { "commit" } else { "abort" };
-                self.refused(id, refusal, call)
+                self.refused(id, Some(who), refusal, call)
             }
         }
     }
@@ -294,6 +327,26 @@ impl Shard {
         (due, next)
     }
 
+    /// Aborts the transaction of an id, if it has timed out or its producer is gone.
+    pub(super) fn end_if_due(
+        &mut self,
+        id: &str,
+        config: &TransactionCoordinatorConfig,
+        new_id: Option<ProducerId>,
+        now: Now,
+    ) -> Result<Option<Step>> {
+        let due = self.entries.get_mut(id).filter(|entry| entry.is_due(config, now));
+        let Some(entry) = due else { return Ok(None) };
+        match entry.producer.fence(now.calendar, new_id) {
+            Ok(next) => {
+                entry.expired = Some(entry.producer.identity()).filter(|_| !entry.is_orphan);
+                self.append(id, next, now)?;
+                Ok(Some(self.claim(id).map_or(Step::Busy, Step::Complete)))
+            }
+            Err(refusal) => self.refused(id, None, refusal, "abort").map(Some),
+        }
+    }
+
     /// Aborts or completes the transaction of an id, if that is due.
     pub(super) fn end_due(
         &mut self,
@@ -302,14 +355,15 @@ impl Shard {
         new_id: Option<ProducerId>,
         now: Now,
     ) -> Result<Option<Step>> {
-        let Some(entry) = self.entries.get(id) else { return Ok(None) };
-        if entry.is_due(config, now) {
-            match entry.producer.fence(now.calendar, new_id) {
-                Ok(next) => self.append(id, next, now)?,
-                Err(refusal) => return self.refused(id, refusal, "abort").map(Some),
-            }
+        match self.end_if_due(id, config, new_id, now)? {
+            Some(step) => Ok(Some(step)),
+            None => Ok(self.claim(id).map(Step::Complete)),
         }
-        Ok(self.claim(id).map(Step::Decided))
+    }
+
+    /// Returns the first timeout that began since the last call.
+    pub(super) fn take_soonest(&mut self) -> Duration {
+        std::mem::replace(&mut self.soonest, Duration::MAX)
     }
 
     /// Removes ids that were not used for long.
@@ -325,21 +379,21 @@ impl Shard {
         }
         Ok(())
     }
+}
 
-    /// Returns the approximate size of the last records of all ids.
-    fn stored_bytes(&self) -> u64 {
-        let of_partition = |at: &TopicPartition| at.topic.len().saturating_add(8) as u64;
-        let of_entry = |(id, entry): (&Arc<str>, &Entry)| {
-            let partitions = entry.producer.stored.partitions.iter().map(of_partition);
-            RECORD_BYTES.saturating_add(id.len() as u64).saturating_add(partitions.sum())
-        };
-        self.entries.iter().map(of_entry).fold(0, u64::saturating_add)
-    }
+/// Returns the approximate size of the last records of all ids.
+fn stored_bytes(entries: &BTreeMap<Arc<str>, Entry>) -> u64 {
+    let of_partition = |at: &TopicPartition| at.topic.len().saturating_add(8) as u64;
+    let of_entry = |(id, entry): (&Arc<str>, &Entry)| {
+        let partitions = entry.producer.stored.partitions.iter().map(of_partition);
+        RECORD_BYTES.saturating_add(id.len() as u64).saturating_add(partitions.sum())
+    };
+    entries.iter().map(of_entry).fold(0, u64::saturating_add)
 }
 
 impl Entry {
     fn new(producer: TransactionalProducer, at: Offset) -> Entry {
-        Entry { producer, at, times_out: None, claim: None, is_orphan: false }
+        Entry { producer, at, times_out: None, claim: None, is_orphan: false, expired: None }
     }
 
     fn start_timeout(&mut self, now: Now) {
@@ -371,12 +425,21 @@ impl PartitionState for Shard {
         now: Now,
     ) -> Result<Shard> {
         let (mut entries, log_bytes) = Shard::read(number, log)?;
+        // After a loss of power, partitions may have seen epochs of which the records here are
+        // lost. The producers that had them are gone.
+        let may_lack_epochs = !log.recovery().clean_shutdown && !config.resume_ongoing;
+        let mut soonest = Duration::MAX;
         for entry in entries.values_mut() {
             entry.is_orphan = entry.producer.stored.state == TransactionState::Ongoing;
             entry.start_timeout(now);
+            soonest = soonest.min(entry.times_out.unwrap_or(Duration::MAX));
+            if may_lack_epochs {
+                entry.producer.retire_id();
+            }
         }
         let next_expiry = now.monotonic.saturating_add(config.id_expiration_check_interval);
-        Ok(Shard { log: StateLog::new(log, log_bytes), entries, next_expiry, next_claim: 0 })
+        let log = StateLog::new(log, log_bytes);
+        Ok(Shard { log, entries, next_expiry, next_claim: 0, soonest })
     }
 
     fn is_closed(&self) -> bool {
@@ -405,7 +468,7 @@ impl PartitionState for Shard {
             self.append(&id, entry.producer, now)?;
             if let Some(stored) = self.entries.get_mut(&id) {
                 (stored.times_out, stored.is_orphan) = (entry.times_out, entry.is_orphan);
-                stored.claim = entry.claim;
+                (stored.claim, stored.expired) = (entry.claim, entry.expired);
             }
         }
         Ok(())
@@ -420,7 +483,7 @@ impl PartitionState for Shard {
     }
 
     fn should_compact(&mut self) -> bool {
-        let live_bytes = self.stored_bytes();
-        self.log.should_compact(|| live_bytes)
+        let entries = &self.entries;
+        self.log.should_compact(|| stored_bytes(entries))
     }
 }

@@ -14,6 +14,7 @@ mod ownership;
 mod partial;
 mod reopening;
 mod topics;
+mod transactions;
 
 use annals::fs::{Fs, MemFs};
 use annals::{Error, Topic, TopicError};

@@ -68,12 +68,13 @@ mod wakeup;
 
 pub use callbacks::{ConsumerInterceptor, RebalanceContext, RebalanceListener};
 pub use config::{AutoOffsetReset, ConsumerConfig};
-pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords};
+pub use records::{ConsumerRecord, ConsumerRecords};
 pub use subscription::TopicPattern;
 pub use wakeup::ConsumerWaker;
 
 use crate::clock::Clock;
 use crate::error::{ConsumeError, Result};
+use crate::group::ConsumerGroupMetadata;
 use crate::group::coordinator::Coordinator;
 use crate::store::topics::Store;
 use crate::types::TopicPartition;

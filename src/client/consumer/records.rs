@@ -125,17 +125,3 @@ impl<'a> IntoIterator for &'a ConsumerRecords {
         self.iter()
     }
 }
-
-/// The identity of a consumer in its group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConsumerGroupMetadata {
-    /// The group.
-    pub group_id: String,
-    /// The generation of the group in which its partitions were assigned; -1 if none were.
-    pub generation: i32,
-    /// The id of the member; empty if the consumer is not a member.
-    pub member_id: String,
-    /// The name of a static member, which stays the same over restarts.
-    pub instance_id: Option<String>,
-}

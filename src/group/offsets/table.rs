@@ -133,6 +133,20 @@ impl OffsetTable {
         keys.into_iter().map(tombstone).collect()
     }
 
+    /// Returns the records that remove all committed and pending offsets of a group.
+    pub(crate) fn tombstones_of_group(&self, group: &str) -> Vec<OffsetsRecord> {
+        let all = std::iter::once(&self.committed).chain(self.pending.values());
+        let keys: BTreeSet<(&str, i32)> = all
+            .flat_map(|offsets| offsets.offsets_of(group))
+            .map(|(topic, partition, _)| (topic, partition))
+            .collect();
+        let tombstone = |(topic, partition): (&str, i32)| {
+            let key = OffsetKey { group: group.to_owned(), topic: topic.to_owned(), partition };
+            OffsetsRecord::Offset { key, value: None }
+        };
+        keys.into_iter().map(tombstone).collect()
+    }
+
     /// Returns the approximate size of records with this content, one for each key.
     pub(crate) fn stored_bytes(&self) -> u64 {
         let sum = |sum: u64, bytes: usize| sum.saturating_add(bytes as u64);

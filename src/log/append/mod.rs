@@ -14,11 +14,13 @@
 //!    [snapshot](producers) of the producers, if one is due.
 //! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
 //!
-//! A [marker] takes the same way, and raises the last stable offset at the end of it.
+//! A [marker] takes the same way, and raises the last stable offset at the end of it. So do the
+//! offsets that a group commits [in a transaction](offsets).
 
 pub(crate) mod group;
 pub(crate) mod leader_epoch;
 pub(crate) mod marker;
+mod offsets;
 pub(crate) mod producers;
 pub(crate) mod roll;
 
@@ -28,7 +30,7 @@ use crate::log::config::FOREVER;
 use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::Writer;
-use crate::producer_state::VerificationGuard;
+use crate::producer_state::{Origin, VerificationGuard};
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
     RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_create_time,
@@ -117,13 +119,24 @@ impl LogInner {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
         }
+        let (batch, header) = self.finish(builder, now)?;
+        self.append_encoded(batch, header, None)
+    }
+
+    /// Encodes the content of a builder, checked as the log requires.
+    #[inline(always)]
+    fn finish<'a>(
+        &self,
+        builder: &'a mut BatchBuilder,
+        now: Timestamp,
+    ) -> Result<(&'a mut [u8], BatchHeader)> {
         if let Some(compression) = self.dynamic.compression() {
             builder.compression(compression);
         }
         builder.check_records(&self.rules(now)).map_err(|error| self.named(error))?;
         let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
-        self.append_encoded(batch, header, None)
+        Ok((batch, header))
     }
 
     /// Appends a batch that was encoded elsewhere, after validating it as a leader does. A guard
@@ -330,10 +343,21 @@ impl LogInner {
         guard: Option<VerificationGuard>,
     ) -> Result<Appended> {
         if header.has_producer()
-            && let Some(repeated) = self.check_producer(writer, header, guard)?
+            && let Some(repeated) = self.check_producer(writer, header, Origin::Client, guard)?
         {
             return Ok(repeated);
         }
+        self.append_next(writer, batch, header)
+    }
+
+    /// Appends a batch that is the next one of its producer.
+    #[inline(always)]
+    fn append_next(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<Appended> {
         let (appended, max_timestamp) = self.write_locked(writer, batch, header)?;
         if header.has_producer() {
             let header = BatchHeader { base_offset: appended.first, max_timestamp, ..*header };
@@ -417,10 +441,11 @@ impl LogInner {
         &self,
         writer: &mut Writer,
         header: &BatchHeader,
+        origin: Origin,
         guard: Option<VerificationGuard>,
     ) -> Result<Option<Appended>> {
         let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
-        let repeated = writer.tracked.check(header, now, after)?;
+        let repeated = writer.tracked.check(header, origin, now, after)?;
         if repeated.is_none() && header.is_transactional() && self.config.verify_transactions {
             writer.tracked.check_verified(header, guard)?;
         }

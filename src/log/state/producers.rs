@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::producer_state::{
-    BatchSeen, ProducerState, Producers, VerificationGuard, Verifications,
+    BatchSeen, Origin, ProducerState, Producers, VerificationGuard, Verifications,
 };
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::types::{Offset, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
@@ -119,12 +119,13 @@ impl ProducerTracker {
     pub(crate) fn check(
         &mut self,
         header: &BatchHeader,
+        origin: Origin,
         now: Duration,
         expire_after: Duration,
     ) -> Result<Option<BatchSeen>> {
         self.now = self.time(now);
         self.producers.forget_if_expired(header.producer_id, self.now, expire_after);
-        let repeated = self.producers.check(header).map_err(Error::Producer)?;
+        let repeated = self.producers.check(header, origin).map_err(Error::Producer)?;
         if repeated.is_some() {
             self.producers.hear(header.producer_id, self.now);
         }

@@ -1,6 +1,7 @@
 //! Reading a store beside the process that writes it.
 
 pub(crate) mod groups;
+mod transactions;
 
 use crate::error::{Error, Result, TopicError};
 use crate::event::EventSink;

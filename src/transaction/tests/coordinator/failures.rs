@@ -161,8 +161,8 @@ fn slow_partition_delays_only_its_transaction() {
         assert_eq!(refusal(setup.init("slow")), busy);
         assert_eq!(refusal(setup.end("slow", slow, Outcome::Commit)), busy);
         assert_eq!(setup.coordinator.tick(), Some(Duration::from_secs(10)));
-        let until = Wait::Until(setup.clock.monotonic() + MINUTE);
-        let init = move || setup.coordinator.init_producer_id("slow", MINUTE, None, until);
+        let wait = Wait::UpTo(MINUTE);
+        let init = move || setup.coordinator.init_producer_id("slow", MINUTE, None, wait);
         let waiting = scope.spawn(init);
         go_on.send(()).unwrap();
         assert_eq!(ending.join().unwrap().unwrap(), who(4000, 1));

@@ -165,6 +165,12 @@ impl Setup {
         Setup::over(disk, Arc::clone(&self.clock), partitions, config)
     }
 
+    /// Ends the transactions of the process before, as an opening does.
+    fn recover(&self) -> Option<Duration> {
+        assert!(self.coordinator.load_all());
+        self.coordinator.tick()
+    }
+
     fn init(&self, id: &str) -> Result<ProducerIdentity> {
         self.coordinator.init_producer_id(id, MINUTE, None, Wait::No)
     }

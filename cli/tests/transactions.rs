@@ -1,0 +1,103 @@
+//! Transactions: listing, describing, and ending those that hang.
+
+use crate::sample::content;
+use crate::tool::{run, values};
+use annals::record::BatchBuilder;
+use annals::{
+    Outcome, ProducerIdentity, Store, StoreConfig, Timestamp, TopicConfig, TransactionVersion, Wait,
+};
+use serde_json::json;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const V2: TransactionVersion = TransactionVersion::V2;
+
+fn batch(producer: ProducerIdentity, value: &str) -> annals::record::RecordBatch {
+    let mut builder = BatchBuilder::new();
+    builder.producer(producer.id, producer.epoch, 0).transactional(true);
+    builder.push(Timestamp::from_millis(1), None, Some(value.as_bytes())).unwrap();
+    builder.build().unwrap()
+}
+
+/// Begins a transaction with a record in partition 0 of `orders`.
+fn begin(store: &Store, id: &str, value: &str) -> ProducerIdentity {
+    let transactions = store.transactions().unwrap();
+    let producer = transactions.init_producer_id(id, MINUTE, None, Wait::No).unwrap();
+    let log = store.topic("orders").unwrap().partition(0).unwrap();
+    let guard = log.begin_verification(producer, 0, V2).unwrap();
+    let added = [("orders", 0).into()];
+    transactions.add_partitions(id, producer, &added, V2, Wait::No).unwrap();
+    log.append_verified(batch(producer, value), guard).unwrap();
+    producer
+}
+
+/// A store with a committed transaction, an ongoing one, and one that no coordinator knows.
+fn with_transactions() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("d"), StoreConfig::default()).unwrap();
+    let orders = store.create_topic("orders", TopicConfig::default()).unwrap();
+    let paid = begin(&store, "paid", "one");
+    let transactions = store.transactions().unwrap();
+    transactions.end("paid", paid, Outcome::Commit, V2, false, Wait::No).unwrap();
+    begin(&store, "open", "two");
+    let log = orders.partition(0).unwrap();
+    let unknown = ProducerIdentity { id: 7, epoch: 3 };
+    let guard = log.begin_verification(unknown, 0, V2).unwrap();
+    log.append_verified(batch(unknown, "three"), guard).unwrap();
+    (dir, store)
+}
+
+#[test]
+fn transactions_are_shown_beside_their_process() {
+    let (dir, store) = with_transactions();
+    let before = content(dir.path());
+    let listed = run(dir.path(), &["transactions", "d", "list"]).ok().lines();
+    let states: Vec<_> = listed.iter().map(|l| (&l["transactional_id"], &l["state"])).collect();
+    assert_eq!(
+        states,
+        [(&json!("open"), &json!("Ongoing")), (&json!("paid"), &json!("CompleteCommit"))]
+    );
+    let open = run(dir.path(), &["transactions", "d", "describe", "open"]).ok().lines().remove(0);
+    assert_eq!(open["producer_id"], listed[0]["producer_id"]);
+    assert_eq!((&open["state"], &open["timeout_ms"]), (&json!("Ongoing"), &json!(60_000)));
+    assert_eq!(open["partitions"], json!([{"topic": "orders", "partition": 0}]));
+    run(dir.path(), &["transactions", "d", "describe", "none"]).refused(2, "`none`");
+    // The ongoing one has a coordinator.
+    let find = ["transactions", "d", "find-hanging"];
+    let hanging = run(dir.path(), &[&find[..], &["--silent-for-ms", "0"]].concat()).ok().lines();
+    let expected = json!([{"topic": "orders", "partition": 0, "producer_id": 7,
+        "producer_epoch": 3, "coordinator_epoch": -1, "start_offset": 3, "last_timestamp": 1}]);
+    assert_eq!(json!(hanging), expected);
+    // The timestamp of its record is long ago.
+    assert_eq!(json!(run(dir.path(), &find).ok().lines()), expected);
+    let abort = ["transactions", "d", "abort", "--topic", "orders", "--partition", "0"];
+    let at = |offset| [&abort[..], &["--start-offset", offset]].concat();
+    assert_eq!(json!(run(dir.path(), &at("3")).ok().lines()), expected);
+    run(dir.path(), &at("4")).refused(2, "begins at offset 4 of orders-0");
+    run(dir.path(), &at("2")).refused(2, "has a coordinator");
+    run(dir.path(), &[&at("3")[..], &["--execute"]].concat()).refused(2, "retry when");
+    assert!(before == content(dir.path()));
+    store.close().unwrap();
+}
+
+#[test]
+fn hanging_transaction_is_aborted_with_execute() {
+    let (dir, store) = with_transactions();
+    store.close().unwrap();
+    let read = ["consume", "d", "orders", "--isolation", "committed"];
+    assert_eq!(values(&run(dir.path(), &read).ok()), ["one"]);
+    let in_group = [&read[..], &["--group", "g"]].concat();
+    assert_eq!(values(&run(dir.path(), &in_group).ok()), ["one"]);
+    let uncommitted = values(&run(dir.path(), &["consume", "d", "orders"]).ok());
+    assert_eq!(uncommitted, ["one", "two", "three"]);
+    let abort = ["transactions", "d", "abort", "--topic", "orders", "--partition", "0"];
+    let abort = [&abort[..], &["--start-offset", "3", "--execute"]].concat();
+    assert_eq!(run(dir.path(), &abort).ok().lines()[0]["aborted_at"], 4);
+    let find = ["transactions", "d", "find-hanging", "--silent-for-ms", "0"];
+    assert!(run(dir.path(), &find).ok().lines().is_empty());
+    // The ongoing transaction is left to the process that coordinates it.
+    let listed = run(dir.path(), &["transactions", "d", "list"]).ok().lines();
+    assert_eq!(listed[0]["state"], "Ongoing");
+    run(dir.path(), &["transactions", "d", "abort"]).refused(1, "--topic");
+}

@@ -1,0 +1,61 @@
+//! The coordinator of a store's transactions, as the threads of its maintainer see it.
+
+use crate::error::Result;
+use crate::event::{Event, EventSink};
+use crate::log::{Maintained, Pace};
+use crate::store::inner::StoreInner;
+use crate::store::topics::Store;
+use crate::transaction::coordinator::Coordinator;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// The coordinator of the transactions. A round of the maintainer ends what is due.
+pub(crate) struct Ticker {
+    pub(super) coordinator: Arc<Coordinator>,
+    store: Weak<StoreInner>,
+    events: EventSink,
+}
+
+impl Ticker {
+    pub(super) fn new(store: &Store, coordinator: Coordinator) -> Arc<Ticker> {
+        let (inner, events) = (Arc::downgrade(store.inner()), store.events().clone());
+        Arc::new(Ticker { coordinator: Arc::new(coordinator), store: inner, events })
+    }
+}
+
+impl Maintained for Ticker {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    fn is_closed(&self) -> bool {
+        self.store.upgrade().is_none_or(|store| store.check_open().is_err())
+    }
+
+    fn is_paused(&self) -> bool {
+        false
+    }
+
+    /// Makes it the first of its round: it takes little time, and readers may wait for it.
+    fn dirty_ratio(&self) -> f64 {
+        f64::INFINITY
+    }
+
+    fn pass(&self, _: Pace<'_>) -> Result<()> {
+        self.coordinator.tick();
+        Ok(())
+    }
+
+    fn flush_by_age(&self) -> Result<Option<Duration>> {
+        Ok(None)
+    }
+
+    /// The next round ticks again.
+    fn set_uncleanable(&self, cause: &str) -> Event {
+        Event::MaintenanceFailed { error: cause.to_owned() }
+    }
+
+    fn emit(&self, event: &Event) {
+        self.events.emit(event);
+    }
+}
