@@ -220,7 +220,7 @@ final class KafkaTransactions {
         Set<String> partitions = new java.util.TreeSet<>();
         scala.jdk.javaapi.CollectionConverters.asJava(txn.topicPartitions()).forEach(at -> partitions.add(at.toString()));
         return "T " + id + " " + txn.producerId() + " " + txn.producerEpoch() + " " + txn.prevProducerId() + " "
-            + txn.nextProducerId() + " " + txn.txnTimeoutMs() + " " + txn.state().id() + " " + txn.txnLastUpdateTimestamp() + " "
+            + txn.nextProducerId() + " " + txn.txnTimeoutMs() + " " + txn.state().stateName() + " " + txn.txnLastUpdateTimestamp() + " "
             + txn.txnStartTimestamp() + " " + txn.clientTransactionVersion().featureLevel() + " " + String.join(",", partitions);
     }
 
