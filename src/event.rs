@@ -2,7 +2,7 @@
 
 use crate::callback;
 use crate::error::{Corruption, CorruptionKind};
-use crate::types::Offset;
+use crate::types::{Offset, TopicPartition};
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::mem::ManuallyDrop;
@@ -161,12 +161,56 @@ pub enum Event {
         /// The message of the error.
         error: String,
     },
+    /// A transaction was aborted, although its producer did not ask for that.
+    TransactionAborted {
+        /// The transactional id.
+        id: String,
+        /// The reason.
+        reason: AbortReason,
+    },
+    /// A transaction that was decided earlier is complete now: all its partitions have their
+    /// markers. The call that decided it has failed, or its process has ended.
+    TransactionCompleted {
+        /// The transactional id.
+        id: String,
+        /// Whether it was committed.
+        committed: bool,
+    },
+    /// A partition of a transaction gets no marker, because its topic was deleted.
+    MarkerSkipped {
+        /// The transactional id.
+        id: String,
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// A transaction is decided, but one of its partitions cannot get its marker at present, and
+    /// holds readers of committed records back. The store tries again.
+    MarkerDelayed {
+        /// The transactional id.
+        id: String,
+        /// The partition.
+        partition: TopicPartition,
+        /// The message of the error.
+        error: String,
+    },
     /// The log stopped accepting writes. Close it and open it again; in a store, call
     /// [`reopen_partition`](crate::Store::reopen_partition).
     Poisoned {
         /// The failure that caused it.
         cause: String,
     },
+}
+
+/// The reason for which a store has [aborted](Event::TransactionAborted) a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AbortReason {
+    /// It took longer than the timeout of its producer.
+    TimedOut,
+    /// Another producer has taken over the transactional id.
+    Fenced,
+    /// It was ongoing when its process ended.
+    ProcessEnded,
 }
 
 /// Damage that was moved out of a log when it was opened with

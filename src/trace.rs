@@ -12,8 +12,8 @@ use crate::event::{Event, Listener};
 /// | level | events |
 /// |---|---|
 /// | `ERROR` | [`Poisoned`](Event::Poisoned), [`CorruptionFound`](Event::CorruptionFound), [`PartitionOffline`](Event::PartitionOffline), [`RecordsLost`](Event::RecordsLost), [`Uncleanable`](Event::Uncleanable) |
-/// | `WARN` | [`TailTruncated`](Event::TailTruncated), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile), [`MaintenanceFailed`](Event::MaintenanceFailed), [`CallbackPanicked`](Event::CallbackPanicked) |
-/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`StaleFileRemoved`](Event::StaleFileRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated), [`LogStartMoved`](Event::LogStartMoved), [`Compacted`](Event::Compacted) |
+/// | `WARN` | [`TailTruncated`](Event::TailTruncated), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile), [`MaintenanceFailed`](Event::MaintenanceFailed), [`CallbackPanicked`](Event::CallbackPanicked), [`TransactionAborted`](Event::TransactionAborted), [`MarkerDelayed`](Event::MarkerDelayed) |
+/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`StaleFileRemoved`](Event::StaleFileRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated), [`LogStartMoved`](Event::LogStartMoved), [`Compacted`](Event::Compacted), [`TransactionCompleted`](Event::TransactionCompleted), [`MarkerSkipped`](Event::MarkerSkipped) |
 /// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and events that later versions add |
 ///
 /// Events are emitted on the thread that caused them, inside the current span of that thread.
@@ -114,6 +114,28 @@ impl Listener for TracingListener {
                 emit!(ERROR, self, topic, partition, records, error, "records lost");
             }
             Event::Poisoned { cause } => emit!(ERROR, self, cause, "log stopped accepting writes"),
+            other => self.on_transaction(other),
+        }
+    }
+}
+
+impl TracingListener {
+    /// Emits an event of the transaction coordinator.
+    fn on_transaction(&self, event: &Event) {
+        match event {
+            Event::TransactionAborted { id, reason } => {
+                emit!(WARN, self, id, reason = ?reason, "transaction aborted");
+            }
+            Event::TransactionCompleted { id, committed } => {
+                emit!(INFO, self, id, committed, "transaction completed");
+            }
+            Event::MarkerSkipped { id, partition } => {
+                emit!(INFO, self, id, partition = %partition, "partition of transaction deleted");
+            }
+            Event::MarkerDelayed { id, partition, error } => {
+                emit!(WARN, self, id, partition = %partition, error, "transaction not completed");
+            }
+            _ => {}
         }
     }
 }

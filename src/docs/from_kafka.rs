@@ -13,7 +13,7 @@
 //! | in Kafka | here |
 //! |---|---|
 //! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they see every change of it at once |
-//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) |
+//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) and its [high watermark](crate::Log::set_high_watermark) |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | the clients call functions, and each call returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
 //! | transactions: `transactional.id`, `initTransactions` and the calls that follow it | not yet in the clients; consumers read by [`isolation_level`](crate::ConsumerConfig::isolation_level). A log has what a coordinator needs: [`append_batch`](crate::Log::append_batch) takes transactional batches, [`append_marker`](crate::Log::append_marker) ends a transaction, and [`hanging_transactions`](crate::Log::hanging_transactions) finds those that nothing ends |
@@ -216,11 +216,12 @@
 //! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception |
 //! | `commitSync()`, `commitSync(offsets)` | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | a member commits for its own partitions only |
 //! | `commitAsync` | | a commit is an append, so there is no response to wait for |
-//! | `committed` | [`committed`](crate::Consumer::committed) | for one partition |
+//! | `committed` | [`committed`](crate::Consumer::committed) | for one partition. While an open transaction has committed another offset, it fails with [`UnstableOffsetCommit`](crate::GroupError::UnstableOffsetCommit) at once; Kafka waits until its timeout. A poll waits in both |
 //! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | `seek` also takes a time; an offset that is not in the log is rejected at once |
 //! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), [`pause`](crate::Consumer::pause), [`resume`](crate::Consumer::resume), [`paused`](crate::Consumer::paused) | |
 //! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
 //! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
+//! | `ConsumerRecords.nextOffsets` | [`next_offsets`](crate::ConsumerRecords::next_offsets) | |
 //! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all members: each joins again with its next poll | |
 //! | `close` | [`close`](crate::Consumer::close) | fails if the records that were read could not be committed. A consumer that is dropped leaves its group, too, and commits nothing |
 //! | `partitionsFor`, `listTopics` | [`Store::topic`](crate::Store::topic), [`Store::topics`](crate::Store::topics) | |
@@ -279,7 +280,7 @@
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
 //! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | counts from when the last batch arrived; Kafka counts from the timestamps of its records |
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | producers are forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
-//! | `transaction.partition.verification.enable`, `true` | [`LogConfig::verify_transactions`](crate::LogConfig::verify_transactions), off | a log alone has no coordinator to ask |
+//! | `transaction.partition.verification.enable`, `true` | [`LogConfig::verify_transactions`](crate::LogConfig::verify_transactions), off | a log alone has no coordinator to ask; the topics of a store always verify |
 //! | `offsets.topic.num.partitions`, 50 | [`GroupCoordinatorConfig::offsets_partitions`](crate::GroupCoordinatorConfig::offsets_partitions), 50 | |
 //! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same values, no setting | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it is 16 times the size of its live records |
 //! | `offsets.retention.minutes`, 10080 | [`GroupCoordinatorConfig::offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention), 7 days | counts from when the last member left, or from the last commit, poll or lookup by a consumer, whichever is later |
@@ -288,7 +289,14 @@
 //! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`GroupCoordinatorConfig::session_timeout_bounds`](crate::GroupCoordinatorConfig::session_timeout_bounds), the same | |
 //! | `group.max.size`, 2147483647 | [`GroupCoordinatorConfig::max_members`](crate::GroupCoordinatorConfig::max_members), the same | |
 //! | `broker.id`, `node.id`, cluster and directory ids | random for a new directory | kept in `meta.properties` |
-//! | `transaction.*`, `transaction.state.log.*` | | not yet |
+//! | `transaction.max.timeout.ms`, 15 min | [`max_timeout`](crate::TransactionCoordinatorConfig::max_timeout), same | [`StoreConfig::transaction_coordinator`](crate::StoreConfig::transaction_coordinator) takes these options |
+//! | `transaction.state.log.num.partitions`, 50 | [`state_partitions`](crate::TransactionCoordinatorConfig::state_partitions), same | |
+//! | `transaction.state.log.segment.bytes`, 100 MiB | [`segment_bytes`](crate::TransactionCoordinatorConfig::segment_bytes), same | compacted from 4 MiB on, as the offsets topic |
+//! | `transaction.abort.timed.out.transaction.cleanup.interval.ms`, 10 s | [`abort_check_interval`](crate::TransactionCoordinatorConfig::abort_check_interval), same | no timer: timed-out transactions are aborted by the rounds of the [maintainer](crate::StoreConfig::maintenance), by a call for their id, and by [`tick`](crate::Transactions::tick) |
+//! | `transactional.id.expiration.ms`, 7 days | [`id_expiration`](crate::TransactionCoordinatorConfig::id_expiration), same | |
+//! | `transaction.remove.expired.transaction.cleanup.interval.ms`, 1 h | [`id_expiration_check_interval`](crate::TransactionCoordinatorConfig::id_expiration_check_interval), same | no timer |
+//! | | [`resume_ongoing`](crate::TransactionCoordinatorConfig::resume_ongoing), off | the producers of a store end with its process, so a transaction that was ongoing is aborted by the next opening; a broker leaves it to its timeout |
+//! | `transaction.state.log.replication.factor`, `transaction.state.log.min.isr` | | one copy |
 //! | replication, listeners, threads of the network, quotas, security, `remote.log.*` | | [not here](#what-is-not-here-and-why) |
 //!
 //! # Calls of the `AdminClient`
@@ -313,7 +321,9 @@
 //! | the timer that expires offsets | [`Admin::expire_offsets`](crate::Admin::expire_offsets) | |
 //! | `describeProducers` | [`Log::producers`](crate::Log::producers) of a partition | |
 //! | `describeCluster`, `describeMetadataQuorum`, features, brokers, `electLeaders`, reassignments, `alterReplicaLogDirs` | | there is no cluster |
-//! | `listTransactions`, `describeTransactions`, `abortTransaction`, `fenceProducers` | | not yet |
+//! | `listTransactions`, `describeTransactions`, `fenceProducers` | [`Transactions::list`](crate::Transactions::list), [`describe`](crate::Transactions::describe), [`fence`](crate::Transactions::fence) | |
+//! | `abortTransaction`, `kafka-transactions find-hanging` | [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), [`find_hanging`](crate::Transactions::find_hanging) | |
+//! | the requests `InitProducerId`, `AddPartitionsToTxn`, `EndTxn` | [`Transactions::init_producer_id`](crate::Transactions::init_producer_id), [`add_partitions`](crate::Transactions::add_partitions), [`verify`](crate::Transactions::verify), [`end`](crate::Transactions::end) | for a program whose producers are elsewhere |
 //! | ACLs, quotas, SCRAM, delegation tokens, client metrics | | [not here](#what-is-not-here-and-why) |
 //!
 //! # Tools
@@ -444,7 +454,7 @@
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
 //! | the three checkpoints | one value for each log: durable below, starts at, compacted below. If the two lines of a log differ, they are ignored, and the next recovery or compaction takes longer. In `log-start-offset-checkpoint` this is an error, because deleted records would reappear without the start | stay: each side takes over the checkpoints of the other |
 //! | `leader-epoch-checkpoint` | the offset at which each leader epoch began | stays: the store continues with the latest epoch, and the broker with a higher one |
-//! | `replication-offset-checkpoint` | the progress of the replicas; a store has none | the broker creates its own |
+//! | `replication-offset-checkpoint` | the high watermark of each log: all replicas have everything below | stays: the logs of a store are the only copies, unless they are [replicated](crate::LogConfig::replicated), and keep the lines of a broker as they are |
 //! | `.kafka_cleanshutdown` | marks that the logs were closed cleanly, and by which side | stays: each side removes it before it writes |
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!

@@ -87,6 +87,27 @@ pub enum TransactionError {
         /// The longest valid timeout.
         most: Duration,
     },
+    /// The partition is not part of the producer's ongoing transaction.
+    /// Kafka: `TransactionAbortableException`.
+    #[error(
+        "partition {partition} is not part of an ongoing transaction of `{id}`; abort the transaction and begin it again, and add the partition before its first batch"
+    )]
+    PartitionNotAdded {
+        /// The transactional id.
+        id: String,
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The transaction does not hang: its producer or the store ends it.
+    #[error(
+        "the transaction in partition {partition} does not hang, because it belongs to `{id}`; to abort it, fence that producer with `Transactions::fence`"
+    )]
+    NotHanging {
+        /// The transactional id.
+        id: String,
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// No producer has this transactional id. Kafka: `TransactionalIdNotFoundException`.
     #[error("no producer has the transactional id `{id}`; `Transactions::list` returns all ids")]
     UnknownId {
@@ -120,11 +141,12 @@ impl TransactionError {
                 ErrorKind::Busy
             }
             TransactionError::InvalidState { .. }
+            | TransactionError::NotHanging { .. }
             | TransactionError::InvalidTimeout { .. }
             | TransactionError::EmptyId => ErrorKind::InvalidInput,
-            TransactionError::Expired { .. } | TransactionError::PartitionGone { .. } => {
-                ErrorKind::Abortable
-            }
+            TransactionError::Expired { .. }
+            | TransactionError::PartitionGone { .. }
+            | TransactionError::PartitionNotAdded { .. } => ErrorKind::Abortable,
             TransactionError::UnknownId { .. } => ErrorKind::NotFound,
             TransactionError::CorruptState { .. } => ErrorKind::Corrupt,
         }

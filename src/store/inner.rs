@@ -23,8 +23,8 @@ use std::task::Waker;
 
 /// The state that all handles of a store share.
 ///
-/// Lock order: `changes`, a partition of a coordinator, then the locks of the logs, then
-/// `topics`. The partitions of the two coordinators are never locked at once. Events are delivered with none of them held.
+/// Lock order: `changes`, a partition of a coordinator, then the locks of the logs, then `topics`.
+/// No thread locks partitions of both coordinators. Events are delivered with none of them held.
 pub(crate) struct StoreInner {
     pub(super) directory: Directory,
     pub(crate) config: StoreConfig,

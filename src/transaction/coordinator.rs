@@ -16,6 +16,7 @@
 //! There is no thread: calls wait for each other, and the store calls `tick`.
 
 use crate::error::{Error, Result, TransactionError};
+use crate::event::{Event, EventSink};
 use crate::group::state_partitions::{CoordinatorContext, Now, StateLogs, StatePartitions};
 use crate::notify::Notify;
 use crate::record::EndTxnMarker;
@@ -34,6 +35,7 @@ use std::time::Duration;
 pub(crate) struct Coordinator {
     pub(super) config: TransactionCoordinatorConfig,
     participants: Box<dyn Participants>,
+    events: EventSink,
     pub(super) partitions: StatePartitions<Shard>,
     /// Wakes the calls that wait for a transaction to be completed.
     released: Notify,
@@ -84,10 +86,12 @@ impl Coordinator {
         participants: Box<dyn Participants>,
         config: TransactionCoordinatorConfig,
         context: CoordinatorContext,
+        events: EventSink,
     ) -> Coordinator {
         Coordinator {
             config,
             participants,
+            events,
             partitions: StatePartitions::new(logs, partitions, context),
             released: Notify::default(),
             releases: AtomicU64::new(0),
@@ -97,12 +101,13 @@ impl Coordinator {
 
     /// Runs `act` on the partition of a transactional id, with its lock held.
     fn with_shard<T>(&self, id: &str, act: impl FnOnce(&mut Shard, Now) -> Result<T>) -> Result<T> {
-        let (done, due) =
+        let (done, (due, happened)) =
             self.partitions.with_shard(self.partitions.of(id)?, &self.config, |shard, now| {
                 let done = act(shard, now);
-                Ok((done, shard.take_soonest()))
+                Ok((done, shard.take_news()))
             })?;
         self.is_due_at(due);
+        happened.iter().for_each(|event| self.events.emit(event));
         done
     }
 
@@ -180,6 +185,25 @@ impl Coordinator {
             })
         });
         added.map(drop)
+    }
+
+    /// Fails if a partition is not part of the ongoing transaction of a producer.
+    pub(crate) fn verify(
+        &self,
+        id: &str,
+        who: ProducerIdentity,
+        partitions: &[TopicPartition],
+        wait: Wait,
+    ) -> Result<()> {
+        let verified = self.repeat(id, wait, false, |new_id, _| {
+            self.with_shard(id, |shard, now| {
+                if let Some(step) = shard.end_if_due(id, &self.config, new_id, now)? {
+                    return Ok(step);
+                }
+                shard.verify(id, who, partitions)
+            })
+        });
+        verified.map(drop)
     }
 
     /// Ends the transaction of a producer, and returns the identity for its next one.
@@ -287,6 +311,8 @@ impl Coordinator {
             let is_commit = Outcome::of(state) == Some(Outcome::Commit);
             let decision = if is_commit { "committed" } else { "aborted" };
             let (id, reason) = (id.to_owned(), error.to_string());
+            let (of, at, why) = (id.clone(), partition.clone(), reason.clone());
+            self.events.emit(&Event::MarkerDelayed { id: of, partition: at, error: why });
             TransactionError::Completing { id, decision, partition, reason }.into()
         })
     }
@@ -313,7 +339,10 @@ impl Coordinator {
         let (who, version) = (producer.identity(), producer.version());
         for at in &producer.stored.partitions {
             let written = self.participants.write_marker(at, who, marker, version);
-            written.map_err(|error| (at.clone(), error))?;
+            if written.map_err(|error| (at.clone(), error))? == MarkerOutcome::NoSuchPartition {
+                let (id, partition) = (id.to_owned(), at.clone());
+                self.events.emit(&Event::MarkerSkipped { id, partition });
+            }
         }
         for at in producer.stored.partitions.iter().filter(|_| flush) {
             self.participants.flush(at).map_err(|error| (at.clone(), error))?;
@@ -345,20 +374,6 @@ impl Coordinator {
             self.is_due_at(self.partitions.clock().monotonic().saturating_add(left));
         }
         next
-    }
-
-    /// Writes the marker of a transaction that is open in a partition, and that no id has.
-    pub(crate) fn end_in_partition(
-        &self,
-        at: &TopicPartition,
-        who: ProducerIdentity,
-        outcome: Outcome,
-    ) -> Result<MarkerOutcome> {
-        let number = self.partitions.of(&at.topic)?.number;
-        let coordinator_epoch = self.participants.coordinator_epoch(number);
-        let committed = outcome == Outcome::Commit;
-        let marker = EndTxnMarker { committed, coordinator_epoch };
-        self.participants.write_marker(at, who, marker, TransactionVersion::V0)
     }
 
     fn end_due(&self, id: &str) -> Result<()> {

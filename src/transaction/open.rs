@@ -1,5 +1,6 @@
 //! What the coordinator knows of transactions that partitions have open.
 
+use crate::error::Result;
 use crate::transaction::coordinator::Coordinator;
 use crate::transaction::producer::{Outcome, TransactionalProducer};
 use crate::types::{ProducerId, ProducerIdentity, TopicPartition};
@@ -22,12 +23,13 @@ pub(crate) enum Fate {
 pub(crate) type Owners = BTreeMap<ProducerId, (Arc<str>, TransactionalProducer)>;
 
 impl Coordinator {
-    /// Reads all partitions of `__transaction_state`. Returns whether all of them can be read.
-    pub(crate) fn load_all(&self) -> bool {
+    /// Reads all partitions of `__transaction_state`. Returns the first error, after all of them
+    /// were tried.
+    pub(crate) fn load_all(&self) -> Result<()> {
         let load = |partition| {
             self.partitions.with_shard_unless_empty(partition, &self.config, |_, _| Ok(()))
         };
-        self.partitions.iter().map(load).fold(true, |all, loaded| all && loaded.is_ok())
+        self.partitions.iter().map(load).fold(Ok(()), Result::and)
     }
 
     /// Returns the transactional ids that have these producer ids, or had them in their previous

@@ -1,6 +1,7 @@
 //! One partition of `__transaction_state`, with its transactional ids.
 
 use crate::error::{Error, Result, TransactionError};
+use crate::event::{AbortReason, Event};
 use crate::group::state_log::StateLog;
 use crate::group::state_partitions::{Now, PartitionState};
 use crate::log::Log;
@@ -27,6 +28,8 @@ pub(super) struct Shard {
     next_claim: u64,
     /// The first timeout that began since the coordinator has asked for it.
     soonest: Duration,
+    /// What happened, for the listener, since the coordinator has asked for it.
+    happened: Vec<Event>,
 }
 
 /// A transactional id.
@@ -43,6 +46,8 @@ struct Entry {
     is_orphan: bool,
     /// The producer whose transaction was aborted because it timed out, until it continues.
     expired: Option<ProducerIdentity>,
+    /// Set if the call that decided the transaction has failed, or its process has ended.
+    is_left: bool,
 }
 
 /// A decided transaction that the caller has to complete. No other thread does meanwhile.
@@ -53,6 +58,7 @@ pub(super) struct Claimed {
     /// The offset of the decision.
     pub(super) decided_at: Offset,
     number: u64,
+    is_left: bool,
 }
 
 /// The next step of a call.
@@ -180,7 +186,8 @@ impl Shard {
         let entry = self.entries.get_mut(id).filter(|entry| entry.is_unfinished())?;
         entry.claim = Some(number);
         self.next_claim = number.wrapping_add(1);
-        Some(Claimed { producer: entry.producer.clone(), decided_at: entry.at, number })
+        let (producer, decided_at) = (entry.producer.clone(), entry.at);
+        Some(Claimed { producer, decided_at, number, is_left: entry.is_left })
     }
 
     /// Stores that a transaction is complete. Its partitions have their markers.
@@ -197,6 +204,11 @@ impl Shard {
         };
         if self.entries.get(id).is_some_and(is_same) {
             self.append(id, next, now)?;
+            if claimed.is_left {
+                let committed = Outcome::of(claimed.producer.stored.state) == Some(Outcome::Commit);
+                let id = id.to_owned();
+                self.happened.push(Event::TransactionCompleted { id, committed });
+            }
         }
         Ok(identity)
     }
@@ -206,6 +218,7 @@ impl Shard {
         let entry = self.entries.get_mut(id);
         if let Some(entry) = entry.filter(|entry| entry.claim == Some(claimed.number)) {
             entry.claim = None;
+            entry.is_left = true;
         }
     }
 
@@ -256,6 +269,7 @@ impl Shard {
             Ok(InitStep::Unchanged) => Ok(Step::Done(entry.producer.identity())),
             Ok(InitStep::FenceFirst(next)) => {
                 self.append(id, next, now)?;
+                self.aborted(id, AbortReason::Fenced);
                 Ok(self.claim(id).map_or(Step::Busy, Step::Complete))
             }
             Err(refusal) => self.refused(id, expected, refusal, "initialize"),
@@ -339,8 +353,14 @@ impl Shard {
         let Some(entry) = due else { return Ok(None) };
         match entry.producer.fence(now.calendar, new_id) {
             Ok(next) => {
-                entry.expired = Some(entry.producer.identity()).filter(|_| !entry.is_orphan);
+                let reason = if entry.has_timed_out(now) {
+                    AbortReason::TimedOut
+                } else {
+                    AbortReason::ProcessEnded
+                };
+                entry.expired = Some(entry.producer.identity());
                 self.append(id, next, now)?;
+                self.aborted(id, reason);
                 Ok(Some(self.claim(id).map_or(Step::Busy, Step::Complete)))
             }
             Err(refusal) => self.refused(id, None, refusal, "abort").map(Some),
@@ -361,9 +381,43 @@ impl Shard {
         }
     }
 
-    /// Returns the first timeout that began since the last call.
-    pub(super) fn take_soonest(&mut self) -> Duration {
-        std::mem::replace(&mut self.soonest, Duration::MAX)
+    fn aborted(&mut self, id: &str, reason: AbortReason) {
+        self.happened.push(Event::TransactionAborted { id: id.to_owned(), reason });
+    }
+
+    /// Returns the first timeout that began since the last call, and what happened since then.
+    pub(super) fn take_news(&mut self) -> (Duration, Vec<Event>) {
+        let soonest = std::mem::replace(&mut self.soonest, Duration::MAX);
+        (soonest, std::mem::take(&mut self.happened))
+    }
+
+    /// Fails if a partition is not part of the ongoing transaction of this producer.
+    pub(super) fn verify(
+        &mut self,
+        id: &str,
+        who: ProducerIdentity,
+        partitions: &[TopicPartition],
+    ) -> Result<Step> {
+        let producer = &self.entry(id)?.producer;
+        let stored = &producer.stored;
+        if who != producer.identity() {
+            let is_other = who.id != stored.producer_id;
+            let refusal = if is_other { Refusal::InvalidIdMapping } else { Refusal::Fenced };
+            return self.refused(id, Some(who), refusal, "verify");
+        }
+        if producer.is_prepared() {
+            return self.refused(id, Some(who), Refusal::Concurrent, "verify");
+        }
+        let is_part = |at: &&TopicPartition| {
+            stored.state == TransactionState::Ongoing && stored.partitions.contains(at)
+        };
+        match partitions.iter().find(|at| !is_part(at)) {
+            None => Ok(Step::Done(who)),
+            Some(at) => {
+                let (id, partition) = (id.to_owned(), at.clone());
+                Err(TransactionError::PartitionNotAdded { id, partition }.into())
+            }
+        }
     }
 
     /// Removes ids that were not used for long.
@@ -393,7 +447,8 @@ fn stored_bytes(entries: &BTreeMap<Arc<str>, Entry>) -> u64 {
 
 impl Entry {
     fn new(producer: TransactionalProducer, at: Offset) -> Entry {
-        Entry { producer, at, times_out: None, claim: None, is_orphan: false, expired: None }
+        let (times_out, claim, expired) = (None, None, None);
+        Entry { producer, at, times_out, claim, is_orphan: false, expired, is_left: false }
     }
 
     fn start_timeout(&mut self, now: Now) {
@@ -404,9 +459,13 @@ impl Entry {
     /// Returns whether the ongoing transaction is to be aborted.
     fn is_due(&self, config: &TransactionCoordinatorConfig, now: Now) -> bool {
         let is_ongoing = self.producer.stored.state == TransactionState::Ongoing;
-        let has_timed_out = self.times_out.is_some_and(|until| until <= now.monotonic);
+        let has_timed_out = self.has_timed_out(now);
         let is_gone = self.is_orphan && !config.resume_ongoing && !self.producer.is_two_phase();
         is_ongoing && (has_timed_out || is_gone)
+    }
+
+    fn has_timed_out(&self, now: Now) -> bool {
+        self.times_out.is_some_and(|until| until <= now.monotonic)
     }
 
     /// Returns whether the transaction is decided, and no thread completes it.
@@ -431,6 +490,7 @@ impl PartitionState for Shard {
         let mut soonest = Duration::MAX;
         for entry in entries.values_mut() {
             entry.is_orphan = entry.producer.stored.state == TransactionState::Ongoing;
+            entry.is_left = entry.producer.is_prepared();
             entry.start_timeout(now);
             soonest = soonest.min(entry.times_out.unwrap_or(Duration::MAX));
             if may_lack_epochs {
@@ -439,7 +499,8 @@ impl PartitionState for Shard {
         }
         let next_expiry = now.monotonic.saturating_add(config.id_expiration_check_interval);
         let log = StateLog::new(log, log_bytes);
-        Ok(Shard { log, entries, next_expiry, next_claim: 0, soonest })
+        let happened = Vec::new();
+        Ok(Shard { log, entries, next_expiry, next_claim: 0, soonest, happened })
     }
 
     fn is_closed(&self) -> bool {

@@ -13,6 +13,7 @@
 )]
 
 mod cycles;
+mod exactly_once;
 mod faults;
 mod full_disk;
 mod fuzz_regressions;
@@ -26,4 +27,5 @@ mod processes;
 mod quarantine;
 mod recovery;
 mod recovery_holes;
+mod replica;
 mod transaction_indexes;

@@ -260,6 +260,7 @@ fn kafka_page_names_every_setting() {
         ("client/producer/config.rs", "ProducerConfig"),
         ("client/consumer/config.rs", "ConsumerConfig"),
         ("group/config.rs", "GroupCoordinatorConfig"),
+        ("transaction/config.rs", "TransactionCoordinatorConfig"),
         ("store/config.rs", "StoreConfig"),
     ] {
         let text = std::fs::read_to_string(format!("../src/{file}")).unwrap();

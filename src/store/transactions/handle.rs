@@ -126,10 +126,11 @@ impl Transactions {
     /// ```
     ///
     /// # Errors
-    /// - [`EmptyId`](TransactionError::EmptyId), [`InvalidTimeout`](TransactionError::InvalidTimeout).
+    /// - [`EmptyId`](TransactionError::EmptyId),
+    ///   [`InvalidTimeout`](TransactionError::InvalidTimeout).
     /// - [`Fenced`](TransactionError::Fenced): another producer has taken over from `expected`.
-    /// - [`Concurrent`](TransactionError::Concurrent), [`Completing`](TransactionError::Completing):
-    ///   the previous transaction is not complete yet.
+    /// - [`Concurrent`](TransactionError::Concurrent),
+    ///   [`Completing`](TransactionError::Completing): the previous transaction is not complete.
     /// - [`CorruptState`](TransactionError::CorruptState).
     pub fn init_producer_id(
         &self,
@@ -148,10 +149,11 @@ impl Transactions {
     /// cost nothing. Kafka: `AddPartitionsToTxn`.
     ///
     /// # Errors
-    /// - [`Fenced`](TransactionError::Fenced), [`InvalidIdMapping`](TransactionError::InvalidIdMapping).
+    /// - [`Fenced`](TransactionError::Fenced),
+    ///   [`InvalidIdMapping`](TransactionError::InvalidIdMapping).
     /// - [`Expired`](TransactionError::Expired): the transaction has timed out.
-    /// - [`Concurrent`](TransactionError::Concurrent), [`Completing`](TransactionError::Completing):
-    ///   the previous transaction is not complete yet.
+    /// - [`Concurrent`](TransactionError::Concurrent),
+    ///   [`Completing`](TransactionError::Completing): the previous transaction is not complete.
     /// - [`TopicError::Unknown`](crate::TopicError::Unknown),
     ///   [`UnknownPartition`](crate::TopicError::UnknownPartition).
     /// - [`CorruptState`](TransactionError::CorruptState).
@@ -181,7 +183,8 @@ impl Transactions {
     /// first marker, and the markers before the call returns. Kafka: `EndTxn`.
     ///
     /// # Errors
-    /// - [`Fenced`](TransactionError::Fenced), [`InvalidIdMapping`](TransactionError::InvalidIdMapping).
+    /// - [`Fenced`](TransactionError::Fenced),
+    ///   [`InvalidIdMapping`](TransactionError::InvalidIdMapping).
     /// - [`Expired`](TransactionError::Expired): the transaction has timed out, and was aborted.
     /// - [`InvalidState`](TransactionError::InvalidState): there is no transaction to commit, or a
     ///   transaction that was aborted is to be committed, or the reverse.
@@ -189,7 +192,8 @@ impl Transactions {
     ///   deleted. Abort it.
     /// - [`Completing`](TransactionError::Completing): the transaction is decided, but a partition
     ///   cannot get its marker at present.
-    /// - [`Concurrent`](TransactionError::Concurrent), [`CorruptState`](TransactionError::CorruptState).
+    /// - [`Concurrent`](TransactionError::Concurrent),
+    ///   [`CorruptState`](TransactionError::CorruptState).
     pub fn end(
         &self,
         id: &str,
@@ -200,6 +204,37 @@ impl Transactions {
         wait: Wait,
     ) -> Result<ProducerIdentity> {
         self.coordinator_of(id)?.end(id, who, outcome, version, flush, wait)
+    }
+
+    /// Fails if one of the partitions is not part of the ongoing transaction of a producer. A
+    /// partition's leader asks this before it takes the first batch of a transaction from a
+    /// client that adds its partitions itself. Kafka: `AddPartitionsToTxn` with `VerifyOnly`.
+    ///
+    /// # Errors
+    /// [`PartitionNotAdded`](TransactionError::PartitionNotAdded), and as
+    /// [`add_partitions`](Transactions::add_partitions).
+    pub fn verify(
+        &self,
+        id: &str,
+        who: ProducerIdentity,
+        partitions: &[TopicPartition],
+        wait: Wait,
+    ) -> Result<()> {
+        self.coordinator_of(id)?.verify(id, who, partitions, wait)
+    }
+
+    /// Fences the producer of a transactional id, as another producer with the id would, and
+    /// aborts its ongoing transaction. Kafka: `fenceProducers`.
+    ///
+    /// # Errors
+    /// [`UnknownId`](TransactionError::UnknownId), and as
+    /// [`init_producer_id`](Transactions::init_producer_id).
+    pub fn fence(&self, id: &str, wait: Wait) -> Result<ProducerIdentity> {
+        let timeout_ms = self.describe(id)?.timeout_ms;
+        let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(1));
+        // The timeout may be one that another configuration allowed.
+        let timeout = timeout.min(self.store.inner().config.transaction_coordinator.max_timeout);
+        self.init_producer_id(id, timeout, None, wait)
     }
 
     /// Returns what is stored of a transactional id: its producer, and its latest transaction.
@@ -220,7 +255,8 @@ impl Transactions {
     /// ```
     ///
     /// # Errors
-    /// [`UnknownId`](TransactionError::UnknownId), [`CorruptState`](TransactionError::CorruptState).
+    /// [`UnknownId`](TransactionError::UnknownId),
+    /// [`CorruptState`](TransactionError::CorruptState).
     pub fn describe(&self, id: &str) -> Result<TransactionMetadata> {
         let coordinator = self.store.existing_transaction_coordinator()?;
         let producer = coordinator.map(|coordinator| coordinator.producer(id)).transpose()?;

@@ -1,6 +1,7 @@
 //! The topic that transactions are stored in, and the coordinator over its logs.
 
 mod handle;
+mod hanging;
 mod offsets;
 mod participants;
 mod recovery;
@@ -9,7 +10,7 @@ mod ticker;
 pub use handle::Transactions;
 pub(super) use ticker::Ticker;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::group::state_partitions::CoordinatorContext;
 use crate::log::{CleanupPolicy, LogConfig};
 use crate::store::settings::TopicConfig;
@@ -18,6 +19,10 @@ use crate::topic_name::TRANSACTION_STATE;
 use crate::transaction::coordinator::Coordinator;
 use participants::StoreParticipants;
 use std::sync::Arc;
+
+/// The reason why the topic of a broker in a cluster is of no use here.
+const SPREAD: &str =
+    "their number decides where a transaction is stored; use transactions in its Kafka cluster";
 
 impl Store {
     /// Returns the transactions of this store: the calls by which producers begin and end them.
@@ -38,7 +43,7 @@ impl Store {
             return Ok(coordinator);
         }
         // Each caller that finds none creates one without holding a lock. The first one is kept.
-        let made = Ticker::new(self, self.create_transaction_coordinator()?);
+        let made = self.create_transaction_coordinator()?;
         let inner = self.inner();
         let kept = Arc::clone(inner.transactions.lock().get_or_insert(Arc::clone(&made)));
         if let (Some(maintainer), true) = (&inner.maintainer, Arc::ptr_eq(&kept, &made)) {
@@ -52,7 +57,7 @@ impl Store {
         self.inner().transactions.lock().as_ref().map(|ticker| Arc::clone(&ticker.coordinator))
     }
 
-    fn create_transaction_coordinator(&self) -> Result<Coordinator> {
+    fn create_transaction_coordinator(&self) -> Result<Arc<Ticker>> {
         let inner = self.inner();
         let config = inner.config.transaction_coordinator.clone();
         let log = LogConfig::default()
@@ -60,23 +65,28 @@ impl Store {
             .segment_bytes(config.state_segment_bytes());
         let topic = TopicConfig::default().partitions(config.partitions()).log(log);
         let topic = self.internal_topic(TRANSACTION_STATE, topic)?;
-        topic.check_not_spread(
-            "their number decides where a transaction is stored; use transactions in its Kafka cluster",
-        )?;
+        topic.check_not_spread(SPREAD)?;
         let partitions = topic.partition_count();
         let context = CoordinatorContext {
             clock: Arc::clone(&inner.config.log.clock),
             maintainer: inner.maintainer.clone(),
         };
         let participants = Box::new(StoreParticipants::new(self, &topic));
-        Ok(Coordinator::new(Box::new(topic), partitions, participants, config, context))
+        let (logs, events) = (Box::new(topic.clone()), self.events().clone());
+        let coordinator =
+            Coordinator::new(logs, partitions, participants, config, context, events.clone());
+        Ok(Ticker::new(coordinator, topic, events))
     }
 
     /// Returns the coordinator of the transactions, if this directory ever had any.
     fn existing_transaction_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
-        let topic = self.topic(TRANSACTION_STATE).ok();
-        let topic = topic.filter(|topic| !topic.is_spread());
-        topic.map(|_| self.transaction_coordinator()).transpose()
+        match self.topic(TRANSACTION_STATE) {
+            Err(Error::Topic(_)) => Ok(None),
+            topic => {
+                topic?.check_not_spread(SPREAD)?;
+                self.transaction_coordinator().map(Some)
+            }
+        }
     }
 
     /// Ends the transactions that are due.

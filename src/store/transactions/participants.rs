@@ -2,12 +2,13 @@
 
 use crate::error::{Error, ProducerStateError, Result, TopicError};
 use crate::group::coordinator::Coordinator as GroupCoordinator;
-use crate::log::Log;
+use crate::log::{HangingTransaction, Log};
 use crate::record::EndTxnMarker;
 use crate::store::inner::StoreInner;
 use crate::store::topic::Topic;
 use crate::store::topics::Store;
 use crate::topic_name::CONSUMER_OFFSETS;
+use crate::transaction::Outcome;
 use crate::transaction::participants::{MarkerOutcome, Participants};
 use crate::types::{MAX_OFFSET, ProducerId, ProducerIdentity, TopicPartition, TransactionVersion};
 use std::fmt;
@@ -28,10 +29,12 @@ impl StoreParticipants {
     fn store(&self) -> Result<Store> {
         self.store.upgrade().map(Store::from_inner).ok_or(Error::StoreClosed)
     }
+}
 
+impl Store {
     /// Returns the log of a partition; `None` if there is no such partition.
-    fn log(&self, at: &TopicPartition) -> Result<Option<Log>> {
-        let log = self.store()?.topic(&at.topic).and_then(|topic| topic.partition(at.partition));
+    fn log_of(&self, at: &TopicPartition) -> Result<Option<Log>> {
+        let log = self.topic(&at.topic).and_then(|topic| topic.partition(at.partition));
         match log {
             Err(error) if is_unknown(&error) => Ok(None),
             log => log.map(Some),
@@ -41,7 +44,7 @@ impl StoreParticipants {
     /// Returns the coordinator of the groups, if they are stored in this partition. The offsets
     /// that a transaction commits are pending in it, and it must see the marker.
     fn groups(&self, at: &TopicPartition) -> Result<Option<Arc<GroupCoordinator>>> {
-        if &*at.topic == CONSUMER_OFFSETS { self.store()?.existing_coordinator() } else { Ok(None) }
+        if &*at.topic == CONSUMER_OFFSETS { self.existing_coordinator() } else { Ok(None) }
     }
 
     /// Does something with the log of a partition. Returns `None` if there is no such partition.
@@ -50,12 +53,46 @@ impl StoreParticipants {
         at: &TopicPartition,
         act: impl FnOnce(&Log) -> Result<T>,
     ) -> Result<Option<T>> {
-        let Some(log) = self.log(at)? else { return Ok(None) };
+        let Some(log) = self.log_of(at)? else { return Ok(None) };
         match act(&log) {
             // The topic may have been deleted meanwhile.
-            Err(Error::Closed { .. }) if self.log(at)?.is_none() => Ok(None),
+            Err(Error::Closed { .. }) if self.log_of(at)?.is_none() => Ok(None),
             done => done.map(Some).map_err(Error::or_being_reopened),
         }
+    }
+
+    /// Writes a marker to a partition.
+    pub(super) fn write_marker(
+        &self,
+        at: &TopicPartition,
+        who: ProducerIdentity,
+        marker: EndTxnMarker,
+        version: TransactionVersion,
+    ) -> Result<MarkerOutcome> {
+        let written = match self.groups(at)? {
+            Some(groups) => self.with_log(at, |_| {
+                let end = |marker| groups.end_transaction(at.partition, who, marker, version);
+                append_marker(marker, end)
+            })?,
+            None => self.with_log(at, |log| {
+                append_marker(marker, |marker| log.append_marker(who, marker, version).map(drop))
+            })?,
+        };
+        Ok(written.unwrap_or(MarkerOutcome::NoSuchPartition))
+    }
+
+    /// Ends a transaction that is open in a partition, and that no coordinator ends.
+    pub(super) fn end_in_partition(
+        &self,
+        at: &TopicPartition,
+        open: &HangingTransaction,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let who = ProducerIdentity { id: open.producer_id, epoch: open.producer_epoch };
+        let coordinator_epoch = open.coordinator_epoch.max(0);
+        let committed = outcome == Outcome::Commit;
+        let marker = EndTxnMarker { committed, coordinator_epoch };
+        self.write_marker(at, who, marker, TransactionVersion::V0).map(drop)
     }
 }
 
@@ -103,7 +140,7 @@ impl Participants for StoreParticipants {
     }
 
     fn flush(&self, at: &TopicPartition) -> Result<()> {
-        self.with_log(at, |log| log.flush().map(drop)).map(drop)
+        self.store()?.with_log(at, |log| log.flush().map(drop)).map(drop)
     }
 
     fn write_marker(
@@ -113,16 +150,7 @@ impl Participants for StoreParticipants {
         marker: EndTxnMarker,
         version: TransactionVersion,
     ) -> Result<MarkerOutcome> {
-        let written = match self.groups(at)? {
-            Some(groups) => self.with_log(at, |_| {
-                let end = |marker| groups.end_transaction(at.partition, who, marker, version);
-                append_marker(marker, end)
-            })?,
-            None => self.with_log(at, |log| {
-                append_marker(marker, |marker| log.append_marker(who, marker, version).map(drop))
-            })?,
-        };
-        Ok(written.unwrap_or(MarkerOutcome::NoSuchPartition))
+        self.store()?.write_marker(at, who, marker, version)
     }
 
     fn coordinator_epoch(&self, partition: u32) -> i32 {

@@ -20,7 +20,7 @@ impl Store {
             return;
         }
         let Ok(Some(coordinator)) = self.existing_transaction_coordinator() else { return };
-        let all_are_known = coordinator.load_all();
+        let all_are_known = coordinator.load_all().is_ok();
         coordinator.tick();
         if !self.inner().config.transaction_coordinator.resume_ongoing {
             self.end_lost_transactions(&coordinator, all_are_known);
@@ -45,7 +45,7 @@ impl Store {
                 Some(Fate::Pending) | None => continue,
             };
             // `Transactions::find_hanging` finds it again.
-            coordinator.end_in_partition(&at, who, outcome).ok();
+            self.end_in_partition(&at, &open, outcome).ok();
         }
     }
 

@@ -2,24 +2,23 @@
 
 use crate::error::Result;
 use crate::event::{Event, EventSink};
-use crate::log::{Maintained, Pace};
-use crate::store::inner::StoreInner;
-use crate::store::topics::Store;
+use crate::log::{Log, Maintained, Pace};
+use crate::store::topic::Topic;
 use crate::transaction::coordinator::Coordinator;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The coordinator of the transactions. A round of the maintainer ends what is due.
 pub(crate) struct Ticker {
     pub(super) coordinator: Arc<Coordinator>,
-    store: Weak<StoreInner>,
+    /// The topic `__transaction_state`.
+    topic: Topic,
     events: EventSink,
 }
 
 impl Ticker {
-    pub(super) fn new(store: &Store, coordinator: Coordinator) -> Arc<Ticker> {
-        let (inner, events) = (Arc::downgrade(store.inner()), store.events().clone());
-        Arc::new(Ticker { coordinator: Arc::new(coordinator), store: inner, events })
+    pub(super) fn new(coordinator: Coordinator, topic: Topic, events: EventSink) -> Arc<Ticker> {
+        Arc::new(Ticker { coordinator: Arc::new(coordinator), topic, events })
     }
 }
 
@@ -29,7 +28,7 @@ impl Maintained for Ticker {
     }
 
     fn is_closed(&self) -> bool {
-        self.store.upgrade().is_none_or(|store| store.check_open().is_err())
+        self.topic.partitions().iter().all(Log::is_closed)
     }
 
     fn is_paused(&self) -> bool {

@@ -6,6 +6,7 @@
 mod directories;
 mod epochs;
 mod logs;
+mod replicas;
 mod state;
 mod transactions;
 

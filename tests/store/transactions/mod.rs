@@ -1,6 +1,7 @@
 //! Transactions over the partitions of a store.
 
 mod calls;
+mod failures;
 mod openings;
 
 use annals::fs::{Fs, MemFs};

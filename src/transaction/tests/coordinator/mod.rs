@@ -6,6 +6,7 @@ mod reloads;
 
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, Result, TransactionError};
+use crate::event::EventSink;
 use crate::fs::{FaultFs, MemFs};
 use crate::group::state_partitions::{CoordinatorContext, StateLogs};
 use crate::log::{Log, LogConfig};
@@ -150,7 +151,7 @@ impl Setup {
         let context =
             CoordinatorContext { clock: Arc::clone(&clock) as Arc<dyn Clock>, maintainer: None };
         let (state, ends) = (Box::new(Arc::clone(&logs)), Box::new(Arc::clone(&partitions)));
-        let coordinator = Coordinator::new(state, 1, ends, config, context);
+        let coordinator = Coordinator::new(state, 1, ends, config, context, EventSink::default());
         Setup { disk, fs, clock, logs, partitions, coordinator }
     }
 
@@ -167,7 +168,7 @@ impl Setup {
 
     /// Ends the transactions of the process before, as an opening does.
     fn recover(&self) -> Option<Duration> {
-        assert!(self.coordinator.load_all());
+        self.coordinator.load_all().unwrap();
         self.coordinator.tick()
     }
 

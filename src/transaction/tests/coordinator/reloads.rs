@@ -168,7 +168,7 @@ fn corrupt_record_fails_its_partition() {
         error.to_string(),
         "partition 0 of `__transaction_state` has an invalid record at offset 1: its version is neither 0 nor 1; the transactional ids in that partition cannot be used"
     );
-    assert!(!after.coordinator.load_all());
+    assert_eq!(refusal(after.coordinator.load_all()), error);
     assert_eq!(after.coordinator.tick(), None);
     // A record of a later kind is ignored.
     let setup = Setup::new();

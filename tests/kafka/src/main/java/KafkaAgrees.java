@@ -114,6 +114,7 @@ public final class KafkaAgrees {
                 case "producers" -> kafka.producers(dir, Long.parseLong(words[2]), words[3].equals("clean"));
                 case "lead" -> kafka.lead(dir);
                 case "epochs" -> kafka.epochs(dir, words[2].equals("clean"));
+                case "follow" -> kafka.follow(dir, new File(words[2]));
                 case "groups" -> groups(dir);
                 case "lock" -> lock(dir, false);
                 case "hold" -> lock(dir, true);
@@ -397,6 +398,20 @@ public final class KafkaAgrees {
             }
         }
         printEpochs(log);
+        close(log);
+    }
+
+    private void follow(File dir, File fetched) throws IOException {
+        Files.createDirectories(dir.toPath());
+        UnifiedLog log = open(dir, true, false);
+        for (int n = 0; new File(fetched, "" + n).exists(); n++) {
+            byte[] bytes = Files.readAllBytes(new File(fetched, "" + n).toPath());
+            log.appendAsFollower(MemoryRecords.readableRecords(ByteBuffer.wrap(bytes)), Integer.MAX_VALUE);
+            long set = log.updateHighWatermark(log.logEndOffset() + n % 4 * 10 - 20);
+            System.out.println("H " + set + " " + log.lastStableOffset() + " " + log.logEndOffset());
+        }
+        printEpochs(log);
+        log.flush(false);
         close(log);
     }
 

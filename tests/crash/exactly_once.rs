@@ -1,0 +1,200 @@
+//! A transaction over three partitions of a store is whole or aborted, whichever call to the file
+//! system is the last of its process, and whichever fails.
+//!
+//! `EXACTLY_ONCE_SEED` chooses the seeds: `17` runs one, `0..500` many.
+
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Rule};
+use annals::record::BatchBuilder;
+use annals::{
+    IsolationLevel, Outcome, ProducerIdentity, Result, StartAt, Store, StoreConfig, Timestamp,
+    TopicConfig, TopicPartition, TransactionCoordinatorConfig, TransactionVersion, Wait,
+};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::images::Images;
+use support::{Chance, say, seeds};
+
+const V2: TransactionVersion = TransactionVersion::V2;
+const ID: &str = "billing";
+const PARTITIONS: u32 = 3;
+
+fn open(fs: impl Fs) -> Result<Store> {
+    let transactions = TransactionCoordinatorConfig::default().state_partitions(1);
+    let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
+    Store::open("data", config.transaction_coordinator(transactions))
+}
+
+/// What became of each transaction, by its number.
+#[derive(Debug, Clone, Default)]
+struct Promise {
+    committed: Vec<usize>,
+    /// The transaction that is being committed: it may be whole or aborted.
+    undecided: Option<usize>,
+    /// The number of transactions that were begun.
+    begun: usize,
+}
+
+fn init(store: &Store) -> Result<ProducerIdentity> {
+    store.transactions()?.init_producer_id(ID, Duration::from_secs(60), None, Wait::No)
+}
+
+/// Sends a record to each partition, and ends the transaction. Calls `decides` before the end.
+fn transact(
+    store: &Store,
+    who: ProducerIdentity,
+    number: usize,
+    outcome: Outcome,
+    flush: bool,
+    decides: impl FnOnce(),
+) -> Result<ProducerIdentity> {
+    let (transactions, topic) = (store.transactions()?, store.topic("orders")?);
+    for partition in 0..PARTITIONS {
+        let log = topic.partition(partition)?;
+        let guard = log.begin_verification(who, 0, V2)?;
+        let at = [TopicPartition::new("orders", partition)];
+        transactions.add_partitions(ID, who, &at, V2, Wait::No)?;
+        let mut builder = BatchBuilder::new();
+        builder.producer(who.id, who.epoch, 0).transactional(true);
+        builder.push(Timestamp::from_millis(1), None, Some(number.to_string().as_bytes()))?;
+        log.append_verified(builder.build()?, guard)?;
+    }
+    decides();
+    transactions.end(ID, who, outcome, V2, flush, Wait::No)
+}
+
+/// The numbers of the transactions that a reader of committed records sees.
+fn committed(store: &Store, partition: u32) -> Vec<usize> {
+    let log = store.topic("orders").unwrap().partition(partition).unwrap();
+    let log = log.isolated(IsolationLevel::ReadCommitted);
+    let records = log.reader(StartAt::Earliest).unwrap().records();
+    records.map(|record| record.unwrap().value_str().unwrap().parse().unwrap()).collect()
+}
+
+/// Checks what an opening finds, and goes on.
+fn check(fs: &MemFs, promise: &Promise, flush: bool, is_power_loss: bool, place: &str) {
+    let store = open(fs.clone()).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let Ok(topic) = store.topic("orders") else {
+        assert_eq!(promise.begun, 0, "{place}");
+        return;
+    };
+    let open = topic.partitions().iter().any(|log| log.offsets().last_stable < log.offsets().end);
+    assert!(!open, "{place}: a transaction is open");
+    let hanging = store.transactions().unwrap().find_hanging(Duration::ZERO).unwrap();
+    assert!(hanging.is_empty(), "{place}: {hanging:?}");
+    let found: Vec<Vec<usize>> = (0..PARTITIONS).map(|n| committed(&store, n)).collect();
+    let mut whole = promise.committed.clone();
+    whole.extend(promise.undecided);
+    for seen in &found {
+        assert!(
+            seen.iter().all(|number| whole.contains(number)),
+            "{place}: {found:?}, {promise:?}"
+        );
+    }
+    // A loss of power takes what was not flushed, from each partition on its own.
+    if flush || !is_power_loss {
+        assert!(found.iter().all(|seen| *seen == found[0]), "{place}: {found:?}, {promise:?}");
+        let kept = promise.committed.iter().all(|number| found[0].contains(number));
+        assert!(kept, "{place}: {found:?}, {promise:?}");
+    }
+    let who = init(&store).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let number = promise.begun + 100;
+    let next = transact(&store, who, number, Outcome::Commit, false, || ());
+    let next = next.unwrap_or_else(|error| panic!("{place}: {error}"));
+    assert_eq!(next.epoch, who.epoch + 1, "{place}");
+    for partition in 0..PARTITIONS {
+        assert_eq!(committed(&store, partition).last(), Some(&number), "{place}");
+    }
+}
+
+fn outcome(number: usize) -> Outcome {
+    if number % 3 == 1 { Outcome::Abort } else { Outcome::Commit }
+}
+
+#[test]
+fn power_loss_is_all_or_nothing() {
+    explore(true, &["kill", "synced", "all", "random"]);
+}
+
+#[test]
+fn process_crash_is_all_or_nothing() {
+    explore(false, &["kill", "synced", "all", "random"]);
+}
+
+/// Crashes at each call of three transactions, of which the second is aborted, and of the opening
+/// after them.
+fn explore(flush: bool, ways: &[&str]) {
+    let mut images = 0;
+    for seed in seeds("EXACTLY_ONCE_SEED", 3) {
+        let (disk, taken) = (MemFs::new(), Images::default());
+        let fs = FaultFs::new(disk.clone());
+        let store = open(fs.clone()).unwrap();
+        store.create_topic("orders", TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let promise = Arc::new(Mutex::new(Promise::default()));
+        let at = Arc::clone(&promise);
+        taken.watch(&fs, &disk, move || at.lock().unwrap().clone());
+        let mut who = init(&store).unwrap();
+        for number in 0..3 {
+            promise.lock().unwrap().begun = number + 1;
+            let outcome = outcome(number);
+            let decides = || {
+                promise.lock().unwrap().undecided =
+                    Some(number).filter(|_| outcome == Outcome::Commit);
+            };
+            who = transact(&store, who, number, outcome, flush, decides).unwrap();
+            let mut promise = promise.lock().unwrap();
+            let ended = promise.undecided.take();
+            promise.committed.extend(ended);
+        }
+        for (number, image) in taken.take().into_iter().enumerate() {
+            images += 1;
+            let disks = image.ways(seed).into_iter().zip(ways);
+            for ((is_kill, disk), way) in disks {
+                let place =
+                    format!("seed {seed}, flush {flush}, image {number}, {way}, {}", image.call);
+                check_twice(&disk, &image.promise, flush, !is_kill, &place);
+            }
+        }
+    }
+    say(&format!("exactly once: {images} images of a crash"));
+}
+
+/// Checks a disk, and also the disk after the opening itself was ended in the middle.
+fn check_twice(disk: &MemFs, promise: &Promise, flush: bool, is_power_loss: bool, place: &str) {
+    let again = disk.kill();
+    check(disk, promise, flush, is_power_loss, place);
+    let fs = FaultFs::new(again.clone());
+    let cut = Chance(place.len() as u64).below(40);
+    fs.add_rule(Rule::any(Fault::Error(io::ErrorKind::Other)).from_nth(1 + cut));
+    drop(open(fs));
+    check(&again.kill(), promise, flush, is_power_loss, &format!("{place}, opened twice"));
+}
+
+/// Each call of a transaction fails once. The producer aborts, or ends it again, and goes on.
+#[test]
+fn failure_of_each_call_is_all_or_nothing() {
+    for flush in [false, true] {
+        for nth in 1.. {
+            let (disk, place) = (MemFs::new(), format!("flush {flush}, call {nth}"));
+            let fs = FaultFs::new(disk.clone());
+            let store = open(fs.clone()).unwrap();
+            store.create_topic("orders", TopicConfig::default().partitions(PARTITIONS)).unwrap();
+            let mut who = init(&store).unwrap();
+            who = transact(&store, who, 0, Outcome::Commit, flush, || ()).unwrap();
+            let rule = fs.add_rule(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
+            let mut promise = Promise { committed: vec![0], undecided: None, begun: 2 };
+            let ended = transact(&store, who, 1, Outcome::Commit, flush, || {
+                promise.undecided = Some(1);
+            });
+            let was_hit = fs.hit_count(rule) > 0;
+            fs.clear_rules();
+            if ended.is_ok() {
+                promise.committed.extend(promise.undecided.take());
+            }
+            check(&disk.kill(), &promise, flush, false, &place);
+            if !was_hit {
+                break;
+            }
+        }
+    }
+}
