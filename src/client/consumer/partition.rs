@@ -24,6 +24,9 @@ pub(super) struct Partition {
     /// Holds the position; `None` until that is resolved. Records that it has read ahead wait
     /// there for the next poll.
     reader: Option<Reader>,
+    /// The position at which the last read found no record below the bound, and the revision of
+    /// the log and the bound then: the bound lies inside of the next batch.
+    withheld: Option<(Offset, u64, Offset)>,
     /// Whether the present poll has moved the position.
     moved: bool,
     pub(super) paused: bool,
@@ -65,6 +68,7 @@ impl Partition {
             created,
             since,
             reader,
+            withheld: None,
             moved: false,
             paused: false,
             unavailable: false,
@@ -145,9 +149,19 @@ impl Partition {
     pub(super) fn is_ready(&self) -> bool {
         // A position beyond the end, after a truncation, is an error to report. A position between
         // the bound and the end waits.
-        let has_more =
-            |at| at < self.bound() || at > self.log.offsets().end || self.log.is_closed();
+        let has_more = |at| {
+            at < self.bound() && !self.is_withheld(at)
+                || at > self.log.offsets().end
+                || self.log.is_closed()
+        };
         !self.paused && !self.unavailable && self.position().is_none_or(has_more)
+    }
+
+    fn is_withheld(&self, at: Offset) -> bool {
+        let withheld = |(found_at, revision, bound)| {
+            found_at == at && (revision, bound) == (self.log.revision(), self.bound())
+        };
+        self.withheld.is_some_and(withheld)
     }
 
     /// Closes files that were deleted, as nothing is read from the partition for now.
@@ -184,6 +198,7 @@ impl Partition {
         let before = out.len();
         let Some(reader) = &mut self.reader else { return (0, Ok(())) };
         let (from, mut revision) = (reader.offset(), None);
+        let (log_revision, bound) = (self.log.revision(), self.log.bound(self.level));
         let mut bytes = 0usize;
         while out.len().saturating_sub(before) < room.records {
             // The records that the reader has read ahead may have been deleted since.
@@ -205,7 +220,10 @@ impl Partition {
             }
             let record = match next {
                 Ok(Some(record)) => record,
-                Ok(None) => break,
+                Ok(None) => {
+                    self.withheld = Some((reader.offset(), log_revision, bound));
+                    break;
+                }
                 Err(error) => return (bytes, Err(error)),
             };
             bytes = bytes.saturating_add(payload_bytes(&record));
