@@ -16,6 +16,7 @@ mod compaction;
 mod flushes;
 mod leader_epochs;
 mod readers;
+mod replicas;
 mod transactions;
 mod truncation;
 

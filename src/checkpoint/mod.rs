@@ -5,6 +5,7 @@
 //! | `recovery-point-offset-checkpoint` | Kafka's text checkpoint | everything below was synced |
 //! | `log-start-offset-checkpoint` | the same | the start of the log |
 //! | `cleaner-offset-checkpoint` | the same | everything below was compacted |
+//! | `replication-offset-checkpoint` | the same | all replicas have everything below |
 //! | `leader-epoch-checkpoint` | Kafka's text | where each leader epoch began |
 //! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed cleanly, and the state of its active segment |
 //! | `.lock` | text | the process that has, or had, the directory open, and its boot of the machine |
@@ -35,7 +36,7 @@ pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
-/// The high watermarks of a broker. Nothing here reads it, apart from `inspect`.
+/// The high watermark: all replicas have everything below the stored offset.
 pub(crate) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 /// The offset at which each leader epoch began.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";

@@ -12,14 +12,15 @@
 //!
 //! | call | waits for | never waits for |
 //! |---|---|---|
-//! | append, `append_marker` | other appends, for the length of their write; a roll; a truncation | readers, tails, fsyncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
+//! | append, `append_marker`, `append_as_follower` | other appends, for the length of their write; a roll; a truncation | readers, tails, fsyncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
 //! | read, reader | the disk | appends, rolls, fsyncs, truncations |
 //! | tail | the next append | rolls, fsyncs, truncations |
 //! | flush | an fsync that is already running, and then its own if the first did not cover its records | readers; appends go on meanwhile |
 //! | `flush_async().await` | as `flush`, without blocking the caller's thread | as `flush` |
 //! | roll | an append | readers, fsyncs |
+//! | `set_high_watermark` | an append; an fsync of its file, if it is lowered | readers, fsyncs of records |
 //! | `set_leader_epoch` | an append; an fsync of the file of the epochs, if the epoch is new; appends wait for it | readers, fsyncs of records |
-//! | truncate | an append, a running fsync, another truncation | readers: if the position of a reader was truncated away, its next call fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) |
+//! | truncate, `truncate_fully_and_start_at` | an append, a running fsync, another truncation | readers: if the position of a reader was truncated away, its next call fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) |
 //! | `delete_before`, `maintain` | a truncation; an fsync of the records to be deleted, if they are not durable | readers: a reader in a deleted segment finishes that segment, then fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange); appends go on meanwhile |
 //! | `compact`, `maintain` where it compacts | another compaction of the log; an fsync of the records that are not durable; a truncation or a deletion, to replace segments | appends, readers. A truncation, deletion or close waits at most for the first fsync of the compaction or for one replacement: the compaction notices that call, and discards what it was writing |
 //! | `pause_maintenance` | a running pass, until it notices the pause | any other call |
@@ -61,7 +62,7 @@
 //! |---|---|---|
 //! | cleaner | compaction | the whole pass |
 //! | change | truncate, `delete_before`, close; compaction | the whole call; for compaction, only while segments are replaced |
-//! | writer | append, roll, truncate, close, `set_leader_epoch` | the write, and the file work of a change, including snapshots of producers |
+//! | writer | append, roll, truncate, close, `set_leader_epoch`, `set_high_watermark` | the write, and the file work of a change, including snapshots of producers |
 //! | writer | `producers`, `maintain`, `compact`, the end of a `Producer` | the reading of the table of producers |
 //! | sync | flush, roll, truncate, `delete_before` | the reading of what is to be synced; for truncation, until its new segment list is published. Never during an fsync |
 //! | segment list | every call | while one pointer is cloned or replaced |
@@ -87,8 +88,8 @@
 //! 2. It adds the index entry, if there is one, to the list in memory.
 //! 3. It raises the segment's *published* length: readers look no further into the file.
 //! 4. It raises the *end* of the log: readers look for no higher offset. The
-//!    [high watermark](crate::Offsets::high_watermark) is always the end, because there is only one
-//!    copy.
+//!    [high watermark](crate::Offsets::high_watermark) of a log that is the only copy is its end.
+//!    In a [replicated](crate::LogConfig::replicated) log, readers wait until it rises, too.
 //! 5. It releases the lock, and wakes the waiting threads and tasks.
 //!
 //! A reader loads the end with acquire ordering, so it finds everything below that end in the
@@ -139,7 +140,10 @@
 //! | `Producer::send` | another thread that adds to the same batch; the write of a batch that this record has filled; room in the buffer | writes of other batches, fsyncs of other producers |
 //! | `SendHandle::wait`, `Producer::flush` | the write of the records that it waits for: this thread writes them, unless another already does; with [`Acks::Flushed`](crate::Acks::Flushed) also an fsync | |
 //! | `Consumer::poll` | records, if there are none and its timeout allows; a rebalance of its group; the lock of its group, to report that it polls | appends, other consumers that process records |
+//! | `Producer::commit_transaction`, `abort_transaction` | its records, or those being written; calls for transactional ids in the same partition of `__transaction_state`, for a moment each; the appends of its markers | transactions with other ids |
 //! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | an fsync, except with [`flush_commits`](crate::ConsumerConfig::flush_commits), and then without a lock |
+//! | a commit in a transaction | first, without the lock of the group, the transaction to take the partition of `__consumer_offsets`; then as a commit | as a commit; an fsync |
+//! | `Consumer::poll` without a position, while a transaction has committed offsets of its group | the end of that transaction, as for records | partitions that have a position |
 //! | calls of `Admin` for groups | the lock of the same partition of `__consumer_offsets`, for a moment each | members that process records |
 //! | `producer`, `new_producer_id`: the first, and each thousandth | a write of `producer-ids.properties` | |
 //! | the first use of a group after opening | the reading of its partition of `__consumer_offsets`; other calls that need that partition wait for it | |

@@ -12,8 +12,11 @@
 //! | `flush_async().await` | the records are there | everything appended before the call of `flush_async` is there |
 //! | [`roll`](crate::Log::roll) | the new segment is there | the new segment may be there; no record is lost either way |
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
+//! | [`append_as_follower`](crate::Log::append_as_follower) | the batches are there | as for an append: the first of the batches may be there, and none without those before it |
+//! | [`truncate_fully_and_start_at`](crate::Log::truncate_fully_and_start_at) | the records are gone, and the log begins there | the same |
 //! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and everything up to the new start was durable |
 //! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | what the call removed stays removed | what the call removed stays removed, and everything that was compacted was durable |
+//! | [`set_high_watermark`](crate::Log::set_high_watermark) | the high watermark is that one or a lower one; after [`maintain`](crate::Log::maintain) or `close`, at least as high as then | the same |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
 //! | `append` that returns [`duplicate`](crate::Appended::duplicate) | as for the append that stored the batch | as for that append. Resending a batch flushes it only if a flush is due |
 //! | dropping the last handle; readers and tails count as handles | as after a process crash | as after a machine crash |
@@ -112,6 +115,8 @@
 //! | an error while a new segment is created, on append or roll | nothing was appended | works |
 //! | an error of `truncate_to`, before it changes files | nothing was removed | works |
 //! | an error of `truncate_to`, later | all, some or none of the records were removed, and no hole is left | poisoned |
+//! | an error of `truncate_fully_and_start_at` | all, some or none of the records were removed, and no hole is left | poisoned if files had begun to change |
+//! | `append_as_follower` rejects batches | nothing was appended | works |
 //! | an error of `compact`, or of `maintain` while it compacts | each group of segments is in its old or its new state; readers see the same records | works, unless an fsync failed or a committed replacement could not be finished: then poisoned |
 //! | an error of `delete_before` or `maintain`, other than a failed fsync of what is deleted | nothing was deleted, but after a crash the records may be gone. On a [full disk](#a-full-disk) without a reserve, the first of the segments may be deleted | works |
 //! | no room, on close | everything is durable, and `close` succeeds; an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) or [`Event::CleanupFailed`](crate::Event::CleanupFailed) names what could not be written | closed; the next opening reads more |
@@ -197,6 +202,10 @@
 //! | the disk fails while segments are replaced | the log is poisoned, reads go on; the next opening finishes the replacement | close and reopen the log | `compaction/faults.rs`: `compaction_survives_failure_of_each_call` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is rebuilt from the log, or ignored | nothing | `log/indexes.rs`; `crash/fuzz_regressions.rs`: `damaged_shutdown_marker_is_ignored` |
 //! | a crash while a leader epoch begins, or while a log with epochs is truncated or deleted from | each batch has the epoch that the file of the epochs says | nothing | `crash/leader_epochs.rs`: `crash_at_any_call_keeps_epochs_and_batches_in_step`, `faults_keep_epochs_and_batches_in_step` |
+//! | a transaction is completed, and its marker is not below the high watermark of a replicated log | readers of committed records stop before the transaction, also after reopening | nothing | `log/replica.rs`: `completed_transaction_waits_for_high_watermark` |
+//! | the file of the high watermark is damaged or missing, or has an offset outside the log | the high watermark is the start of the log, or the nearest offset of the log | nothing | `log/replica.rs`: `stored_high_watermark_is_checked` |
+//! | a crash while a replica appends, is truncated, or begins anew | a part of the leader's log without a hole; of a log that begins anew, the old records or the new log | what was not flushed | `crash/replica.rs`: `crash_at_any_call_leaves_part_of_leader`, `faults_leave_part_of_leader` |
+//! | a leader has compacted offsets away, and its follower loses power | the follower has the same records | nothing that was flushed | `log/replica.rs`: `gap_from_leader_survives_power_loss` |
 //! | the file of the leader epochs is damaged, missing, or older than the log | it is rebuilt from the batches and reported; in a log that was compacted, an epoch may then begin later than it did | nothing | `log/leader_epochs.rs`: `wrong_epoch_file_is_rebuilt_and_reported` |
 //! | no room (disk, quota, largest file) | that append fails, and nothing of it stays; reads go on | make room, then retry the append | `crash/faults/append.rs`: `only_lack_of_space_is_survived` |
 //! | an append failed, or its result is unknown, and its numbered batch is resent | the batch is in the log once | resend it, also after reopening | `crash/faults/each_call.rs`: `log_survives_failure_of_each_call`; `crash/cycles.rs` |
@@ -226,7 +235,17 @@
 //! | an fsync fails under a producer | the records of that partition fail, other partitions work | close and reopen the log | `client/producer/acks.rs`: `failed_sync_fails_one_partition` |
 //! | the process dies, or power is lost, while producing | each acknowledged record is there as its acks promise | open the store | `client/producer/acks.rs`: `acknowledged_records_survive_per_acks` |
 //! | a log is truncated under a producer | the producer continues with its next epoch | nothing | `client/producer/idempotence.rs`: `truncated_log_gets_next_epoch` |
+//! | a record of a transaction fails | the commit fails with [`MustAbort`](crate::TransactionError::MustAbort); no reader of committed records sees the others | abort, and begin again | `client/producer/transactions/failures.rs`: `failed_batch_must_be_aborted`, `late_batch_must_be_aborted` |
+//! | a thread panics in a transaction, or drops its producer | the transaction is aborted | nothing | `client/producer/transactions/mod.rs`: `panic_aborts_transaction`, `open_transaction_ends_with_producer` |
+//! | a transaction is open for longer than its timeout | it is aborted; the commit fails with [`Expired`](crate::TransactionError::Expired) | abort, and begin again, or raise `transaction_timeout` | `client/producer/transactions/failures.rs`: `expired_transaction_is_aborted`, `expiry_is_told_at_next_batch` |
+//! | two producers have the same transactional id | the later one aborts the transaction of the other, whose calls fail with [`Fenced`](crate::TransactionError::Fenced) | give each its own id | `client/producer/transactions/fencing.rs`: `second_producer_fences_first`, `fence_survives_reopen` |
+//! | a partition cannot get the marker of a committed transaction | the transaction is committed: the other partitions show it at once, this one when it has its marker | make room, or reopen the partition | `client/producer/transactions/failures.rs`: `decided_commit_is_completed_later` |
+//! | no room for the decision over a transaction | the commit fails, and nothing is decided | commit again, or abort | `client/producer/transactions/failures.rs`: `undecided_commit_may_be_repeated`, `failed_abort_is_repeated` |
+//! | a topic in a transaction is deleted | the commit fails with [`PartitionGone`](crate::TransactionError::PartitionGone), unless the topic was created again: then the new one just gets a marker | abort | `client/producer/transactions/failures.rs`: `commit_fails_after_topic_is_deleted`, `transaction_over_recreated_topic_ends` |
+//! | power is lost after a commit with `Acks::Flushed` | the transaction is whole | open the store | `client/producer/transactions/mod.rs`: `flushed_transaction_survives_power_loss` |
 //! | the process dies, or power is lost, after a commit | the commit is there as the tables above say; dynamic members are gone, static members may return | open the store | `client/groups/commits.rs`: `committed_offsets_survive_reopening_and_crash`, `client/groups/assignment.rs`: `static_member_returns_in_new_process` |
+//! | the process dies while a transaction has committed offsets of a group | they count if the transaction was decided to be committed; consumers that begin at them wait for its end, and administrators see the present ones | nothing | `client/exactly_once.rs`: `commit_shows_offsets_at_once`, `consumer_waits_for_stable_offset` |
+//! | a group or a topic is deleted while a transaction has committed offsets of it | the offsets are dropped, however the transaction ends | nothing | `client/exactly_once.rs`: `deletion_drops_pending_offsets` |
 //! | a worker hangs | its partitions go to other members; its late commit is rejected | poll again | `client/groups/commits.rs`: `commit_fails_after_max_poll_interval`, `commit_fails_in_old_generation` |
 //! | members join, leave and hang at random | a partition has at most one owner; every record is delivered; committed offsets never move backwards | nothing | `client/groups/model.rs`: `random_groups_deliver_everything_forward` |
 //! | the next records of a consumer are deleted | the consumer resets its position as its policy says | choose the policy | `client/consumer.rs`: `position_resets_when_records_are_deleted` |

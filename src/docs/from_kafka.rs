@@ -13,10 +13,9 @@
 //! | in Kafka | here |
 //! |---|---|
 //! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they see every change of it at once |
-//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) |
+//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) and its [high watermark](crate::Log::set_high_watermark) |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | the clients call functions, and each call returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
-//! | transactions: `transactional.id`, `initTransactions` and the calls that follow it | not yet in the clients; consumers read by [`isolation_level`](crate::ConsumerConfig::isolation_level). A log has what a coordinator needs: [`append_batch`](crate::Log::append_batch) takes transactional batches, [`append_marker`](crate::Log::append_marker) ends a transaction, and [`hanging_transactions`](crate::Log::hanging_transactions) finds those that nothing ends |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are stored and have no effect |
 //! | Streams, Connect, Schema Registry | not there; a registry would be an implementation of [`Serialize`](crate::Serialize) |
 //! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |
@@ -157,7 +156,8 @@
 //! | `interceptor.classes` | [`interceptor`](crate::ProducerConfig::interceptor) | interceptors see records after serialization |
 //! | `key.serializer`, `value.serializer` | the types of [`Producer::typed`](crate::Producer::typed) | checked at compile time |
 //! | `client.id`, `metadata.max.age.ms`, `request.timeout.ms`, `send.buffer.bytes` and other settings of connections | | there is no connection |
-//! | `transactional.id`, `transaction.timeout.ms` | | not yet |
+//! | `transactional.id` | [`transactional_id`](crate::ProducerConfig::transactional_id) | not with [`Acks::None`](crate::Acks::None) |
+//! | `transaction.timeout.ms`, 60000 | [`transaction_timeout`](crate::ProducerConfig::transaction_timeout), 60 s | it begins with the first batch that is written, not with the call |
 //!
 //! # Calls of a producer
 //!
@@ -172,7 +172,10 @@
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
 //! | `metrics` | [`stats`](crate::Producer::stats) | |
 //! | the sender thread | [`poll`](crate::Producer::poll) | there is a thread while a batch lingers or is retried. `poll` does its work on your thread: see [testing](super::testing) |
-//! | `initTransactions`, `beginTransaction`, `sendOffsetsToTransaction`, `commitTransaction`, `abortTransaction` | | not yet |
+//! | `initTransactions` | [`init_transactions`](crate::Producer::init_transactions) | a second call does nothing |
+//! | `beginTransaction`, `commitTransaction`, `abortTransaction` | [`begin_transaction`](crate::Producer::begin_transaction), [`commit_transaction`](crate::Producer::commit_transaction), [`abort_transaction`](crate::Producer::abort_transaction) | a record that `send` rejects does not make the transaction fail. A commit is atomic over a loss of power with [`Acks::Flushed`](crate::Acks::Flushed) |
+//! | `beginTransaction` to `commitTransaction` in a `try` | [`transaction`](crate::Producer::transaction) | commits if the closure returns `Ok`, and aborts if it fails or panics |
+//! | `sendOffsetsToTransaction` | [`send_offsets_to_transaction`](crate::Producer::send_offsets_to_transaction) | the offsets are written at once, and count with the transaction |
 //!
 //! # Settings of a consumer
 //!
@@ -216,11 +219,12 @@
 //! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception |
 //! | `commitSync()`, `commitSync(offsets)` | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | a member commits for its own partitions only |
 //! | `commitAsync` | | a commit is an append, so there is no response to wait for |
-//! | `committed` | [`committed`](crate::Consumer::committed) | for one partition |
+//! | `committed` | [`committed`](crate::Consumer::committed) | for one partition. While an open transaction has committed another offset, it fails with [`UnstableOffsetCommit`](crate::GroupError::UnstableOffsetCommit) at once; Kafka waits until its timeout. A poll waits in both |
 //! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | `seek` also takes a time; an offset that is not in the log is rejected at once |
 //! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), [`pause`](crate::Consumer::pause), [`resume`](crate::Consumer::resume), [`paused`](crate::Consumer::paused) | |
 //! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
 //! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
+//! | `ConsumerRecords.nextOffsets` | [`next_offsets`](crate::ConsumerRecords::next_offsets) | |
 //! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all members: each joins again with its next poll | |
 //! | `close` | [`close`](crate::Consumer::close) | fails if the records that were read could not be committed. A consumer that is dropped leaves its group, too, and commits nothing |
 //! | `partitionsFor`, `listTopics` | [`Store::topic`](crate::Store::topic), [`Store::topics`](crate::Store::topics) | |
@@ -453,7 +457,7 @@
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
 //! | the three checkpoints | one value for each log: durable below, starts at, compacted below. If the two lines of a log differ, they are ignored, and the next recovery or compaction takes longer. In `log-start-offset-checkpoint` this is an error, because deleted records would reappear without the start | stay: each side takes over the checkpoints of the other |
 //! | `leader-epoch-checkpoint` | the offset at which each leader epoch began | stays: the store continues with the latest epoch, and the broker with a higher one |
-//! | `replication-offset-checkpoint` | the progress of the replicas; a store has none | the broker creates its own |
+//! | `replication-offset-checkpoint` | the high watermark of each log: all replicas have everything below | stays: the logs of a store are the only copies, unless they are [replicated](crate::LogConfig::replicated), and keep the lines of a broker as they are |
 //! | `.kafka_cleanshutdown` | marks that the logs were closed cleanly, and by which side | stays: each side removes it before it writes |
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!

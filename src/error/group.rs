@@ -113,6 +113,17 @@ pub enum GroupError {
         /// The partition.
         partition: u32,
     },
+    /// A transaction that is still open has committed another offset for the partition, so where
+    /// the group continues is not decided yet. Kafka: `UnstableOffsetCommitException`.
+    #[error(
+        "an open transaction has committed an offset for partition {partition} of `{topic}`; repeat the call when the transaction has ended, or poll, which waits for that"
+    )]
+    UnstableOffsetCommit {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
     /// A record of `__consumer_offsets` is not in Kafka's format.
     #[error(
         "record {offset} in partition {partition} of `__consumer_offsets` cannot be read: {reason}; restore the directory of the partition from a copy"
@@ -141,6 +152,7 @@ impl GroupError {
             GroupError::UnknownGroup { .. } | GroupError::NoCommittedOffset { .. } => {
                 ErrorKind::NotFound
             }
+            GroupError::UnstableOffsetCommit { .. } => ErrorKind::Busy,
             GroupError::CorruptOffsetsTopic { .. } => ErrorKind::Corrupt,
             GroupError::InconsistentGroupProtocol { .. }
             | GroupError::InvalidSessionTimeout { .. }

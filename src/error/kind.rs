@@ -62,7 +62,9 @@ impl Error {
             Error::Io { .. } => ErrorKind::Io,
             Error::Corrupt(_) => ErrorKind::Corrupt,
             Error::DirectoryNotFound { .. } => ErrorKind::NotFound,
-            Error::OffsetOutOfRange { .. } => ErrorKind::OutOfRange,
+            Error::OffsetOutOfRange { .. } | Error::UnexpectedOffset { .. } => {
+                ErrorKind::OutOfRange
+            }
             Error::BatchTooLarge { .. }
             | Error::InvalidRecord { .. }
             | Error::InvalidBatch(_)

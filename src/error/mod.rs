@@ -146,6 +146,17 @@ pub enum Error {
         current: LeaderEpoch,
     },
 
+    /// The batches of another replica do not begin at the end of the log.
+    #[error("the batches begin at offset {first}, but log {log} ends at {end}; {}", Continue(*.first, *.end))]
+    UnexpectedOffset {
+        /// The log.
+        log: LogLocation,
+        /// The offset at which the batches begin, or go on after a gap.
+        first: Offset,
+        /// The end of the log, or of the batches before the gap.
+        end: Offset,
+    },
+
     /// A call for a topic failed, or the topic does not exist.
     #[error("{0}")]
     Topic(Box<TopicError>),
@@ -248,6 +259,25 @@ pub enum Error {
     /// The store was closed, by this handle or a clone of it.
     #[error("the store is closed; open it again")]
     StoreClosed,
+}
+
+/// The advice for batches that do not continue a log.
+struct Continue(Offset, Offset);
+
+impl fmt::Display for Continue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Continue(first, end) = self;
+        if first < end {
+            write!(f, "fetch from {end}, or truncate the log to {first}")
+        } else {
+            write!(
+                f,
+                "fetch from {end}; if the leader starts at {first}, begin the log there with \
+                 `truncate_fully_and_start_at`; if the leader compacts its log, set the same \
+                 `cleanup_policy`"
+            )
+        }
+    }
 }
 
 struct Holder(Option<u32>);

@@ -8,10 +8,40 @@ use crate::group::offsets::{
 };
 use crate::group::shard::Shard;
 use crate::group::state_partitions::Now;
+use crate::log::Log;
 use crate::notify::wake_all;
-use crate::types::{Timestamp, TopicPartition};
-use std::collections::BTreeMap;
+use crate::types::{Offset, Timestamp, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// The committed offsets of some partitions.
+#[derive(Debug, Default)]
+pub(crate) struct StableOffsets {
+    pub(crate) committed: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    /// The partitions for which an open transaction has committed an offset, if there are any.
+    pub(crate) pending: Option<PendingOffsets>,
+}
+
+/// Partitions for which open transactions have committed offsets.
+#[derive(Debug)]
+pub(crate) struct PendingOffsets {
+    pub(crate) partitions: BTreeSet<TopicPartition>,
+    log: Log,
+    /// The end of the log at that time. What ends a transaction is behind it.
+    end: Offset,
+}
+
+impl PendingOffsets {
+    /// Returns the log in which the transactions end.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Returns whether a transaction may have ended since.
+    pub(crate) fn may_be_decided(&self) -> bool {
+        self.log.offsets().end != self.end || self.log.is_closed()
+    }
+}
 
 impl Coordinator {
     /// Commits offsets, all of them or none.
@@ -107,7 +137,8 @@ impl Coordinator {
     }
 
     /// Returns the committed offsets of a group for some partitions that a consumer is reading,
-    /// or is about to read. This counts as use of the offsets.
+    /// or is about to read, whether or not an open transaction may replace them. This counts as
+    /// use of the offsets.
     pub(crate) fn committed(
         &self,
         group: &str,
@@ -117,9 +148,7 @@ impl Coordinator {
             let mut found = BTreeMap::new();
             for partition in partitions {
                 let Ok(number) = i32::try_from(partition.partition) else { continue };
-                shard.table.record_use(group, &partition.topic, number, now.calendar);
-                let committed = shard.table.committed(group, &partition.topic, number);
-                if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
+                if let Some(offset) = shard.use_committed(group, partition, number, now) {
                     found.insert(partition.clone(), offset);
                 }
             }
@@ -127,10 +156,53 @@ impl Coordinator {
         })
     }
 
+    /// Returns the committed offsets of a group for some partitions at which a consumer is about to
+    /// begin. An offset that an open transaction may replace is not stable: a consumer that began
+    /// at the present one could read again what the transaction has processed.
+    pub(crate) fn stable_offsets(
+        &self,
+        group: &str,
+        partitions: &mut dyn Iterator<Item = &TopicPartition>,
+    ) -> Result<StableOffsets> {
+        self.with_shard(self.partition(group)?, |shard, now| {
+            let (mut committed, mut pending) = (BTreeMap::new(), BTreeSet::new());
+            for partition in partitions {
+                let Ok(number) = i32::try_from(partition.partition) else { continue };
+                if shard.table.is_pending(group, &partition.topic, number) {
+                    pending.insert(partition.clone());
+                } else if let Some(offset) = shard.use_committed(group, partition, number, now) {
+                    committed.insert(partition.clone(), offset);
+                }
+            }
+            let log = shard.log.log();
+            let pending = (!pending.is_empty()).then(|| PendingOffsets {
+                partitions: pending,
+                log: log.clone(),
+                end: log.offsets().end,
+            });
+            Ok(StableOffsets { committed, pending })
+        })
+    }
+
     /// Returns how often a consumer that is not a member reports that it uses offsets, so that
     /// they do not expire.
     pub(crate) fn offset_use_interval(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
+    }
+}
+
+impl Shard {
+    /// Returns the committed offset of a group for a partition, and records that it is in use.
+    fn use_committed(
+        &mut self,
+        group: &str,
+        at: &TopicPartition,
+        partition: i32,
+        now: Now,
+    ) -> Option<OffsetAndMetadata> {
+        self.table.record_use(group, &at.topic, partition, now.calendar);
+        let committed = self.table.committed(group, &at.topic, partition);
+        committed.and_then(OffsetAndMetadata::from_stored)
     }
 }
 

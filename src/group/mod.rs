@@ -41,7 +41,7 @@
 pub(crate) mod admin;
 pub mod assignor;
 mod changes;
-mod commits;
+pub(crate) mod commits;
 pub(crate) mod config;
 pub(crate) mod coordinator;
 pub(crate) mod description;

@@ -63,6 +63,7 @@ pub struct LogConfig {
     pub(crate) dedupe_buffer_bytes: usize,
     pub(crate) maintainer: Option<Maintainer>,
     pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) replicated: bool,
     pub(crate) max_decompressed_bytes: usize,
     pub(crate) on_corruption: OnCorruption,
     pub(crate) fs: Arc<dyn Fs>,
@@ -208,6 +209,7 @@ impl Default for LogConfig {
             dedupe_buffer_bytes: 128 << 20,
             maintainer: None,
             leader_epoch: -1,
+            replicated: false,
             max_decompressed_bytes: DEFAULT_MAX_EXPANDED_BYTES,
             on_corruption: OnCorruption::Fail,
             fs: Arc::new(DiskFs),
@@ -516,13 +518,23 @@ impl LogConfig {
         self
     }
 
+    /// Sets whether other processes have copies of the log. Then readers see the records below
+    /// the [high watermark](crate::Log::set_high_watermark), which the caller sets.
+    ///
+    /// *Default* false: the log is the only copy. *Effect*: an opening takes the stored high
+    /// watermark; without one, the start of the log.
+    #[must_use]
+    pub fn replicated(mut self, replicated: bool) -> Self {
+        self.replicated = replicated;
+        self
+    }
+
     /// Sets the leader epoch to begin with, which is stamped on every batch.
     ///
-    /// *Default* -1: the latest epoch that the log has, and if it has none, unknown. *Limits* -1
-    /// and up, and not below the latest epoch of the log: then opening fails with
-    /// [`Error::StaleLeaderEpoch`]. *Effect*: followers tell by it which records of different
-    /// leaders are the same. [`Log::set_leader_epoch`](crate::Log::set_leader_epoch) changes it
-    /// while the log is open. A log that never had an epoch has no file of epochs either.
+    /// *Default* -1: the latest epoch of the log, and unknown if it has none. *Limits* -1 and up;
+    /// opening fails with [`Error::StaleLeaderEpoch`] below the latest epoch of the log. *Effect*:
+    /// followers tell by it which records of different leaders are the same.
+    /// [`Log::set_leader_epoch`](crate::Log::set_leader_epoch) changes it in an open log.
     #[must_use]
     pub fn leader_epoch(mut self, epoch: LeaderEpoch) -> Self {
         self.leader_epoch = epoch;
@@ -663,6 +675,7 @@ impl LogConfig {
             producer_id_expiration: opened.producer_id_expiration,
             verify_transactions: opened.verify_transactions,
             leader_epoch: opened.leader_epoch,
+            replicated: opened.replicated,
             max_decompressed_bytes: opened.max_decompressed_bytes,
             on_corruption: opened.on_corruption,
             maintainer: opened.maintainer.clone(),

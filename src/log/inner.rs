@@ -7,6 +7,7 @@ use crate::log::config::LogConfig;
 use crate::log::dynamic_config::{DynamicConfig, FixedConfig};
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::epochs::EpochFile;
+use crate::log::files::high_watermark::StoredHighWatermark;
 use crate::log::files::lock::Ownership;
 use crate::log::recovery::Recovery;
 use crate::log::state::cleaning::Cleaning;
@@ -29,9 +30,10 @@ use std::sync::Arc;
 /// method that needs two parts is a method of `LogInner`, in the module of what it does.
 ///
 /// Lock order: `cleaning.cleaner`, `cleaning.change`, `appends.writer`, `flushes.sync`, and then
-/// `epochs`, whose file is replaced under its lock, and the list of segments in `state`. All other
-/// locks are leaf locks: they are held for a moment, and never across I/O unless the field says
-/// so. Waiters are woken, and events delivered, with no lock held.
+/// `epochs` and `stored_high_watermark`, whose files are replaced under their locks, and the list
+/// of segments in `state`. All other locks are leaf locks: they are held for a moment, and never
+/// across I/O unless the field says so. Waiters are woken, and events delivered, with no lock
+/// held.
 pub(crate) struct LogInner {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: FixedConfig,
@@ -42,6 +44,7 @@ pub(crate) struct LogInner {
     pub(crate) flushes: Flushes,
     pub(crate) cleaning: Cleaning,
     pub(crate) epochs: EpochFile,
+    pub(crate) stored_high_watermark: StoredHighWatermark,
     /// The files of a read-only log, which another process writes.
     pub(crate) follower: Option<Follow>,
     /// The locks of the directory, until the log is closed. A leaf lock, and the last field,
@@ -80,6 +83,8 @@ pub(crate) struct LogParts {
     pub(crate) start: Offset,
     pub(crate) end: Offset,
     pub(crate) durable: Offset,
+    /// `None` for a log that is the only copy.
+    pub(crate) high_watermark: Option<Offset>,
     pub(crate) cleaned: Option<Offset>,
     pub(crate) epochs: EpochFile,
     pub(crate) writer: Option<Writer>,
@@ -101,7 +106,7 @@ impl fmt::Debug for LogInner {
 
 impl LogInner {
     pub(crate) fn new(parts: LogParts) -> LogInner {
-        let LogParts { start, end, durable, partition, .. } = parts;
+        let LogParts { start, end, durable, high_watermark, partition, .. } = parts;
         let first_unstable = match &parts.follower {
             Some(follower) => follower.first_unstable(),
             None => parts.writer.as_ref().and_then(|writer| writer.tracked.first_unstable()),
@@ -110,7 +115,7 @@ impl LogInner {
             &parts.dir.path,
             partition.as_ref().map(|of| (of.name.clone(), of.number)),
         );
-        let offsets = KnownOffsets { start, end, durable, first_unstable };
+        let offsets = KnownOffsets { start, end, durable, high_watermark, first_unstable };
         let read_only = parts.follower.is_some();
         LogInner {
             state: LogState::new(location, partition, read_only, parts.segments, offsets),
@@ -122,6 +127,7 @@ impl LogInner {
             flushes: Flushes::new(parts.sync, parts.checkpoints),
             cleaning: Cleaning::new(parts.cleaned),
             epochs: parts.epochs,
+            stored_high_watermark: StoredHighWatermark::default(),
             follower: parts.follower.map(Follow::new),
             ownership: Mutex::new(parts.ownership),
         }

@@ -585,7 +585,8 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::OffsetOutOfRange`] above the end of the log.
+    /// - [`Error::OffsetOutOfRange`] above the end of the log, or above the high watermark of a
+    ///   [replicated](LogConfig::replicated) one.
     /// - [`Error::Io`]: nothing was deleted, but after a crash the records may be deleted. If the
     ///   fsync of the records to be deleted fails, the log is poisoned.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].

@@ -115,6 +115,11 @@ impl Log {
         self.inner.state.bound(level)
     }
 
+    /// Returns the number of truncations and replacements of stored batches.
+    pub(crate) fn revision(&self) -> u64 {
+        self.inner.state.revision()
+    }
+
     /// Appends the content of a builder, which is part of a producer's transaction, for the
     /// coordinator of the groups. Sequence numbers are not checked.
     pub(crate) fn append_from_coordinator(

@@ -1,8 +1,8 @@
-//! The calls of a log for a replica: leader epochs.
+//! The calls of a log for a replica: leader epochs, the high watermark, the batches of a leader.
 
 use crate::epochs::{EpochEnd, EpochStart};
 use crate::error::Result;
-use crate::log::Log;
+use crate::log::{Appended, Log};
 use crate::types::{LeaderEpoch, Offset};
 
 impl Log {
@@ -38,6 +38,134 @@ impl Log {
     ///   [`Error::Closed`](crate::Error::Closed).
     pub fn set_leader_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
         self.inner.set_leader_epoch(epoch)
+    }
+
+    /// Sets the high watermark: below it, all replicas have the records. Returns what is set: an
+    /// offset below the start of the log counts as the start, and one above the end as the end, as
+    /// in Kafka.
+    ///
+    /// Readers stop at the high watermark, except at
+    /// [`LogEnd`](crate::IsolationLevel::LogEnd), at which a replica reads. A batch that it cuts
+    /// is withheld whole. The [last stable offset](crate::Offsets::last_stable) is never above it,
+    /// and a transaction whose marker is not below it is still undecided for readers of committed
+    /// records. The start of the log cannot be moved past it: not by
+    /// [`delete_before`](Log::delete_before), and not by retention. Compaction stops below it, and
+    /// a truncation below it lowers it. What waits at the old one wakes up, such as a tail and
+    /// [`offset_moved`](Log::offset_moved).
+    ///
+    /// It is stored in `replication-offset-checkpoint` by [`maintain`](Log::maintain) and
+    /// [`close`](Log::close). After a crash it may therefore be lower than it was, but it is never
+    /// higher: a call that lowers it stores that at once. Without a stored one it begins at the
+    /// start of the log. An opening reads the batches from the high watermark on, to find the
+    /// transactions that ended there.
+    ///
+    /// ```
+    /// use annals::{Log, LogConfig, StartAt, fs::MemFs};
+    ///
+    /// let log = Log::open("orders-0", LogConfig::default().replicated(true).fs(MemFs::new()))?;
+    /// log.append("a")?;
+    /// log.append("b")?;
+    /// assert!(log.reader(StartAt::Earliest)?.next_record()?.is_none());
+    ///
+    /// assert_eq!(log.set_high_watermark(1)?, 1); // a follower has the first record
+    /// let first = log.reader(StartAt::Earliest)?.next_record()?.expect("it is replicated");
+    /// assert_eq!(first.value_str(), Some("a"));
+    /// assert_eq!(log.set_high_watermark(7)?, 2);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) on a log that was not opened as
+    ///   [`replicated`](crate::LogConfig::replicated): its high watermark is its end.
+    /// - [`Error::Io`](crate::Error::Io) if a lower one could not be stored: it is set, and after a
+    ///   crash it may be higher.
+    /// - [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::Poisoned`](crate::Error::Poisoned),
+    ///   [`Error::Closed`](crate::Error::Closed).
+    pub fn set_high_watermark(&self, offset: Offset) -> Result<Offset> {
+        self.inner.set_high_watermark(offset)
+    }
+
+    /// Appends batches as another replica wrote them: with its offsets, leader epochs and
+    /// timestamps, byte for byte. The bytes are those of [`read`](Log::read) at
+    /// [`LogEnd`](crate::IsolationLevel::LogEnd), or of a fetch response. A part of a batch at the
+    /// end is left out; without a whole batch, nothing is appended.
+    ///
+    /// All batches are appended, or none is. They must begin at the end of the log. If compaction
+    /// may have left offsets out, because the policy of this log is to compact or it was compacted,
+    /// they may begin above it, and have gaps: an empty batch covers each. Checksums, the order of
+    /// the offsets and markers are checked. The rest was up to the leader: records may have no key
+    /// and any time, batches may be empty, control batches, or larger than
+    /// [`max_message_bytes`](crate::LogConfig::max_message_bytes), and their sequence numbers are
+    /// not checked. Producers and transactions are recorded from them.
+    ///
+    /// ```
+    /// use annals::{IsolationLevel, Log, LogConfig, ReadLimits, fs::MemFs};
+    ///
+    /// let open = || Log::open("orders-0", LogConfig::default().replicated(true).fs(MemFs::new()));
+    /// let (leader, follower) = (open()?, open()?);
+    /// leader.set_leader_epoch(3)?;
+    /// leader.append_all(["a", "b"].map(Into::into))?;
+    ///
+    /// let from = follower.offsets().end;
+    /// let fetched = leader.isolated(IsolationLevel::LogEnd).read(from, ReadLimits::default())?;
+    /// follower.append_as_follower(&fetched.bytes)?;
+    /// assert_eq!((follower.offsets().end, follower.epoch_of(0)?), (2, Some(3)));
+    ///
+    /// // The next fetch from 2 on tells the leader how far the follower is, and returns how far
+    /// // all of them are.
+    /// leader.set_high_watermark(2)?;
+    /// follower.set_high_watermark(2)?;
+    /// assert_eq!(follower.get(1)?.unwrap().value_str(), Some("b"));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing is appended after
+    /// - [`Error::UnexpectedOffset`](crate::Error::UnexpectedOffset): the batches begin below the
+    ///   end of the log, or leave offsets out where none may be missing.
+    /// - [`Error::StaleLeaderEpoch`](crate::Error::StaleLeaderEpoch): a batch has a lower epoch
+    ///   than the log, or than a batch before it. [Truncate](Log::truncate_to) the log to where the
+    ///   leader's [epoch ends](Log::epoch_end_offset) first.
+    /// - [`Error::InvalidBatch`](crate::Error::InvalidBatch),
+    ///   [`Error::Unsupported`](crate::Error::Unsupported): a damaged batch, offsets that do not
+    ///   rise, a legacy format.
+    /// - [`Error::BatchTooLarge`](crate::Error::BatchTooLarge): the batches are larger than a
+    ///   segment all together.
+    ///
+    /// Others are as for [`append`](Log::append).
+    pub fn append_as_follower(&self, batches: &[u8]) -> Result<Appended> {
+        self.inner.append_as_follower(batches)
+    }
+
+    /// Removes all records, durably, and continues at `offset`, which may lie anywhere: below the
+    /// start of the log, inside of it or above its end. The log has no epochs and no producers
+    /// then, and its high watermark, if it is [replicated](crate::LogConfig::replicated), is
+    /// `offset`.
+    ///
+    /// A follower does this if its leader has deleted everything that it has. The next call of a
+    /// reader at another offset fails with
+    /// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange).
+    ///
+    /// ```
+    /// use annals::{Log, LogConfig, fs::MemFs};
+    ///
+    /// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// log.append("of no use")?;
+    /// log.truncate_fully_and_start_at(100)?;
+    /// assert_eq!((log.offsets().start, log.offsets().end), (100, 100));
+    /// assert_eq!(log.append("a")?, 100);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) above
+    ///   [`MAX_OFFSET`](crate::MAX_OFFSET).
+    /// - [`Error::Io`](crate::Error::Io): the log is poisoned if files had begun to change. The
+    ///   next opening finds all, some or none of the records removed and no hole, or the new log.
+    /// - [`Error::Corrupt`](crate::Error::Corrupt), [`Error::ReadOnly`](crate::Error::ReadOnly),
+    ///   [`Error::Poisoned`](crate::Error::Poisoned), [`Error::Closed`](crate::Error::Closed).
+    pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<()> {
+        self.inner.restart_at(offset)
     }
 
     /// Returns the leader epochs of the log and where each began, in order. Without a known epoch

@@ -29,6 +29,7 @@
 
 pub(crate) mod recent;
 pub(crate) mod snapshot;
+mod unreplicated;
 mod verification;
 mod window;
 
@@ -36,6 +37,7 @@ mod window;
 mod tests;
 
 pub use snapshot::ProducerState;
+pub(crate) use unreplicated::Unreplicated;
 pub use verification::VerificationGuard;
 pub(crate) use verification::Verifications;
 pub(crate) use window::BatchSeen;
@@ -72,6 +74,9 @@ pub(crate) struct Producers {
     known: HashMap<ProducerId, Producer>,
     /// The first offset of each open transaction, and its producer.
     open: BTreeSet<(Offset, ProducerId)>,
+    /// The completed transactions that not all replicas know as such. `None` for a log that is the
+    /// only copy.
+    pub(crate) unreplicated: Option<Unreplicated>,
     /// All batches below this offset are recorded.
     end: Offset,
 }
@@ -220,12 +225,22 @@ impl Producers {
         producer.last_timestamp = header.max_timestamp;
         let first = producer.txn_first_offset.take()?;
         self.open.remove(&(first, header.producer_id));
+        if let Some(unreplicated) = &mut self.unreplicated {
+            unreplicated.note(first, header.base_offset);
+        }
         Some(first)
     }
 
     /// Returns the first offset of the earliest open transaction.
     pub(crate) fn first_undecided(&self) -> Option<Offset> {
         self.open.first().map(|(first, _)| *first)
+    }
+
+    /// Returns the first offset of the earliest transaction that is open, or that not all replicas
+    /// know as completed.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        let unreplicated = self.unreplicated.as_ref().and_then(Unreplicated::first);
+        self.first_undecided().into_iter().chain(unreplicated).min()
     }
 
     /// Returns whether a producer has a transaction open with this epoch.
@@ -309,7 +324,7 @@ impl Producers {
         let first =
             |(id, producer): (&ProducerId, &Producer)| Some((producer.txn_first_offset?, *id));
         let open = known.iter().filter_map(first).collect();
-        Producers { known, open, end }
+        Producers { known, open, unreplicated: None, end }
     }
 
     /// Takes over the earlier batches from a state that was replayed from a lower offset, for each

@@ -27,6 +27,9 @@ pub(crate) struct SegmentDir {
     open_files: Mutex<OpenFiles>,
     /// The id of the next segment.
     segments: AtomicU64,
+    /// The id from which on segments that left the log own the live names of their files. Held
+    /// while such a segment removes them.
+    named_from: Mutex<SegmentId>,
 }
 
 impl Deref for SegmentDir {
@@ -47,15 +50,15 @@ struct OpenFiles {
 
 /// Identifies a segment. A base offset does not: after a truncation or a compaction, another
 /// segment can have the same base.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SegmentId(u64);
 
 impl SegmentDir {
     pub(crate) fn new(dir: Dir, index_interval_bytes: u64) -> SegmentDir {
         let most = if dir.writable { OPEN_FILES } else { FOLLOWED_FILES };
         let open_files = Mutex::new(OpenFiles { files: VecDeque::new(), most });
-        let segments = AtomicU64::new(0);
-        SegmentDir { dir, index_interval_bytes, open_files, segments }
+        let (segments, named_from) = (AtomicU64::new(0), Mutex::new(SegmentId(0)));
+        SegmentDir { dir, index_interval_bytes, open_files, segments, named_from }
     }
 
     /// Returns the directory with a reserve for a full disk.
@@ -128,6 +131,23 @@ impl SegmentDir {
         let released = at.and_then(|at| open.files.remove(at));
         drop(open);
         drop(released);
+    }
+
+    /// Takes the live names from the segments that left the log: later segments may have them.
+    pub(crate) fn disown_names(&self) {
+        let next = SegmentId(self.segments.load(Ordering::Relaxed));
+        *self.named_from.lock() = next;
+    }
+
+    /// Removes the files of a segment that left the log, unless others may have their names.
+    pub(crate) fn discard_all(&self, segment: SegmentId, base: Offset, stage: Stage) {
+        let named_from = self.named_from.lock();
+        if stage == Stage::Live && segment < *named_from {
+            return;
+        }
+        for kind in Kind::ALL {
+            self.discard(SegmentFile { base, kind, stage });
+        }
     }
 
     /// Creates the log file of a new segment. Stale files of its base are removed first.

@@ -237,7 +237,8 @@ impl Segment {
     }
 
     /// Retires a segment whose files keep their names, so that a reader finds them. No later
-    /// segment may have this base.
+    /// segment may have this base, unless the [names are taken from
+    /// it](SegmentDir::disown_names) before.
     pub(crate) fn retire_in_place(&self) {
         self.retired.set(Retired::Dropped(Stage::Live)).ok();
     }
@@ -268,8 +269,6 @@ impl Drop for Segment {
     fn drop(&mut self) {
         self.release_file();
         let Some(&Retired::Dropped(stage)) = self.retired.get() else { return };
-        for kind in Kind::ALL {
-            self.dir.discard(SegmentFile { base: self.base, kind, stage });
-        }
+        self.dir.discard_all(self.id, self.base, stage);
     }
 }

@@ -1,15 +1,15 @@
 //! The names of the files of a log directory, and their meaning.
 
 use crate::checkpoint::{
-    CLEAN_SHUTDOWN, CLEANED, LEADER_EPOCHS, LOCK, LOG_START, PARTITION_METADATA, RECOVERY_POINT,
-    TOPIC_PROPERTIES,
+    CLEAN_SHUTDOWN, CLEANED, HIGH_WATERMARK, LEADER_EPOCHS, LOCK, LOG_START, PARTITION_METADATA,
+    RECOVERY_POINT, TOPIC_PROPERTIES,
 };
 use crate::fs::RESERVE_FILES;
 use crate::types::{MAX_OFFSET, Offset};
 use std::fmt;
 
 /// The files of a log directory that are neither segments nor leftovers.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     LOCK,
     CLEAN_SHUTDOWN,
     RECOVERY_POINT,
@@ -18,6 +18,7 @@ const KNOWN: [&str; 8] = [
     PARTITION_METADATA,
     TOPIC_PROPERTIES,
     CLEANED,
+    HIGH_WATERMARK,
 ];
 
 /// The names that file systems and operating systems create at the root of a volume.

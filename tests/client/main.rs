@@ -11,6 +11,7 @@
 mod allocations;
 mod churn;
 mod consumer;
+mod exactly_once;
 mod groups;
 mod producer;
 mod serialize;

@@ -27,4 +27,5 @@ mod processes;
 mod quarantine;
 mod recovery;
 mod recovery_holes;
+mod replica;
 mod transaction_indexes;

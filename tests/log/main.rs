@@ -27,4 +27,5 @@ mod maintainer;
 mod model;
 mod nested_logs;
 mod producers;
+mod replica;
 mod retention;

@@ -59,6 +59,7 @@ mod config;
 mod current_log;
 mod membership;
 mod partition;
+mod pending;
 mod poll;
 mod positions;
 mod rebalance;
@@ -81,6 +82,7 @@ use crate::types::TopicPartition;
 use callbacks::RebalanceEvent;
 use membership::Membership;
 use partition::Partition;
+use pending::AwaitedOffsets;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -138,6 +140,8 @@ pub struct Consumer {
     /// Whether the poll starts at the beginning of a new partition. That position must be
     /// committed before the first record is read.
     begins_new_partition: bool,
+    /// The partitions whose committed offset is not stable, as of the last look.
+    awaited: Option<AwaitedOffsets>,
     next_auto_commit: Duration,
     /// When a consumer that is not a member next renews its group's offsets, so that they do not
     /// expire.
@@ -194,6 +198,7 @@ impl Store {
             membership: Membership::default(),
             since: SubscribedSince::default(),
             begins_new_partition: false,
+            awaited: None,
             next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
             next_offsets_renewal: clock.monotonic(),
             seen_version: self.version(),

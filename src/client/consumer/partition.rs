@@ -3,6 +3,7 @@
 use crate::client::consumer::records::ConsumerRecord;
 use crate::client::consumer::wakeup::{ConsumerWakeup, OneShotWaker};
 use crate::error::{ConsumeError, Error, Result};
+use crate::group::offsets::OffsetAndMetadata;
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
 use crate::store::topic::Topic;
@@ -23,6 +24,11 @@ pub(super) struct Partition {
     /// Holds the position; `None` until that is resolved. Records that it has read ahead wait
     /// there for the next poll.
     reader: Option<Reader>,
+    /// The position at which the last read found no record below the bound, and the revision of
+    /// the log and the bound then: the bound lies inside of the next batch.
+    withheld: Option<(Offset, u64, Offset)>,
+    /// Whether the present poll has moved the position.
+    moved: bool,
     pub(super) paused: bool,
     /// Whether it has no open log: its topic was deleted, or it is offline, closed, or being
     /// reopened. Cleared when topics or logs change, so that it is looked up again.
@@ -62,6 +68,8 @@ impl Partition {
             created,
             since,
             reader,
+            withheld: None,
+            moved: false,
             paused: false,
             unavailable: false,
             reported: false,
@@ -86,6 +94,15 @@ impl Partition {
     pub(super) fn is_uncommitted(&self) -> bool {
         let at = self.position();
         at.is_some() && at != self.committed
+    }
+
+    /// Returns the position if the present poll has moved it, at the end of the poll.
+    pub(super) fn take_moved_position(&mut self) -> Option<(TopicPartition, OffsetAndMetadata)> {
+        let moved = std::mem::take(&mut self.moved);
+        let offset = self.position().filter(|_| moved)?;
+        let leader_epoch = self.log.epoch_of(offset.saturating_sub(1)).ok().flatten();
+        let next = OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::from(offset) };
+        Some((self.name.clone(), next))
     }
 
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
@@ -132,9 +149,19 @@ impl Partition {
     pub(super) fn is_ready(&self) -> bool {
         // A position beyond the end, after a truncation, is an error to report. A position between
         // the bound and the end waits.
-        let has_more =
-            |at| at < self.bound() || at > self.log.offsets().end || self.log.is_closed();
+        let has_more = |at| {
+            at < self.bound() && !self.is_withheld(at)
+                || at > self.log.offsets().end
+                || self.log.is_closed()
+        };
         !self.paused && !self.unavailable && self.position().is_none_or(has_more)
+    }
+
+    fn is_withheld(&self, at: Offset) -> bool {
+        let withheld = |(found_at, revision, bound)| {
+            found_at == at && (revision, bound) == (self.log.revision(), self.bound())
+        };
+        self.withheld.is_some_and(withheld)
     }
 
     /// Closes files that were deleted, as nothing is read from the partition for now.
@@ -161,9 +188,17 @@ impl Partition {
         room: ReadLimits,
         out: &mut Vec<ConsumerRecord>,
     ) -> (usize, Result<()>) {
+        let before = self.position();
+        let read = self.read_on(room, out);
+        self.moved |= self.position() != before;
+        read
+    }
+
+    fn read_on(&mut self, room: ReadLimits, out: &mut Vec<ConsumerRecord>) -> (usize, Result<()>) {
         let before = out.len();
         let Some(reader) = &mut self.reader else { return (0, Ok(())) };
         let (from, mut revision) = (reader.offset(), None);
+        let (log_revision, bound) = (self.log.revision(), self.log.bound(self.level));
         let mut bytes = 0usize;
         while out.len().saturating_sub(before) < room.records {
             // The records that the reader has read ahead may have been deleted since.
@@ -185,7 +220,10 @@ impl Partition {
             }
             let record = match next {
                 Ok(Some(record)) => record,
-                Ok(None) => break,
+                Ok(None) => {
+                    self.withheld = Some((reader.offset(), log_revision, bound));
+                    break;
+                }
                 Err(error) => return (bytes, Err(error)),
             };
             bytes = bytes.saturating_add(payload_bytes(&record));

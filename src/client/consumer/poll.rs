@@ -4,13 +4,14 @@ use crate::callback;
 use crate::client::consumer::Consumer;
 use crate::client::consumer::config::AutoOffsetReset;
 use crate::client::consumer::partition::{Partition, ReadLimits};
+use crate::client::consumer::pending::AwaitedOffsets;
 use crate::client::consumer::records::{ConsumerRecord, ConsumerRecords};
 use crate::client::consumer::subscription::SubscriptionState;
 use crate::error::{ConsumeError, Error, Result};
+use crate::group::commits::{PendingOffsets, StableOffsets};
 use crate::group::offsets::OffsetAndMetadata;
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Consumer {
@@ -56,7 +57,14 @@ impl Consumer {
         self.begin_poll()?;
         let polled = self.poll_until(deadline);
         self.end_poll();
-        Ok(self.intercept(polled?))
+        let next = self.take_moved_positions();
+        Ok(self.intercept(polled?.with_next(next)))
+    }
+
+    /// Returns the positions of the partitions that this poll has moved in.
+    fn take_moved_positions(&mut self) -> Vec<(TopicPartition, OffsetAndMetadata)> {
+        let moved = self.partitions.iter_mut().filter_map(Partition::take_moved_position);
+        moved.collect()
     }
 
     /// Passes records through the interceptors. If one panics, its result is ignored.
@@ -66,7 +74,10 @@ impl Consumer {
         }
         for interceptor in &self.config.interceptors {
             let seen = records.clone();
-            records = callback::call(|| interceptor.on_consume(seen)).unwrap_or(records);
+            let passed = callback::call(|| interceptor.on_consume(seen));
+            if let Ok(passed) = passed {
+                records = passed.with_next_of(records);
+            }
         }
         records
     }
@@ -114,7 +125,8 @@ impl Consumer {
         if awaits_topics && self.topics_one_shot.arm() {
             self.store.changed().register(self.topics_id, &self.topics_waker);
         }
-        let came = self.partitions.iter().any(Partition::is_ready);
+        self.awaited.iter().for_each(AwaitedOffsets::register_waker);
+        let came = self.partitions.iter().any(|partition| self.is_ready(partition));
         if came || (awaits_topics && self.seen_version != self.store.version()) {
             return Ok(true);
         }
@@ -128,30 +140,46 @@ impl Consumer {
         Ok(woken || sooner.is_some())
     }
 
+    /// Returns whether a poll has something to do for a partition.
+    pub(super) fn is_ready(&self, partition: &Partition) -> bool {
+        let waits = |awaited: &AwaitedOffsets| awaited.waits(partition);
+        partition.is_ready() && !self.awaited.as_ref().is_some_and(waits)
+    }
+
     /// Resolves the positions of partitions that have none yet.
     pub(super) fn resolve_positions(&mut self) -> Result<()> {
         let undecided =
             |partition: &&Partition| partition.position().is_none() && partition.is_ready();
-        if !self.partitions.iter().any(|partition| undecided(&partition)) {
+        let mut all = self.partitions.iter().filter(undecided);
+        if !all.any(|partition| self.is_ready(partition)) {
             return Ok(());
         }
-        let names =
-            self.partitions.iter().filter(undecided).map(|partition| partition.name.clone());
+        // All of them, because only the latest look at the log is kept.
+        let names = self.partitions.iter().filter(undecided).map(|one| one.name.clone());
         let names: Vec<TopicPartition> = names.collect();
-        self.resolve_positions_of(&names)
+        let pending = self.resolve_positions_of(&names)?;
+        self.awaited = pending.map(|pending| AwaitedOffsets::new(pending, &self.wakeup));
+        Ok(())
     }
 
-    /// Resolves the positions of these partitions: the committed offset, or the reset.
-    pub(super) fn resolve_positions_of(&mut self, names: &[TopicPartition]) -> Result<()> {
-        let committed = match &self.group {
-            Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
-            None => BTreeMap::new(),
+    /// Resolves the positions of these partitions: the committed offset, or the reset. Returns
+    /// those whose committed offset is not stable, and which therefore get no position.
+    pub(super) fn resolve_positions_of(
+        &mut self,
+        names: &[TopicPartition],
+    ) -> Result<Option<PendingOffsets>> {
+        let StableOffsets { committed, pending } = match &self.group {
+            Some(group) => group.coordinator.stable_offsets(&group.name, &mut names.iter())?,
+            None => StableOffsets::default(),
         };
         for name in names {
+            let is_pending = |pending: &PendingOffsets| pending.partitions.contains(name);
             let Some(index) = self.index(name) else { continue };
-            self.resolve_position(index, committed.get(name))?;
+            if !pending.as_ref().is_some_and(is_pending) {
+                self.resolve_position(index, committed.get(name))?;
+            }
         }
-        Ok(())
+        Ok(pending)
     }
 
     fn resolve_position(
@@ -245,7 +273,7 @@ impl Consumer {
                 break;
             }
         }
-        Ok(records.into_iter().collect())
+        Ok(ConsumerRecords::of(records))
     }
 
     /// Resets the position after an error, if that helps; otherwise returns the error. `intended`

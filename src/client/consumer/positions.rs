@@ -1,7 +1,7 @@
 //! Positions, and the offsets of partitions.
 
 use crate::client::consumer::Consumer;
-use crate::error::{ConsumeError, Error, Result};
+use crate::error::{ConsumeError, Error, GroupError, Result};
 use crate::group::offsets::OffsetAndMetadata;
 use crate::log::Log;
 use crate::types::{Offset, StartAt, Timestamp, TopicPartition};
@@ -114,15 +114,18 @@ impl Consumer {
     /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
     /// - [`ConsumeError::NoOffsetForPartition`] if there is no committed offset and
     ///   [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) is none.
-    /// - [`ConsumeError::Partition`] as [`seek`](Consumer::seek), if no poll has decided the
-    ///   position yet.
+    /// - If no poll has decided the position yet: [`ConsumeError::Partition`] as
+    ///   [`seek`](Consumer::seek), and
+    ///   [`GroupError::UnstableOffsetCommit`](crate::GroupError::UnstableOffsetCommit).
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         let index = self.assigned(partition)?;
         loop {
             let has_log = self.use_current_log(index);
             if self.partitions.get(index).is_some_and(|one| one.position().is_none()) {
                 has_log?;
-                self.resolve_positions_of(std::slice::from_ref(partition))?;
+                if self.resolve_positions_of(std::slice::from_ref(partition))?.is_some() {
+                    return Err(unstable(partition));
+                }
             }
             match self.partitions.get(index).map(|one| (one.position(), one.log.is_closed())) {
                 Some((Some(position), _)) => return Ok(position),
@@ -152,14 +155,20 @@ impl Consumer {
     /// Returns the offset that the group has committed for a partition, whichever member has it.
     ///
     /// # Errors
-    /// [`ConsumeError::NoGroupId`], [`ConsumeError::Closed`];
-    /// [`GroupError::CorruptOffsetsTopic`](crate::GroupError::CorruptOffsetsTopic).
+    /// - [`ConsumeError::NoGroupId`], [`ConsumeError::Closed`].
+    /// - [`GroupError::UnstableOffsetCommit`](crate::GroupError::UnstableOffsetCommit) while a
+    ///   transaction is open that has committed another one. [`Admin`](crate::Admin) returns the
+    ///   present one.
+    /// - [`GroupError::CorruptOffsetsTopic`](crate::GroupError::CorruptOffsetsTopic).
     pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
         self.check_open()?;
         let group = self.group_for("look at committed offsets")?;
         let mut one = std::iter::once(partition);
-        let mut committed = group.coordinator.committed(&group.name, &mut one)?;
-        Ok(committed.remove(partition))
+        let mut found = group.coordinator.stable_offsets(&group.name, &mut one)?;
+        if found.pending.is_some() {
+            return Err(unstable(partition));
+        }
+        Ok(found.committed.remove(partition))
     }
 
     /// Returns the start offsets of these partitions, assigned or not.
@@ -223,4 +232,9 @@ impl Consumer {
         self.check_open()?;
         self.store.topic(&name.topic)?.partition(name.partition)
     }
+}
+
+fn unstable(at: &TopicPartition) -> Error {
+    let (topic, partition) = ((*at.topic).to_owned(), at.partition);
+    GroupError::UnstableOffsetCommit { topic, partition }.into()
 }

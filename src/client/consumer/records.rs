@@ -1,7 +1,9 @@
 //! The records that a poll returns.
 
+use crate::group::offsets::OffsetAndMetadata;
 use crate::record::StoredRecord;
 use crate::types::TopicPartition;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -50,12 +52,33 @@ impl Deref for ConsumerRecord {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerRecords {
     records: Vec<ConsumerRecord>,
+    /// The positions after the poll.
+    next: Vec<(TopicPartition, OffsetAndMetadata)>,
     woken: bool,
 }
 
 impl ConsumerRecords {
     pub(super) fn woken() -> ConsumerRecords {
-        ConsumerRecords { records: Vec::new(), woken: true }
+        ConsumerRecords { woken: true, ..ConsumerRecords::default() }
+    }
+
+    /// Takes the records of a poll.
+    pub(super) fn of(records: Vec<ConsumerRecord>) -> ConsumerRecords {
+        ConsumerRecords { records, ..ConsumerRecords::default() }
+    }
+
+    /// Sets the positions after the poll.
+    pub(super) fn with_next(
+        self,
+        next: Vec<(TopicPartition, OffsetAndMetadata)>,
+    ) -> ConsumerRecords {
+        ConsumerRecords { next, ..self }
+    }
+
+    /// Takes over the positions of records that were passed to an interceptor. It may return fewer
+    /// records, but the poll has returned all of them.
+    pub(super) fn with_next_of(self, passed: ConsumerRecords) -> ConsumerRecords {
+        self.with_next(passed.next)
     }
 
     /// Returns the number of records.
@@ -93,6 +116,43 @@ impl ConsumerRecords {
         })
     }
 
+    /// Returns the position after the poll of each partition that it has moved in. These are the
+    /// offsets to commit once the records are processed.
+    ///
+    /// They may lie behind the last record by more than one: the end of a transaction takes an
+    /// offset, and records of aborted ones are passed over. Committing the offset behind the last
+    /// record instead leaves a [lag](crate::Consumer::lag) that never becomes 0. Each offset has
+    /// the leader epoch of its partition there, if that is known. Kafka: `nextOffsets`.
+    ///
+    /// ```
+    /// use annals::{
+    ///     AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition,
+    /// };
+    /// use std::time::Duration;
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let orders = store.create_topic("orders", TopicConfig::default())?;
+    /// orders.partition(0)?.append_all(["a", "b"].map(Into::into))?;
+    ///
+    /// let config = ConsumerConfig::new("billing")
+    ///     .auto_offset_reset(AutoOffsetReset::Earliest)
+    ///     .enable_auto_commit(false);
+    /// let mut consumer = store.consumer(config)?;
+    /// consumer.subscribe(["orders"])?;
+    /// let records = consumer.poll(Duration::ZERO)?;
+    /// let next = records.next_offsets();
+    /// assert_eq!(next[&TopicPartition::new("orders", 0)].offset, 2);
+    /// consumer.commit_offsets(next)?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// For records that were [collected](FromIterator), it is the offset behind the last record of
+    /// each partition. A poll passes what an interceptor has collected on with its own positions.
+    #[must_use]
+    pub fn next_offsets(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+        self.next.iter().cloned().collect()
+    }
+
     /// Returns the records of a partition.
     #[must_use]
     pub fn records(&self, partition: &TopicPartition) -> &[ConsumerRecord] {
@@ -104,7 +164,13 @@ impl ConsumerRecords {
 /// For interceptors. Keep the records of a partition together and in order.
 impl FromIterator<ConsumerRecord> for ConsumerRecords {
     fn from_iter<I: IntoIterator<Item = ConsumerRecord>>(records: I) -> ConsumerRecords {
-        ConsumerRecords { records: records.into_iter().collect(), woken: false }
+        let records: Vec<ConsumerRecord> = records.into_iter().collect();
+        let collected = ConsumerRecords::of(records);
+        let next = collected.partitions().filter_map(|(at, records)| {
+            Some((at, records.last()?.offset.saturating_add(1).into()))
+        });
+        let next = next.collect();
+        collected.with_next(next)
     }
 }
 

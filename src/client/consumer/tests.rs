@@ -1,9 +1,11 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::fs::{Fs as _, MemFs, OpenMode};
-use crate::record::BatchBuilder;
+use crate::group::membership::Committer;
+use crate::record::{BatchBuilder, EndTxnMarker};
 use crate::store::{StoreConfig, TopicConfig};
-use crate::types::{IsolationLevel, Timestamp};
+use crate::types::{IsolationLevel, ProducerIdentity, Timestamp, TransactionVersion::V2};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const NOW: Duration = Duration::ZERO;
@@ -154,4 +156,83 @@ fn poll_under_open_transaction_sleeps() {
     let mut other = store.consumer(config).unwrap();
     other.assign([orders]).unwrap();
     assert_eq!(other.poll(NOW).unwrap().len(), 4);
+}
+
+/// A transaction has committed an offset of the group. A poll that looked again and again would
+/// not sleep, and one that nothing wakes would sleep for ever.
+#[test]
+fn consumer_sleeps_until_offset_is_stable() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    let store = store(&clock);
+    let orders = store.topic("orders").unwrap().partition(0).unwrap();
+    orders.append_all(["a", "b"].map(Into::into)).unwrap();
+    let groups = store.coordinator().unwrap();
+    let config = ConsumerConfig::new("g").auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = store.consumer(config.enable_auto_commit(false)).unwrap();
+    let group = consumer.group_metadata().unwrap();
+    let at = TopicPartition::new("orders", 0);
+    let mut who = ProducerIdentity { id: 4000, epoch: 0 };
+    let offsets = BTreeMap::from([(at.clone(), 1.into())]);
+    let sent = groups.commit_in_transaction((who, V2), &group, &offsets, &|_| None, &|_| Ok(()));
+    sent.unwrap();
+    consumer.assign([at.clone()]).unwrap();
+
+    let waits = |consumer: &mut Consumer| {
+        assert!(consumer.poll(NOW).unwrap().is_empty());
+        consumer.awaited.iter().for_each(AwaitedOffsets::register_waker);
+        assert!(!consumer.partitions.iter().any(|one| consumer.is_ready(one)));
+        consumer.wakeup.count()
+    };
+    let before = waits(&mut consumer);
+    // Records of the partition are nothing to wake for.
+    orders.append("c").unwrap();
+    assert_eq!(consumer.wakeup.count(), before);
+    // A commit for another partition may have ended the wait, and has not.
+    let others = BTreeMap::from([(TopicPartition::new("orders", 1), 7.into())]);
+    for _ in 0..3 {
+        groups.commit("g", Committer::Simple, &others, &|_| None, false).unwrap();
+    }
+    assert_eq!(consumer.wakeup.count(), before + 1);
+    let before = waits(&mut consumer);
+
+    who.epoch = 1;
+    let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+    let stored_in = store.topic("__consumer_offsets").unwrap().numbered_partitions();
+    let mut stored_in = stored_in.into_iter().filter(|(_, log)| log.offsets().end > 0);
+    let (number, _) = stored_in.next().unwrap();
+    groups.end_transaction(number, who, marker, V2).unwrap();
+    assert_eq!(consumer.wakeup.count(), before + 1);
+    assert!(consumer.partitions.iter().all(|one| consumer.is_ready(one)));
+    assert_eq!(consumer.poll(NOW).unwrap().len(), 2);
+}
+
+/// An aborted transaction moves no record into view, and its marker must be passed all the same.
+#[test]
+fn marker_wakes_consumer_once() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    let store = store(&clock);
+    let orders = store.topic("orders").unwrap().partition(0).unwrap();
+    let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
+    let config = config.isolation_level(IsolationLevel::ReadCommitted);
+    let mut consumer = store.consumer(config).unwrap();
+    consumer.assign([TopicPartition::new("orders", 0)]).unwrap();
+    for epoch in 0..3 {
+        let who = ProducerIdentity { id: 4000, epoch };
+        let guard = orders.begin_verification(who, 0, V2).unwrap();
+        let mut batch = BatchBuilder::new();
+        batch.producer(who.id, who.epoch, 0).transactional(true);
+        batch.push(Timestamp::from_millis(1), None, Some(b"x")).unwrap();
+        orders.append_verified(batch.build().unwrap(), guard).unwrap();
+        assert!(consumer.poll(NOW).unwrap().is_empty());
+
+        consumer.partitions.iter().for_each(Partition::register_waker);
+        assert!(!consumer.partitions.iter().any(Partition::is_ready));
+        let before = consumer.wakeup.count();
+        let marker = EndTxnMarker { committed: epoch == 2, coordinator_epoch: 0 };
+        orders.append_marker(ProducerIdentity { epoch: epoch + 1, ..who }, marker, V2).unwrap();
+        assert_eq!(consumer.wakeup.count(), before + 1);
+        assert!(consumer.partitions.iter().all(Partition::is_ready));
+        assert_eq!(consumer.poll(NOW).unwrap().len(), usize::from(epoch == 2));
+        assert!(!consumer.partitions.iter().any(Partition::is_ready));
+    }
 }

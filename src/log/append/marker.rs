@@ -85,17 +85,27 @@ impl LogInner {
     ) -> Result<Appended> {
         let (appended, max_timestamp) = self.write_locked(writer, batch, header)?;
         let header = BatchHeader { base_offset: appended.first, max_timestamp, ..*header };
-        let opened_at = writer.tracked.note_marker(&header, marker);
-        let undecided = writer.tracked.first_unstable();
+        self.note_marker(writer, &header, marker);
+        self.publish(writer, header.next_offset());
+        self.state.set_first_unstable(writer.tracked.first_unstable());
+        self.store_producers_if_due(writer);
+        Ok(appended)
+    }
+
+    /// Records a marker that was written and is not published yet.
+    pub(crate) fn note_marker(
+        &self,
+        writer: &mut Writer,
+        header: &BatchHeader,
+        marker: &EndTxnMarker,
+    ) {
+        let opened_at = writer.tracked.note_marker(header, marker);
         if let Some(first) = opened_at.filter(|_| !marker.committed) {
+            let undecided = writer.tracked.first_undecided();
             let last_stable = undecided.unwrap_or(header.next_offset());
             let (producer_id, last) = (header.producer_id, header.base_offset);
             self.index_aborted(writer, AbortedTxn { producer_id, first, last, last_stable });
         }
-        self.publish(writer, header.next_offset());
-        self.state.set_first_unstable(undecided);
-        self.store_producers_if_due(writer);
-        Ok(appended)
     }
 
     /// Adds an aborted transaction to the index of the active segment.

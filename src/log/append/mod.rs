@@ -15,13 +15,15 @@
 //! 8. Release the lock. Then wake the waiters, deliver the events, and flush if that is due.
 //!
 //! A [marker] takes the same way, and raises the last stable offset at the end of it. So do the
-//! offsets that a group commits [in a transaction](offsets).
+//! offsets that a group commits [in a transaction](offsets). What another replica wrote is
+//! [appended as it is](replicate).
 
 pub(crate) mod group;
 pub(crate) mod leader_epoch;
 pub(crate) mod marker;
 mod offsets;
 pub(crate) mod producers;
+pub(crate) mod replicate;
 pub(crate) mod roll;
 
 use crate::error::{Error, InvalidBatch, Result};
@@ -123,6 +125,17 @@ impl LogInner {
         self.append_encoded(batch, header, None)
     }
 
+    /// Appends the content of a builder, which the guard permits to open a transaction.
+    pub(crate) fn append_builder_verified(
+        &self,
+        builder: &mut BatchBuilder,
+        guard: VerificationGuard,
+    ) -> Result<Appended> {
+        self.state.check_writable()?;
+        let (batch, header) = self.finish(builder, self.clock().now())?;
+        self.append_encoded(batch, header, Some(guard))
+    }
+
     /// Encodes the content of a builder, checked as the log requires.
     #[inline(always)]
     fn finish<'a>(
@@ -215,7 +228,7 @@ impl LogInner {
         self.dynamic.rules(now)
     }
 
-    fn nothing_appended(&self) -> Appended {
+    pub(crate) fn nothing_appended(&self) -> Appended {
         let end = self.state.end();
         Appended {
             first: end,
@@ -307,6 +320,11 @@ impl LogInner {
         if bytes > limit {
             return Err(self.too_large(bytes, limit, "max_message_bytes"));
         }
+        self.check_segment_size(bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn check_segment_size(&self, bytes: u64) -> Result<()> {
         let limit = self.dynamic.segment_bytes();
         if bytes > limit {
             return Err(self.too_large(bytes, limit, "segment_bytes"));
@@ -421,7 +439,7 @@ impl LogInner {
 
     /// Stores a snapshot of the producers, if one is due.
     #[inline(always)]
-    fn store_producers_if_due(&self, writer: &mut Writer) {
+    pub(crate) fn store_producers_if_due(&self, writer: &mut Writer) {
         if writer.tracked.is_due(writer.log.position()) {
             self.store_due_producers(writer);
         }

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result, is_storage_full};
 use crate::event::{self, Event};
-use crate::fs::{OpenMode, WhenFull};
+use crate::fs::{File, OpenMode, WhenFull};
 use crate::log::config::LogConfig;
 use crate::log::inner::LogInner;
 use crate::log::state::producers::ProducerTracker;
@@ -225,13 +225,25 @@ pub(crate) fn begin_segment(
             }
         }
     }
+    Ok(writer_of_empty(dir, config, base, now, (file, reserved)))
+}
+
+/// Returns the writer of a segment whose file is empty, apart from the room that is reserved.
+pub(crate) fn writer_of_empty(
+    dir: &Arc<SegmentDir>,
+    config: &LogConfig,
+    base: Offset,
+    now: Duration,
+    (file, reserved): (Arc<dyn File>, u64),
+) -> Writer {
+    let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let indexes = Arc::new(Indexes::empty(base));
     let segment =
         Segment::active(Arc::clone(dir), base, &file, 0, Timestamp::NONE, Arc::clone(&indexes));
     let log = ActiveLog::new(file, path, 0, reserved);
     let cadence = IndexCadence::new(dir.index_interval_bytes, (Timestamp::NONE, base));
     let roll_age = roll_age(config, &dir.path, base);
-    Ok(Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age))
+    Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age)
 }
 
 /// Returns the age at which a segment is closed: the configured age less a share of the jitter.

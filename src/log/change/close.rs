@@ -126,6 +126,7 @@ impl LogInner {
         // point covers them.
         self.dir.sync()?;
         self.unless_full(self.flushes.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
+        self.store_high_watermark()?;
         if !is_indexed {
             return Ok(());
         }

@@ -73,7 +73,7 @@ impl LogInner {
     /// the change lock.
     pub(crate) fn remove_front(&self, target: Offset) -> Result<Removed> {
         let start = self.state.start().max(target);
-        self.state.check_range(start)?;
+        self.check_front(start)?;
         // A log that ended below its start would assign deleted offsets again.
         self.sync_below(start)?;
         let list = self.state.segments()?;
@@ -96,6 +96,16 @@ impl LogInner {
             stored => stored?,
         }
         Ok(self.drop_front(front, start))
+    }
+
+    /// Fails for a start above the high watermark: the replicas may lack the records below it.
+    fn check_front(&self, start: Offset) -> Result<()> {
+        self.state.check_range(start)?;
+        let high_watermark = self.state.high_watermark();
+        if start > high_watermark {
+            return Err(self.state.outside(start, self.state.start(), high_watermark));
+        }
+        Ok(())
     }
 
     /// Removes the first segments when there is no room to store the new start. The files are

@@ -5,7 +5,9 @@
 
 pub(crate) mod close;
 pub(crate) mod delete_records;
+pub(crate) mod high_watermark;
 pub(crate) mod replace;
+pub(crate) mod restart;
 pub(crate) mod truncate;
 
 use crate::error::Result;

@@ -11,6 +11,7 @@ use crate::log::append::roll::roll_age;
 use crate::log::flush::was_not_opened;
 use crate::log::inner::LogInner;
 use crate::log::replay::ProducerReplay;
+use crate::log::state::producers::ProducerTracker;
 use crate::log::state::segment_list::SegmentList;
 use crate::log::state::writer::Writer;
 use crate::record::BatchHeader;
@@ -38,7 +39,8 @@ impl LogInner {
             let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
             self.state.check_range(target)?;
             if target == self.state.end() {
-                return Ok(());
+                // The epoch of a leader that has appended nothing, as in Kafka.
+                return self.truncate_epochs(writer, target);
             }
             self.truncate_locked(writer, target)
         };
@@ -54,7 +56,7 @@ impl LogInner {
 
     /// Truncates with the locks held. Returns whether it left offsets without a record below the
     /// new end.
-    fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
+    pub(crate) fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
         let list = self.state.segments()?;
         let index = list.find(target);
         let Some(segment) = list.segments.get(index) else { return Ok(false) };
@@ -81,7 +83,9 @@ impl LogInner {
             let vouched = self.sync_sealed_indexes(&sync.segments, segment.base);
             let lowered = vouched
                 .and_then(|()| self.cleaning.lower_cleaned(&self.flushes.checkpoints, target));
-            lowered.and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
+            lowered
+                .and_then(|()| self.store_lower_high_watermark(target))
+                .and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
             let mut segments = list.segments.get(..index).unwrap_or_default().to_vec();
             sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
             segments.push(Arc::clone(&next.segment));
@@ -91,6 +95,7 @@ impl LogInner {
                 // A transaction that was ended above the target is open again, before a reader
                 // sees that the end has moved. One that began above it is gone only afterwards.
                 self.state.lower_first_unstable(replay.first_undecided());
+                self.state.lower_high_watermark(target);
                 self.state.set_end(target);
                 self.state.lower_durable(end_of_data);
             };
@@ -99,9 +104,9 @@ impl LogInner {
 
             let removed = list.segments.get(index.saturating_add(1)..).unwrap_or_default();
             let truncate_files = self.truncate_files(segment, cut, cover.as_ref(), removed);
-            *writer = next;
+            let Writer { tracked, .. } = std::mem::replace(writer, next);
             let done = truncate_files.and_then(|is_covered| {
-                self.finish_truncation(writer, replay, target, cut)?;
+                self.finish_truncation(writer, replay, &tracked, target, cut)?;
                 self.truncate_epochs(writer, target)?;
                 // If the target lies inside a batch, only the name of a new segment stores it.
                 // Without it, the next opening would begin at a lower offset.
@@ -123,11 +128,13 @@ impl LogInner {
         &self,
         writer: &mut Writer,
         replay: ProducerReplay,
+        before: &ProducerTracker,
         target: Offset,
         cut: u64,
     ) -> Result<()> {
         let (tracked, stored) = replay.finish(target, writer.segment.base)?;
         writer.tracked = tracked.at(cut);
+        writer.tracked.take_unreplicated(before, target);
         self.state.set_first_unstable(writer.tracked.first_unstable());
         self.agree_on_aborted(writer, &stored)?;
         // The recovery point may lie in this segment, and then it covers its indexes too. They
@@ -183,7 +190,7 @@ impl LogInner {
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
     /// raises the recovery point to it: recovery takes offsets that are missing above the recovery
     /// point for lost.
-    fn keep_end(&self, end: Offset) -> Result<()> {
+    pub(crate) fn keep_end(&self, end: Offset) -> Result<()> {
         let mut sync = self.flushes.pause_syncs();
         self.sync_segments(&sync.segments, true)?;
         let sealed = sync.segments.len().saturating_sub(1);

@@ -1,6 +1,6 @@
 //! The offsets that a log stores in checkpoint files.
 
-use crate::checkpoint::{CLEANED, LOG_START, RECOVERY_POINT, marking_digit};
+use crate::checkpoint::{CLEANED, HIGH_WATERMARK, LOG_START, RECOVERY_POINT, marking_digit};
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::fs::{Dir, OpenMode};
@@ -17,16 +17,26 @@ pub(crate) enum Checkpoint {
     Start,
     /// Everything below it was compacted.
     Cleaned,
+    /// All replicas have everything below it.
+    HighWatermark,
 }
 
 impl Checkpoint {
-    pub(crate) const ALL: [Checkpoint; 3] =
-        [Checkpoint::RecoveryPoint, Checkpoint::Start, Checkpoint::Cleaned];
+    pub(crate) const ALL: [Checkpoint; 4] = [
+        Checkpoint::RecoveryPoint,
+        Checkpoint::Start,
+        Checkpoint::Cleaned,
+        Checkpoint::HighWatermark,
+    ];
 
     /// The order in which they are written. The recovery point is last, because where it is ours,
     /// recovery relies on the others.
-    pub(crate) const WRITTEN: [Checkpoint; 3] =
-        [Checkpoint::Cleaned, Checkpoint::Start, Checkpoint::RecoveryPoint];
+    pub(crate) const WRITTEN: [Checkpoint; 4] = [
+        Checkpoint::HighWatermark,
+        Checkpoint::Cleaned,
+        Checkpoint::Start,
+        Checkpoint::RecoveryPoint,
+    ];
 
     /// Returns the name of its file.
     pub(crate) const fn file(self) -> &'static str {
@@ -34,6 +44,7 @@ impl Checkpoint {
             Checkpoint::RecoveryPoint => RECOVERY_POINT,
             Checkpoint::Start => LOG_START,
             Checkpoint::Cleaned => CLEANED,
+            Checkpoint::HighWatermark => HIGH_WATERMARK,
         }
     }
 

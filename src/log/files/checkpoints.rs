@@ -313,7 +313,8 @@ impl Checkpoints {
         let highest = RecoveryPoint::new(known.max(own), is_foreign, is_doubted);
         let synced = combined(Checkpoint::RecoveryPoint, known, own).unwrap_or(0);
         let point = RecoveryPoint { synced, ..highest };
-        for checkpoint in [Checkpoint::RecoveryPoint, Checkpoint::Start] {
+        for checkpoint in [Checkpoint::RecoveryPoint, Checkpoint::Start, Checkpoint::HighWatermark]
+        {
             if let Some(own) = self.get_own(checkpoint)?
                 && let Some(offset) = combined(checkpoint, all.get(key, checkpoint), Some(own))
             {

@@ -69,7 +69,7 @@ enum Mark {
 
 #[derive(Debug, Default)]
 struct State {
-    lines: [Lines; 3],
+    lines: [Lines; 4],
     /// The logs that were closed cleanly, by the name of their directory.
     closed: BTreeMap<String, CleanShutdown>,
     /// The logs whose recovery point another program wrote last.
@@ -112,7 +112,7 @@ impl Foreign {
             Checkpoint::Cleaned => {
                 self.ours.retain(|key| lines.get(key).is_none_or(|lines| lines.len() >= LINES));
             }
-            Checkpoint::Start => {}
+            Checkpoint::Start | Checkpoint::HighWatermark => {}
         }
     }
 
@@ -142,11 +142,12 @@ impl State {
     }
 
     fn lines(&mut self, checkpoint: Checkpoint) -> &mut Lines {
-        let [recovery, start, cleaned] = &mut self.lines;
+        let [recovery, start, cleaned, high_watermark] = &mut self.lines;
         match checkpoint {
             Checkpoint::RecoveryPoint => recovery,
             Checkpoint::Start => start,
             Checkpoint::Cleaned => cleaned,
+            Checkpoint::HighWatermark => high_watermark,
         }
     }
 }
@@ -408,7 +409,7 @@ impl DataCheckpoints {
             let before = lines.offsets.insert(log.clone(), offset);
             lines.must |= match (checkpoint, before) {
                 (Checkpoint::RecoveryPoint, None) => is_new,
-                (Checkpoint::Cleaned, None) => false,
+                (Checkpoint::Cleaned | Checkpoint::HighWatermark, None) => false,
                 (Checkpoint::Start, before) => before != Some(offset),
                 (_, Some(before)) => before > offset,
             };
@@ -558,7 +559,7 @@ fn agreed_offsets(
 ) -> Result<BTreeMap<Key, Agreed>> {
     let agree = match checkpoint {
         Checkpoint::RecoveryPoint => Agreed::of,
-        Checkpoint::Start | Checkpoint::Cleaned => Agreed::of_unmarked,
+        _ => Agreed::of_unmarked,
     };
     let (mut offsets, mut contradiction) = (BTreeMap::new(), None);
     for (key, lines) in lines {

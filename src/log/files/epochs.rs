@@ -97,6 +97,14 @@ impl EpochFile {
         self.change(WhenFull::Fail, |epochs| epochs.assign(epoch, start))
     }
 
+    /// Records durably where several epochs begin, as [`assign`](EpochFile::assign) does.
+    pub(crate) fn assign_all(&self, epochs: &[(LeaderEpoch, Offset)]) -> Result<()> {
+        self.change(WhenFull::Fail, |known| {
+            let assign = |changed, (epoch, start): &(_, _)| known.assign(*epoch, *start) | changed;
+            epochs.iter().fold(false, assign)
+        })
+    }
+
     /// Removes, durably, the epochs that begin at or above the new end of the log. The caller
     /// holds the change lock and the writer lock.
     pub(crate) fn truncate_from_end(&self, end: Offset) -> Result<()> {

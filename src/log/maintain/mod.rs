@@ -31,8 +31,8 @@ pub struct MaintenanceReport {
 }
 
 impl LogInner {
-    /// Flushes records that are due by age, compacts the log if it is dirty enough, then applies
-    /// retention.
+    /// Flushes records that are due by age, compacts the log if it is dirty enough, then stores
+    /// the high watermark and applies retention.
     pub(crate) fn maintain(&self, pace: Pace<'_>) -> Result<MaintenanceReport> {
         self.state.check_writable()?;
         let mut report =
@@ -55,10 +55,17 @@ impl LogInner {
         };
         // `Clock` is user-supplied: read it with no lock held.
         let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
-        let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
-            // A pause that began meanwhile waits for this, or nothing is deleted.
-            Some(target) if !self.cleaning.is_paused() => self.remove_front(target),
-            _ => Ok(Removed::default()),
+        let removed = self.change_front(|| {
+            let stored = self.store_high_watermark();
+            let removed = match self.expired_below(&limits, monotonic)? {
+                // A pause that began meanwhile waits for this, or nothing is deleted.
+                Some(target) if !self.cleaning.is_paused() => {
+                    // The high watermark may have been lowered meanwhile.
+                    self.remove_front(target.min(self.state.high_watermark()))?
+                }
+                _ => Removed::default(),
+            };
+            stored.map(|()| removed)
         })?;
         report.segments_deleted = removed.segments;
         report.bytes_deleted = removed.bytes;

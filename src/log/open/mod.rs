@@ -44,6 +44,7 @@ use crate::log::files::losses::{damage_at_end, lost_segments};
 use crate::log::files::strays::Strays;
 use crate::log::inner::{LogInner, LogParts};
 use crate::log::open::quarantine::{CrashContext, DamagedSegment, set_aside};
+use crate::log::read::survey::stored_high_watermark;
 use crate::log::recovery::Recovery;
 use crate::log::replay::ProducerReplay;
 use crate::log::state::partition::PartitionOf;
@@ -59,6 +60,9 @@ use crate::segment::recovered::{Recovered, RecoveryObserver as _, ScanRules, Seg
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::sync::Arc;
+
+/// The writer of a log, its closed segments, and its end.
+type Opened = (Writer, Vec<Arc<Segment>>, Offset);
 
 pub(crate) struct Opener {
     pub(crate) dir: Arc<SegmentDir>,
@@ -113,7 +117,8 @@ impl Opener {
         }
         let is_recovered = clean.is_none();
         let epochs_at_close = clean.as_ref().map(|marker| marker.epochs);
-        let mut replay = self.replay(&listing)?;
+        let stored = stored_high_watermark(&self.checkpoints, self.config.replicated, start)?;
+        let mut replay = self.replay(&listing)?.above_high_watermark(stored);
         let (writer, sealed, end) = match clean {
             Some(marker) => {
                 if marker.aborted != listing.aborted_transactions() {
@@ -132,7 +137,7 @@ impl Opener {
         };
         replay.begin(end)?;
         let (mut writer, sealed, end) =
-            if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
+            self.not_below(start, (writer, sealed, end), &mut replay)?;
         let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
         writer.tracked = tracked.at(writer.log.position());
         writer.take_aborted(&aborted);
@@ -159,6 +164,7 @@ impl Opener {
             start,
             end,
             durable: end,
+            high_watermark: stored.map(|stored| stored.min(end)),
             cleaned,
             epochs,
             writer: Some(writer),
@@ -276,13 +282,22 @@ impl Opener {
 
     /// Continues the log at its start if all remaining records lie below: a truncation that
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
-    fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+    fn not_below(
+        &mut self,
+        start: Offset,
+        found: Opened,
+        replay: &mut ProducerReplay,
+    ) -> Result<Opened> {
+        if found.2 >= start {
+            return Ok(found);
+        }
         let writer = self.begin_segment(start)?;
         self.sync_segment(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
         let mut listing = Listing::read(&self.dir)?;
         self.remove_below(&mut listing, start)?;
+        replay.leave_only(start);
         Ok((writer, Vec::new(), start))
     }
 

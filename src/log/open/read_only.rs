@@ -10,7 +10,7 @@ use crate::log::files::lock::DirHandle;
 use crate::log::files::losses::lost_since_close;
 use crate::log::inner::{LogInner, LogParts};
 use crate::log::open::directory::data_dir_above;
-use crate::log::read::survey::{read_strays, start_of, survey};
+use crate::log::read::survey::{read_strays, start_of, stored_high_watermark, survey};
 use crate::log::recovery::Recovery;
 use crate::log::state::follower::ReplacementEnds;
 use crate::log::state::sync::SyncState;
@@ -37,6 +37,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner>
     }
     let end = follower.end;
     let start = start_of(&checkpoints, &segments, end)?;
+    let high_watermark = stored_high_watermark(&checkpoints, config.replicated, start)?;
     Ok(LogInner::new(LogParts {
         partition: None,
         checkpoints,
@@ -48,6 +49,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner>
         start,
         end,
         durable: start,
+        high_watermark,
         cleaned: None,
         writer: None,
         sync: SyncState::read_only(),

@@ -7,7 +7,9 @@ use crate::event;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
 use crate::log::inner::LogInner;
-use crate::log::read::survey::{LOOKS, is_short, log_files, look_until_stable, start_of, survey};
+use crate::log::read::survey::{
+    LOOKS, is_short, log_files, look_until_stable, start_of, stored_high_watermark, survey,
+};
 use crate::log::state::follower::Follower;
 use crate::log::state::follower::anchor::KnownBatch;
 use crate::log::state::segment_list::SegmentList;
@@ -29,11 +31,14 @@ impl LogInner {
         let held = event::hold();
         let mut slot = follower.files.lock();
         let follower = slot.as_mut().ok_or_else(|| self.state.closed())?;
-        let before = (self.state.start(), self.state.end());
+        let before = self.state.offsets();
         let revision = self.state.revision();
-        let looked = self.refresh_segments(follower);
+        let looked = self.refresh_segments(follower).and_then(|start| {
+            let (checkpoints, is_replicated) = (&self.flushes.checkpoints, self.config.replicated);
+            Ok((start, stored_high_watermark(checkpoints, is_replicated, start)?))
+        });
         let end = follower.end;
-        if let Ok(start) = looked {
+        if let Ok((start, high_watermark)) = looked {
             self.state.set_start(start);
             let aborted = follower.aborted.len();
             if std::mem::replace(&mut follower.announced, aborted) != aborted {
@@ -44,10 +49,13 @@ impl LogInner {
             // before the end moves. It rises last.
             self.state.lower_first_unstable(follower.first_unstable());
             self.state.set_end(end);
+            if let Some(high_watermark) = high_watermark {
+                self.state.set_high_watermark(high_watermark);
+            }
             self.state.set_first_unstable(follower.first_unstable());
         }
         drop(slot);
-        let moved = looked.as_ref().is_ok_and(|start| (*start, end) != before);
+        let moved = looked.is_ok() && self.state.offsets() != before;
         if looked.is_ok() && (moved || self.state.revised_since(revision)) {
             self.state.waiters.notify();
         }

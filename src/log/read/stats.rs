@@ -31,10 +31,12 @@ pub struct Offsets {
     /// The durable end: everything below survives loss of power. On a read-only log it is the
     /// start, because a reader does not know what is durable.
     pub durable: Offset,
-    /// Kafka's high watermark. There is only one copy, so it is the end.
+    /// The high watermark: below it, all replicas have the records. It is the end, unless the log
+    /// is [replicated](crate::LogConfig::replicated). Readers stop there.
     pub high_watermark: Offset,
     /// The last stable offset: below it, no record is part of an open transaction. It is the first
-    /// offset of the earliest open transaction, and the high watermark if none is open.
+    /// offset of the earliest open transaction, and the high watermark if none is open. If the log
+    /// is replicated, a transaction is open until its marker is below the high watermark.
     /// [`ReadCommitted`](crate::IsolationLevel::ReadCommitted) readers stop there. On a read-only
     /// log, a transaction that is open where the last segment begins is known from the snapshot
     /// there.
@@ -93,7 +95,11 @@ impl LogState {
         let (durable, start) = (self.durable(), self.start());
         // From the lowest to the highest, so that they are in this order whatever is appended.
         let last_stable = self.last_stable();
-        let (high_watermark, end) = (self.high_watermark(), self.end());
+        let high_watermark = self.high_watermark();
+        // A truncation lowers them meanwhile.
+        let end = self.end().max(start);
+        let high_watermark = high_watermark.max(start).min(end);
+        let last_stable = last_stable.max(start).min(high_watermark);
         Offsets { start, end, durable: durable.min(end), high_watermark, last_stable }
     }
 }

@@ -171,6 +171,20 @@ pub(crate) fn start_of(
     Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
+/// Returns the stored high watermark, if the log is replicated. One that is not stored, or lies
+/// below the start, is at the start.
+pub(crate) fn stored_high_watermark(
+    checkpoints: &Checkpoints,
+    is_replicated: bool,
+    start: Offset,
+) -> Result<Option<Offset>> {
+    if !is_replicated {
+        return Ok(None);
+    }
+    let stored = checkpoints.get(Checkpoint::HighWatermark)?;
+    Ok(Some(stored.unwrap_or(start).max(start)))
+}
+
 /// How often a file of a read-only log that looks damaged is read before that is believed.
 pub(crate) const LOOKS: usize = 3;
 

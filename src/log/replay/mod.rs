@@ -10,7 +10,7 @@ use crate::log::dynamic_config::FixedConfig;
 use crate::log::files::snapshots::{path_of, remove_snapshots, stored_offsets};
 use crate::log::replay::txn_index::TxnIndexes;
 use crate::log::state::producers::{ProducerTracker, Timeline};
-use crate::producer_state::{ProducerState, Producers, recent, snapshot};
+use crate::producer_state::{ProducerState, Producers, Unreplicated, recent, snapshot};
 use crate::record::{BatchRef, DecodeBuffer, marker_of};
 use crate::segment::batches::SegmentBatches;
 use crate::segment::headers::read_header;
@@ -80,6 +80,8 @@ pub(crate) struct ProducerReplay {
     is_partial: bool,
     /// Whether the replay goes on after batches that cannot be read.
     passes_damage: bool,
+    /// The high watermark of a replicated log.
+    high_watermark: Option<Offset>,
 }
 
 impl ProducerReplay {
@@ -102,6 +104,7 @@ impl ProducerReplay {
             producers: None,
             is_partial: false,
             passes_damage: true,
+            high_watermark: None,
         })
     }
 
@@ -111,12 +114,24 @@ impl ProducerReplay {
         ProducerReplay { passes_damage: false, ..self }
     }
 
+    /// Makes the replay find the completed transactions whose markers lie at or above the high
+    /// watermark, if the log is replicated.
+    pub(crate) fn above_high_watermark(self, high_watermark: Option<Offset>) -> ProducerReplay {
+        ProducerReplay { high_watermark, ..self }
+    }
+
     /// Takes over the time at which the writer last heard each producer. It can be later than the
     /// last batch in the log: a duplicate is heard, and not stored.
     pub(crate) fn hear_as(&mut self, known: &ProducerTracker) {
         if let Some(producers) = &mut self.producers {
             producers.hear_as(&known.producers);
         }
+    }
+
+    /// Forgets all segments, which were removed, except for an empty one that begins at the end.
+    pub(crate) fn leave_only(&mut self, base: Offset) {
+        self.logs = vec![(base, 0)];
+        self.txn_indexes = TxnIndexes::default();
     }
 
     /// Sets an empty state, for a caller that knows that there are no producers.
@@ -172,6 +187,7 @@ impl ProducerReplay {
         let aborted = found.store(&dir, end, active, &mut |base| self.index_segment(base, end))?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
+        producers.unreplicated = self.unreplicated(end)?;
         producers.expire(self.timeline.opened_at, self.expire_after);
         let known = self.first(end)..=end;
         let newest = self.snapshots.range(known.clone()).next_back().copied();
@@ -191,6 +207,19 @@ impl ProducerReplay {
         let mut tracked = ProducerTracker::new(producers, self.timeline, newest);
         tracked.is_stale = is_stale;
         Ok((tracked, aborted))
+    }
+
+    /// Returns the completed transactions that not all replicas know as such, by reading the
+    /// batches from the high watermark on. A snapshot has none of them.
+    fn unreplicated(&mut self, end: Offset) -> Result<Option<Unreplicated>> {
+        let Some(high_watermark) = self.high_watermark else { return Ok(None) };
+        if high_watermark >= end {
+            return Ok(Some(Unreplicated::above(end)));
+        }
+        let mut producers = self.load(high_watermark.max(self.first(end)))?;
+        producers.unreplicated = Some(Unreplicated::above(high_watermark));
+        self.read(&mut producers, end, &mut |_| {})?;
+        Ok(producers.unreplicated)
     }
 
     /// Returns the start of the first segment. A snapshot below it is useless, because the batches

@@ -67,9 +67,12 @@ pub(crate) struct LogState {
     end: AtomicU64,
     /// Everything below this offset is durable.
     durable: AtomicU64,
-    /// The start of the earliest open transaction; above all offsets if there is none. Lowered
-    /// before `end` is raised over the first batch of a transaction, and raised after `end` is
-    /// raised over its marker.
+    /// All replicas have everything below this offset; above all offsets for a log that is the
+    /// only copy. Lowered before `end` is. It may lie below `start`, which moves on its own.
+    high_watermark: AtomicU64,
+    /// The start of the earliest transaction that is open, or whose marker is not below the high
+    /// watermark; above all offsets if there is none. Lowered before `end` is raised over the
+    /// first batch of a transaction, and raised after `end` is raised over its marker.
     first_unstable: AtomicU64,
     /// Counts the aborted transactions that were added to the indexes in memory. Raised after the
     /// entry is there and before the first unstable offset moves.
@@ -84,6 +87,8 @@ pub(crate) struct KnownOffsets {
     pub(crate) start: Offset,
     pub(crate) end: Offset,
     pub(crate) durable: Offset,
+    /// `None` for a log that is the only copy.
+    pub(crate) high_watermark: Option<Offset>,
     pub(crate) first_unstable: Option<Offset>,
 }
 
@@ -109,6 +114,7 @@ impl LogState {
             start: AtomicU64::new(offsets.start),
             end: AtomicU64::new(offsets.end),
             durable: AtomicU64::new(offsets.durable),
+            high_watermark: AtomicU64::new(offsets.high_watermark.unwrap_or(Offset::MAX)),
             first_unstable: AtomicU64::new(offsets.first_unstable.unwrap_or(Offset::MAX)),
             aborted_total: AtomicU64::new(0),
             waiters: Notify::default(),

@@ -45,13 +45,31 @@ impl LogState {
         self.durable.fetch_min(end, Ordering::AcqRel);
     }
 
-    /// Returns the high watermark: below it, all replicas have the records. There is only one
-    /// copy, so it is the end.
+    /// Returns the high watermark: below it, all replicas have the records. For a log that is the
+    /// only copy it is the end.
+    ///
+    /// The end is loaded last, because a truncation lowers it last.
     pub(crate) fn high_watermark(&self) -> Offset {
-        self.end()
+        match self.high_watermark.load(Ordering::Acquire) {
+            Offset::MAX => self.end(),
+            replicated => replicated.max(self.start()).min(self.end()),
+        }
     }
 
-    /// Returns the last stable offset: below it, no record is part of an open transaction.
+    /// Sets the high watermark of a replicated log. The caller holds the writer lock.
+    pub(crate) fn set_high_watermark(&self, offset: Offset) {
+        self.high_watermark.store(offset, Ordering::Release);
+    }
+
+    /// Lowers the high watermark of a replicated log.
+    pub(crate) fn lower_high_watermark(&self, offset: Offset) {
+        if self.high_watermark.load(Ordering::Acquire) != Offset::MAX {
+            self.high_watermark.fetch_min(offset, Ordering::AcqRel);
+        }
+    }
+
+    /// Returns the last stable offset: below it, no record is part of a transaction that is open,
+    /// or whose end not all replicas have.
     ///
     /// The high watermark is loaded first. A batch that opens a transaction stores the first
     /// unstable offset before the end, so this never returns an offset above such a batch.
@@ -77,7 +95,7 @@ impl LogState {
         self.first_unstable.store(offset.unwrap_or(Offset::MAX), Ordering::Release);
     }
 
-    /// Lowers the start of the earliest open transaction, if this one begins earlier.
+    /// Lowers the first unstable offset, if this one is lower.
     pub(crate) fn lower_first_unstable(&self, offset: Option<Offset>) {
         self.first_unstable.fetch_min(offset.unwrap_or(Offset::MAX), Ordering::AcqRel);
     }

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::producer_state::{
-    BatchSeen, Origin, ProducerState, Producers, VerificationGuard, Verifications,
+    BatchSeen, Origin, ProducerState, Producers, Unreplicated, VerificationGuard, Verifications,
 };
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::types::{Offset, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion};
@@ -75,6 +75,14 @@ impl ProducerTracker {
         ProducerTracker::new(Producers::none(base), Timeline::NONE, None)
     }
 
+    /// Creates the tracker of the same log, begun anew at an offset without any batch.
+    pub(crate) fn restarted(&self, at: Offset) -> ProducerTracker {
+        let mut producers = Producers::none(at);
+        producers.unreplicated =
+            self.producers.unreplicated.as_ref().map(|_| Unreplicated::above(at));
+        ProducerTracker::new(producers, self.timeline, None)
+    }
+
     /// Sets when the next snapshot is due, for a segment that already has `position` bytes.
     pub(crate) fn at(mut self, position: u64) -> ProducerTracker {
         self.due = position.saturating_add(EVERY_BYTES);
@@ -110,8 +118,30 @@ impl ProducerTracker {
     }
 
     /// Returns the start of the earliest open transaction.
-    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+    pub(crate) fn first_undecided(&self) -> Option<Offset> {
         self.producers.first_undecided()
+    }
+
+    /// Returns the start of the earliest transaction that is open, or that not all replicas know
+    /// as completed.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.producers.first_unstable()
+    }
+
+    /// Sets the high watermark of a replicated log.
+    pub(crate) fn set_high_watermark(&mut self, offset: Offset) {
+        if let Some(unreplicated) = &mut self.producers.unreplicated {
+            unreplicated.set_high_watermark(offset);
+        }
+    }
+
+    /// Takes over the completed transactions that not all replicas know, from before a truncation
+    /// to `end`.
+    pub(crate) fn take_unreplicated(&mut self, before: &ProducerTracker, end: Offset) {
+        self.producers.unreplicated.clone_from(&before.producers.unreplicated);
+        if let Some(unreplicated) = &mut self.producers.unreplicated {
+            unreplicated.truncate(end);
+        }
     }
 
     /// Checks that the batch is the next one of its producer. Returns the batch that it repeats,

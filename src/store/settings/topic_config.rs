@@ -170,7 +170,7 @@ impl TopicConfig {
     /// [`on_corruption`](LogConfig::on_corruption),
     /// [`dedupe_buffer_bytes`](LogConfig::dedupe_buffer_bytes),
     /// [`producer_id_expiration`](LogConfig::producer_id_expiration),
-    /// [`leader_epoch`](LogConfig::leader_epoch) and
+    /// [`leader_epoch`](LogConfig::leader_epoch), [`replicated`](LogConfig::replicated) and
     /// [`max_decompressed_bytes`](LogConfig::max_decompressed_bytes).
     ///
     /// ```

@@ -6,7 +6,7 @@ use annals::Log;
 use std::path::Path;
 
 /// The epochs of a log, where each ends, and which offset has which, as Kafka prints them.
-fn epoch_lines(log: &Log) -> Vec<String> {
+pub(super) fn epoch_lines(log: &Log) -> Vec<String> {
     let epochs = log.leader_epochs().unwrap();
     let latest = epochs.last().map_or(-1, |latest| latest.epoch);
     let mut lines: Vec<_> =

@@ -80,7 +80,9 @@ pub fn time_index(data: &[u8]) {
     index(data, "timeindex", 12);
 }
 
-const SMALL: [&str; 8] = [
+const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
+
+const SMALL: [&str; 9] = [
     "recovery-point-offset-checkpoint",
     "log-start-offset-checkpoint",
     ".kafka_cleanshutdown",
@@ -89,6 +91,7 @@ const SMALL: [&str; 8] = [
     "partition.metadata",
     "00000000000000000000.snapshot",
     "00000000000000000000.txnindex",
+    HIGH_WATERMARK,
 ];
 
 /// Reads any bytes as each of the small files, and opens a log beside them.
@@ -103,10 +106,16 @@ pub fn checkpoints(data: &[u8]) {
     bounded(bytes.len(), || {
         let path = Path::new(DIR).join(name);
         inspect_all(&fs, &path);
-        match Log::open(DIR, config(&fs, OnCorruption::Fail)) {
+        let is_replicated = name == HIGH_WATERMARK;
+        match Log::open(DIR, config(&fs, OnCorruption::Fail).replicated(is_replicated)) {
             // A recovery point beyond the end means that records are missing.
             Err(error) => clean(&error),
             Ok(log) => {
+                if is_replicated {
+                    let offsets = log.offsets();
+                    assert!((offsets.start..=offsets.end).contains(&offsets.high_watermark));
+                    log.set_high_watermark(u64::MAX).unwrap();
+                }
                 let served = agree(&log);
                 assert!(served.error.is_none(), "{:?}", served.error);
                 let start = log.offsets().start;

@@ -7,13 +7,14 @@ pub mod compaction;
 pub mod directories;
 pub mod files;
 pub mod operations;
+pub mod replicas;
 pub mod seeds;
 pub mod transactions;
 
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const ALL: [(&str, Target); 12] = [
+pub const ALL: [(&str, Target); 13] = [
     ("batch", batches::batch),
     ("codec", batches::codec),
     ("records", batches::records),
@@ -25,6 +26,7 @@ pub const ALL: [(&str, Target); 12] = [
     ("time_index", files::time_index),
     ("checkpoints", files::checkpoints),
     ("operations", operations::operations),
+    ("replicate", replicas::replicate),
     ("transaction_state", transactions::transaction_state),
 ];
 

@@ -171,6 +171,12 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "offset_index" => indexes(".index"),
         "time_index" => indexes(".timeindex"),
         "checkpoints" => checkpoints(),
+        "replicate" => {
+            let all = batches().into_iter().chain(own(".log")).chain([mixed(), keyed()]);
+            let all = all.chain(below("logs").into_iter().map(|(_, bytes)| bytes));
+            let front = |flags, cut| [flags, 0, 7, 0, cut];
+            all.flat_map(|log| [0, 6, 7].map(|flags| with_front(&front(flags, 80), &log))).collect()
+        }
         "transaction_state" => transaction_states(),
         _ => (0..24).map(|seed| noise(seed, 150)).collect(),
     }
@@ -211,6 +217,8 @@ fn checkpoints() -> Vec<Vec<u8>> {
         epochs.into(),
         metadata.into(),
         snapshot,
+        own(".txnindex").concat(),
+        "0\n2\nt 0 9\nt 0 9\n".into(),
     ];
     let texts = (0u8..)
         .zip(texts)
