@@ -574,7 +574,7 @@ pub use client::{
     ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext, Partitioner,
     PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
     ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle, Serialize,
-    SerializeContext, TopicPattern, TopicProducer,
+    SerializeContext, TopicPattern, TopicProducer, Transaction,
 };
 #[cfg(not(shuttle))]
 pub use client::{

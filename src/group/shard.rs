@@ -5,7 +5,7 @@ use crate::group::config::GroupCoordinatorConfig;
 use crate::group::hosted_group::HostedGroup;
 use crate::group::membership::{Caller, Group, GroupState};
 use crate::group::offsets::{GroupMetadata, OffsetTable, OffsetsRecord};
-use crate::group::state_log::StateLog;
+use crate::group::state_log::{KeyAndValue, StateLog};
 use crate::group::state_partitions::{Now, PartitionState};
 use crate::log::Log;
 use crate::record::ControlRecord;
@@ -128,7 +128,7 @@ impl Shard {
 }
 
 /// Encodes records as keys and values.
-pub(super) fn encoded(records: &[OffsetsRecord]) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+pub(super) fn encoded(records: &[OffsetsRecord]) -> Result<Vec<KeyAndValue>> {
     let mut encoded = Vec::with_capacity(records.len());
     for record in records {
         let stored = record.encode().map_err(|too_long| Error::InvalidConfig {

@@ -16,6 +16,9 @@ const MAX_BYTES_PER_LIVE_BYTE: u64 = 16;
 /// The approximate size of a record without key and value, including its share of a small batch.
 const RECORD_OVERHEAD: u64 = 70;
 
+/// An encoded record: a key with its value, or a tombstone.
+pub(crate) type KeyAndValue = (Vec<u8>, Option<Vec<u8>>);
+
 /// A log, and its approximate size.
 #[derive(Debug)]
 pub(crate) struct StateLog {
@@ -43,7 +46,7 @@ impl StateLog {
     /// Appends a record for each key, with its value or as a tombstone, as one batch.
     pub(crate) fn append(
         &mut self,
-        records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+        records: impl IntoIterator<Item = KeyAndValue>,
     ) -> Result<Option<Appended>> {
         let records = self.counted(records);
         if records.is_empty() {
@@ -57,7 +60,7 @@ impl StateLog {
         &mut self,
         producer: ProducerIdentity,
         guard: VerificationGuard,
-        records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+        records: impl IntoIterator<Item = KeyAndValue>,
         now: Timestamp,
     ) -> Result<Option<Appended>> {
         let records = self.counted(records);
@@ -84,10 +87,7 @@ impl StateLog {
     }
 
     /// Makes records of the keys and values, and counts their bytes.
-    fn counted(
-        &mut self,
-        records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
-    ) -> Vec<Record> {
+    fn counted(&mut self, records: impl IntoIterator<Item = KeyAndValue>) -> Vec<Record> {
         let mut counted = Vec::new();
         for (key, value) in records {
             let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;

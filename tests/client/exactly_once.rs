@@ -98,8 +98,8 @@ fn is_unstable<T>(result: annals::Result<T>, partition: u32) -> bool {
 #[test]
 fn commit_shows_offsets_at_once() {
     let fs = MemFs::new();
-    let open = || Store::open("data", StoreConfig::default().fs(fs.clone())).unwrap();
-    let store = open();
+    let open = |fs| Store::open("data", StoreConfig::default().fs(fs)).unwrap();
+    let store = open(fs.clone());
     store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
     let consumer = store.consumer(committed("g")).unwrap();
     let mut sender = Sender::new(&store);
@@ -118,8 +118,7 @@ fn commit_shows_offsets_at_once() {
     }
     sender.commit_offset(&consumer, 1, 3);
     // The process ends, and with it the transaction.
-    drop((consumer, sender, store));
-    let store = open();
+    let store = open(fs.kill());
     let consumer = store.consumer(committed("g")).unwrap();
     assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), Some(9.into()));
     assert_eq!(consumer.committed(&at("orders", 1)).unwrap(), None);

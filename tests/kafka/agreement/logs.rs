@@ -43,7 +43,7 @@ fn record_line(record: &RecordRef<'_>) -> String {
 
 /// The segments of a log and what is in them, as `KafkaAgrees.clean` prints them. Sizes only where
 /// bytes must be the same.
-fn stored(log: &Log) -> Vec<String> {
+pub(super) fn stored(log: &Log) -> Vec<String> {
     let stats = log.stats().unwrap();
     let mut segments = stats.segments.iter().peekable();
     let mut lines = Vec::new();

@@ -8,11 +8,20 @@ mod epochs;
 mod logs;
 mod replicas;
 mod state;
+mod transactions;
 
 use annals::{Log, LogConfig, Record, Timestamp};
 use std::path::Path;
 use std::process::Command;
 use support::T0;
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
 
 /// Kafka, to do what the lines of a file say.
 fn java(kafka: &Path, script: &Path) -> Command {

@@ -1,6 +1,6 @@
 //! Producers and groups: Kafka knows the same of them from the same bytes.
 
-use super::{record, run, same, small};
+use super::{copy_dir, record, run, same, small};
 use crate::build::{kafka, say};
 use annals::inspect::producer_snapshot;
 use annals::record::BatchBuilder;
@@ -34,7 +34,7 @@ fn number(log: &Log, from: i32) {
     }
 }
 
-fn producer_lines(states: &[ProducerState]) -> Vec<String> {
+pub(super) fn producer_lines(states: &[ProducerState]) -> Vec<String> {
     let line = |state: &ProducerState| {
         format!(
             "P {} {} {} {} {} {} {} {}",
@@ -62,14 +62,6 @@ fn snapshot_lines(dir: &Path) -> BTreeMap<u64, Vec<String>> {
             (offset, producer_lines(&states))
         })
         .collect()
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 /// The output of Kafka: its producers, and those of each snapshot.

@@ -76,6 +76,11 @@ import scala.jdk.javaapi.CollectionConverters;
  * epochs DIR HOW         opens it, clean or crashed, prints its epochs, where each ends and which offset has which, closes it
  * groups DIR             prints what the records of a partition of __consumer_offsets say
  * producers DIR NOW HOW  opens it, clean or crashed, and prints its producers and those of each of its snapshots, closes it
+ * txns DIR NOW STEPS     does the steps of a file to a log, prints the outcome of each and what KafkaTransactions.print prints; DIR
+ *                        gets a sibling DIR-as-crashed, copied before the close
+ * isolate DIR NOW HOW STEPS  opens it, clean or crashed, prints what KafkaTransactions.print prints, closes it
+ * txnlog DIR             prints what the records of a partition of __transaction_state say
+ * txnrecords FILE        writes keys and values of __transaction_state to a file, a line in hexadecimal each, and prints what they say
  * </pre>
  *
  * Each begins with a line "### COMMAND". Kafka's warnings come between the lines, as "[thread] WARN ...".
@@ -94,6 +99,7 @@ public final class KafkaAgrees {
         System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "warn");
         System.setProperty("org.slf4j.simpleLogger.logFile", "System.out");
         KafkaAgrees kafka = new KafkaAgrees();
+        KafkaTransactions transactions = new KafkaTransactions(kafka);
         kafka.scheduler.startup();
         for (String line : Files.readAllLines(Path.of(args[0]))) {
             System.out.println("### " + line);
@@ -114,6 +120,10 @@ public final class KafkaAgrees {
                 case "hold" -> lock(dir, true);
                 case "broker" -> kafka.broker(dir, Integer.parseInt(words[2]));
                 case "clean" -> kafka.clean(dir, Long.parseLong(words[2]), Long.parseLong(words[3]));
+                case "txns" -> transactions.write(dir, Long.parseLong(words[2]), Path.of(words[3]));
+                case "isolate" -> transactions.isolate(dir, Long.parseLong(words[2]), words[3].equals("clean"), Path.of(words[4]));
+                case "txnlog" -> KafkaTransactions.records(dir);
+                case "txnrecords" -> KafkaTransactions.writeRecords(dir);
                 default -> throw new IllegalArgumentException(line);
             }
         }
@@ -144,7 +154,7 @@ public final class KafkaAgrees {
     }
 
     /** Time that stands still, so that producers of years ago are not taken for silent ones. */
-    private record Still(long milliseconds) implements Time {
+    record Still(long milliseconds) implements Time {
         @Override
         public long nanoseconds() {
             return milliseconds * 1_000_000;
@@ -164,7 +174,7 @@ public final class KafkaAgrees {
         return open(dir, clean, appendTime, Time.SYSTEM);
     }
 
-    private UnifiedLog open(File dir, boolean clean, boolean appendTime, Time time) throws IOException {
+    UnifiedLog open(File dir, boolean clean, boolean appendTime, Time time) throws IOException {
         Properties config = new Properties();
         config.put(LogConfig.INTERNAL_SEGMENT_BYTES_CONFIG, "65536");
         config.put(TopicConfig.SEGMENT_INDEX_BYTES_CONFIG, "65536");
@@ -177,11 +187,17 @@ public final class KafkaAgrees {
             config.put(TopicConfig.MESSAGE_TIMESTAMP_TYPE_CONFIG, "LogAppendTime");
         }
         return UnifiedLog.create(dir, new LogConfig(config), 0L, 0L, scheduler, new BrokerTopicStats(), time, 900_000,
-            new ProducerStateManagerConfig(86_400_000, false), 600_000, new LogDirFailureChannel(1), clean, Optional.empty());
+            new ProducerStateManagerConfig(Integer.MAX_VALUE, false), 600_000, new LogDirFailureChannel(1), clean, Optional.empty());
     }
 
     /** A roll leaves the flush of the segment before to the scheduler, whose one thread must be through with it. */
-    private void close(UnifiedLog log) {
+    void close(UnifiedLog log) {
+        settle();
+        log.close();
+    }
+
+    /** Lets the scheduler finish what it was given. */
+    void settle() {
         CountDownLatch idle = new CountDownLatch(1);
         scheduler.scheduleOnce("idle", idle::countDown);
         try {
@@ -189,7 +205,6 @@ public final class KafkaAgrees {
         } catch (InterruptedException e) {
             throw new IllegalStateException(e);
         }
-        log.close();
     }
 
     private void load(File dir, boolean clean) throws IOException {
@@ -231,12 +246,13 @@ public final class KafkaAgrees {
     }
 
     private void clean(File dir, long upto, long now) throws Exception {
-        UnifiedLog log = open(dir, true, false);
+        UnifiedLog log = open(dir, true, false, new Still(now));
         Throttler unlimited = new Throttler(Double.MAX_VALUE, 300, "cleaner-io", "bytes", Time.SYSTEM);
         Cleaner cleaner = new Cleaner(0, new SkimpyOffsetMap(1 << 20), 1 << 19, 1 << 22, 0.9, unlimited, Time.SYSTEM, partition -> { });
         cleaner.doClean(new LogToClean(log, 0, upto, false), now);
         for (LogSegment segment : log.logSegments()) {
             System.out.println("S " + segment.baseOffset() + " " + segment.size());
+            KafkaTransactions.printIndex(segment);
             for (RecordBatch batch : segment.log().batches()) {
                 batch.ensureValid();
                 System.out.println(line(batch) + " " + batch.maxTimestamp() + " " + batch.deleteHorizonMs().orElse(-1));
@@ -362,7 +378,7 @@ public final class KafkaAgrees {
         close(log);
     }
 
-    private static void print(Collection<ProducerStateEntry> producers) {
+    static void print(Collection<ProducerStateEntry> producers) {
         producers.stream().sorted(Comparator.comparingLong(ProducerStateEntry::producerId)).forEach(entry ->
             System.out.printf("P %d %d %d %d %d %d %d %d%n", entry.producerId(), entry.producerEpoch(), entry.lastSeq(),
                 entry.lastDataOffset(), entry.lastOffsetDelta(), entry.lastTimestamp(), entry.coordinatorEpoch(),
@@ -505,7 +521,7 @@ public final class KafkaAgrees {
         }
     }
 
-    private static void copy(File from, File to) throws IOException {
+    static void copy(File from, File to) throws IOException {
         Files.createDirectories(to.toPath());
         for (File file : from.listFiles()) {
             Files.copy(file.toPath(), to.toPath().resolve(file.getName()));
