@@ -40,7 +40,7 @@ pub use consumer::{
 pub use partitioner::Partitioner;
 pub use producer::{
     Acks, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
-    ProducerStats, RecordMetadata, SendHandle, TopicProducer,
+    ProducerStats, RecordMetadata, SendHandle, TopicProducer, Transaction,
 };
 #[cfg(feature = "serde")]
 pub use serialize::Json;

@@ -16,7 +16,6 @@
 //! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) and its [high watermark](crate::Log::set_high_watermark) |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | the clients call functions, and each call returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
-//! | transactions: `transactional.id`, `initTransactions` and the calls that follow it | not yet in the clients; consumers read by [`isolation_level`](crate::ConsumerConfig::isolation_level). A log has what a coordinator needs: [`append_batch`](crate::Log::append_batch) takes transactional batches, [`append_marker`](crate::Log::append_marker) ends a transaction, and [`hanging_transactions`](crate::Log::hanging_transactions) finds those that nothing ends |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are stored and have no effect |
 //! | Streams, Connect, Schema Registry | not there; a registry would be an implementation of [`Serialize`](crate::Serialize) |
 //! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |
@@ -157,7 +156,8 @@
 //! | `interceptor.classes` | [`interceptor`](crate::ProducerConfig::interceptor) | interceptors see records after serialization |
 //! | `key.serializer`, `value.serializer` | the types of [`Producer::typed`](crate::Producer::typed) | checked at compile time |
 //! | `client.id`, `metadata.max.age.ms`, `request.timeout.ms`, `send.buffer.bytes` and other settings of connections | | there is no connection |
-//! | `transactional.id`, `transaction.timeout.ms` | | not yet |
+//! | `transactional.id` | [`transactional_id`](crate::ProducerConfig::transactional_id) | not with [`Acks::None`](crate::Acks::None) |
+//! | `transaction.timeout.ms`, 60000 | [`transaction_timeout`](crate::ProducerConfig::transaction_timeout), 60 s | it begins with the first batch that is written, not with the call |
 //!
 //! # Calls of a producer
 //!
@@ -172,7 +172,10 @@
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
 //! | `metrics` | [`stats`](crate::Producer::stats) | |
 //! | the sender thread | [`poll`](crate::Producer::poll) | there is a thread while a batch lingers or is retried. `poll` does its work on your thread: see [testing](super::testing) |
-//! | `initTransactions`, `beginTransaction`, `sendOffsetsToTransaction`, `commitTransaction`, `abortTransaction` | | not yet |
+//! | `initTransactions` | [`init_transactions`](crate::Producer::init_transactions) | a second call does nothing |
+//! | `beginTransaction`, `commitTransaction`, `abortTransaction` | [`begin_transaction`](crate::Producer::begin_transaction), [`commit_transaction`](crate::Producer::commit_transaction), [`abort_transaction`](crate::Producer::abort_transaction) | a record that `send` rejects does not make the transaction fail. A commit is atomic over a loss of power with [`Acks::Flushed`](crate::Acks::Flushed) |
+//! | `beginTransaction` to `commitTransaction` in a `try` | [`transaction`](crate::Producer::transaction) | commits if the closure returns `Ok`, and aborts if it fails or panics |
+//! | `sendOffsetsToTransaction` | [`send_offsets_to_transaction`](crate::Producer::send_offsets_to_transaction) | the offsets are written at once, and count with the transaction |
 //!
 //! # Settings of a consumer
 //!
@@ -271,7 +274,7 @@
 //! | `message.max.bytes`, `log.segment.bytes`, `log.roll.*`, `log.retention.bytes`, `log.retention.ms` and its minutes and hours, `log.index.*`, `log.flush.interval.*`, `log.cleanup.policy`, `log.preallocate`, `log.message.timestamp.*`, `log.cleaner.delete.retention.ms`, `log.cleaner.min.*`, `log.cleaner.max.compaction.lag.ms`, `compression.type` | [`StoreConfig::log_defaults`](crate::StoreConfig::log_defaults) | they apply to each topic that does not set its own |
 //! | `log.cleaner.enable`, `true` | [`StoreConfig::maintenance`](crate::StoreConfig::maintenance), on | `None` leaves retention and compaction to [`Store::maintain`](crate::Store::maintain) |
 //! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | these threads also delete segments |
-//! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one interval for both |
+//! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000; `replica.high.watermark.checkpoint.interval.ms`, 5000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one interval for all |
 //! | `log.cleaner.io.max.bytes.per.second`, no limit | [`MaintainerConfig::bytes_per_second`](crate::MaintainerConfig::bytes_per_second), no limit | |
 //! | `log.cleaner.dedupe.buffer.size`, 134217728 | [`LogConfig::dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes), 128 MiB | for each thread, and only while it compacts |
 //! | `log.cleaner.io.buffer.size`, `log.cleaner.io.buffer.load.factor` | | buffers are as large as the batches that are read |

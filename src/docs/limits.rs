@@ -147,8 +147,6 @@
 //!
 //! # Not implemented
 //!
-//! - Transactions of the clients. A log takes transactional batches and the markers that end them,
-//!   and is read by [isolation level](crate::IsolationLevel).
 //! - Message formats before v2.
 //! - Tiered storage.
 //! - Encryption.

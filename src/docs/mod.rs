@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`from_kafka`] | what are Kafka's settings and calls called here, and what differs? how do I move a directory? |
 //! | [`testing`] | how do I test a service, with a store in memory, time that I move, and disks that fail? |
+//! | [`transactions`] | how do records and offsets become visible together, what survives, and what holds readers back? |
 //! | [`durability`] | what survives which failure? what does opening do about it? what is a poisoned log? |
 //! | [`concurrency`] | which call waits for which? which locks are there? how does an append become visible? |
 //! | [`async_use`] | which calls block a thread, and how do I call them from an executor? |
@@ -21,6 +22,7 @@ pub mod format;
 pub mod from_kafka;
 pub mod limits;
 pub mod testing;
+pub mod transactions;
 
 /// The programs of the README are compiled and run with the tests.
 #[cfg(doctest)]

@@ -74,6 +74,12 @@ pub enum ProduceError {
         /// The topic.
         topic: Arc<str>,
     },
+    /// The transaction of the record was aborted, or can only be aborted, before the record was
+    /// written. Kafka: `TransactionAbortedException`.
+    #[error(
+        "the record was not written, because its transaction is aborted; begin another one, and send the record again"
+    )]
+    TransactionAborted,
     /// The producer was closed, or dropped, before the record was written.
     #[error(
         "the producer was closed before the record was written; close it with `close`, or with a longer `close_timeout`"
@@ -114,6 +120,7 @@ impl ProduceError {
             ProduceError::BufferFull { .. } | ProduceError::DeliveryTimeout { .. } => {
                 ErrorKind::TimedOut
             }
+            ProduceError::TransactionAborted => ErrorKind::Abortable,
             ProduceError::Aborted | ProduceError::Closed => ErrorKind::Closed,
         }
     }

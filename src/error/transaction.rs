@@ -87,6 +87,40 @@ pub enum TransactionError {
         /// The longest valid timeout.
         most: Duration,
     },
+    /// A batch of the transaction failed, or another step of it, so it can only be aborted.
+    /// Kafka: `TransactionAbortableException`.
+    #[error(
+        "the transaction of `{id}` cannot be committed ({reason}); abort it, and begin it again"
+    )]
+    MustAbort {
+        /// The transactional id.
+        id: String,
+        /// The failure.
+        reason: String,
+    },
+    /// The producer has no transactional id. Kafka: `IllegalStateException`.
+    #[error(
+        "the producer has no transactional id; create it with `ProducerConfig::transactional_id`"
+    )]
+    NotTransactional,
+    /// The producer has no epoch for its transactional id. Kafka: `IllegalStateException`.
+    #[error("the producer of `{id}` is not initialized; call `init_transactions` first, once")]
+    NotInitialized {
+        /// The transactional id.
+        id: String,
+    },
+    /// No transaction is open: none was begun, or it has ended. Kafka: `IllegalStateException`.
+    #[error("no transaction of `{id}` is open; call `begin_transaction` first")]
+    NoTransaction {
+        /// The transactional id.
+        id: String,
+    },
+    /// A transaction is open already. Kafka: `IllegalStateException`.
+    #[error("a transaction of `{id}` is open already; commit or abort it first")]
+    AlreadyOpen {
+        /// The transactional id.
+        id: String,
+    },
     /// The partition is not part of the producer's ongoing transaction.
     /// Kafka: `TransactionAbortableException`.
     #[error(
@@ -143,10 +177,15 @@ impl TransactionError {
             TransactionError::InvalidState { .. }
             | TransactionError::NotHanging { .. }
             | TransactionError::InvalidTimeout { .. }
-            | TransactionError::EmptyId => ErrorKind::InvalidInput,
-            TransactionError::Expired { .. }
-            | TransactionError::PartitionGone { .. }
-            | TransactionError::PartitionNotAdded { .. } => ErrorKind::Abortable,
+            | TransactionError::EmptyId
+            | TransactionError::NotTransactional
+            | TransactionError::NotInitialized { .. }
+            | TransactionError::NoTransaction { .. }
+            | TransactionError::AlreadyOpen { .. } => ErrorKind::InvalidInput,
+            TransactionError::PartitionGone { .. }
+            | TransactionError::PartitionNotAdded { .. }
+            | TransactionError::MustAbort { .. }
+            | TransactionError::Expired { .. } => ErrorKind::Abortable,
             TransactionError::UnknownId { .. } => ErrorKind::NotFound,
             TransactionError::CorruptState { .. } => ErrorKind::Corrupt,
         }

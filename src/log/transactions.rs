@@ -7,7 +7,7 @@
 use crate::error::Result;
 use crate::log::{Appended, Log};
 use crate::producer_state::VerificationGuard;
-use crate::record::{EndTxnMarker, RecordBatch};
+use crate::record::{BatchBuilder, EndTxnMarker, RecordBatch};
 use crate::types::{
     Offset, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, Timestamp, TransactionVersion,
 };
@@ -152,6 +152,16 @@ impl Log {
         guard: VerificationGuard,
     ) -> Result<Appended> {
         self.inner.append_batch(batch, Some(guard))
+    }
+
+    /// Appends the content of a builder, as [`append_builder`](Log::append_builder) does, that the
+    /// guard permits to open a transaction.
+    pub(crate) fn append_builder_verified(
+        &self,
+        builder: &mut BatchBuilder,
+        guard: VerificationGuard,
+    ) -> Result<Appended> {
+        self.inner.append_builder_verified(builder, guard)
     }
 
     /// Returns the open transactions whose producer has sent nothing for so long, in the order of

@@ -13,7 +13,7 @@ use crate::client::producer::sequence::SequenceState;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::log::Log;
 use crate::sync::Mutex;
-use crate::types::Timestamp;
+use crate::types::{ProducerIdentity, Timestamp, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -160,6 +160,19 @@ impl PartitionQueue {
         }
     }
 
+    pub(super) fn topic_partition(&self) -> TopicPartition {
+        TopicPartition { topic: Arc::clone(&self.topic), partition: self.partition }
+    }
+
+    /// Returns the log of the next batch, if that is the first one of this identity and no thread
+    /// is writing.
+    pub(super) fn first_log_of(&self, who: ProducerIdentity) -> Option<Log> {
+        let state = self.state.lock();
+        let first = state.closed.front().or(state.open.as_ref())?;
+        let is_first = !state.draining && !state.sequence.has_begun(who);
+        is_first.then(|| first.log.clone())
+    }
+
     /// Sets the log for the next records. Batches with records for the previous log stay with it:
     /// the open one is closed, so that no record for the new log joins it.
     pub(super) fn set_log(&self, log: Option<&Log>, context: &ProducerContext) {
@@ -213,6 +226,9 @@ impl PartitionQueue {
         let state = &mut *guard;
         if context.is_closed() {
             return Err(ProduceError::Closed.into());
+        }
+        if let Some(transactions) = &context.transactions {
+            transactions.check_send()?;
         }
         let Some(log) = &state.log else { return Err(self.unknown_topic()) };
         check_record(record, size, log, context)?;

@@ -116,6 +116,8 @@ pub struct ProducerConfig {
     pub(super) retry_backoff_max: Duration,
     pub(super) partitioner: PartitionerChoice,
     pub(super) interceptors: Vec<Arc<dyn ProducerInterceptor>>,
+    pub(super) transactional_id: Option<String>,
+    pub(super) transaction_timeout: Duration,
 }
 
 impl Default for ProducerConfig {
@@ -134,6 +136,8 @@ impl Default for ProducerConfig {
             retry_backoff_max: Duration::from_secs(1),
             partitioner: PartitionerChoice::ByKey,
             interceptors: Vec::new(),
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -279,6 +283,32 @@ impl ProducerConfig {
         self
     }
 
+    /// Makes the producer transactional: it sends records only in transactions, see
+    /// [`Producer::transaction`](crate::Producer::transaction).
+    ///
+    /// The id names the producer for good, also in later processes. A producer that takes an id
+    /// over fences the previous one and aborts its transaction. So give each producer of a service
+    /// its own id, and the same one after each restart. *Default:* none. *Limits:* not empty, with
+    /// [`idempotence`](Self::idempotence) on, and not with [`Acks::None`].
+    /// Kafka: `transactional.id`.
+    #[must_use]
+    pub fn transactional_id(mut self, id: impl Into<String>) -> Self {
+        self.transactional_id = Some(id.into());
+        self
+    }
+
+    /// Sets how long a transaction may stay open, counted from its first record or offset. Then
+    /// the store aborts it, and readers of committed records do not wait for it any longer.
+    ///
+    /// *Default:* 60 s. *Limits:* at least 1 ms, and at most the `max_timeout` of the store's
+    /// [`TransactionCoordinatorConfig`](crate::TransactionCoordinatorConfig), 15 minutes by
+    /// default. Kafka: `transaction.timeout.ms`.
+    #[must_use]
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.transaction_timeout = timeout;
+        self
+    }
+
     /// Validates the options, as [`Store::producer`](crate::Store::producer) does.
     ///
     /// # Errors
@@ -311,7 +341,28 @@ impl ProducerConfig {
             let rule = format!("must be at most `retry_backoff_max`, which is {most:?}");
             return reject_option("retry_backoff", format_args!("{backoff:?}"), rule);
         }
+        self.validate_transactions()?;
         self.compression.check()
+    }
+
+    fn validate_transactions(&self) -> Result<()> {
+        let Some(id) = &self.transactional_id else { return Ok(()) };
+        if id.is_empty() {
+            return reject_option("transactional_id", "empty", "must name the producer");
+        }
+        if !self.idempotence {
+            return reject_option("idempotence", "off", "must be on with a `transactional_id`");
+        }
+        if self.acks == Acks::None {
+            let rule = "must be `Written` or `Flushed` with a `transactional_id`";
+            return reject_option("acks", "None", rule);
+        }
+        let timeout = self.transaction_timeout;
+        if timeout < Duration::from_millis(1) {
+            let rule = "must be at least 1 ms";
+            return reject_option("transaction_timeout", format_args!("{timeout:?}"), rule);
+        }
+        Ok(())
     }
 }
 
@@ -331,6 +382,8 @@ impl fmt::Debug for ProducerConfig {
             .field("retry_backoff_max", &self.retry_backoff_max)
             .field("partitioner", &self.partitioner)
             .field("interceptors", &self.interceptors.len())
+            .field("transactional_id", &self.transactional_id)
+            .field("transaction_timeout", &self.transaction_timeout)
             .finish()
     }
 }

@@ -6,6 +6,7 @@ use crate::client::producer::buffer::Buffer;
 use crate::client::producer::config::{Acks, ProducerConfig};
 use crate::client::producer::sender_thread::SenderThread;
 use crate::client::producer::sequence::SequenceState;
+use crate::client::producer::transaction_manager::TransactionManager;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::Event;
@@ -39,6 +40,8 @@ pub(super) struct ProducerContext {
     /// Builders that are kept for their memory. Leaf lock.
     spare_builders: Mutex<Vec<BatchBuilder>>,
     pub(super) counters: Counters,
+    /// Set if the producer has a transactional id.
+    pub(super) transactions: Option<TransactionManager>,
 }
 
 #[derive(Default)]
@@ -54,8 +57,10 @@ impl ProducerContext {
     pub(super) fn new(store: Store, config: ProducerConfig) -> Result<ProducerContext> {
         let id = store.new_producer_id()?;
         let clock = Arc::clone(store.clock());
-        let first_sequence =
-            if config.idempotence { SequenceState::new(id) } else { SequenceState::NONE };
+        let transactions = TransactionManager::new(&config);
+        // The numbers of a transactional producer come with each transaction.
+        let is_numbered = config.idempotence && transactions.is_none();
+        let first_sequence = if is_numbered { SequenceState::new(id) } else { SequenceState::NONE };
         Ok(ProducerContext {
             store,
             clock,
@@ -67,6 +72,7 @@ impl ProducerContext {
             aborted: AtomicBool::new(false),
             spare_builders: Mutex::default(),
             counters: Counters::default(),
+            transactions,
             config,
         })
     }

@@ -209,6 +209,7 @@ impl ProducerInner {
         let deadline = timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
         let left = || deadline.map(|deadline| deadline.saturating_sub(clock.monotonic()));
         let queues = self.listed();
+        self.admit_all(&queues);
         let mut waiting: Vec<Arc<Outcome>> = Vec::new();
         for queue in &queues {
             let mut state = queue.state.lock();
@@ -231,6 +232,16 @@ impl ProducerInner {
             Some(error) => Err(error.clone().into()),
             None => Ok(true),
         }
+    }
+
+    /// Adds the partitions with waiting records to the open transaction.
+    fn admit_all(&self, queues: &[Arc<PartitionQueue>]) {
+        let Some(transactions) = &self.context.transactions else { return };
+        let Some(who) = transactions.writer() else { return };
+        let first = |queue: &Arc<PartitionQueue>| {
+            queue.first_log_of(who).map(|log| (queue.topic_partition(), log))
+        };
+        transactions.admit_all(who, queues.iter().filter_map(first).collect());
     }
 
     /// Rejects records from now on. Returns false if the producer was closed already.
@@ -258,7 +269,7 @@ impl ProducerInner {
         self.context.set_aborted();
         let mut all = true;
         for queue in self.listed() {
-            all &= !self.abort(&queue) && !queue.state.lock().draining;
+            all &= !self.abort(&queue, &ProduceError::Aborted) && !queue.state.lock().draining;
         }
         self.context.sender_thread.stop(in_time);
         self.callback_thread.stop(in_time);

@@ -29,6 +29,16 @@
 //! Records of a partition are written in the order in which they were sent, even if some are
 //! retried: later ones wait. Each batch is numbered, so none is stored twice.
 //!
+//! # Transactions
+//!
+//! A transactional producer accepts records only while a transaction is open: `transaction` has
+//! the rules. `transaction_manager` calls the store's coordinator, and `transaction_writer` numbers
+//! the batches: each transaction has an epoch of its own, and begins at 0 in each partition. Before
+//! the first batch of a partition, the coordinator adds the partition to the transaction. A commit
+//! or a flush adds all partitions with waiting records at once. The list of queues is locked when
+//! a transaction ends, so it ends with exactly the records that were accepted before.
+//! `transactional` has the calls.
+//!
 //! `context` is the state that all of these files share, without queues and topics. `inner` holds
 //! it together with the queues and topics.
 
@@ -52,6 +62,10 @@ mod thread_marks;
 mod topic_cache;
 mod topic_entry;
 mod topic_producer;
+mod transaction;
+mod transaction_manager;
+mod transaction_writer;
+mod transactional;
 mod writer;
 
 #[cfg(test)]
@@ -62,6 +76,7 @@ pub use interceptor::ProducerInterceptor;
 pub use record::{ProducerRecord, RecordMetadata};
 pub use send_handle::SendHandle;
 pub use topic_producer::TopicProducer;
+pub use transactional::Transaction;
 
 use crate::error::{Error, ProduceError, Result};
 use crate::store::topics::Store;
@@ -87,6 +102,10 @@ use std::time::Duration;
 /// that is not written within [`delivery_timeout`](ProducerConfig::delivery_timeout) fails, and
 /// the next one is tried. Records for a closed or poisoned partition fail at once, without
 /// delaying other partitions.
+///
+/// With a [`transactional_id`](ProducerConfig::transactional_id), a producer sends its records in
+/// transactions: all records of one become visible to readers of committed records together, or
+/// none does. [`transaction`](Producer::transaction) has an example.
 ///
 /// If you drop the last handle without [`close`](Producer::close), the drop tries once to write
 /// the remaining records. It waits for a thread that is writing, then writes the rest itself,
@@ -122,6 +141,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.inner.close() {
+            self.inner.close_transaction();
             self.inner.end(true);
         }
     }
@@ -180,6 +200,8 @@ impl Producer {
     /// - [`Error::Produce`]: [`ProduceError::RecordTooLarge`], [`ProduceError::BufferFull`], and
     ///   [`ProduceError::NoSuchPartition`] or [`ProduceError::PartitionerPanicked`] of a
     ///   partitioner; [`ProduceError::Closed`].
+    /// - [`Error::Transaction`] if the producer is transactional and no transaction is open, or the
+    ///   open one can only be aborted.
     /// - [`Error::Io`] when the producer's thread cannot be started.
     #[inline]
     pub fn send(&self, record: impl Into<ProducerRecord>) -> Result<SendHandle> {
@@ -313,7 +335,8 @@ impl Producer {
     }
 
     /// [Flushes](Self::flush), and closes the producer for all its handles. When the last handle
-    /// is dropped, the logs forget the producer, because it resends nothing.
+    /// is dropped, the logs forget the producer, because it resends nothing. If a transaction is
+    /// open, it is aborted first.
     ///
     /// # Errors
     ///
@@ -341,6 +364,7 @@ impl Producer {
         if !inner.close() {
             return Err(ProduceError::Closed.into());
         }
+        inner.close_transaction();
         let flushed = inner.flush(timeout);
         let all = inner.end(!matches!(flushed, Ok(false)));
         match flushed? {

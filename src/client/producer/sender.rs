@@ -36,6 +36,9 @@ impl QueueOwner for ProducerInner {
         if self.context.is_closed() {
             return Err(ProduceError::Closed.into());
         }
+        if let Some(transactions) = &self.context.transactions {
+            transactions.check_send()?;
+        }
         listed.push(Arc::clone(queue));
         Ok(())
     }
@@ -127,7 +130,7 @@ impl ProducerInner {
         // Check this after the batches are back in place: a thread that aborts the producer sets
         // the flag first, and looks for batches afterwards.
         if self.context.is_aborted() {
-            self.abort(queue);
+            self.abort(queue, &ProduceError::Aborted);
         } else if let Some(retry_at) = retry_at
             && self.start_sender_thread().is_ok()
         {
@@ -135,8 +138,8 @@ impl ProducerInner {
         }
     }
 
-    /// Fails all batches that wait; returns whether there were any.
-    pub(super) fn abort(&self, queue: &Arc<PartitionQueue>) -> bool {
+    /// Fails all batches that wait, with this error; returns whether there were any.
+    pub(super) fn abort(&self, queue: &Arc<PartitionQueue>, error: &ProduceError) -> bool {
         let mut state = queue.state.lock();
         state.close_open();
         let aborted = std::mem::take(&mut state.closed);
@@ -145,7 +148,7 @@ impl ProducerInner {
         let any = !aborted.is_empty();
         for batch in aborted {
             let writer = BatchWriter { context: &self.context, queue };
-            writer.complete(batch, Err(ProduceError::Aborted));
+            writer.complete(batch, Err(error.clone()));
         }
         if any {
             self.call_back(queue);

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::log::Log;
 use crate::record::BatchBuilder;
 use crate::store::topics::Store;
-use crate::types::{NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence};
+use crate::types::{NO_PRODUCER_ID, ProducerEpoch, ProducerId, ProducerIdentity, Sequence};
 
 /// The next epoch and sequence number of a producer in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,25 @@ impl SequenceState {
 
     pub(super) fn new(id: ProducerId) -> SequenceState {
         SequenceState { id, epoch: 0, next: 0, uncertain: false }
+    }
+
+    /// Begins at 0 for a transaction, unless the numbers are those of this identity already: each
+    /// transaction has an epoch of its own.
+    pub(super) fn continue_as(&mut self, who: ProducerIdentity) {
+        let ProducerIdentity { id, epoch } = who;
+        if (self.id, self.epoch) != (id, epoch) {
+            *self = SequenceState { epoch, ..SequenceState::new(id) };
+        }
+    }
+
+    /// Returns whether a batch of this identity was written.
+    pub(super) fn has_begun(self, who: ProducerIdentity) -> bool {
+        (self.id, self.epoch) == (who.id, who.epoch) && self.next != 0
+    }
+
+    /// Returns whether the next batch is the first one of its epoch.
+    pub(super) fn is_at_start(self) -> bool {
+        self.next == 0
     }
 
     pub(super) fn is_enabled(self) -> bool {

@@ -56,6 +56,12 @@ fn is_before_duplicate_check(error: &Error) -> bool {
     matches!(error, Error::BatchTooLarge { .. } | Error::Closed { .. })
 }
 
+/// Returns the error of a call that a panic of a listener has ended.
+pub(super) fn listener_panicked(operation: &'static str, topic: &str) -> Error {
+    let error = io::Error::other("a listener panicked meanwhile");
+    Error::io(operation, Path::new(topic), error)
+}
+
 /// Writes batches of a queue. No lock is held.
 pub(super) struct BatchWriter<'a> {
     pub(super) context: &'a ProducerContext,
@@ -102,6 +108,11 @@ impl BatchWriter<'_> {
             let timeout = self.context.config.delivery_timeout;
             Failure::Final(ProduceError::DeliveryTimeout { topic, partition, timeout, cause })
         };
+        if let Some(transactions) = &self.context.transactions
+            && transactions.writer().is_none()
+        {
+            return Err(Failure::Final(ProduceError::TransactionAborted));
+        }
         if let Some(retry) = &work.retry {
             if batch.is_expired(self.context, self.context.clock().monotonic()) {
                 work.sequence.mark_uncertain_if_failed(&batch.log);
@@ -166,6 +177,9 @@ impl BatchWriter<'_> {
     fn append(&self, batch: &mut Batch, sequence: &mut SequenceState) -> Result<Appended> {
         let records = batch.builder.len();
         batch.builder.compression(self.context.config.compression);
+        if let Some(transactions) = &self.context.transactions {
+            return self.append_in_transaction(transactions, batch, sequence);
+        }
         sequence.bump_epoch_if_uncertain(&batch.log, &self.context.store)?;
         let (mut again, mut in_doubt) = (false, false);
         loop {
@@ -190,8 +204,7 @@ impl BatchWriter<'_> {
                 Err(_) if sequence.is_enabled() && !again => in_doubt = true,
                 Ok(Err(_)) | Err(_) => {
                     sequence.bump_epoch(&self.context.store)?;
-                    let error = io::Error::other("a listener panicked meanwhile");
-                    return Err(Error::io("append to", Path::new(&*batch.topic()), error));
+                    return Err(listener_panicked("append to", &batch.topic()));
                 }
             }
             again = true;
@@ -213,10 +226,7 @@ impl BatchWriter<'_> {
         let flush = || batch.log.flush_through(appended.last);
         // If a listener panics, flush once more to learn the result.
         let flushed = callback::call(flush).or_else(|_| callback::call(flush));
-        let flushed = flushed.unwrap_or_else(|_| {
-            let error = io::Error::other("a listener panicked meanwhile");
-            Err(Error::io("flush", Path::new(&*batch.topic()), error))
-        });
+        let flushed = flushed.unwrap_or_else(|_| Err(listener_panicked("flush", &batch.topic())));
         match flushed {
             // A close that succeeds has made the log durable.
             Err(Error::Closed { .. }) if batch.log.durable_end() > appended.last => Ok(()),
@@ -229,6 +239,9 @@ impl BatchWriter<'_> {
         let counters = &self.context.counters;
         let records = batch.builder.len() as u64;
         if let Err(error) = &result {
+            if let Some(transactions) = &self.context.transactions {
+                transactions.fail(error);
+            }
             counters.errors.fetch_add(records, Ordering::Relaxed);
             if self.context.acks_none() {
                 self.context.emit(&Event::RecordsLost {
@@ -248,10 +261,11 @@ impl BatchWriter<'_> {
             self.queue.callbacks.add(&outcome, Some(&result), pending);
         }
         self.context.keep_builder(builder);
+        // Before the result is known: a thread that has waited for it finds the buffer empty.
+        self.context.buffer.release(reserved);
         match part {
             None => outcome.complete(result),
             Some(part) => outcome.complete_part(part, records as u32, result),
         }
-        self.context.buffer.release(reserved);
     }
 }

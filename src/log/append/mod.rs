@@ -125,6 +125,17 @@ impl LogInner {
         self.append_encoded(batch, header, None)
     }
 
+    /// Appends the content of a builder, which the guard permits to open a transaction.
+    pub(crate) fn append_builder_verified(
+        &self,
+        builder: &mut BatchBuilder,
+        guard: VerificationGuard,
+    ) -> Result<Appended> {
+        self.state.check_writable()?;
+        let (batch, header) = self.finish(builder, self.clock().now())?;
+        self.append_encoded(batch, header, Some(guard))
+    }
+
     /// Encodes the content of a builder, checked as the log requires.
     #[inline(always)]
     fn finish<'a>(

@@ -10,6 +10,7 @@ mod retries;
 mod size_limits;
 mod split_batches;
 mod topics;
+mod transactions;
 mod waits;
 
 use crate::{HOUR, TOPIC};
