@@ -50,7 +50,8 @@ pub(crate) fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<(
 /// Removes the snapshots below an offset in which a transaction is open, durably.
 ///
 /// Compaction is about to remove a marker there. A replay that began at such a snapshot would find
-/// the transaction open for ever. One that begins below it, or above the marker, does not.
+/// the transaction open, and take the next one of its producer for a part of it, which began too
+/// early. One that begins below it, or above the marker, does not.
 pub(crate) fn forget_open_transactions(dir: &SegmentDir, end: Offset) -> Result<()> {
     let entries = dir.fs.list(&dir.path).map_err(|error| Error::list(&dir.path, error))?;
     let mut open = Vec::new();
