@@ -556,8 +556,8 @@
 //! locks and waiting ([`docs::concurrency`]), calls from async tasks ([`docs::async_use`]), sizes
 //! and platforms ([`docs::limits`]), and every byte on disk ([`docs::format`]). The programs under
 //! `examples/` are `quickstart`, `compacted_table`, `tail`, `async_tail` and `replica` for logs;
-//! `event_store`, `work_queue` and `outbox` for topics; `testing`, the test of a service; and
-//! `to_broker`, which moves a store to a broker.
+//! `event_store`, `work_queue`, `outbox` and `exactly_once` for topics; `testing`, the test of a
+//! service; and `to_broker`, which moves a store to a broker.
 
 mod callback;
 mod checkpoint;
