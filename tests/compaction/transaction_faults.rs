@@ -61,7 +61,7 @@ impl Committed {
 fn fill(log: &Log, seed: u64) {
     let mut chance = Chance(seed);
     let mut sequences = [(0, 0); 3];
-    let mut send = |at: usize, chance: &mut Chance, sequences: &mut [(i16, i32); 3]| {
+    let send = |at: usize, chance: &mut Chance, sequences: &mut [(i16, i32); 3]| {
         let mut builder = BatchBuilder::new();
         let (epoch, sequence) = &mut sequences[at];
         builder.producer(10 + at as i64, *epoch, *sequence).transactional(true);
