@@ -75,7 +75,7 @@ impl Model {
         Model {
             setup,
             chance: Chance(seed),
-            flush: seed % 2 == 0,
+            flush: seed.is_multiple_of(2),
             producers: [None, None, None],
             fates: Vec::new(),
             entries: [Vec::new(), Vec::new(), Vec::new()],
@@ -207,7 +207,7 @@ impl Model {
         self.setup.clock.advance(Duration::from_secs(25));
         self.setup.transactions.tick();
         let now = self.setup.clock.monotonic();
-        for id in 0..3 {
+        for (id, name) in IDS.into_iter().enumerate() {
             let Some(mut producer) = self.producers[id].clone() else { continue };
             let Some((number, _)) = producer.open.filter(|(_, since)| now - *since >= MINUTE)
             else {
@@ -215,9 +215,9 @@ impl Model {
             };
             self.fates[number] = Fate::Aborted;
             producer.open = None;
-            let error = refusal(self.setup.end(IDS[id], producer.who, Outcome::Commit));
+            let error = refusal(self.setup.end(name, producer.who, Outcome::Commit));
             assert!(matches!(error, TransactionError::Expired { .. }), "{error}");
-            producer.who = self.setup.end(IDS[id], producer.who, Outcome::Abort).unwrap();
+            producer.who = self.setup.end(name, producer.who, Outcome::Abort).unwrap();
             self.producers[id] = Some(producer);
         }
     }
@@ -272,7 +272,7 @@ impl Model {
 
     /// Takes from the model what the power took: never what was committed with it made durable.
     fn drop_lost(&mut self) {
-        for partition in 0..PARTITIONS.len() {
+        for (partition, (topic, _)) in PARTITIONS.into_iter().enumerate() {
             let log = self.log(partition);
             let found: BTreeMap<Offset, String> = support::read_all(&log)
                 .into_iter()
@@ -284,7 +284,7 @@ impl Model {
                 let number = entry.part_of;
                 number.is_some_and(|number| self.fates[number] == Fate::Committed)
             };
-            let is_compacted = PARTITIONS[partition].0 == "prices";
+            let is_compacted = topic == "prices";
             for entry in entries.iter().filter(|entry| is_durable(entry) && !is_compacted) {
                 assert!(is_kept(entry), "a committed record is lost: {entry:?}");
             }
