@@ -228,8 +228,8 @@ impl Producer {
     /// - [`Error::Consume`] with [`CommitFailed`](crate::ConsumeError::CommitFailed), if the
     ///   consumer is not a member of its group any more: another one may read the same records, so
     ///   the transaction can only be aborted.
-    /// - As [`Log::append`](crate::Log::append), for the topic `__consumer_offsets`. If the error is
-    ///   [retryable](Error::is_retryable), the call may be repeated; otherwise, abort.
+    /// - As [`Log::append`](crate::Log::append), for the topic `__consumer_offsets`. If the error
+    ///   is [retryable](Error::is_retryable), the call may be repeated; otherwise, abort.
     /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
     ///   [`NoTransaction`](TransactionError::NoTransaction),
     ///   [`MustAbort`](TransactionError::MustAbort), [`Expired`](TransactionError::Expired),
