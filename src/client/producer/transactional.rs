@@ -130,7 +130,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
+    /// - [`Error::Transaction`] with [`NotTransactional`](TransactionError::NotTransactional),
     ///   [`InvalidTimeout`](TransactionError::InvalidTimeout),
     ///   [`AlreadyOpen`](TransactionError::AlreadyOpen). With
     ///   [`Concurrent`](TransactionError::Concurrent) or
@@ -175,7 +175,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
+    /// - [`Error::Transaction`] with [`NotTransactional`](TransactionError::NotTransactional),
     ///   [`NotInitialized`](TransactionError::NotInitialized),
     ///   [`AlreadyOpen`](TransactionError::AlreadyOpen), [`Fenced`](TransactionError::Fenced);
     ///   [`Concurrent`](TransactionError::Concurrent) while another thread ends the previous
@@ -230,7 +230,7 @@ impl Producer {
     ///   the transaction can only be aborted.
     /// - As [`Log::append`](crate::Log::append), for the topic `__consumer_offsets`. If the error
     ///   is [retryable](Error::is_retryable), the call may be repeated; otherwise, abort.
-    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
+    /// - [`Error::Transaction`] with [`NotTransactional`](TransactionError::NotTransactional),
     ///   [`NoTransaction`](TransactionError::NoTransaction),
     ///   [`MustAbort`](TransactionError::MustAbort), [`Expired`](TransactionError::Expired),
     ///   [`Fenced`](TransactionError::Fenced).

@@ -78,8 +78,9 @@ fn every_call_in_every_phase() {
         let timeout = Duration::from_secs(60);
         TransactionError::Expired { id: ID.to_owned(), timeout }
     };
+    type Make<'a> = &'a dyn Fn() -> ProducerTransaction;
     #[rustfmt::skip]
-    let states: [(&str, &dyn Fn() -> ProducerTransaction, [&str; 5]); 15] = [
+    let states: [(&str, Make<'_>, [&str; 5]); 15] = [
         ("new", &|| ProducerTransaction::new(ID.to_owned()),
             ["true", "NotInitialized", "NotInitialized", "NotInitialized", "NotInitialized"]),
         ("ready", &ready, ["false", "Begun", "NoTransaction", "NoTransaction", "NoTransaction"]),
