@@ -52,6 +52,9 @@ fn name<T: std::fmt::Debug>(result: Result<T, TransactionError>) -> String {
     text.split([' ', '{']).next().unwrap_or_default().to_owned()
 }
 
+/// Makes a transaction in some phase.
+type Make<'a> = &'a dyn Fn() -> ProducerTransaction;
+
 /// Each call in each phase: init, begin, commit, abort, and whether a record is accepted.
 #[test]
 fn every_call_in_every_phase() {
@@ -78,7 +81,6 @@ fn every_call_in_every_phase() {
         let timeout = Duration::from_secs(60);
         TransactionError::Expired { id: ID.to_owned(), timeout }
     };
-    type Make<'a> = &'a dyn Fn() -> ProducerTransaction;
     #[rustfmt::skip]
     let states: [(&str, Make<'_>, [&str; 5]); 15] = [
         ("new", &|| ProducerTransaction::new(ID.to_owned()),
