@@ -10,11 +10,12 @@ pub mod operations;
 pub mod replicas;
 pub mod seeds;
 pub mod transactions;
+pub mod txn_index;
 
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 14] = [
     ("batch", batches::batch),
     ("codec", batches::codec),
     ("records", batches::records),
@@ -28,6 +29,7 @@ pub const ALL: [(&str, Target); 13] = [
     ("operations", operations::operations),
     ("replicate", replicas::replicate),
     ("transaction_state", transactions::transaction_state),
+    ("txn_index", txn_index::txn_index),
 ];
 
 /// Decisions taken from the front of an input; zeros once it is used up.

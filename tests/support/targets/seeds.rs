@@ -177,6 +177,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
                 .collect()
         }
         "transaction_state" => transaction_states(),
+        "txn_index" => super::txn_index::seeds(),
         _ => (0..24).map(|seed| noise(seed, 150)).collect(),
     }
 }
