@@ -4,6 +4,8 @@
 //! absence a failure. The broker is a whole one: Kafka's own, with its controller, as
 //! `kafka-server-start` starts it.
 
+mod transactions;
+
 use crate::build::kafka;
 use annals::record::BatchBuilder;
 use annals::*;
@@ -57,7 +59,9 @@ impl Site {
             "process.roles=broker,controller\nnode.id={node}\ncontroller.quorum.voters={node}@localhost:{controller}\n\
              listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{controller}\n\
              controller.listener.names=CONTROLLER\nlog.dirs={}\nmetadata.log.dir={}\n\
-             offsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n",
+             offsets.topic.replication.factor=1\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+             group.initial.rebalance.delay.ms=0\n",
             self.port,
             self.data().display(),
             self.dir.path().join("metadata").display(),
@@ -153,9 +157,13 @@ impl Drop for Stopped<'_> {
 
 /// PARTITION OFFSET KEY VALUE of every record, in the order of partitions and offsets.
 fn records(store: &Store, topic: &str) -> Vec<String> {
+    records_at(store, topic, IsolationLevel::ReadUncommitted)
+}
+
+fn records_at(store: &Store, topic: &str, level: IsolationLevel) -> Vec<String> {
     let mut lines = Vec::new();
     for (number, log) in store.topic(topic).unwrap().partitions().iter().enumerate() {
-        for record in log.reader(StartAt::Earliest).unwrap().records() {
+        for record in log.isolated(level).reader(StartAt::Earliest).unwrap().records() {
             let record = record.unwrap();
             let key = record.key.as_deref().map_or("null".into(), String::from_utf8_lossy);
             let value = record.value_str().unwrap();

@@ -38,7 +38,10 @@ public class BrokerClient {
                 case "ends" -> ends(servers, words[1]);
                 case "config" -> config(servers, words[1], words[2]);
                 case "committed" -> committed(servers, words[1]);
-                case "read" -> read(servers, words[1]);
+                case "read" -> read(servers, words[1], "read_uncommitted");
+                case "read-committed" -> read(servers, words[1], "read_committed");
+                case "transactions" -> transactions(servers);
+                case "transact" -> transact(servers, words[1], words[2], words[3]);
                 case "follow" -> follow(servers, words[1], words[2], Integer.parseInt(words[3]));
                 case "produce" -> produce(servers, words[1], Integer.parseInt(words[2]), Integer.parseInt(words[3]));
                 default -> throw new IllegalArgumentException(line);
@@ -78,8 +81,9 @@ public class BrokerClient {
         }
     }
 
-    private static KafkaConsumer<String, String> consumer(String servers, String group) {
+    private static KafkaConsumer<String, String> consumer(String servers, String group, String isolation) {
         Properties properties = properties(servers);
+        properties.put("isolation.level", isolation);
         properties.put("group.id", group);
         properties.put("auto.offset.reset", "earliest");
         properties.put("enable.auto.commit", "false");
@@ -91,8 +95,8 @@ public class BrokerClient {
     }
 
     /** PARTITION OFFSET KEY VALUE, for each record there is. */
-    private static void read(String servers, String topic) throws Exception {
-        try (KafkaConsumer<String, String> consumer = consumer(servers, "reader")) {
+    private static void read(String servers, String topic, String isolation) throws Exception {
+        try (KafkaConsumer<String, String> consumer = consumer(servers, "reader", isolation)) {
             List<TopicPartition> partitions = new ArrayList<>();
             consumer.partitionsFor(topic).forEach(info -> partitions.add(new TopicPartition(topic, info.partition())));
             consumer.assign(partitions);
@@ -107,7 +111,7 @@ public class BrokerClient {
 
     /** The same of at least so many records that a member of a group is given, which it commits. */
     private static void follow(String servers, String group, String topic, int count) throws Exception {
-        try (KafkaConsumer<String, String> consumer = consumer(servers, group)) {
+        try (KafkaConsumer<String, String> consumer = consumer(servers, group, "read_uncommitted")) {
             consumer.subscribe(List.of(topic));
             for (int read = 0; read < count; ) {
                 ConsumerRecords<String, String> records = consumer.poll(Duration.ofSeconds(1));
@@ -132,5 +136,35 @@ public class BrokerClient {
                 }
             }
         }
+    }
+
+    /** ID STATE, for each transactional id. */
+    private static void transactions(String servers) throws Exception {
+        try (Admin admin = Admin.create(properties(servers))) {
+            Map<String, String> found = new TreeMap<>();
+            admin.listTransactions().all().get().forEach(listing -> found.put(listing.transactionalId(), listing.state().toString()));
+            found.forEach((id, state) -> System.out.println(id + " " + state));
+        }
+    }
+
+    /** A transaction with a record to each of partitions 0 and 1: PARTITION OFFSET KEY VALUE. It is committed, aborted or left open. */
+    private static void transact(String servers, String id, String topic, String end) throws Exception {
+        Properties properties = properties(servers);
+        properties.put("transactional.id", id);
+        KafkaProducer<String, String> client = new KafkaProducer<>(properties, new StringSerializer(), new StringSerializer());
+        client.initTransactions();
+        client.beginTransaction();
+        for (int partition = 0; partition < 2; partition++) {
+            RecordMetadata stored = client.send(new ProducerRecord<>(topic, partition, id, end)).get();
+            System.out.println(partition + " " + stored.offset() + " " + id + " " + end);
+        }
+        switch (end) {
+            case "commit" -> client.commitTransaction();
+            case "abort" -> client.abortTransaction();
+            default -> {
+                return;
+            }
+        }
+        client.close();
     }
 }
