@@ -268,7 +268,11 @@ impl fmt::Display for Continue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Continue(first, end) = self;
         if first < end {
-            write!(f, "fetch from {end}, or truncate the log to {first}")
+            write!(
+                f,
+                "fetch from {end} if the leader is still the same; if not, truncate the log first \
+                 to where the leader's epoch ends (`epoch_end_offset`)"
+            )
         } else {
             write!(
                 f,

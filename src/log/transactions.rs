@@ -197,8 +197,10 @@ impl Log {
 
     /// Aborts the open transaction of a producer, with the epochs that the log knows of it.
     ///
-    /// This is for a transaction that [hangs](Log::hanging_transactions). One that a coordinator
-    /// still knows of must be ended there, or its outcome differs between partitions.
+    /// This is for a transaction that [hangs](Log::hanging_transactions) in a log without a store.
+    /// If a coordinator still has the transaction, or has committed it, its outcome would differ
+    /// between partitions: in a store, call
+    /// [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), which asks first.
     ///
     /// ```
     /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::BatchBuilder};
