@@ -289,8 +289,8 @@ impl ProducerConfig {
     ///
     /// The id names the producer for good, also in later processes. A producer that takes an id
     /// over fences the previous one and aborts its transaction. So give each producer of a service
-    /// its own id, and the same one after each restart. *Default:* none. *Limits:* 1 to 32767 bytes,
-    /// with [`idempotence`](Self::idempotence) on, and not with [`Acks::None`].
+    /// its own id, and the same one after each restart. *Default:* none. *Limits:* 1 to 32767
+    /// bytes, with [`idempotence`](Self::idempotence) on, and not with [`Acks::None`].
     /// Kafka: `transactional.id`.
     #[must_use]
     pub fn transactional_id(mut self, id: impl Into<String>) -> Self {
