@@ -446,7 +446,7 @@
 //! assert_eq!(error.kind(), ErrorKind::OutOfRange);
 //! assert_eq!(
 //!     error.to_string(),
-//!     "offset 7 is out of range: log orders-0 is empty and ends at 0; 0 is the only offset in range",
+//!     "offset 7 is out of range: log orders-0 has no readable record; 0 is the only offset in range",
 //! );
 //! # Ok::<(), Error>(())
 //! ```

@@ -91,7 +91,8 @@ pub enum Error {
         requested: Offset,
         /// The first offset of the log.
         start: Offset,
-        /// The offset after the last one.
+        /// The offset after the last one that the call may use: the end of the log, or a bound
+        /// below it, such as the high watermark.
         end: Offset,
     },
 

@@ -33,7 +33,7 @@ pub enum TransactionError {
     },
     /// The transaction is decided, but one of its partitions cannot get its marker at present.
     #[error(
-        "the transaction of `{id}` is {decision}, but partition {partition} cannot be told yet ({reason}); repeat the call to wait for it, or leave it to the store"
+        "the transaction of `{id}` is {decision}, but partition {partition} cannot get its marker yet ({reason}); repeat the call to wait for it, or leave it to the store"
     )]
     Completing {
         /// The transactional id.

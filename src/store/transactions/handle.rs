@@ -97,7 +97,7 @@ impl Transactions {
         existing.ok_or_else(|| unknown().into())
     }
 
-    /// Gives a producer its producer id and epoch. All earlier producers with this transactional
+    /// Assigns a producer its producer id and epoch. All earlier producers with this transactional
     /// id are fenced by it, also those of earlier processes: their calls fail. A transaction of
     /// theirs that is ongoing is aborted first.
     ///
