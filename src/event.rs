@@ -184,7 +184,7 @@ pub enum Event {
         partition: TopicPartition,
     },
     /// A transaction is decided, but one of its partitions cannot get its marker at present, and
-    /// holds readers of committed records back. The store tries again.
+    /// holds readers of committed records back. The store retries.
     MarkerDelayed {
         /// The transactional id.
         id: String,

@@ -60,8 +60,8 @@
 //! producer state, recovery, retention, compaction. Batches, indexes, producer snapshots and file
 //! names are Kafka's, byte for byte; [`docs::format`] lists the few files that annals adds to a
 //! broker's directory. With a store, annals also replaces a broker of one node and a client
-//! library: topics, idempotent producers, consumers, groups and committed offsets are function
-//! calls.
+//! library: topics, idempotent producers, transactions, consumers, groups and committed offsets are
+//! function calls.
 //!
 //! annals promises:
 //!
@@ -446,7 +446,7 @@
 //! assert_eq!(error.kind(), ErrorKind::OutOfRange);
 //! assert_eq!(
 //!     error.to_string(),
-//!     "offset 7 is out of range: log orders-0 is empty and ends at 0; 0 is the only offset in range",
+//!     "offset 7 is out of range: log orders-0 has no readable record; 0 is the only offset in range",
 //! );
 //! # Ok::<(), Error>(())
 //! ```
@@ -552,12 +552,12 @@
 //!
 //! Coming from Kafka? [`docs::from_kafka`] maps every setting and call to its name here and lists
 //! the differences. [`docs::testing`] shows how to test your service. Other pages describe what
-//! survives which failure ([`docs::durability`]), retention and compaction ([`docs::cleanup`]),
-//! locks and waiting ([`docs::concurrency`]), calls from async tasks ([`docs::async_use`]), sizes
-//! and platforms ([`docs::limits`]), and every byte on disk ([`docs::format`]). The programs under
-//! `examples/` are `quickstart`, `compacted_table`, `tail`, `async_tail` and `replica` for logs;
-//! `event_store`, `work_queue`, `outbox` and `exactly_once` for topics; `testing`, the test of a
-//! service; and `to_broker`, which moves a store to a broker.
+//! survives which failure ([`docs::durability`]), transactions ([`docs::transactions`]), retention
+//! and compaction ([`docs::cleanup`]), locks and waiting ([`docs::concurrency`]), calls from async
+//! tasks ([`docs::async_use`]), sizes and platforms ([`docs::limits`]), and every byte on disk
+//! ([`docs::format`]). The programs under `examples/` are `quickstart`, `compacted_table`, `tail`,
+//! `async_tail` and `replica` for logs; `event_store`, `work_queue`, `outbox` and `exactly_once`
+//! for topics; `testing`, the test of a service; and `to_broker`, which moves a store to a broker.
 
 mod callback;
 mod checkpoint;

@@ -30,7 +30,7 @@ pub(crate) struct FieldTooLong {
 }
 
 /// The longest string, in either form.
-const MAX_STRING: usize = i16::MAX as usize;
+pub(crate) const MAX_STRING: usize = i16::MAX as usize;
 /// The longest byte field or array.
 const MAX_BYTES: usize = i32::MAX as usize - 1;
 

@@ -1,7 +1,10 @@
 //! How the tool ends when it cannot go on.
 
 use crate::args::Args;
-use annals::{Corruption, Error, ErrorKind, GroupError, InvalidBatch, ProduceError, TopicError};
+use annals::{
+    Corruption, Error, ErrorKind, GroupError, InvalidBatch, ProduceError, TopicError,
+    TransactionError,
+};
 use clap::CommandFactory as _;
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -109,6 +112,7 @@ impl From<Error> for Failure {
             Error::Topic(refused) => of_topic(refused),
             Error::Group(refused) => of_group(refused),
             Error::Produce(refused) => of_record(refused),
+            Error::Transaction(refused) => of_transaction(refused),
             _ => Failure::Refused(error.to_string()),
         }
     }
@@ -126,6 +130,16 @@ fn way_out(kind: ErrorKind, error: &io::Error) -> &'static str {
         (_, io::ErrorKind::PermissionDenied) => "; run it as the user who owns the log",
         (_, io::ErrorKind::ReadOnlyFilesystem) => "; a log there can be read, not changed",
         _ => "",
+    }
+}
+
+/// Returns the failure for an error of a transaction.
+fn of_transaction(error: &TransactionError) -> Failure {
+    match error {
+        TransactionError::UnknownId { id } => Failure::refused(format!(
+            "no producer has the transactional id `{id}`; `annals transactions DIR list` prints all ids"
+        )),
+        _ => Failure::refused(error.to_string()),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::failure::{Failure, note};
 use crate::output::Output;
 use crate::store_args::{AbortArgs, TransactionsAction, TransactionsArgs};
 use crate::transaction_state::Transaction;
-use annals::{HangingTransaction, Offset, TopicPartition};
+use annals::{HangingTransaction, Offset, Outcome, Store, TopicPartition};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +36,8 @@ struct Hanging<'a> {
     last_timestamp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     aborted_at: Option<Offset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    committed_at: Option<Offset>,
 }
 
 impl<'a> Hanging<'a> {
@@ -49,6 +51,7 @@ impl<'a> Hanging<'a> {
             start_offset: found.first_offset,
             last_timestamp: found.last_timestamp.as_millis(),
             aborted_at: None,
+            committed_at: None,
         }
     }
 }
@@ -105,7 +108,7 @@ fn abort_hanging(dir: &Path, args: &AbortArgs, output: &mut Output) -> Result<()
         .any(|(other, hangs)| *other == at && hangs.first_offset == found.first_offset)
     {
         return Err(Failure::refused(format!(
-            "the transaction at offset {} of {at} has a coordinator, which ends it; `annals transactions DIR list` shows its id",
+            "the transaction at offset {} of {at} belongs to a transactional id (`annals transactions DIR list`), and does not hang: it ends with its producer, its timeout, or the next opening by its service",
             args.start_offset
         )));
     }
@@ -116,10 +119,31 @@ fn abort_hanging(dir: &Path, args: &AbortArgs, output: &mut Output) -> Result<()
         return Ok(());
     }
     let store = data::open(dir)?;
-    let aborted = store.topic(&args.topic).and_then(|topic| topic.partition(args.partition));
-    let aborted = aborted.and_then(|log| log.abort_transaction(found.producer_id));
+    let ended = end(&store, &at, found);
     let closed = store.close();
-    line.aborted_at = Some(aborted?.first);
+    let (outcome, marker) = ended?;
+    match outcome {
+        Outcome::Abort => line.aborted_at = Some(marker),
+        Outcome::Commit => {
+            line.committed_at = Some(marker);
+            note(
+                "its transactional id has committed the transaction, so this partition is committed as well",
+            );
+        }
+    }
     closed?;
     output.json(&line)
+}
+
+/// Returns the outcome, and the offset of the marker. The store knows of transactions that were
+/// committed and have lost a marker: an abort would tear them.
+fn end(
+    store: &Store,
+    at: &TopicPartition,
+    found: &HangingTransaction,
+) -> annals::Result<(Outcome, Offset)> {
+    let outcome = store.transactions()?.abort_hanging(at, found)?;
+    // The tool is the only writer.
+    let end = store.topic(&at.topic)?.partition(at.partition)?.offsets().end;
+    Ok((outcome, end.saturating_sub(1)))
 }

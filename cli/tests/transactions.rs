@@ -62,7 +62,8 @@ fn transactions_are_shown_beside_their_process() {
     assert_eq!(open["producer_id"], listed[0]["producer_id"]);
     assert_eq!((&open["state"], &open["timeout_ms"]), (&json!("Ongoing"), &json!(60_000)));
     assert_eq!(open["partitions"], json!([{"topic": "orders", "partition": 0}]));
-    run(dir.path(), &["transactions", "d", "describe", "none"]).refused(2, "`none`");
+    let none = "no producer has the transactional id `none`; `annals transactions DIR list` prints";
+    run(dir.path(), &["transactions", "d", "describe", "none"]).refused(2, none);
     // The ongoing one has a coordinator.
     let find = ["transactions", "d", "find-hanging"];
     let hanging = run(dir.path(), &[&find[..], &["--silent-for-ms", "0"]].concat()).ok().lines();
@@ -75,7 +76,7 @@ fn transactions_are_shown_beside_their_process() {
     let at = |offset| [&abort[..], &["--start-offset", offset]].concat();
     assert_eq!(json!(run(dir.path(), &at("3")).ok().lines()), expected);
     run(dir.path(), &at("4")).refused(2, "begins at offset 4 of orders-0");
-    run(dir.path(), &at("2")).refused(2, "has a coordinator");
+    run(dir.path(), &at("2")).refused(2, "does not hang");
     run(dir.path(), &[&at("3")[..], &["--execute"]].concat()).refused(2, "retry when");
     assert!(before == content(dir.path()));
     store.close().unwrap();
@@ -100,4 +101,20 @@ fn hanging_transaction_is_aborted_with_execute() {
     let listed = run(dir.path(), &["transactions", "d", "list"]).ok().lines();
     assert_eq!(listed[0]["state"], "Ongoing");
     run(dir.path(), &["transactions", "d", "abort"]).refused(1, "--topic");
+}
+
+/// An abort would tear the transaction: the other partition shows it.
+#[test]
+fn committed_transaction_without_marker_is_committed() {
+    let (dir, store) = with_transactions();
+    let log = store.topic("orders").unwrap().partition(0).unwrap();
+    log.truncate_to(1).unwrap();
+    assert_eq!(log.offsets().last_stable, 0);
+    store.close().unwrap();
+    let abort = ["transactions", "d", "abort", "--topic", "orders", "--partition", "0"];
+    let abort = [&abort[..], &["--start-offset", "0", "--execute"]].concat();
+    let ended = run(dir.path(), &abort).ok().lines().remove(0);
+    assert_eq!((&ended["committed_at"], &ended["aborted_at"]), (&json!(1), &json!(null)));
+    let read = ["consume", "d", "orders", "--isolation", "committed"];
+    assert_eq!(values(&run(dir.path(), &read).ok()), ["one"]);
 }

@@ -140,7 +140,7 @@
 //! | `Producer::send` | another thread that adds to the same batch; the write of a batch that this record has filled; room in the buffer | writes of other batches, fsyncs of other producers |
 //! | `SendHandle::wait`, `Producer::flush` | the write of the records that it waits for: this thread writes them, unless another already does; with [`Acks::Flushed`](crate::Acks::Flushed) also an fsync | |
 //! | `Consumer::poll` | records, if there are none and its timeout allows; a rebalance of its group; the lock of its group, to report that it polls | appends, other consumers that process records |
-//! | `Producer::commit_transaction`, `abort_transaction` | its records, or those being written; calls for transactional ids in the same partition of `__transaction_state`, for a moment each; the appends of its markers | transactions with other ids |
+//! | `Producer::commit_transaction`, `abort_transaction` | its records, or those being written; calls for transactional ids in the same partition of `__transaction_state`, for a moment each; the appends of its markers; with [`Acks::Flushed`](crate::Acks::Flushed) also fsyncs of its partitions and of its state | transactions with other ids |
 //! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | an fsync, except with [`flush_commits`](crate::ConsumerConfig::flush_commits), and then without a lock |
 //! | a commit in a transaction | first, without the lock of the group, the transaction to take the partition of `__consumer_offsets`; then as a commit | as a commit; an fsync |
 //! | `Consumer::poll` without a position, while a transaction has committed offsets of its group | the end of that transaction, as for records | partitions that have a position |

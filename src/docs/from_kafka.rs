@@ -13,7 +13,7 @@
 //! | in Kafka | here |
 //! |---|---|
 //! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they see every change of it at once |
-//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch) and its [high watermark](crate::Log::set_high_watermark) |
+//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas. A program that replicates a log itself has its [leader epochs](crate::Log::set_leader_epoch), its [high watermark](crate::Log::set_high_watermark) and the [batches of a leader](crate::Log::append_as_follower) |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | the clients call functions, and each call returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: set the permissions of the file system |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are stored and have no effect |

@@ -29,6 +29,8 @@
 //! | records that wait in a producer | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), default 32 MiB | above it, `send` writes, or waits |
 //! | a poll of a consumer | [`max_poll_records`](crate::ConsumerConfig::max_poll_records) and [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), but always at least one record | |
 //! | name of a group, of a static member | 1 to 32,767 bytes | Kafka stores 15 bits |
+//! | transactional id | 1 to 32,767 bytes | Kafka stores 15 bits |
+//! | timeout of a transaction | 1 ms to [`max_timeout`](crate::TransactionCoordinatorConfig::max_timeout), default 15 minutes | Kafka's `transaction.max.timeout.ms` |
 //! | client id | 32,000 bytes | ids of members begin with it |
 //! | metadata of a committed offset | 4096 bytes | Kafka's `offset.metadata.max.bytes` |
 //! | a commit | 64 MiB | one batch of the offsets topic |
@@ -150,5 +152,7 @@
 //! - Message formats before v2.
 //! - Tiered storage.
 //! - Encryption.
-//! - Replication, and everything that [a broker has for a
-//!   network](super::from_kafka#what-is-not-here-and-why).
+//! - Elections, and the transport between replicas. A log has the calls of a leader and of a
+//!   follower, such as [`append_as_follower`](crate::Log::append_as_follower); a program that uses
+//!   them decides which log leads, and carries the batches.
+//! - Everything that [a broker has for a network](super::from_kafka#what-is-not-here-and-why).

@@ -39,15 +39,30 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! After a failed transaction, go back to the committed offsets before the next poll: seek each
-//! assigned partition to [`committed`](crate::Consumer::committed), or close the consumer and make
-//! a new one. The example `exactly_once` does this, and is killed at random while it runs.
+//! After a failed transaction, go back to the committed offsets before the next poll. Otherwise the
+//! next transaction commits offsets behind records that have no invoice:
+//!
+//! ```
+//! # use annals::*;
+//! fn go_back(consumer: &mut Consumer) -> Result<()> {
+//!     for partition in consumer.assignment() {
+//!         match consumer.committed(&partition)? {
+//!             Some(committed) => consumer.seek(&partition, committed.offset)?,
+//!             None => consumer.seek_to_beginning([partition])?, // as `AutoOffsetReset::Earliest`
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Or end the process, or close the consumer, and create a new one. The example `exactly_once` is
+//! killed at random while it runs, and each new process begins at the committed offsets.
 //!
 //! # What is stored when
 //!
 //! | step | in the partitions | in `__transaction_state` |
 //! |---|---|---|
-//! | the first transaction of a producer | | `Empty`: its producer id and its epoch |
+//! | `init_transactions`, or the first `transaction` | | `Empty`: its producer id and its epoch |
 //! | the first batch for a partition | | `Ongoing`, with the partition; before the batch |
 //! | batches | records of the transaction | |
 //! | offsets | records in `__consumer_offsets`, which are pending | `Ongoing`, with that partition |
@@ -80,8 +95,9 @@
 //! | kind | what it means | what to do |
 //! |---|---|---|
 //! | [`Abortable`](crate::ErrorKind::Abortable) | the transaction cannot be committed: a record failed, or it took longer than its timeout | abort it, and begin again |
-//! | [`Fenced`](crate::ErrorKind::Fenced) | another producer has taken the id over | close this producer |
-//! | [`Busy`](crate::ErrorKind::Busy) | the previous transaction is being completed | repeat the call |
+//! | [`Fenced`](crate::ErrorKind::Fenced) | another producer has taken the id over, or the id has expired | close this producer |
+//! | [`Busy`](crate::ErrorKind::Busy) | this transaction, or the previous one of the id, is decided and being completed | repeat the call |
+//! | [`Rebalancing`](crate::ErrorKind::Rebalancing), from `send_offsets` | another consumer may have the partitions | abort, and poll again |
 //! | [`InvalidInput`](crate::ErrorKind::InvalidInput) | the calls are in the wrong order | correct the program |
 //! | any other | nothing is decided | repeat the call, or abort |
 //!
@@ -108,12 +124,12 @@
 //! | how far can readers read? | [`Offsets::last_stable`](crate::Offsets::last_stable), compared with [`high_watermark`](crate::Offsets::high_watermark) |
 //! | which transactions of a log are open? | [`Log::hanging_transactions`](crate::Log::hanging_transactions) with a duration of zero |
 //! | which are going on in the store? | [`Transactions::list`](crate::Transactions::list), [`describe`](crate::Transactions::describe) |
-//! | which does nothing end? | [`Transactions::find_hanging`](crate::Transactions::find_hanging), `annals transactions DIR find-hanging` |
-//! | how do I end such a one? | [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), `annals transactions DIR abort` |
+//! | which ones does nothing end? | [`Transactions::find_hanging`](crate::Transactions::find_hanging), `annals transactions DIR find-hanging` |
+//! | how do I end one of those? | [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), `annals transactions DIR abort` |
 //!
 //! The store aborts a transaction that takes longer than its producer's
-//! [`transaction_timeout`](crate::ProducerConfig::transaction_timeout). Who watches the time, and
-//! how often, is said at [`Transactions`](crate::Transactions#timeouts).
+//! [`transaction_timeout`](crate::ProducerConfig::transaction_timeout).
+//! [`Transactions`](crate::Transactions#timeouts) lists the calls that check the timeouts.
 //!
 //! Retention does not wait for an open transaction. Compaction does: see
 //! [`docs::cleanup`](super::cleanup#transactions).

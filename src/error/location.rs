@@ -153,7 +153,7 @@ impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range(start, end) = self;
         if start == end {
-            return write!(f, "is empty and ends at {end}; {end} is the only offset in range");
+            return write!(f, "has no readable record; {end} is the only offset in range");
         }
         write!(f, "starts at {start} and ends at {end}; choose an offset from {start} to {end}")
     }

@@ -91,7 +91,8 @@ pub enum Error {
         requested: Offset,
         /// The first offset of the log.
         start: Offset,
-        /// The offset after the last one.
+        /// The offset after the last one that the call may use: the end of the log, or a bound
+        /// below it, such as the high watermark.
         end: Offset,
     },
 
@@ -268,7 +269,11 @@ impl fmt::Display for Continue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Continue(first, end) = self;
         if first < end {
-            write!(f, "fetch from {end}, or truncate the log to {first}")
+            write!(
+                f,
+                "fetch from {end} if the leader is still the same; if not, truncate the log first \
+                 to where the leader's epoch ends (`epoch_end_offset`)"
+            )
         } else {
             write!(
                 f,

@@ -45,7 +45,7 @@ pub enum ProducerStateError {
     /// The batch would open a transaction without the permission that the log demands, or its
     /// transaction has ended since. Kafka: `InvalidTxnStateException`.
     #[error(
-        "a batch of producer {producer_id} would open a transaction that was not verified; add the partition to the transaction first, or begin a new one"
+        "a batch of producer {producer_id} would open a transaction that was not verified; get a permission from `Log::begin_verification`, add the partition to the transaction, then append with `Log::append_verified`"
     )]
     NotInTransaction {
         /// The producer's id.
@@ -53,7 +53,7 @@ pub enum ProducerStateError {
     },
     /// There is no transaction to abort.
     #[error(
-        "producer {producer_id} has no transaction open in this log; list the open ones, and take the id from there"
+        "producer {producer_id} has no transaction open in this log; `Log::hanging_transactions` with a duration of zero lists those that have one"
     )]
     NoOpenTransaction {
         /// The producer's id.

@@ -19,7 +19,7 @@ pub enum TransactionError {
     /// The transactional id is unknown, or belongs to another producer id: it has expired.
     /// Kafka: `InvalidPidMappingException`.
     #[error(
-        "the transactional id `{id}` does not belong to this producer, because it was not used for too long; close the producer, and create it anew"
+        "the transactional id `{id}` is unknown, or has another producer id: ids expire when they are not used (`id_expiration`); close the producer, and create a new one"
     )]
     InvalidIdMapping {
         /// The transactional id.
@@ -33,7 +33,7 @@ pub enum TransactionError {
     },
     /// The transaction is decided, but one of its partitions cannot get its marker at present.
     #[error(
-        "the transaction of `{id}` is {decision}, but partition {partition} cannot be told yet ({reason}); repeat the call to wait for it, or leave it to the store"
+        "the transaction of `{id}` is {decision}, but partition {partition} cannot get its marker yet ({reason}); repeat the call to wait for it, or leave it to the store"
     )]
     Completing {
         /// The transactional id.
@@ -47,7 +47,7 @@ pub enum TransactionError {
     },
     /// The state of the transaction does not allow the call. Kafka: `InvalidTxnStateException`.
     #[error(
-        "cannot {call} the transaction of `{id}`, which is in state {state}; begin a transaction first, and end it as it was ended before if you repeat a call"
+        "cannot {call} the transaction of `{id}`, which is in state {state}; begin a transaction first; a repeated call must have the outcome of the first one"
     )]
     InvalidState {
         /// The transactional id.
@@ -80,7 +80,9 @@ pub enum TransactionError {
     },
     /// The timeout of the transaction is zero, or longer than the store allows.
     /// Kafka: `InvalidTxnTimeoutException`.
-    #[error("a transaction timeout of {given:?} is not between 1 ms and the limit of {most:?}")]
+    #[error(
+        "a transaction timeout of {given:?} is not between 1 ms and the limit of {most:?}; choose a shorter one, or raise `max_timeout`"
+    )]
     InvalidTimeout {
         /// The given timeout.
         given: Duration,

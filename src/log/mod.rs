@@ -381,7 +381,8 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::OffsetOutOfRange`] below the start, and at or above the end.
+    /// - [`Error::OffsetOutOfRange`] below the start, and at or above the end. In a
+    ///   [replicated](LogConfig::replicated) log, the high watermark counts as the end.
     /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] if its batch cannot
     ///   be read.
     /// - [`Error::Io`], [`Error::Closed`].

@@ -88,15 +88,22 @@ impl Log {
     /// Appends batches as another replica wrote them: with its offsets, leader epochs and
     /// timestamps, byte for byte. The bytes are those of [`read`](Log::read) at
     /// [`LogEnd`](crate::IsolationLevel::LogEnd), or of a fetch response. A part of a batch at the
-    /// end is left out; without a whole batch, nothing is appended.
+    /// end is left out. Without a whole batch, nothing is appended: the
+    /// [end](crate::Offsets::end) stays, and the result has no meaning.
     ///
     /// All batches are appended, or none is. They must begin at the end of the log. If compaction
     /// may have left offsets out, because the policy of this log is to compact or it was compacted,
     /// they may begin above it, and have gaps. Checksums, the order of the offsets and markers are
-    /// checked. The rest was up to the leader: records may have no key
-    /// and any time, batches may be empty, control batches, or larger than
+    /// checked. The rest was up to the leader: records may have no key and any time, batches may be
+    /// empty, control batches, or larger than
     /// [`max_message_bytes`](crate::LogConfig::max_message_bytes), and their sequence numbers are
     /// not checked. Producers and transactions are recorded from them.
+    ///
+    /// A follower appends in no other way: `append` on a follower writes a record that the leader
+    /// does not have, under the leader's epoch, so that a comparison of epochs cannot find it.
+    /// Before a log follows another leader, [truncate](Log::truncate_to) it to where that leader's
+    /// [epoch ends](Log::epoch_end_offset), also if the fetched batches continue it: the end may
+    /// match by chance. The example `replica` shows both.
     ///
     /// ```
     /// use annals::{IsolationLevel, Log, LogConfig, ReadLimits, fs::MemFs};

@@ -87,13 +87,15 @@ impl Log {
         self.inner.append_marker(producer, marker, version)
     }
 
-    /// Gives a permission for the first batch of a transaction, on a log that
-    /// [verifies transactions](crate::LogConfig::verify_transactions).
+    /// Returns a permission for the first batch of a transaction, on a log that
+    /// [verifies transactions](crate::LogConfig::verify_transactions), such as those of a store.
     ///
     /// Call this first, then ask the transaction coordinator whether the producer's transaction is
-    /// going on and includes this partition, and then [append](Log::append_verified) the batch. If
-    /// a marker arrives in between, the permission is void. So a batch that is late cannot open a
-    /// transaction that nothing ends.
+    /// going on and includes this partition, and then [append](Log::append_verified) the batch. In
+    /// a store, [`Transactions::verify`](crate::Transactions::verify) asks, and
+    /// [`add_partitions`](crate::Transactions::add_partitions) includes the partition. If a marker
+    /// arrives in between, the permission is void. So a late batch cannot open a transaction that
+    /// nothing ends.
     ///
     /// The permission of a producer stays the same until it is used, or void. `first_sequence` is
     /// the sequence number of the batch, and `version` is the one that the producer follows: by
@@ -139,7 +141,7 @@ impl Log {
     }
 
     /// Appends a batch, as [`append_batch`](Log::append_batch) does, that the guard permits to open
-    /// a transaction. On a log that does not verify transactions the guard is of no account.
+    /// a transaction. A log that does not verify transactions ignores the guard.
     ///
     /// # Errors
     /// As [`append_batch`](Log::append_batch). With nothing stored,
@@ -197,8 +199,10 @@ impl Log {
 
     /// Aborts the open transaction of a producer, with the epochs that the log knows of it.
     ///
-    /// This is for a transaction that [hangs](Log::hanging_transactions). One that a coordinator
-    /// still knows of must be ended there, or its outcome differs between partitions.
+    /// This is for a transaction that [hangs](Log::hanging_transactions) in a log without a store.
+    /// If a coordinator still has the transaction, or has committed it, its outcome would differ
+    /// between partitions: in a store, call
+    /// [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), which asks first.
     ///
     /// ```
     /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::BatchBuilder};

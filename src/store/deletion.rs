@@ -62,7 +62,7 @@ impl Store {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
         if topic_name::is_internal(topic) {
-            let reason = "it holds committed offsets or data of a broker, and cannot be deleted; to delete a group, call `Admin::delete_group`";
+            let reason = "it holds committed offsets, transactions or data of a broker, and cannot be deleted; to delete a group, call `Admin::delete_group`";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
         let found = self.topic(topic)?;

@@ -90,8 +90,8 @@ impl TransactionCoordinatorConfig {
         self
     }
 
-    /// Sets the time after which a transaction that is decided, but could not be completed in all
-    /// partitions, is tried again.
+    /// Sets the time after which the store retries a transaction that is decided, but could not be
+    /// completed in all partitions.
     ///
     /// *Default* 10 seconds. *Limits* 1 ms and up. *Effect*:
     /// [`Transactions::tick`](crate::Transactions::tick) returns at most this while there is such
@@ -107,7 +107,7 @@ impl TransactionCoordinatorConfig {
     /// Sets the time after which a transactional id that is not used is removed.
     ///
     /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: a producer with the id then gets
-    /// [`InvalidIdMapping`](crate::TransactionError::InvalidIdMapping), and begins anew.
+    /// [`InvalidIdMapping`](crate::TransactionError::InvalidIdMapping): create a new one.
     /// Kafka: `transactional.id.expiration.ms`.
     #[must_use]
     pub fn id_expiration(mut self, expiration: Duration) -> Self {

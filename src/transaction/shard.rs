@@ -176,7 +176,10 @@ impl Shard {
     fn append_record(&mut self, record: &TransactionRecord) -> Result<Offset> {
         let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
             option: "transactional_id",
-            reason: too_long.to_string(),
+            reason: format!(
+                "is {} bytes long, but must have at most {}",
+                too_long.length, too_long.limit
+            ),
         })?;
         let appended = self.log.append([stored])?;
         Ok(appended.map_or(0, |appended| appended.last))

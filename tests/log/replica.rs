@@ -421,7 +421,11 @@ fn follower_refuses_overlap_and_gap() {
     let log = open(&fs);
     log.append_as_follower(&batch(0, 0, 3)).unwrap();
     for (first, advice) in [
-        (2, "fetch from 3, or truncate the log to 2"),
+        (
+            2,
+            "fetch from 3 if the leader is still the same; if not, truncate the log first to \
+             where the leader's epoch ends (`epoch_end_offset`)",
+        ),
         (
             5,
             "fetch from 3; if the leader starts at 5, begin the log there with \

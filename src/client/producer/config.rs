@@ -4,6 +4,7 @@ use crate::client::partitioner::Partitioner;
 use crate::client::producer::interceptor::ProducerInterceptor;
 use crate::error::{Result, reject_option};
 use crate::record::Compression;
+use crate::wire::MAX_STRING;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -288,8 +289,8 @@ impl ProducerConfig {
     ///
     /// The id names the producer for good, also in later processes. A producer that takes an id
     /// over fences the previous one and aborts its transaction. So give each producer of a service
-    /// its own id, and the same one after each restart. *Default:* none. *Limits:* not empty, with
-    /// [`idempotence`](Self::idempotence) on, and not with [`Acks::None`].
+    /// its own id, and the same one after each restart. *Default:* none. *Limits:* 1 to 32767
+    /// bytes, with [`idempotence`](Self::idempotence) on, and not with [`Acks::None`].
     /// Kafka: `transactional.id`.
     #[must_use]
     pub fn transactional_id(mut self, id: impl Into<String>) -> Self {
@@ -349,6 +350,14 @@ impl ProducerConfig {
         let Some(id) = &self.transactional_id else { return Ok(()) };
         if id.is_empty() {
             return reject_option("transactional_id", "empty", "must name the producer");
+        }
+        if id.len() > MAX_STRING {
+            let rule = format!("must have at most {MAX_STRING}");
+            return reject_option(
+                "transactional_id",
+                format_args!("{} bytes long", id.len()),
+                rule,
+            );
         }
         if !self.idempotence {
             return reject_option("idempotence", "off", "must be on with a `transactional_id`");

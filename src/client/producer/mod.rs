@@ -194,7 +194,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// - [`Error::Topic`]: there is no such topic, or no such partition.
+    /// - [`Error::Topic`]: there is no such topic or partition, or the topic is internal.
     /// - [`Error::InvalidRecord`] for a record without a key in a compacted topic, and for a
     ///   timestamp outside of the topic's limits.
     /// - [`Error::Produce`]: [`ProduceError::RecordTooLarge`], [`ProduceError::BufferFull`], and

@@ -8,9 +8,10 @@
 use crate::client::producer::accumulator::QueueOwner;
 use crate::client::producer::context::ProducerContext;
 use crate::client::producer::topic_entry::TopicEntry;
-use crate::error::{ProduceError, Result};
+use crate::error::{ProduceError, Result, TopicError};
 use crate::event;
 use crate::sync::Mutex;
+use crate::topic_name;
 use arc_swap::ArcSwapOption;
 use std::sync::{Arc, Weak};
 
@@ -86,6 +87,10 @@ impl TopicCache {
         name: &Arc<str>,
         context: &ProducerContext,
     ) -> Result<Arc<TopicEntry>> {
+        if topic_name::is_internal(name) {
+            let reason = "the store or a broker writes its records, and a producer cannot send to it; choose another topic";
+            return Err(TopicError::Internal { topic: (**name).to_owned(), reason }.into());
+        }
         let chain = self.chain(name)?;
         // The last handle to a log may be dropped here: hold its events back until the lock is
         // released.

@@ -49,7 +49,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// - [`Error::Topic`]: there is no such topic.
+    /// - [`Error::Topic`]: there is no such topic, or it is internal.
     /// - [`Error::Produce`], with [`ProduceError::Closed`].
     pub fn topic(&self, name: impl Into<Arc<str>>) -> Result<TopicProducer> {
         let inner = &self.handle.inner;

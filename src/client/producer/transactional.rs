@@ -293,7 +293,9 @@ impl Producer {
     ///
     /// The first call takes the id over, as [`init_transactions`](Self::init_transactions) does.
     /// While `work` runs, all records that any handle of the producer sends belong to the
-    /// transaction, on any thread.
+    /// transaction, on any thread. Do not call `commit_transaction` or `abort_transaction` in
+    /// `work`: the transaction has ended then, and `transaction` fails with
+    /// [`NoTransaction`](TransactionError::NoTransaction), also after a commit.
     ///
     /// A record that `send` rejects is not in the transaction, and does not end it: return the
     /// error, to abort. A record that fails later does: the commit then fails with
@@ -403,7 +405,8 @@ impl Transaction<'_> {
         self.producer.send_offsets_to_transaction(offsets, group)
     }
 
-    /// Returns the producer, for its other ways to send. All that it sends is in the transaction.
+    /// Returns the producer, for its other ways to send. Everything that it sends is in the
+    /// transaction.
     #[must_use]
     pub fn producer(&self) -> &Producer {
         self.producer

@@ -391,7 +391,7 @@ impl LogInner {
     fn note_producer(&self, writer: &mut Writer, header: &BatchHeader) {
         writer.tracked.note(header);
         if header.is_transactional() {
-            // Before the end moves, so that who sees the batch sees its open transaction.
+            // Before the end moves, so that a reader that sees the batch sees its open transaction.
             self.state.set_first_unstable(writer.tracked.first_unstable());
         }
     }

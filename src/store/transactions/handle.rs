@@ -97,7 +97,7 @@ impl Transactions {
         existing.ok_or_else(|| unknown().into())
     }
 
-    /// Gives a producer its producer id and epoch. All earlier producers with this transactional
+    /// Assigns a producer its producer id and epoch. All earlier producers with this transactional
     /// id are fenced by it, also those of earlier processes: their calls fail. A transaction of
     /// theirs that is ongoing is aborted first.
     ///
@@ -160,7 +160,7 @@ impl Transactions {
     pub fn add_partitions(
         &self,
         id: &str,
-        who: ProducerIdentity,
+        producer: ProducerIdentity,
         partitions: &[TopicPartition],
         version: TransactionVersion,
         wait: Wait,
@@ -168,7 +168,7 @@ impl Transactions {
         for at in partitions {
             self.store.topic(&at.topic)?.check_has_partition(at.partition)?;
         }
-        self.coordinator_of(id)?.add_partitions(id, who, partitions, version, wait)
+        self.coordinator_of(id)?.add_partitions(id, producer, partitions, version, wait)
     }
 
     /// Ends the transaction of a producer, and returns the identity for its next one. The
@@ -197,13 +197,13 @@ impl Transactions {
     pub fn end(
         &self,
         id: &str,
-        who: ProducerIdentity,
+        producer: ProducerIdentity,
         outcome: Outcome,
         version: TransactionVersion,
         flush: bool,
         wait: Wait,
     ) -> Result<ProducerIdentity> {
-        self.coordinator_of(id)?.end(id, who, outcome, version, flush, wait)
+        self.coordinator_of(id)?.end(id, producer, outcome, version, flush, wait)
     }
 
     /// Fails if one of the partitions is not part of the ongoing transaction of a producer. A
@@ -216,11 +216,11 @@ impl Transactions {
     pub fn verify(
         &self,
         id: &str,
-        who: ProducerIdentity,
+        producer: ProducerIdentity,
         partitions: &[TopicPartition],
         wait: Wait,
     ) -> Result<()> {
-        self.coordinator_of(id)?.verify(id, who, partitions, wait)
+        self.coordinator_of(id)?.verify(id, producer, partitions, wait)
     }
 
     /// Fences the producer of a transactional id, as another producer with the id would, and

@@ -52,9 +52,9 @@ impl Transactions {
         Ok(open.into_iter().filter(hangs).collect())
     }
 
-    /// Aborts a transaction that [hangs](Transactions::find_hanging). If its transactional id has
-    /// completed it, and only the partition has lost the marker, the partition gets that marker
-    /// again, which may be a commit. Kafka: `abortTransaction`.
+    /// Aborts a transaction that [hangs](Transactions::find_hanging), and returns the outcome. If
+    /// its transactional id has completed it, and only the partition has lost the marker, the
+    /// partition gets that marker again, which may be a commit. Kafka: `abortTransaction`.
     ///
     /// # Errors
     /// - [`NotHanging`](TransactionError::NotHanging).
@@ -64,7 +64,7 @@ impl Transactions {
         &self,
         partition: &TopicPartition,
         hanging: &HangingTransaction,
-    ) -> Result<()> {
+    ) -> Result<Outcome> {
         let log = self.store.topic(&partition.topic)?.partition(partition.partition)?;
         let open = log.hanging_transactions(Duration::ZERO)?;
         let is_same = |open: &HangingTransaction| {
@@ -91,7 +91,8 @@ impl Transactions {
             Some((_, Fate::Ended(outcome))) => outcome,
             Some((_, Fate::Hanging)) | None => Outcome::Abort,
         };
-        self.store.end_in_partition(partition, &open, outcome)
+        self.store.end_in_partition(partition, &open, outcome)?;
+        Ok(outcome)
     }
 }
 

@@ -16,9 +16,9 @@ impl Transactions {
     /// at one of them waits for that. Of several offsets for a partition, the one that was sent
     /// last counts, even if its transaction ends first. All offsets of a call are pending, or none.
     ///
-    /// `group` says who commits: a member of the group in its present generation, as
-    /// [`Consumer::group_metadata`](crate::Consumer::group_metadata) returns it, or a consumer that
-    /// is no member. Without offsets the call does nothing. Kafka: `AddOffsetsToTxn` and
+    /// `group` identifies the consumer: a member of the group in its present generation, as
+    /// [`Consumer::group_metadata`](crate::Consumer::group_metadata) returns it, or a consumer
+    /// without a membership. Without offsets the call does nothing. Kafka: `AddOffsetsToTxn` and
     /// `TxnOffsetCommit`.
     ///
     /// ```
@@ -51,12 +51,12 @@ impl Transactions {
     /// - [`ProducerStateError::Fenced`](crate::ProducerStateError::Fenced),
     ///   [`NotInTransaction`](crate::ProducerStateError::NotInTransaction): the transaction was
     ///   ended during the call.
-    /// - As [`Log::append`](crate::Log::append), if `__consumer_offsets` cannot be written to. The
-    ///   transaction can only be aborted then, because the call may have been part of what it does.
+    /// - As [`Log::append`](crate::Log::append), if `__consumer_offsets` cannot be written to: none
+    ///   of the offsets is in the transaction. Repeat the call, or abort the transaction.
     pub fn commit_offsets(
         &self,
         id: &str,
-        who: ProducerIdentity,
+        producer: ProducerIdentity,
         group: &ConsumerGroupMetadata,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
         version: TransactionVersion,
@@ -71,9 +71,9 @@ impl Transactions {
         };
         let enlist = |partition| {
             let at = [TopicPartition::new(CONSUMER_OFFSETS, partition)];
-            transactions.add_partitions(id, who, &at, version, wait)
+            transactions.add_partitions(id, producer, &at, version, wait)
         };
         let groups = self.store.coordinator()?;
-        groups.commit_in_transaction((who, version), group, offsets, &check, &enlist)
+        groups.commit_in_transaction((producer, version), group, offsets, &check, &enlist)
     }
 }

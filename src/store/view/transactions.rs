@@ -64,7 +64,7 @@ impl StoreView {
     ///
     /// No record of `__transaction_state` says that such a transaction is going on in its
     /// partition. [`Log::hanging_transactions`](crate::Log::hanging_transactions) tells what it
-    /// costs, and [`Log::abort_transaction`](crate::Log::abort_transaction) ends it.
+    /// costs, and [`Transactions::abort_hanging`](crate::Transactions::abort_hanging) ends it.
     ///
     /// # Errors
     /// The error of reading a partition of `__transaction_state`, or one with an open transaction.

@@ -23,6 +23,28 @@ fn unknown_topics_and_partitions_are_rejected() {
     producer.send(("nowhere", "x")).unwrap().wait().unwrap();
 }
 
+/// A record in a topic of the store could make all committed offsets or transactions unreadable.
+#[test]
+fn internal_topics_are_rejected() {
+    let scene = scene(1);
+    let shop = ProducerConfig::default().transactional_id("shop");
+    let shop = scene.store.producer(shop).unwrap();
+    shop.transaction(|tx| tx.send(to(0, "x"))).unwrap();
+    let producer = scene.store.producer(ProducerConfig::default()).unwrap();
+    let keyed = || Record::new("x").key("k");
+    for topic in ["__transaction_state", "__consumer_offsets"] {
+        let rejected = [
+            producer.send((topic, keyed())).map(drop).unwrap_err(),
+            producer.topic(topic).map(drop).unwrap_err(),
+            shop.transaction(|tx| tx.send((topic, keyed())).map(drop)).unwrap_err(),
+        ];
+        for error in rejected {
+            assert!(matches!(error, Error::Topic(e) if matches!(*e, TopicError::Internal { .. })));
+        }
+    }
+    assert_eq!(scene.store.transactions().unwrap().list().unwrap().len(), 1);
+}
+
 #[test]
 fn topic_may_change_while_sending() {
     let scene = scene(1);

@@ -32,12 +32,12 @@ fn mistakes_have_their_own_errors() {
     assert_eq!(
         said(refusal(init("billing", 16 * MINUTE))),
         (
-            "a transaction timeout of 960s is not between 1 ms and the limit of 900s".into(),
+            "a transaction timeout of 960s is not between 1 ms and the limit of 900s; choose a shorter one, or raise `max_timeout`".into(),
             ErrorKind::InvalidInput
         )
     );
     let unknown = ProducerIdentity { id: 7, epoch: 0 };
-    let no_such = "the transactional id `billing` does not belong to this producer, because it was not used for too long; close the producer, and create it anew";
+    let no_such = "the transactional id `billing` is unknown, or has another producer id: ids expire when they are not used (`id_expiration`); close the producer, and create a new one";
     assert_eq!(
         said(refusal(setup.add("billing", unknown, 0))),
         (no_such.into(), ErrorKind::Fenced)
@@ -46,14 +46,14 @@ fn mistakes_have_their_own_errors() {
     let second = setup.init("billing");
     let fenced = "another producer has taken over the transactional id `billing`; close this one, or give each producer its own id";
     assert_eq!(said(refusal(setup.add("billing", first, 0))), (fenced.into(), ErrorKind::Fenced));
-    let nothing = "cannot commit the transaction of `billing`, which is in state Empty; begin a transaction first, and end it as it was ended before if you repeat a call";
+    let nothing = "cannot commit the transaction of `billing`, which is in state Empty; begin a transaction first; a repeated call must have the outcome of the first one";
     assert_eq!(
         said(refusal(setup.end("billing", second, Outcome::Commit))),
         (nothing.into(), ErrorKind::InvalidInput)
     );
     setup.send("billing", second, 0, "lost").unwrap();
     setup.end("billing", second, Outcome::Abort).unwrap();
-    let aborted = "cannot commit the transaction of `billing`, which is in state CompleteAbort; begin a transaction first, and end it as it was ended before if you repeat a call";
+    let aborted = "cannot commit the transaction of `billing`, which is in state CompleteAbort; begin a transaction first; a repeated call must have the outcome of the first one";
     assert_eq!(
         said(refusal(setup.end("billing", second, Outcome::Commit))),
         (aborted.into(), ErrorKind::InvalidInput)

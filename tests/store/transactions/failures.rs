@@ -47,7 +47,7 @@ fn failing_partition_delays_only_its_transaction() {
     let text = error.to_string();
     assert!(
         text.starts_with(
-            "the transaction of `billing` is committed, but partition orders-1 cannot be told yet"
+            "the transaction of `billing` is committed, but partition orders-1 cannot get its marker yet"
         ),
         "{text}"
     );

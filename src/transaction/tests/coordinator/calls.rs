@@ -31,7 +31,7 @@ fn commit_stores_decision_then_markers() {
     let error = refusal(setup.end("t", who(4000, 0), Outcome::Abort));
     assert_eq!(
         error.to_string(),
-        "cannot abort the transaction of `t`, which is in state CompleteCommit; begin a transaction first, and end it as it was ended before if you repeat a call"
+        "cannot abort the transaction of `t`, which is in state CompleteCommit; begin a transaction first; a repeated call must have the outcome of the first one"
     );
     setup.add("t", next, &[orders(1)]).unwrap();
     assert_eq!(setup.end("t", next, Outcome::Abort).unwrap(), who(4000, 2));

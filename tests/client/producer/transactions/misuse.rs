@@ -98,6 +98,10 @@ fn contradicting_options_are_rejected() {
             "option `acks` is None, but must be `Written` or `Flushed` with a `transactional_id`",
         ),
         (
+            ProducerConfig::default().transactional_id("x".repeat(32_768)),
+            "option `transactional_id` is 32768 bytes long, but must have at most 32767",
+        ),
+        (
             transactional().transaction_timeout(Duration::ZERO),
             "option `transaction_timeout` is 0ns, but must be at least 1 ms",
         ),
@@ -109,7 +113,8 @@ fn contradicting_options_are_rejected() {
     let patient = scene.store.producer(patient).unwrap();
     let (error, text) = rejected(patient.init_transactions());
     assert!(matches!(error, TransactionError::InvalidTimeout { .. }));
-    assert_eq!(text, "a transaction timeout of 3600s is not between 1 ms and the limit of 900s");
+    let message = "a transaction timeout of 3600s is not between 1 ms and the limit of 900s; choose a shorter one, or raise `max_timeout`";
+    assert_eq!(text, message);
 }
 
 #[test]
