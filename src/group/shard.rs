@@ -9,7 +9,7 @@ use crate::group::state_log::{KeyAndValue, StateLog};
 use crate::group::state_partitions::{Now, PartitionState};
 use crate::log::Log;
 use crate::record::ControlRecord;
-use crate::types::{LogicalTime, Offset, ProducerId, StartAt};
+use crate::types::{IsolationLevel, LogicalTime, Offset, ProducerId, StartAt};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Shard {
     /// records in bytes.
     pub(crate) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
         let (mut table, mut log_bytes) = (OffsetTable::default(), 0u64);
-        let mut reader = log.reader(StartAt::Earliest)?;
+        let mut reader = log.isolated(IsolationLevel::LogEnd).reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
             let header = *batch.header();
             log_bytes = log_bytes.saturating_add(header.batch_length.unsigned_abs().into());

@@ -9,7 +9,8 @@ use crate::transaction::config::TransactionCoordinatorConfig;
 use crate::transaction::producer::{EndStep, InitStep, Outcome, Refusal, TransactionalProducer};
 use crate::transaction::record::{TransactionRecord, TransactionState};
 use crate::types::{
-    Offset, ProducerId, ProducerIdentity, StartAt, TopicPartition, TransactionVersion,
+    IsolationLevel, Offset, ProducerId, ProducerIdentity, StartAt, TopicPartition,
+    TransactionVersion,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Shard {
     /// with its offset, and the size of the log.
     fn read(number: u32, log: &Log) -> Result<(BTreeMap<Arc<str>, Entry>, u64)> {
         let (mut entries, mut log_bytes) = (BTreeMap::new(), 0u64);
-        let mut reader = log.reader(StartAt::Earliest)?;
+        let mut reader = log.isolated(IsolationLevel::LogEnd).reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
             let header = *batch.header();
             log_bytes = log_bytes.saturating_add(header.batch_length.unsigned_abs().into());

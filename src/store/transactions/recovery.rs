@@ -70,7 +70,7 @@ impl Store {
             let name: Arc<str> = topic.name().into();
             for (number, log) in topic.numbered_partitions() {
                 let offsets = log.offsets();
-                if offsets.last_stable < offsets.high_watermark {
+                if offsets.last_stable < offsets.end {
                     undecided.push((TopicPartition::new(Arc::clone(&name), number), log));
                 }
             }
