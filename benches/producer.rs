@@ -38,6 +38,7 @@ fn main() {
     }
     threads(&run);
     waited_for(&run);
+    transactions(&run);
     consumed(&run);
     end_to_end(&run);
 }
@@ -179,6 +180,56 @@ fn waited_for(run: &Run) {
     };
     let name = "send 100 B and wait for each, against append";
     run.row(name, "", Unit::Calls(count), || ours(Acks::Written), append);
+}
+
+/// Sends records in groups, each in a transaction of its own if `in_transactions`, and otherwise
+/// with a flush after it.
+fn grouped(store: &Store, groups: u64, records: u32, in_transactions: bool) -> Duration {
+    const PARTITIONS: u32 = 4;
+    store.create_topic("bench", TopicConfig::default().partitions(PARTITIONS)).unwrap();
+    let config = ProducerConfig::default();
+    let config = if in_transactions { config.transactional_id("bench-1") } else { config };
+    let producer = store.producer(config).unwrap();
+    if in_transactions {
+        producer.init_transactions().unwrap();
+    }
+    let topic: Arc<str> = "bench".into();
+    let value = Bytes::from_static(work::values(VALUE_BYTES).leak());
+    let start = Instant::now();
+    for _ in 0..groups {
+        if in_transactions {
+            producer.begin_transaction().unwrap();
+        }
+        for n in 0..records {
+            producer.send(record(&topic, &value).partition(n % PARTITIONS)).unwrap();
+        }
+        if in_transactions { producer.commit_transaction() } else { producer.flush() }.unwrap();
+    }
+    start.elapsed()
+}
+
+fn transactions(run: &Run) {
+    let on_disk = |groups, records, in_transactions| {
+        let dir = work::fresh_dir();
+        let store = Store::open(dir.path().join("store"), StoreConfig::default()).unwrap();
+        grouped(&store, groups, records, in_transactions)
+    };
+    let in_memory = |groups, records, in_transactions| {
+        let store = Store::in_memory(StoreConfig::default()).unwrap();
+        grouped(&store, groups, records, in_transactions)
+    };
+    let groups = run.size(20_000);
+    let name = "transactions of 100 records of 100 B, 4 partitions, against send and flush";
+    let [ours, other] = [true, false].map(|yes| move || on_disk(groups, 100, yes));
+    run.row(name, "0.50", Unit::Calls(groups), ours, other);
+    let groups = run.size(50_000);
+    for records in [1, 4] {
+        let name = format!(
+            "transactions of {records} records in {records} partitions, in memory, against send and flush"
+        );
+        let [ours, other] = [true, false].map(|yes| move || in_memory(groups, records, yes));
+        run.row(&name, "", Unit::Calls(groups), ours, other);
+    }
 }
 
 fn consumer(store: &Store, group: Option<&str>) -> Consumer {

@@ -1,5 +1,5 @@
-//! The cost of many partitions: opening them, holding them open, and leaving them idle; and the
-//! cost of a small store in memory.
+//! The cost of many partitions: opening them, holding them open, and leaving them idle; the cost
+//! of a small store in memory; and the memory of transactions and producers.
 //!
 //! `cargo bench --bench store -- 10000` measures that number of partitions, instead of 1,000 and
 //! 10,000.
@@ -10,8 +10,10 @@
     reason = "a benchmark fails by panicking and prints what it found"
 )]
 
+use annals::record::BatchBuilder;
 use annals::{
-    Acks, AutoOffsetReset, ConsumerConfig, ProducerConfig, Record, Store, StoreConfig, TopicConfig,
+    Acks, AutoOffsetReset, ConsumerConfig, Log, LogConfig, Outcome, ProducerConfig, Record, Store,
+    StoreConfig, Timestamp, TopicConfig, TransactionVersion, Wait,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -166,11 +168,62 @@ fn small(quick: bool) {
     );
 }
 
+/// Measures the memory of transactional ids, each with a transaction open over four partitions,
+/// then without one; and of producer ids that a log knows.
+fn transactions(quick: bool) {
+    let ids: i32 = if quick { 100 } else { 10_000 };
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig::default().maintenance(None);
+    let store = Store::open(dir.path().join("data"), config).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(4)).unwrap();
+    let transactions = store.transactions().unwrap();
+    let timeout = Duration::from_secs(600);
+    let begin = |id: &str| {
+        let who = transactions.init_producer_id(id, timeout, None, Wait::No).unwrap();
+        let added: Vec<_> = (0..4).map(|number| ("orders", number).into()).collect();
+        transactions.add_partitions(id, who, &added, TransactionVersion::V2, Wait::No).unwrap();
+        for log in topic.partitions().iter() {
+            let guard = log.begin_verification(who, 0, TransactionVersion::V2).unwrap();
+            let mut builder = BatchBuilder::new();
+            builder.producer(who.id, who.epoch, 0).transactional(true);
+            builder.push(Timestamp::from_millis(1), None, Some(b"an order")).unwrap();
+            log.append_verified(builder.build().unwrap(), guard).unwrap();
+        }
+        who
+    };
+    begin("first");
+    let names: Vec<String> = (0..ids).map(|number| format!("billing-{number:05}")).collect();
+    let mut open = Vec::with_capacity(names.len());
+    let before = held();
+    open.extend(names.iter().map(|id| begin(id)));
+    let each = |before: isize| (held() - before) as f64 / f64::from(ids);
+    let while_open = each(before);
+    for (id, who) in names.iter().zip(open) {
+        let version = TransactionVersion::V2;
+        transactions.end(id, who, Outcome::Commit, version, false, Wait::No).unwrap();
+    }
+    println!(
+        "a transactional id holds {while_open:.0} B with a transaction open in 4 partitions, and {:.0} B without, both with its producer in 4 logs",
+        each(before)
+    );
+
+    let log = Log::open(dir.path().join("log"), LogConfig::default()).unwrap();
+    let before = held();
+    for id in 0..ids {
+        let mut builder = BatchBuilder::new();
+        builder.producer(id.into(), 0, 0);
+        builder.push(Timestamp::from_millis(1), None, Some(b"an order")).unwrap();
+        log.append_batch(builder.build().unwrap()).unwrap();
+    }
+    println!("a log holds {:.0} B for each producer id that it knows", each(before));
+}
+
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let quick = std::env::args().any(|argument| argument == "--test");
     small(quick);
+    transactions(quick);
     let counts: Vec<u32> = arguments.iter().filter_map(|count| count.parse().ok()).collect();
     match (counts.is_empty(), quick) {
         (false, _) => counts.into_iter().for_each(|count| many(count, quick)),

@@ -3,16 +3,16 @@
 //!
 //! The service writes the change and the message as one batch of its own topic. After a crash, the
 //! batch is there as a whole or not at all. A relay reads that topic, and forwards the messages to
-//! the topic that others read. It may be killed at any moment. After a restart, it forwards again
-//! the messages that it had not committed. The messages are numbered like those of an idempotent
-//! producer, so each of them is stored once: the log recognises a repeated number until a day
-//! after the last one (`producer.id.expiration.ms`).
+//! the topic that others read. It commits its position in one transaction with the messages that
+//! it forwards. It may be killed at any moment: the transaction is then aborted, and after a
+//! restart the relay begins at the old position. Readers of committed records see each message
+//! once.
 //!
 //! ```text
 //!            one batch                        relay, killed at any moment
-//!  service ─► │ change │ message │ ─ accounts ─► number 7 ─► notifications     7 again: skipped
-//!                                       ▲            │
-//!                                       └─ commits: go on at offset 16, with number 8
+//!  service ─► │ change │ message │ ─ accounts ─► │ notifications │ position in accounts │
+//!                                       ▲            one transaction
+//!                                       └─ after a restart: go on at the committed position
 //! ```
 //!
 //! `cargo run --release --example outbox`
@@ -20,10 +20,10 @@
 #![allow(clippy::print_stdout, reason = "a program for a person to run")]
 
 use annals::fs::MemFs;
-use annals::record::BatchBuilder;
 use annals::{
-    AutoOffsetReset, Consumer, ConsumerConfig, GroupCoordinatorConfig, Log, OffsetAndMetadata,
-    ProducerId, Record, StartAt, Store, StoreConfig, TopicConfig, TopicPartition,
+    AutoOffsetReset, Consumer, ConsumerConfig, GroupCoordinatorConfig, IsolationLevel, Log,
+    Producer, ProducerConfig, ProducerRecord, Record, StartAt, Store, StoreConfig, TopicConfig,
+    TopicPartition,
 };
 use std::error::Error;
 use std::time::Duration;
@@ -50,104 +50,85 @@ impl Accounts {
     }
 }
 
-/// The position of the relay in its numbering. It is committed together with the offset.
-#[derive(Debug, Clone, Copy)]
-struct Numbering {
-    /// The producer id of the relay. It stays the same across restarts.
-    id: ProducerId,
-    /// The next sequence number.
-    next: i32,
+/// The disk of a process that is killed after some steps.
+struct Process<'a> {
+    disk: &'a MemFs,
+    steps: usize,
 }
 
-impl Numbering {
-    fn parse(metadata: &str) -> Result<Numbering, Box<dyn Error>> {
-        let (id, next) =
-            metadata.split_once(':').ok_or("the relay has committed other metadata")?;
-        Ok(Numbering { id: id.parse()?, next: next.parse()? })
-    }
-
-    fn at(self, offset: u64) -> OffsetAndMetadata {
-        let metadata = format!("{}:{}", self.id, self.next);
-        OffsetAndMetadata { metadata, ..offset.into() }
+impl Process<'_> {
+    /// Fails if the process is killed here, with its disk as it is.
+    fn step(&mut self) -> Result<(), Stop> {
+        if self.steps == 0 {
+            return Err(Stop::Killed(self.disk.kill()));
+        }
+        self.steps -= 1;
+        Ok(())
     }
 }
 
-/// The result of one run of the relay.
-#[derive(Debug, Default)]
-struct Relayed {
-    forwarded: usize,
-    /// The number of messages that were stored already.
-    again: usize,
-    killed: bool,
+/// The end of a relay before its work is done.
+enum Stop {
+    Killed(MemFs),
+    Failed(annals::Error),
+}
+
+impl From<annals::Error> for Stop {
+    fn from(error: annals::Error) -> Stop {
+        Stop::Failed(error)
+    }
 }
 
 struct Relay {
     consumer: Consumer,
-    to: Log,
-    numbering: Numbering,
+    producer: Producer,
 }
 
 impl Relay {
-    fn start(store: &Store) -> Result<Relay, Box<dyn Error>> {
-        let from = TopicPartition::new(ACCOUNTS, 0);
+    fn start(store: &Store) -> annals::Result<Relay> {
         let config = ConsumerConfig::new("relay")
             .auto_offset_reset(AutoOffsetReset::Earliest)
             .enable_auto_commit(false)
-            // A log recognises the last five batches of each producer, so the relay must commit
-            // after at most five.
-            .max_poll_records(5);
+            .max_poll_records(6);
         let mut consumer = store.consumer(config)?;
-        consumer.assign([from.clone()])?;
-        let numbering = match consumer.committed(&from)? {
-            Some(committed) => Numbering::parse(&committed.metadata)?,
-            None => {
-                // Commit the producer id before the first message is sent.
-                let numbering = Numbering { id: store.new_producer_id()?, next: 0 };
-                consumer.commit_offsets([(from, numbering.at(0))])?;
-                numbering
-            }
-        };
-        Ok(Relay { consumer, to: store.topic(NOTIFICATIONS)?.partition(0)?, numbering })
+        consumer.assign([TopicPartition::new(ACCOUNTS, 0)])?;
+        // Each message is written at once, so that a kill meets transactions written in part.
+        let config = ProducerConfig::default().transactional_id("relay").linger(Duration::ZERO);
+        Ok(Relay { consumer, producer: store.producer(config)? })
     }
 
-    /// Forwards the messages. The relay is killed after `steps` steps; a crash could follow each
-    /// step.
-    fn run(mut self, mut steps: usize) -> Result<Relayed, Box<dyn Error>> {
-        let mut relayed = Relayed::default();
-        let mut may_go_on = || {
-            let goes_on = steps > 0;
-            steps = steps.saturating_sub(1);
-            goes_on
-        };
+    /// Forwards the messages. A crash could follow each step.
+    fn run(&mut self, process: &mut Process<'_>) -> Result<(), Stop> {
         loop {
             let records = self.consumer.poll(Duration::ZERO)?;
-            let Some(last) = records.iter().last() else { return Ok(relayed) };
-            for record in records.iter().filter(|record| record.header(MESSAGE).is_some()) {
-                if !may_go_on() {
-                    return Ok(Relayed { killed: true, ..relayed });
+            if records.is_empty() {
+                return Ok(());
+            }
+            let group = self.consumer.group_metadata()?;
+            self.producer.transaction(|tx| {
+                for record in records.iter().filter(|record| record.header(MESSAGE).is_some()) {
+                    process.step()?;
+                    let (key, value) = (record.key.clone(), record.value.clone());
+                    let message = Record { key, value, ..Record::default() };
+                    tx.send(ProducerRecord::new(NOTIFICATIONS, message))?;
                 }
-                // One message per batch, because a resent batch must be the same.
-                let mut batch = BatchBuilder::new();
-                batch.producer(self.numbering.id, 0, self.numbering.next);
-                batch.push(record.timestamp, record.key.as_deref(), record.value.as_deref())?;
-                let appended = self.to.append_batch(batch.build()?)?;
-                self.numbering.next += 1;
-                relayed.forwarded += usize::from(!appended.duplicate);
-                relayed.again += usize::from(appended.duplicate);
-            }
-            if !may_go_on() {
-                return Ok(Relayed { killed: true, ..relayed });
-            }
-            let from = TopicPartition::new(ACCOUNTS, 0);
-            let done = self.numbering.at(last.offset + 1);
-            self.consumer.commit_offsets([(from, done)])?;
+                process.step()?;
+                tx.send_offsets(records.next_offsets(), &group)?;
+                process.step()
+            })?;
         }
     }
 }
 
-fn messages(store: &Store) -> annals::Result<Vec<String>> {
-    let records = store.topic(NOTIFICATIONS)?.partition(0)?.reader(StartAt::Earliest)?.records();
-    records.map(|record| Ok(record?.value_str().unwrap_or_default().to_owned())).collect()
+/// Returns the messages that readers of committed records see, and the number of all that were
+/// written.
+fn messages(store: &Store) -> annals::Result<(Vec<String>, usize)> {
+    let log = store.topic(NOTIFICATIONS)?.partition(0)?;
+    let committed = log.isolated(IsolationLevel::ReadCommitted);
+    let seen = committed.reader(StartAt::Earliest)?.records();
+    let seen: annals::Result<_> =
+        seen.map(|record| Ok(record?.value_str().unwrap_or_default().to_owned())).collect();
+    Ok((seen?, log.reader(StartAt::Earliest)?.records().count()))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -172,24 +153,25 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Each process is killed one step later than the previous one, and finds the disk as that one
     // left it.
-    let (mut runs, mut forwarded, mut again) = (0, 0, 0);
+    let mut runs = 0;
     loop {
         disk = disk.kill();
         let store = open(&disk)?;
-        let relayed = Relay::start(&store)?.run(runs)?;
-        runs += 1;
-        forwarded += relayed.forwarded;
-        again += relayed.again;
-        let arrived = messages(&store)?;
+        let (arrived, _) = messages(&store)?;
         assert!(expected.starts_with(&arrived), "messages are in order, each once, none skipped");
-        if !relayed.killed {
-            break;
+        let mut process = Process { disk: &disk, steps: runs };
+        runs += 1;
+        match Relay::start(&store)?.run(&mut process) {
+            Ok(()) => break,
+            Err(Stop::Killed(left)) => disk = left,
+            Err(Stop::Failed(error)) => return Err(error.into()),
         }
     }
-    println!("  forwarded  {forwarded} messages in {runs} runs, {again} of them sent again");
-    let store = open(&disk.kill())?;
-    assert_eq!(messages(&store)?, expected);
-    assert_eq!(forwarded, expected.len());
-    assert!(again > 0, "the relay was killed between a message and its commit");
+    let (arrived, written) = messages(&open(&disk.kill())?)?;
+    let aborted = written - arrived.len();
+    println!("  forwarded  {} messages in {runs} runs", arrived.len());
+    println!("  aborted    {aborted} messages, which no reader of committed records has seen");
+    assert_eq!(arrived, expected);
+    assert!(aborted > 0, "the relay was killed between a message and its commit");
     Ok(())
 }

@@ -71,8 +71,8 @@
 //! 3. **Bad bytes are an error**: no panic, no wrong data, no silent truncation.
 //! 4. **The format is Kafka's**. See [`docs::format`].
 //!
-//! annals is not a broker: it has no network protocol and no replication, and its clients do not
-//! talk to a broker. Transactions are not implemented yet. A log grows until you
+//! annals is not a broker: it has no network protocol, its clients do not talk to a broker, and
+//! copying a log to other machines is up to you. A log grows until you
 //! [delete](Log::delete_before) records from its start, or set [a
 //! limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and call
 //! [`maintain`](Log::maintain) regularly. A topic of a store has Kafka's limit of 7 days, and the
@@ -355,6 +355,36 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
+//! ## Transactions
+//!
+//! In a transaction, records in any partitions and committed offsets become visible together, or
+//! not at all. A consumer sees committed records only if it [asks for
+//! them](ConsumerConfig::isolation_level). [`docs::transactions`] tells what a transaction
+//! survives, and what to do when one fails.
+//!
+//! ```
+//! use annals::{IsolationLevel, ProducerConfig, Store, StoreConfig, TopicConfig};
+//!
+//! let store = Store::in_memory(StoreConfig::default())?;
+//! let orders = store.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! let bills = store.create_topic("bills", TopicConfig::default())?.partition(0)?;
+//! let shop = store.producer(ProducerConfig::default().transactional_id("shop-1"))?;
+//! shop.transaction(|tx| {
+//!     tx.send(("orders", "two apples"))?;
+//!     tx.send(("bills", "1.20"))
+//! })?;
+//! let failed: Result<(), Box<dyn std::error::Error>> = shop.transaction(|tx| {
+//!     tx.send(("orders", "a pear"))?;
+//!     Err("no pears today".into())
+//! });
+//! assert!(failed.is_err());
+//! for log in [orders, bills] {
+//!     let committed = log.isolated(IsolationLevel::ReadCommitted);
+//!     assert_eq!(committed.reader(0)?.records().count(), 1);
+//! }
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
 //! ## Typed records
 //!
 //! With [`Serialize`] and [`Deserialize`], keys and values are bytes, text, numbers in Kafka's
@@ -526,8 +556,8 @@
 //! locks and waiting ([`docs::concurrency`]), calls from async tasks ([`docs::async_use`]), sizes
 //! and platforms ([`docs::limits`]), and every byte on disk ([`docs::format`]). The programs under
 //! `examples/` are `quickstart`, `compacted_table`, `tail`, `async_tail` and `replica` for logs;
-//! `event_store`, `work_queue` and `outbox` for topics; `testing`, the test of a service; and
-//! `to_broker`, which moves a store to a broker.
+//! `event_store`, `work_queue`, `outbox` and `exactly_once` for topics; `testing`, the test of a
+//! service; and `to_broker`, which moves a store to a broker.
 
 mod callback;
 mod checkpoint;

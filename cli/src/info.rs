@@ -88,18 +88,19 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     }
     let clean = exists(inspect::shutdown_marker(&DiskFs, &args.dir.join(".kafka_cleanshutdown")))?
         .is_some();
-    let checkpoint = args.dir.join("recovery-point-offset-checkpoint");
-    let recovery_point = match exists(inspect::offset_checkpoint(&DiskFs, &checkpoint))? {
-        Some(entries) => entries.first().map(|entry| entry.offset),
-        None => None,
+    let checkpoint = |name: &str| {
+        let entries = exists(inspect::offset_checkpoint(&DiskFs, &args.dir.join(name)))?;
+        Ok::<_, Failure>(entries.and_then(|entries| Some(entries.first()?.offset)))
     };
+    let recovery_point = checkpoint("recovery-point-offset-checkpoint")?;
+    let high_watermark = checkpoint("replication-offset-checkpoint")?.unwrap_or(end);
     let durable = recovery_point.unwrap_or(start);
     let code = if damaged.is_some() { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS };
     output.json(&Info {
         start,
         end,
         durable: if clean { end } else { durable.clamp(start.min(end), end) },
-        high_watermark: end,
+        high_watermark: high_watermark.clamp(start.min(end), end),
         last_stable: survey.transactions.last_stable(end),
         bytes: segments.iter().map(|segment| segment.bytes).sum(),
         segments,

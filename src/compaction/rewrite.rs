@@ -63,6 +63,8 @@ pub(crate) struct Rewritten {
     pub(crate) records_removed: u64,
     /// The number of tombstones among them, removed after their time.
     pub(crate) tombstones_removed: u64,
+    /// Whether it lacks a marker that was there.
+    pub(crate) marker_removed: bool,
     pub(crate) bytes_read: u64,
     /// The bytes of all files.
     pub(crate) bytes_written: u64,
@@ -98,6 +100,7 @@ pub(crate) fn rewrite(
         records_kept: 0,
         records_removed: 0,
         tombstones_removed: 0,
+        marker_removed: false,
         bytes_read: 0,
         bytes_written: 0,
     };
@@ -223,6 +226,7 @@ impl Pass<'_> {
             self.done.records_removed.saturating_add(all.saturating_sub(count));
         self.done.tombstones_removed =
             self.done.tombstones_removed.saturating_add(kept.tombstones_removed);
+        self.done.marker_removed |= header.is_control() && count < all;
         if count == 0 {
             return if decision.keep_empty {
                 self.write_empty(batch, &mut scratch.builder)

@@ -419,7 +419,7 @@
 //! | the three checkpoints | a line for each log | as above |
 //! | `.kafka_cleanshutdown` | all logs were closed cleanly, and the state of each of them | from [`close`](crate::Store::close) to the next opening |
 //! | `.reserved-room-for-a-full-disk-0` to `-3` | as above, for all logs | every opening, if there is room |
-//! | `producer-ids.properties` | which ids of producers were assigned; not a file of Kafka's | the first producer after an opening, and each thousandth after it |
+//! | `producer-ids.properties` | which ids of producers were assigned; not a file of Kafka's | the first producer after an opening, and each thousandth after it; the opening after a crash, if there are transactions |
 //!
 //! Other directories, such as `lost+found`, are left alone and
 //! [listed](crate::Store::unknown_directories); a broker does not start with them. Other files are
@@ -452,7 +452,10 @@
 //! durably, before the first id of a thousand is assigned; a crash loses the rest of that
 //! thousand. Without the file, ids begin above all ids of a store that the logs know. The first id
 //! is [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), because a broker assigns ids
-//! from 0 on.
+//! from 0 on. After a crash of a store with transactions, `first.transactional.producer.id` is the
+//! id at which the next thousand began then. A transactional id with a lower producer id gets a new
+//! one: a loss of power can take its last epochs from `__transaction_state`, while the partitions
+//! know them.
 //!
 //! **Lines that stand twice.** No checksum covers a checkpoint, and one wrong digit in it could
 //! delete records or keep them for ever. So each log has two equal lines in each of these files,

@@ -274,7 +274,7 @@
 //! | `message.max.bytes`, `log.segment.bytes`, `log.roll.*`, `log.retention.bytes`, `log.retention.ms` and its minutes and hours, `log.index.*`, `log.flush.interval.*`, `log.cleanup.policy`, `log.preallocate`, `log.message.timestamp.*`, `log.cleaner.delete.retention.ms`, `log.cleaner.min.*`, `log.cleaner.max.compaction.lag.ms`, `compression.type` | [`StoreConfig::log_defaults`](crate::StoreConfig::log_defaults) | they apply to each topic that does not set its own |
 //! | `log.cleaner.enable`, `true` | [`StoreConfig::maintenance`](crate::StoreConfig::maintenance), on | `None` leaves retention and compaction to [`Store::maintain`](crate::Store::maintain) |
 //! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | these threads also delete segments |
-//! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one interval for both |
+//! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000; `replica.high.watermark.checkpoint.interval.ms`, 5000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one interval for all |
 //! | `log.cleaner.io.max.bytes.per.second`, no limit | [`MaintainerConfig::bytes_per_second`](crate::MaintainerConfig::bytes_per_second), no limit | |
 //! | `log.cleaner.dedupe.buffer.size`, 134217728 | [`LogConfig::dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes), 128 MiB | for each thread, and only while it compacts |
 //! | `log.cleaner.io.buffer.size`, `log.cleaner.io.buffer.load.factor` | | buffers are as large as the batches that are read |

@@ -30,6 +30,7 @@ impl Shard {
     /// records in bytes.
     pub(crate) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
         let (mut table, mut log_bytes) = (OffsetTable::default(), 0u64);
+        // In a replicated log, the high watermark may lag behind what the coordinator has decided.
         let mut reader = log.isolated(IsolationLevel::LogEnd).reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
             let header = *batch.header();

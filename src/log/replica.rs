@@ -92,8 +92,8 @@ impl Log {
     ///
     /// All batches are appended, or none is. They must begin at the end of the log. If compaction
     /// may have left offsets out, because the policy of this log is to compact or it was compacted,
-    /// they may begin above it, and have gaps: an empty batch covers each. Checksums, the order of
-    /// the offsets and markers are checked. The rest was up to the leader: records may have no key
+    /// they may begin above it, and have gaps. Checksums, the order of the offsets and markers are
+    /// checked. The rest was up to the leader: records may have no key
     /// and any time, batches may be empty, control batches, or larger than
     /// [`max_message_bytes`](crate::LogConfig::max_message_bytes), and their sequence numbers are
     /// not checked. Producers and transactions are recorded from them.

@@ -64,6 +64,7 @@ impl Store {
         self.persist_opening(&found, with_own_checkpoints)?;
         self.finish_deletions(deleting)?;
         inner.directory.dir.fill_reserve();
+        self.distrust_epochs()?;
         self.recover_transactions();
         self.topics()
             .iter()

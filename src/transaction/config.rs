@@ -1,6 +1,7 @@
 //! The options of the transactions of a store.
 
 use crate::error::{Result, reject_option};
+use crate::types::ProducerId;
 use std::time::Duration;
 
 /// The options of the transactions of a store. Set them with
@@ -23,6 +24,9 @@ pub struct TransactionCoordinatorConfig {
     pub(crate) id_expiration: Duration,
     pub(crate) id_expiration_check_interval: Duration,
     pub(crate) resume_ongoing: bool,
+    /// Ids below are not given to the next producer of a transactional id: partitions may have
+    /// seen epochs of which the records here are lost.
+    pub(crate) first_trusted: ProducerId,
 }
 
 impl Default for TransactionCoordinatorConfig {
@@ -35,6 +39,7 @@ impl Default for TransactionCoordinatorConfig {
             id_expiration: Duration::from_secs(7 * 86_400),
             id_expiration_check_interval: Duration::from_secs(3_600),
             resume_ongoing: false,
+            first_trusted: 0,
         }
     }
 }

@@ -101,6 +101,7 @@ impl Shard {
     /// with its offset, and the size of the log.
     fn read(number: u32, log: &Log) -> Result<(BTreeMap<Arc<str>, Entry>, u64)> {
         let (mut entries, mut log_bytes) = (BTreeMap::new(), 0u64);
+        // In a replicated log, the high watermark may lag behind what the coordinator has decided.
         let mut reader = log.isolated(IsolationLevel::LogEnd).reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
             let header = *batch.header();
@@ -359,7 +360,8 @@ impl Shard {
                 } else {
                     AbortReason::ProcessEnded
                 };
-                entry.expired = Some(entry.producer.identity());
+                let expired = Some(entry.producer.identity());
+                entry.expired = expired.filter(|_| reason == AbortReason::TimedOut);
                 self.append(id, next, now)?;
                 self.aborted(id, reason);
                 Ok(Some(self.claim(id).map_or(Step::Busy, Step::Complete)))
@@ -485,16 +487,13 @@ impl PartitionState for Shard {
         now: Now,
     ) -> Result<Shard> {
         let (mut entries, log_bytes) = Shard::read(number, log)?;
-        // After a loss of power, partitions may have seen epochs of which the records here are
-        // lost. The producers that had them are gone.
-        let may_lack_epochs = !log.recovery().clean_shutdown && !config.resume_ongoing;
         let mut soonest = Duration::MAX;
         for entry in entries.values_mut() {
             entry.is_orphan = entry.producer.stored.state == TransactionState::Ongoing;
             entry.is_left = entry.producer.is_prepared();
             entry.start_timeout(now);
             soonest = soonest.min(entry.times_out.unwrap_or(Duration::MAX));
-            if may_lack_epochs {
+            if entry.producer.stored.producer_id < config.first_trusted {
                 entry.producer.retire_id();
             }
         }

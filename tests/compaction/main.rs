@@ -15,4 +15,5 @@ mod crash;
 mod faults;
 mod model;
 mod readers;
+mod transaction_faults;
 mod transactions;

@@ -123,12 +123,33 @@ impl Txns {
         open
     }
 
+    /// The offsets of the records that a reader of committed records must find.
+    fn committed(&self, stable: Offset) -> Vec<Offset> {
+        let (mut open, mut seen) = (BTreeMap::<_, Vec<Offset>>::new(), Vec::new());
+        for (base, count, id, kind) in &self.batches {
+            match kind {
+                Kind::Plain => seen.extend(*base..base + count),
+                Kind::Transactional => open.entry(*id).or_default().extend(*base..base + count),
+                Kind::End { committed } => {
+                    let ended = open.remove(id).unwrap_or_default();
+                    seen.extend(ended.into_iter().filter(|_| *committed));
+                }
+            }
+        }
+        seen.retain(|offset| *offset < stable);
+        seen.sort_unstable();
+        seen
+    }
+
     /// Everything that is said of transactions is true.
     fn check(&self, log: &Log, fs: &MemFs, place: &str) {
         let (aborted, unstable) = self.expected();
         let stable = unstable.unwrap_or(self.end);
         let offsets = (log.offsets().last_stable, log.offsets().end);
         assert_eq!(offsets, (stable, self.end), "{place}: {:?}", self.batches);
+        let reader = log.isolated(IsolationLevel::ReadCommitted).reader(0).unwrap();
+        let seen: Vec<_> = reader.records().map(|record| record.unwrap().offset).collect();
+        assert_eq!(seen, self.committed(stable), "{place}: {:?}", self.batches);
         let mut found = Vec::new();
         for file in files(fs, DIR).keys().filter(|name| name.ends_with(".txnindex")) {
             let base: Offset = file.strip_suffix(".txnindex").unwrap().parse().unwrap();

@@ -137,7 +137,9 @@ fn completed_transaction_waits_for_high_watermark() {
         let log = open(&fs);
         send(&log, 1, 0);
         send(&log, 2, 0);
+        log.set_high_watermark(4).unwrap();
         end(&log, 1, committed); // 4
+        assert_eq!(stable(&log), (4, 0));
         log.append("after").unwrap();
         end(&log, 2, true); // 6
         log.append("last").unwrap();
@@ -466,7 +468,7 @@ fn partial_tail_is_trimmed() {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// Offsets without a batch above the recovery point look like a loss.
+/// Offsets without a batch above the recovery point must not look like a loss.
 #[test]
 fn gap_from_leader_survives_power_loss() {
     for (first, second) in [(7, 9), (1 << 33, (1 << 33) + 5)] {
@@ -474,9 +476,17 @@ fn gap_from_leader_survives_power_loss() {
         let log = Log::open(DIR, compacted(&fs)).unwrap();
         log.append_as_follower(&batch(0, 0, 1)).unwrap();
         log.flush().unwrap();
-        log.append_as_follower(&[batch(first, 1, 1), batch(second, 2, 1)].concat()).unwrap();
+        log.append_as_follower(&batch(first, 1, 1)).unwrap();
+        log.roll().unwrap();
+        log.append_as_follower(&batch(second, 2, 1)).unwrap();
+        // Above the recovery point, and then below.
+        let written = [fs.kill(), fs.crash(CrashState::AllWrites)];
         log.flush().unwrap();
-        for disk in [fs.kill(), fs.crash(CrashState::SyncedOnly), fs.crash(CrashState::AllWrites)] {
+        let flushed =
+            [fs.kill(), fs.crash(CrashState::SyncedOnly), fs.crash(CrashState::AllWrites)];
+        for disk in written.into_iter().chain(flushed) {
+            // The topic may be altered.
+            assert_eq!(seen(&open(&disk.kill()), IsolationLevel::LogEnd), [0, first, second]);
             let log = Log::open(DIR, compacted(&disk)).unwrap();
             assert_eq!(seen(&log, IsolationLevel::LogEnd), [0, first, second]);
             let epochs = log.leader_epochs().unwrap();
@@ -576,7 +586,8 @@ fn follower_takes_what_leader_took() {
 #[test]
 fn log_begins_anew_at_any_offset() {
     for offset in [0, 2, 3, 4, 5, 6, 7, 9, 12, 13, 50] {
-        for front in [3, 5] {
+        // The last one deletes the segment that the idle reader is in.
+        for front in [3, 5, 7] {
             let fs = MemFs::new();
             let log = open(&fs);
             log.truncate_fully_and_start_at(3).unwrap();
@@ -632,4 +643,40 @@ fn reader_of_restarted_log_is_out_of_range() {
         assert_eq!(error.kind(), ErrorKind::OutOfRange);
         assert_eq!(reader.next_record().unwrap_err().kind(), ErrorKind::OutOfRange);
     }
+}
+
+/// The logs of a store share the file, and a single copy leaves the line of a broker for the way
+/// back.
+#[test]
+fn logs_of_store_share_high_watermark_file() {
+    let fs = MemFs::new();
+    let open = |replicated| {
+        let config =
+            StoreConfig::default().log_defaults(LogConfig::default().replicated(replicated));
+        Store::open("data", config.fs(fs.clone()).maintenance(None)).unwrap()
+    };
+    let text = || String::from_utf8(read_file(&fs, "data", FILE)).unwrap();
+    let store = open(false);
+    for topic in ["gone", "orders", "users"] {
+        store.create_topic(topic, TopicConfig::default()).unwrap();
+        three(&store.topic(topic).unwrap().partition(0).unwrap(), "");
+    }
+    store.close().unwrap();
+    write_file(&fs, "data", FILE, b"0\n3\ngone 0 1\norders 0 2\nusers 0 3\n");
+    let store = open(false);
+    let orders = store.topic("orders").unwrap().partition(0).unwrap();
+    assert_eq!(orders.offsets().high_watermark, 3);
+    store.delete_topic("gone").unwrap();
+    store.close().unwrap();
+    assert_eq!(text(), "0\n4\norders 0 2\norders 0 2\nusers 0 3\nusers 0 3\n");
+
+    let store = open(true);
+    let orders = store.topic("orders").unwrap().partition(0).unwrap();
+    assert_eq!(orders.offsets().high_watermark, 2);
+    orders.set_high_watermark(3).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(text(), "0\n4\norders 0 3\norders 0 3\nusers 0 3\nusers 0 3\n");
+    orders.set_high_watermark(1).unwrap();
+    store.close().unwrap();
+    assert_eq!(text(), "0\n4\norders 0 1\norders 0 1\nusers 0 3\nusers 0 3\n");
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::fs::{Fs as _, MemFs, OpenMode};
 use crate::group::membership::Committer;
+use crate::log::LogConfig;
 use crate::record::{BatchBuilder, EndTxnMarker};
 use crate::store::{StoreConfig, TopicConfig};
 use crate::types::{IsolationLevel, ProducerIdentity, Timestamp, TransactionVersion::V2};
@@ -156,6 +157,31 @@ fn poll_under_open_transaction_sleeps() {
     let mut other = store.consumer(config).unwrap();
     other.assign([orders]).unwrap();
     assert_eq!(other.poll(NOW).unwrap().len(), 4);
+}
+
+/// The high watermark lies inside of a batch, which a consumer gets whole. A poll that took it for
+/// records to read would not sleep.
+#[test]
+fn poll_at_cut_batch_sleeps() {
+    let defaults = LogConfig::default().replicated(true);
+    let config = StoreConfig::default().log_defaults(defaults.fs(MemFs::new()));
+    let store = Store::open("data", config.maintenance(None)).unwrap();
+    store.create_topic("orders", TopicConfig::default()).unwrap();
+    let log = store.topic("orders").unwrap().partition(0).unwrap();
+    log.append("alone").unwrap();
+    log.append_all(["a", "b", "c"].map(Into::into)).unwrap();
+    let orders = TopicPartition::new("orders", 0);
+    let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = store.consumer(config).unwrap();
+    consumer.assign([orders.clone()]).unwrap();
+    for (high_watermark, records) in [(2, 1), (3, 0), (2, 0), (4, 3)] {
+        log.set_high_watermark(high_watermark).unwrap();
+        assert_eq!(consumer.poll(NOW).unwrap().len(), records, "at {high_watermark}");
+        assert!(consumer.poll(NOW).unwrap().is_empty());
+        assert!(!consumer.partitions.iter().any(Partition::is_ready), "at {high_watermark}");
+        let lag = consumer.lag(&orders).unwrap();
+        assert_eq!(lag, high_watermark - consumer.position(&orders).unwrap());
+    }
 }
 
 /// A transaction has committed an offset of the group. A poll that looked again and again would

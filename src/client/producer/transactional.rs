@@ -130,7 +130,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
+    /// - [`Error::Transaction`] with [`NotTransactional`](TransactionError::NotTransactional),
     ///   [`InvalidTimeout`](TransactionError::InvalidTimeout),
     ///   [`AlreadyOpen`](TransactionError::AlreadyOpen). With
     ///   [`Concurrent`](TransactionError::Concurrent) or
@@ -175,7 +175,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
+    /// - [`Error::Transaction`] with [`NotTransactional`](TransactionError::NotTransactional),
     ///   [`NotInitialized`](TransactionError::NotInitialized),
     ///   [`AlreadyOpen`](TransactionError::AlreadyOpen), [`Fenced`](TransactionError::Fenced);
     ///   [`Concurrent`](TransactionError::Concurrent) while another thread ends the previous
@@ -228,9 +228,9 @@ impl Producer {
     /// - [`Error::Consume`] with [`CommitFailed`](crate::ConsumeError::CommitFailed), if the
     ///   consumer is not a member of its group any more: another one may read the same records, so
     ///   the transaction can only be aborted.
-    /// - As [`Log::append`](crate::Log::append), for the topic `__consumer_offsets`. If the error is
-    ///   [retryable](Error::is_retryable), the call may be repeated; otherwise, abort.
-    /// - [`Error::Transaction`]: [`NotTransactional`](TransactionError::NotTransactional),
+    /// - As [`Log::append`](crate::Log::append), for the topic `__consumer_offsets`. If the error
+    ///   is [retryable](Error::is_retryable), the call may be repeated; otherwise, abort.
+    /// - [`Error::Transaction`] with [`NotTransactional`](TransactionError::NotTransactional),
     ///   [`NoTransaction`](TransactionError::NoTransaction),
     ///   [`MustAbort`](TransactionError::MustAbort), [`Expired`](TransactionError::Expired),
     ///   [`Fenced`](TransactionError::Fenced).

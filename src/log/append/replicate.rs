@@ -12,9 +12,10 @@
 //! # Offsets that the leader has not
 //!
 //! Compaction leaves offsets out, so the next batch of a leader may lie above the end of the log.
-//! Recovery takes offsets without a batch above the recovery point for lost ones. So they are
-//! covered with an empty batch, as in every place that leaves offsets out. In a log that cannot
-//! have been compacted, a batch that does not continue it is an error.
+//! Inside of a segment, that needs no proof: a batch that a crash took leaves a gap in the bytes,
+//! too. The next segment begins at the end of the log, so nothing is missing between the two. The
+//! cleaner checkpoint stores that offsets are left out, because the policy may change. In a log
+//! that cannot have been compacted, a batch that does not continue it is an error.
 
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::WhenFull;
@@ -22,9 +23,8 @@ use crate::log::inner::LogInner;
 use crate::log::state::appended::Appended;
 use crate::log::state::writer::{NOT_STORED, Writer};
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer, EndTxnMarker, marker_of};
-use crate::segment::placeholder::{SPAN, placeholder};
+use crate::segment::placeholder::SPAN;
 use crate::types::{LeaderEpoch, Offset, Timestamp};
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -33,8 +33,8 @@ struct Replicated<'a> {
     bytes: &'a [u8],
     batches: usize,
     offsets: Range<Offset>,
-    /// Offsets between two batches that no batch covers.
-    gaps: Vec<Range<Offset>>,
+    /// The first offsets between two batches that no batch covers.
+    gap: Option<Range<Offset>>,
     /// The epochs that rise from one batch to the next, and where each begins.
     epochs: Vec<(LeaderEpoch, Offset)>,
     /// The markers in the control batches; `None` in one that has no marker.
@@ -61,7 +61,7 @@ impl<'a> Replicated<'a> {
             bytes: buffer,
             batches: 0,
             offsets: 0..0,
-            gaps: Vec::new(),
+            gap: None,
             epochs: Vec::new(),
             markers: VecDeque::new(),
             max_timestamp: Timestamp::NONE,
@@ -94,7 +94,7 @@ impl<'a> Replicated<'a> {
             return Err(InvalidBatch::RuleViolation(rule).into());
         }
         if base > self.offsets.end {
-            self.gaps.push(self.offsets.end..base);
+            self.gap.get_or_insert(self.offsets.end..base);
         }
         self.offsets.end = next;
         self.batches = self.batches.saturating_add(1);
@@ -130,6 +130,14 @@ impl LogInner {
             || self.cleaning.progress.lock().cleaned.is_some()
     }
 
+    /// Stores that offsets may be left out, if that is not known yet.
+    fn mark_compacted(&self) -> Result<()> {
+        if self.cleaning.progress.lock().cleaned.is_some() {
+            return Ok(());
+        }
+        self.cleaning.set_cleaned(&self.flushes.checkpoints, 0)
+    }
+
     fn append_replicated(
         &self,
         writer: &mut Writer,
@@ -139,22 +147,21 @@ impl LogInner {
         self.check_place(&batches, may_have_holes)?;
         let epochs = self.rising_epochs(&batches.epochs)?;
         let Range { start: first, end: next } = batches.offsets;
+        if batches.gap.is_some() || first > self.state.end_for_writer() {
+            self.mark_compacted()?;
+        }
         if next.saturating_sub(self.state.end_for_writer()) > SPAN {
             self.skip_to(writer, first)?;
         }
-        let from = self.state.end_for_writer();
-        let bytes = self.without_gaps(&batches, from)?;
-        self.check_segment_size(bytes.len() as u64)?;
-        let (size, last) = (bytes.len() as u64, next.saturating_sub(1));
-        // An empty batch before each gap may add an index entry, too.
-        let count = batches.batches.saturating_add(batches.gaps.len()).saturating_add(1);
-        if self.must_roll(writer, size, batches.max_timestamp, last, count) {
+        let (from, last) = (self.state.end_for_writer(), next.saturating_sub(1));
+        let size = batches.bytes.len() as u64;
+        if self.must_roll(writer, size, batches.max_timestamp, last, batches.batches) {
             self.roll_locked(writer, from, WhenFull::Fail)?;
         }
         // `Clock` is user-supplied and may panic, so read it before anything is written.
         writer.tracked.hear_at(self.clock().monotonic());
         self.assign_epochs(writer, epochs)?;
-        let written = self.poison_on_unwind("append to", || writer.log.append(&bytes));
+        let written = self.poison_on_unwind("append to", || writer.log.append(batches.bytes));
         let position = written.map_err(|failure| {
             // They must not refuse the same batches later.
             if self.truncate_epochs(writer, from).is_err() {
@@ -162,7 +169,7 @@ impl LogInner {
             }
             self.not_appended(failure)
         })?;
-        self.note_replicated(writer, &bytes, position, batches.markers);
+        self.note_replicated(writer, batches.bytes, position, batches.markers);
         // As a marker does: a reader that sees the end sees the transactions that are open.
         self.state.lower_first_unstable(writer.tracked.first_unstable());
         self.publish(writer, next);
@@ -182,7 +189,7 @@ impl LogInner {
         if first < end || (first > end && !may_have_holes) {
             return unexpected(first, end);
         }
-        match batches.gaps.first() {
+        match &batches.gap {
             Some(gap) if !may_have_holes => unexpected(gap.end, gap.start),
             _ => Ok(()),
         }
@@ -231,30 +238,6 @@ impl LogInner {
         self.begin_next(writer, offset, now, WhenFull::Fail)?;
         self.state.set_end(offset);
         self.keep_end(offset)
-    }
-
-    /// Returns the bytes to write: the batches, and an empty one for each gap before and between
-    /// them.
-    fn without_gaps<'a>(&self, batches: &Replicated<'a>, end: Offset) -> Result<Cow<'a, [u8]>> {
-        let before = (end < batches.offsets.start).then_some(end..batches.offsets.start);
-        let mut gaps = before.iter().chain(&batches.gaps).peekable();
-        if gaps.peek().is_none() {
-            return Ok(Cow::Borrowed(batches.bytes));
-        }
-        let (mut all, mut rest) = (Vec::with_capacity(batches.bytes.len()), batches.bytes);
-        // It has the epoch of the batch before it, so that each epoch begins with a batch of its
-        // leader.
-        let mut epoch = self.epochs.latest();
-        while let Some(batch) = take_batch(&mut rest)? {
-            if let Some(gap) = gaps.next_if(|gap| gap.end == batch.header().base_offset)
-                && let Some((_, cover)) = placeholder(gap.clone(), epoch)?
-            {
-                all.extend_from_slice(&cover);
-            }
-            all.extend_from_slice(batch.as_bytes());
-            epoch = epoch.max(batch.header().leader_epoch);
-        }
-        Ok(Cow::Owned(all))
     }
 
     /// Adds index entries for batches that were written, and records their producers and

@@ -1,6 +1,6 @@
 //! The snapshot files of a log's producers, each named for the offset that it was taken at.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::{DirEntry, EntryKind};
 use crate::producer_state::{ProducerState, snapshot};
 use crate::segment::SegmentDir;
@@ -45,4 +45,21 @@ pub(crate) fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<(
     }
     offsets.iter().for_each(|offset| dir.discard(deleted(offset)));
     Ok(())
+}
+
+/// Removes the snapshots below an offset in which a transaction is open, durably.
+///
+/// Compaction is about to remove a marker there. A replay that began at such a snapshot would find
+/// the transaction open, and take the next one of its producer for a part of it, which began too
+/// early. One that begins below it, or above the marker, does not.
+pub(crate) fn forget_open_transactions(dir: &SegmentDir, end: Offset) -> Result<()> {
+    let entries = dir.fs.list(&dir.path).map_err(|error| Error::list(&dir.path, error))?;
+    let mut open = Vec::new();
+    for offset in stored_offsets(&entries, Kind::Snapshot).range(..end) {
+        let states = states_at(dir, *offset)?;
+        if states.iter().any(|state| state.current_txn_first_offset >= 0) {
+            open.push(*offset);
+        }
+    }
+    remove_snapshots(dir, &open)
 }

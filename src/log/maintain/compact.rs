@@ -18,6 +18,7 @@ use crate::event::{self, CompactionReport, Event};
 use crate::fs::File;
 use crate::log::config::FOREVER;
 use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::snapshots::forget_open_transactions;
 use crate::log::inner::LogInner;
 use crate::log::maintainer::Pace;
 use crate::log::state::deferred_close::{DeferredClose, WORTH_BYTES};
@@ -377,6 +378,10 @@ impl Pass<'_> {
         log.state.check_writable()?;
         if log.state.revised_since(self.revision.get()) {
             return log.discard_replacement(done.base).map(|()| false);
+        }
+        if done.marker_removed {
+            let forgotten = forget_open_transactions(&log.dir, done.end);
+            forgotten.inspect_err(|_| drop(log.discard_replacement(done.base)))?;
         }
         let replaced = log.replace(old, &new, done.end);
         self.revision.set(log.state.revision());

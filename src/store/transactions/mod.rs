@@ -59,7 +59,8 @@ impl Store {
 
     fn create_transaction_coordinator(&self) -> Result<Arc<Ticker>> {
         let inner = self.inner();
-        let config = inner.config.transaction_coordinator.clone();
+        let mut config = inner.config.transaction_coordinator.clone();
+        config.first_trusted = inner.producer_ids.trusted(|| inner.logs())?;
         let log = LogConfig::default()
             .cleanup_policy(CleanupPolicy::Compact)
             .segment_bytes(config.state_segment_bytes());

@@ -1,7 +1,10 @@
 //! Ending the transactions of a process that is gone.
 
+use crate::error::{Error, Result};
 use crate::log::{HangingTransaction, Log};
+use crate::store::topic::PartitionState;
 use crate::store::topics::Store;
+use crate::topic_name::TRANSACTION_STATE;
 use crate::transaction::Outcome;
 use crate::transaction::coordinator::Coordinator;
 use crate::transaction::open::Fate;
@@ -10,6 +13,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Store {
+    /// After a crash, sees to it that each transactional id gets another producer id: a loss of
+    /// power can take its last epochs. The producers that had them are gone.
+    pub(in crate::store) fn distrust_epochs(&self) -> Result<()> {
+        let inner = self.inner();
+        let Ok(topic) = self.topic(TRANSACTION_STATE) else { return Ok(()) };
+        let was_clean = |state: &PartitionState| match state {
+            PartitionState::Open(log) => log.recovery().clean_shutdown,
+            PartitionState::Offline { .. } => false,
+            PartitionState::Elsewhere => true,
+        };
+        let resumes = inner.config.transaction_coordinator.resume_ongoing;
+        if resumes || topic.partition_states().iter().all(was_clean) {
+            return Ok(());
+        }
+        match inner.producer_ids.distrust(|| inner.logs()) {
+            // No producer can be initialized before the file is removed, and then no id is trusted.
+            Err(Error::Corrupt(_)) => Ok(()),
+            done => done,
+        }
+    }
+
     /// Ends the transactions that were going on when the directory was last in use. Their
     /// partitions hold readers of committed records back.
     ///

@@ -99,7 +99,7 @@ impl StoreView {
             for number in 0..self.count(&topic)? {
                 let Ok(log) = self.partition(&topic, number) else { continue };
                 let offsets = log.offsets();
-                if offsets.last_stable < offsets.high_watermark {
+                if offsets.last_stable < offsets.end {
                     let at = TopicPartition::new(topic.as_str(), number);
                     let found = log.hanging_transactions(silent_for)?;
                     open.extend(found.into_iter().map(|found| (at.clone(), found)));

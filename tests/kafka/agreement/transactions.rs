@@ -109,7 +109,7 @@ impl Steps {
         let sender = &mut self.senders[at];
         let id = 6000 + at as i64;
         // Half of the producers raise their epoch with each transaction.
-        let raises = at % 2 == 0;
+        let raises = at.is_multiple_of(2);
         sender.coordinator += i32::from(self.chance.below(8) == 0);
         let (mut epoch, mut coordinator) = (sender.epoch + i16::from(raises), sender.coordinator);
         let mut version = if raises { TransactionVersion::V2 } else { TransactionVersion::V1 };
@@ -431,7 +431,7 @@ fn fill_keyed(log: &Log, seed: u64) {
             6..9 => {
                 // Half of the producers raise their epoch with each transaction.
                 let mut version = TransactionVersion::V1;
-                if at % 2 == 0 {
+                if at.is_multiple_of(2) {
                     version = TransactionVersion::V2;
                     (sender.epoch, sender.sequence) = (sender.epoch + 1, 0);
                 }

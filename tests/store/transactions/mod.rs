@@ -2,6 +2,7 @@
 
 mod calls;
 mod failures;
+mod model;
 mod openings;
 
 use annals::fs::{Fs, MemFs};

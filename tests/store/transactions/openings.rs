@@ -1,5 +1,5 @@
 use super::*;
-use annals::TransactionCoordinatorConfig;
+use annals::{LogConfig, TransactionCoordinatorConfig};
 
 /// The producer of the process that is gone would hold readers back until its timeout.
 #[test]
@@ -160,4 +160,29 @@ fn ids_are_listed_with_their_states() {
     let error = refusal(setup.transactions.verify("billing", who, &[at(1), at(2)], Wait::No));
     let text = "partition orders-2 is not part of an ongoing transaction of `billing`; abort the transaction and begin it again, and add the partition before its first batch";
     assert_eq!(error.to_string(), text);
+}
+
+/// Nothing raises the high watermark of the topics that the store keeps for itself. Read up to it,
+/// a coordinator would forget all that it has decided.
+#[test]
+fn coordinators_read_beyond_high_watermark() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let config = |disk: MemFs| {
+        let clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        let log = LogConfig::default().replicated(true).fs(disk).clock(clock);
+        StoreConfig::default().log_defaults(log).maintenance(None)
+    };
+    let disk = MemFs::new();
+    let setup = Setup::open(disk.clone(), Arc::clone(&clock), config(disk));
+    setup.store.create_topic("orders", TopicConfig::default().partitions(1)).unwrap();
+    let first = setup.init("billing");
+    let commit = [(at(0), 7.into())].into();
+    setup.store.admin().alter_offsets("group", commit).unwrap();
+    setup.store.close().unwrap();
+    let disk = setup.disk;
+    let setup = Setup::open(disk.clone(), Arc::clone(&clock), config(disk));
+    let second = setup.init("billing");
+    assert_eq!((second.id, second.epoch), (first.id, first.epoch + 1));
+    let described = setup.store.admin().describe_group("group").unwrap();
+    assert_eq!(described.offsets[&at(0)].committed.offset, 7);
 }

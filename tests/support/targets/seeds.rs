@@ -172,10 +172,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "time_index" => indexes(".timeindex"),
         "checkpoints" => checkpoints(),
         "replicate" => {
-            let all = batches().into_iter().chain(own(".log")).chain([mixed(), keyed()]);
-            let all = all.chain(below("logs").into_iter().map(|(_, bytes)| bytes));
-            let front = |flags, cut| [flags, 0, 7, 0, cut];
-            all.flat_map(|log| [0, 6, 7].map(|flags| with_front(&front(flags, 80), &log))).collect()
+            let all = own(".log").into_iter().chain([mixed(), keyed()]);
+            all.flat_map(|log| [0, 6, 7].map(|flags| with_front(&[flags, 0, 7, 0, 80], &log)))
+                .collect()
         }
         "transaction_state" => transaction_states(),
         _ => (0..24).map(|seed| noise(seed, 150)).collect(),

@@ -52,6 +52,9 @@ fn name<T: std::fmt::Debug>(result: Result<T, TransactionError>) -> String {
     text.split([' ', '{']).next().unwrap_or_default().to_owned()
 }
 
+/// Makes a transaction in some phase.
+type Make<'a> = &'a dyn Fn() -> ProducerTransaction;
+
 /// Each call in each phase: init, begin, commit, abort, and whether a record is accepted.
 #[test]
 fn every_call_in_every_phase() {
@@ -79,7 +82,7 @@ fn every_call_in_every_phase() {
         TransactionError::Expired { id: ID.to_owned(), timeout }
     };
     #[rustfmt::skip]
-    let states: [(&str, &dyn Fn() -> ProducerTransaction, [&str; 5]); 15] = [
+    let states: [(&str, Make<'_>, [&str; 5]); 15] = [
         ("new", &|| ProducerTransaction::new(ID.to_owned()),
             ["true", "NotInitialized", "NotInitialized", "NotInitialized", "NotInitialized"]),
         ("ready", &ready, ["false", "Begun", "NoTransaction", "NoTransaction", "NoTransaction"]),

@@ -17,7 +17,19 @@ fn opening_aborts_ongoing_transactions() {
     assert_eq!(after.partitions.calls(), ["abort orders-0 by 4000.1", "flush orders-0"]);
     assert_eq!(after.state("t"), TransactionState::CompleteAbort);
     assert!(fenced(after.add("t", producer, &[orders(0)])));
+    assert_eq!(after.init("t").unwrap(), who(4000, 2));
+}
+
+/// Partitions may know epochs of which a loss of power took the records.
+#[test]
+fn distrusted_id_is_not_used_again() {
+    let setup = Setup::new();
+    setup.init("t").unwrap();
+    let mut config = defaults();
+    config.first_trusted = 4001;
+    let after = setup.restarted(config);
     assert_eq!(after.init("t").unwrap(), who(4001, 0));
+    assert_eq!(after.init("t").unwrap(), who(4001, 1));
 }
 
 /// A broker's producers outlive it; their timeouts run on.
