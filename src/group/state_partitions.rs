@@ -170,6 +170,14 @@ impl<S: PartitionState> StatePartitions<S> {
         is_loaded.then(|| self.with_shard(partition, config, act)).transpose()
     }
 
+    /// Runs `act` on the state of a partition as it was last, also while its log is offline. A
+    /// partition that was not loaded is left alone.
+    pub(crate) fn with_last_state(&self, partition: &StatePartition<S>, act: impl FnOnce(&mut S)) {
+        if let Some(shard) = &mut *partition.shard.lock() {
+            act(shard);
+        }
+    }
+
     /// Shrinks a log that has grown far beyond its live records. No lock is held.
     ///
     /// The caller has finished its own work and must not fail because of this. If the log cannot

@@ -66,12 +66,11 @@ struct Completion<'a> {
 
 impl Drop for Completion<'_> {
     fn drop(&mut self) {
-        let release = |shard: &mut Shard, _| {
-            shard.release(self.id, &self.claimed);
-            Ok(())
-        };
-        // If the log cannot be read, there is no entry to give back.
-        self.coordinator.with_shard(self.id, release).ok();
+        // Also while the log is offline: the claim would outlast that.
+        let partitions = &self.coordinator.partitions;
+        if let Ok(partition) = partitions.of(self.id) {
+            partitions.with_last_state(partition, |shard| shard.release(self.id, &self.claimed));
+        }
         self.coordinator.releases.fetch_add(1, Ordering::Release);
         self.coordinator.released.notify();
     }

@@ -1,8 +1,8 @@
 //! The coordinator of a store's transactions, as the threads of its maintainer see it.
 
-use crate::error::Result;
+use crate::error::{CloseReason, Result};
 use crate::event::{Event, EventSink};
-use crate::log::{Log, Maintained, Pace};
+use crate::log::{Maintained, Pace};
 use crate::store::topic::Topic;
 use crate::transaction::coordinator::Coordinator;
 use std::sync::Arc;
@@ -27,8 +27,9 @@ impl Maintained for Ticker {
         true
     }
 
+    /// Partitions that are offline or closed may be opened again, unless the store is closed.
     fn is_closed(&self) -> bool {
-        self.topic.partitions().iter().all(Log::is_closed)
+        self.topic.partitions().iter().any(|log| log.close_reason() == CloseReason::WithStore)
     }
 
     fn is_paused(&self) -> bool {

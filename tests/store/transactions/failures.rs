@@ -1,7 +1,10 @@
 use super::*;
 use annals::fs::{Fault, FaultFs, Operation, Rule};
-use annals::{AbortReason, ErrorKind, Event};
+use annals::{AbortReason, ConsumerConfig, ErrorKind, Event, LogConfig, OnCorruption};
+use annals::{TransactionCoordinatorConfig, TransactionState};
 use std::io;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use support::Heard;
 
 /// A store on a disk whose calls can be made to fail, with a listener.
@@ -160,4 +163,94 @@ fn transaction_over_recreated_topic_ends() {
     setup.send("billing", who, 0, "paid").unwrap();
     setup.end("billing", who, Outcome::Commit).unwrap();
     assert_eq!(setup.committed(0), ["paid"]);
+}
+
+/// The partition that stores the transaction goes offline while the markers are written. Once it
+/// is back, the next attempt completes the transaction.
+#[test]
+fn transaction_is_completed_after_outage_of_state() {
+    let (setup, fs, _) = failing();
+    let who = setup.init("billing");
+    setup.send("billing", who, 0, "paid").unwrap();
+    let state = setup.transactions.list().unwrap()[0].partition;
+    let (entered, is_entered) = channel();
+    let (leave, may_leave) = channel();
+    let may_leave = Mutex::new(may_leave);
+    let pause = Fault::call(move |_| {
+        entered.send(()).unwrap();
+        may_leave.lock().unwrap().recv().unwrap();
+    });
+    fs.add_rule(Rule::new(Operation::Write, pause).path("orders-0").nth(1));
+    let reopen =
+        || setup.store.reopen_partition("__transaction_state", state, OnCorruption::Quarantine);
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| setup.end("billing", who, Outcome::Commit));
+        is_entered.recv().unwrap();
+        let fault = Fault::Error(io::ErrorKind::Other);
+        fs.add_rule(Rule::new(Operation::Open, fault).path(format!("state-{state}/0")));
+        reopen().unwrap_err();
+        leave.send(()).unwrap();
+        let refused = refusal(ended.join().unwrap());
+        assert!(matches!(refused, TransactionError::Completing { .. }), "{refused}");
+    });
+    fs.clear_rules();
+    reopen().unwrap();
+    assert_eq!(setup.end("billing", who, Outcome::Commit).unwrap().epoch, who.epoch + 1);
+    assert_eq!(setup.committed(0), ["paid"]);
+}
+
+/// A round of the maintainer finds no partition that stores transactions. Later rounds find the
+/// one that was reopened.
+#[test]
+fn maintainer_ends_transactions_after_outage_of_state() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let disk = MemFs::new();
+    let one = TransactionCoordinatorConfig::default().state_partitions(1);
+    let config = Setup::config(disk.clone(), &clock).maintenance(Some(Default::default()));
+    let setup = Setup::open(disk, clock, config.transaction_coordinator(one));
+    setup.store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    let who = setup.init("billing");
+    setup.store.topic("__transaction_state").unwrap().partition(0).unwrap().close().unwrap();
+    // Each pass over it shows that a round went on.
+    let short = LogConfig::default().retention_age(MINUTE);
+    let witness = setup.store.create_topic("witness", TopicConfig::default().log(short)).unwrap();
+    let witness = witness.partition(0).unwrap();
+    for end in 1..4 {
+        witness.append("old").unwrap();
+        witness.roll().unwrap();
+        setup.clock.advance(2 * MINUTE);
+        support::until(|| witness.offsets().start == end);
+    }
+    setup.store.reopen_partition("__transaction_state", 0, OnCorruption::Quarantine).unwrap();
+    setup.send("billing", who, 0, "lost").unwrap();
+    setup.clock.advance(2 * MINUTE);
+    let state = || setup.transactions.describe("billing").unwrap().state;
+    support::until(|| state() == TransactionState::CompleteAbort);
+}
+
+/// Other processes may have copies of the topics, so that readers see no record that they lack.
+/// The store that decides transactions and groups has all of its own records.
+#[test]
+fn replicated_state_survives_restart() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let open = |disk: &MemFs| {
+        let config = StoreConfig::default().log_defaults(LogConfig::default().replicated(true));
+        let config = config.fs(disk.clone()).maintenance(None).recovery_threads(1);
+        let config = config.clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        Setup::open(disk.clone(), Arc::clone(&clock), config)
+    };
+    let disk = MemFs::new();
+    let setup = open(&disk);
+    setup.store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    let who = setup.init("billing");
+    setup.send("billing", who, 0, "paid").unwrap();
+    let group = |setup: &Setup| setup.store.consumer(ConsumerConfig::new("billing")).unwrap();
+    group(&setup).commit_offsets([(at(0), 1.into())]).unwrap();
+    let setup = open(&disk.kill());
+    assert_eq!(group(&setup).committed(&at(0)).unwrap(), Some(1.into()));
+    let listed = setup.transactions.list().unwrap();
+    assert_eq!(listed.len(), 1);
+    // Its producer ended with the process.
+    let state = setup.transactions.describe("billing").unwrap().state;
+    assert_eq!(state, TransactionState::CompleteAbort);
 }
