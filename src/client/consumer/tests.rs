@@ -117,7 +117,7 @@ fn consumer_wakes_once_when_records_come() {
 #[test]
 fn poll_under_open_transaction_sleeps() {
     let fs = MemFs::new();
-    let config = || StoreConfig::default().fs(fs.clone());
+    let config = || StoreConfig::default().fs(fs.clone()).maintenance(None);
     let store = Store::open("data", config()).unwrap();
     store.create_topic("orders", TopicConfig::default()).unwrap();
     store.close().unwrap();

@@ -297,7 +297,7 @@ impl Opener {
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
         let mut listing = Listing::read(&self.dir)?;
         self.remove_below(&mut listing, start)?;
-        replay.leave_only(start);
+        replay.leave_only(start)?;
         Ok((writer, Vec::new(), start))
     }
 

@@ -128,10 +128,13 @@ impl ProducerReplay {
         }
     }
 
-    /// Forgets all segments, which were removed, except for an empty one that begins at the end.
-    pub(crate) fn leave_only(&mut self, base: Offset) {
+    /// Forgets all segments, which were removed, except for an empty one that begins at the end,
+    /// and the producers of their batches, which no later opening would find.
+    pub(crate) fn leave_only(&mut self, base: Offset) -> Result<()> {
         self.logs = vec![(base, 0)];
         self.txn_indexes = TxnIndexes::default();
+        self.producers = Some(self.load(base)?);
+        Ok(())
     }
 
     /// Sets an empty state, for a caller that knows that there are no producers.

@@ -43,6 +43,23 @@ fn snapshot_below_first_segment_is_ignored() {
     assert!(!files(&disk, DIR).contains_key(&name(2, "snapshot")));
 }
 
+/// All batches lie below the start of the log, so the opening removes them. One that kept their
+/// producers knew what the next opening did not.
+#[test]
+fn opening_below_start_forgets_producers() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs)).unwrap();
+    sent(7, 0, 0, 2).append(&log, T0).unwrap();
+    drop(log);
+    let disk = fs.kill();
+    write_file(&disk, DIR, "log-start-offset-checkpoint", b"0\n1\nt 0 7\n");
+    let log = Log::open(DIR, config(&disk)).unwrap();
+    assert_eq!((log.offsets().start, log.offsets().end), (7, 7));
+    assert_eq!(log.producers().unwrap(), []);
+    let again = Log::open(DIR, config(&disk.kill())).unwrap();
+    assert_eq!(again.producers().unwrap(), []);
+}
+
 /// The segment of a snapshot may be read for other reasons from an earlier segment on, where no
 /// batch names a producer any more: the content of the snapshot counted for nothing.
 #[test]

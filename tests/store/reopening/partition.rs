@@ -154,7 +154,7 @@ fn errors_name_log_and_remedy() {
         let told = error.to_string();
         assert!(parts.iter().all(|part| told.contains(part)), "{told}");
     };
-    says(log.get(9).unwrap_err(), &["offset 9", "data/orders-1", "is empty"]);
+    says(log.get(9).unwrap_err(), &["offset 9", "data/orders-1", "has no readable record"]);
     log.append("a").unwrap();
     says(log.get(9).unwrap_err(), &["data/orders-1", "from 0 to 1"]);
     let large = log.append("x".repeat(200)).unwrap_err();
