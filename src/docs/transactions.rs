@@ -126,6 +126,7 @@
 //! | which are going on in the store? | [`Transactions::list`](crate::Transactions::list), [`describe`](crate::Transactions::describe) |
 //! | which ones does nothing end? | [`Transactions::find_hanging`](crate::Transactions::find_hanging), `annals transactions DIR find-hanging` |
 //! | how do I end one of those? | [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), `annals transactions DIR abort` |
+//! | how do I end the transaction of a producer that does not return? | [`Transactions::fence`](crate::Transactions::fence), `annals transactions DIR force-terminate` |
 //!
 //! The store aborts a transaction that takes longer than its producer's
 //! [`transaction_timeout`](crate::ProducerConfig::transaction_timeout).

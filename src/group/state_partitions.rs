@@ -45,7 +45,7 @@ pub(crate) trait StateLogs: fmt::Debug + Send + Sync {
     fn log(&self, partition: u32) -> Result<Log>;
 }
 
-/// What the coordinators of a store share.
+/// The parts of a store that its coordinators share.
 #[derive(Debug)]
 pub(crate) struct CoordinatorContext {
     pub(crate) clock: Arc<dyn Clock>,

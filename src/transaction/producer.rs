@@ -130,7 +130,7 @@ pub(crate) struct TransactionalProducer {
     retires: bool,
 }
 
-/// What an initialization expects the present identity to be.
+/// The identity that an initialization expects.
 enum Expected {
     /// Nothing: a new producer takes over.
     Nothing,
@@ -160,14 +160,32 @@ impl TransactionalProducer {
     }
 
     /// Returns a stored producer. Fails if no coordinator stores it.
+    ///
+    /// The bytes may be hostile. Each producer that this accepts remains acceptable, whichever
+    /// calls follow: the record of a call must not be one that the next load rejects.
     pub(crate) fn restore(
-        stored: TransactionMetadata,
+        mut stored: TransactionMetadata,
     ) -> Result<TransactionalProducer, &'static str> {
         if matches!(stored.state, TransactionState::Dead | TransactionState::PrepareEpochFence) {
             return Err("the transaction is in a state that is never stored");
         }
         if stored.producer_id < 0 || stored.producer_epoch < 0 {
             return Err("the transaction has no producer");
+        }
+        let others = [stored.previous_producer_id, stored.next_producer_id];
+        if others.into_iter().flatten().any(|id| id < 0) {
+            return Err("the id of its previous or next producer is below 0");
+        }
+        // The transaction would be completed with an epoch that the producer has had.
+        if stored.next_producer_id == Some(stored.producer_id) {
+            return Err("the next producer has the id of the present one");
+        }
+        if matches!(
+            stored.state,
+            TransactionState::CompleteCommit | TransactionState::CompleteAbort
+        ) {
+            // They have their markers, and do not belong to the next transaction.
+            stored.partitions.clear();
         }
         let version = TransactionVersion::from_stored(stored.client_version);
         let raised = version.raises_epoch() && Outcome::of(stored.state).is_some();
@@ -247,7 +265,7 @@ impl TransactionalProducer {
     ) -> Result<TransactionalProducer, Refusal> {
         let mut stored = self.changed(TransactionState::Empty, now);
         if self.retires || stored.producer_epoch >= LAST_EPOCH {
-            stored.producer_id = new_id.ok_or(Refusal::NeedsProducerId)?;
+            stored.producer_id = self.checked(new_id)?;
             stored.producer_epoch = 0;
         } else {
             stored.producer_epoch = stored.producer_epoch.saturating_add(1);
@@ -351,7 +369,7 @@ impl TransactionalProducer {
         let mut last_epoch = self.last_epoch;
         if version.raises_epoch() {
             if stored.producer_epoch >= LAST_EPOCH {
-                stored.next_producer_id = Some(new_id.ok_or(Refusal::NeedsProducerId)?);
+                stored.next_producer_id = Some(self.checked(new_id)?);
             }
             last_epoch = Some(stored.producer_epoch.min(LAST_EPOCH));
             stored.producer_epoch = stored.producer_epoch.saturating_add(1);
@@ -387,6 +405,13 @@ impl TransactionalProducer {
         TransactionalProducer { stored, ..*self }
     }
 
+    /// Returns a producer id that no producer has. Of a hostile record, the present id may be one
+    /// that the store has not assigned yet.
+    fn checked(&self, new_id: Option<ProducerId>) -> Result<ProducerId, Refusal> {
+        let new_id = new_id.filter(|id| *id != self.stored.producer_id);
+        new_id.ok_or(Refusal::NeedsProducerId)
+    }
+
     /// Returns the fields of the next record, which are all the same but those that each change
     /// has.
     fn changed(&self, state: TransactionState, now: Timestamp) -> TransactionMetadata {
@@ -403,7 +428,11 @@ impl TransactionalProducer {
     /// is none.
     pub(crate) fn time_left(&self, now: Timestamp) -> Option<Duration> {
         let is_ongoing = self.stored.state == TransactionState::Ongoing;
-        let started = self.stored.started.filter(|_| is_ongoing && !self.is_two_phase())?;
+        if !is_ongoing || self.is_two_phase() {
+            return None;
+        }
+        // As in Kafka, a transaction without a begin has timed out: it must not last for ever.
+        let started = self.stored.started.unwrap_or(Timestamp::NONE);
         Some(self.timeout().saturating_sub(now.since(started)))
     }
 

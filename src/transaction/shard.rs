@@ -29,7 +29,7 @@ pub(super) struct Shard {
     next_claim: u64,
     /// The first timeout that began since the coordinator has asked for it.
     soonest: Duration,
-    /// What happened, for the listener, since the coordinator has asked for it.
+    /// The events for the listener since the coordinator has asked for them.
     happened: Vec<Event>,
 }
 
@@ -541,7 +541,7 @@ impl PartitionState for Shard {
     fn run_due(&mut self, config: &TransactionCoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.next_expiry = now.monotonic.saturating_add(config.id_expiration_check_interval);
-            // What is left is removed by the next check.
+            // The next check removes the other ids.
             self.expire(config, now).ok();
         }
     }
