@@ -133,8 +133,9 @@ impl<S: PartitionState> StatePartitions<S> {
         // is dropped catches that.
         drop(held);
         let (done, should_compact) = done?;
-        if should_compact {
-            self.compact(&self.log(partition)?);
+        // The call is done, and does not fail if the partition went offline meanwhile.
+        if should_compact && let Ok(log) = self.log(partition) {
+            self.compact(&log);
         }
         done
     }

@@ -26,6 +26,7 @@
 //! producer from which another one has taken over is fenced. The last epoch is not stored, but
 //! follows from the state if version 2 completed the transaction.
 
+use crate::record::EndTxnMarker;
 use crate::transaction::record::{TransactionMetadata, TransactionState};
 use crate::types::{
     ProducerEpoch, ProducerId, ProducerIdentity, Timestamp, TopicPartition, TransactionVersion,
@@ -391,6 +392,20 @@ impl TransactionalProducer {
         Ok(next)
     }
 
+    /// Returns the marker of a prepared transaction.
+    pub(crate) fn marker(&self, coordinator_epoch: i32) -> EndTxnMarker {
+        let committed = Outcome::of(self.stored.state) == Some(Outcome::Commit);
+        EndTxnMarker { committed, coordinator_epoch }
+    }
+
+    /// Returns the identity after a prepared transaction is complete.
+    pub(crate) fn next_identity(&self) -> ProducerIdentity {
+        match self.stored.next_producer_id {
+            Some(id) => ProducerIdentity { id, epoch: 0 },
+            None => self.identity(),
+        }
+    }
+
     /// Completes a prepared transaction, once each partition has its marker.
     pub(crate) fn complete(&self, now: Timestamp) -> TransactionalProducer {
         let state = match Outcome::of(self.stored.state) {
@@ -398,9 +413,8 @@ impl TransactionalProducer {
             _ => TransactionState::CompleteAbort,
         };
         let mut stored = self.changed(state, now);
-        if let Some(next) = self.stored.next_producer_id {
-            (stored.producer_id, stored.producer_epoch) = (next, 0);
-        }
+        let ProducerIdentity { id, epoch } = self.next_identity();
+        (stored.producer_id, stored.producer_epoch) = (id, epoch);
         stored.partitions.clear();
         TransactionalProducer { stored, ..*self }
     }

@@ -4,6 +4,7 @@ mod calls;
 mod failures;
 mod hostile;
 mod reloads;
+mod rounds;
 
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, Result, TransactionError};
