@@ -135,6 +135,17 @@
 //! Retention does not wait for an open transaction. Compaction does: see
 //! [`docs::cleanup`](super::cleanup#transactions).
 //!
+//! # How many
+//!
+//! A transactional id takes about 450 bytes of memory, about 750 with a transaction in one
+//! partition, and less than 1 KiB with one in four. In each log that it writes to, its producer
+//! takes about 400 bytes more. The id goes after
+//! [`id_expiration`](crate::TransactionCoordinatorConfig::id_expiration), the producer after
+//! [`producer_id_expiration`](crate::LogConfig::producer_id_expiration).
+//!
+//! An opening after a crash aborts what was going on, 10,000 transactions in a round: a round syncs
+//! each partition once, so the number of partitions counts, not that of transactions.
+//!
 //! # Producers elsewhere
 //!
 //! A broker has producers behind a network. [`Transactions`](crate::Transactions) has their calls
