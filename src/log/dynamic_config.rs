@@ -20,6 +20,7 @@ pub(crate) struct FixedConfig {
     pub(crate) max_decompressed_bytes: usize,
     pub(crate) producer_id_expiration: Duration,
     pub(crate) verify_transactions: bool,
+    pub(crate) stores_groups: bool,
     pub(crate) replicated: bool,
 }
 
@@ -30,6 +31,7 @@ impl FixedConfig {
             max_decompressed_bytes: config.max_decompressed_bytes,
             producer_id_expiration: config.producer_id_expiration,
             verify_transactions: config.verify_transactions,
+            stores_groups: config.stores_groups,
             replicated: config.replicated,
         }
     }
