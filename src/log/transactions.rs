@@ -104,7 +104,7 @@ impl Log {
     /// Fails if groups are stored in the log: offsets would stay pending in memory, although the
     /// log has the marker.
     fn check_bypasses_no_groups(&self, producer_id: ProducerId) -> Result<()> {
-        if self.inner.config.stores_groups {
+        if self.inner.config.transactions.stores_groups {
             return Err(Error::Producer(ProducerStateError::BypassesGroups { producer_id }));
         }
         Ok(())

@@ -297,8 +297,8 @@ impl Store {
         }
         let mut config = config.clone();
         // The coordinator knows the transactions of all producers.
-        config.verify_transactions = true;
-        config.stores_groups = topic == CONSUMER_OFFSETS;
+        config.transactions.verify = true;
+        config.transactions.stores_groups = topic == CONSUMER_OFFSETS;
         // The log keeps the maintainer alive, even when no handle of the store is left.
         config.maintainer = inner.maintainer.clone();
         let within = DataDir {
