@@ -136,7 +136,7 @@ impl Opener {
             None => self.recover(&listing, recovery_point, start, &mut replay)?,
         };
         replay.begin(end)?;
-        let (mut writer, sealed, end) =
+        let (mut writer, mut segments, end) =
             self.not_below(start, (writer, sealed, end), &mut replay)?;
         let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
         writer.tracked = tracked.at(writer.log.position());
@@ -145,10 +145,10 @@ impl Opener {
             // Store the recovery point last: it also covers the index of aborted transactions.
             self.reach_recovery_point(recovery_point, end)?;
         }
-        let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;
+        let high_watermark = self.not_above(end, stored)?;
         let epochs = self.open_epochs(&mut writer, &segments, start..end, epochs_at_close)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
         if self.config.preallocate {
@@ -164,7 +164,7 @@ impl Opener {
             start,
             end,
             durable: end,
-            high_watermark: stored.map(|stored| stored.min(end)),
+            high_watermark,
             cleaned,
             epochs,
             writer: Some(writer),
@@ -189,6 +189,16 @@ impl Opener {
             }
             cleaned => Ok(cleaned),
         }
+    }
+
+    /// Returns the high watermark of a log that ends here. A stored one above the end is lowered:
+    /// no replica has the records that are going to be appended below it.
+    fn not_above(&self, end: Offset, stored: Option<Offset>) -> Result<Option<Offset>> {
+        let high_watermark = stored.map(|stored| stored.min(end));
+        if let Some(lower) = high_watermark.filter(|lower| stored.is_some_and(|it| it > *lower)) {
+            self.checkpoints.set(Checkpoint::HighWatermark, lower)?;
+        }
+        Ok(high_watermark)
     }
 
     /// Moves damage out of the log before recovery, if that is chosen. Returns the marker of a
