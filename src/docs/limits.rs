@@ -65,6 +65,11 @@
 //! the `.recent` file beside it about 30. Appends wait while both are written: with 1,000,000
 //! producers, 70 MiB each time a segment is begun, and every 64 MiB.
 //!
+//! A transactional id takes about 400 bytes of memory in its coordinator, and a transaction that
+//! is open in four partitions about 530 more; the logs know its producer, as above. The
+//! coordinator forgets an id that is idle for
+//! [`id_expiration`](crate::TransactionCoordinatorConfig::id_expiration), seven days by default.
+//!
 //! A store has one maintainer for all its logs, and no thread for each log. Once a group is used,
 //! the committed offsets of all groups in the same partition of `__consumer_offsets` are in
 //! memory. A producer takes [`batch_bytes`](crate::ProducerConfig::batch_bytes) of its buffer for
