@@ -60,8 +60,8 @@ pub enum ProducerStateError {
         producer_id: ProducerId,
     },
     /// A marker has the epoch of the open transaction, and the rules of
-    /// [`TransactionVersion::V2`](crate::TransactionVersion::V2) require a higher one.
-    /// Kafka: `InvalidProducerEpochException`.
+    /// [`TransactionVersion::V2`](crate::TransactionVersion::V2) require a higher one. No producer
+    /// has taken over: the marker is wrong. Kafka: `InvalidProducerEpochException`.
     #[error(
         "the marker has epoch {epoch} of producer {producer_id}, as its open transaction has; end the transaction with the next epoch"
     )]
@@ -89,12 +89,13 @@ pub enum ProducerStateError {
 impl ProducerStateError {
     pub(super) fn kind(self) -> ErrorKind {
         match self {
-            ProducerStateError::Fenced { .. }
-            | ProducerStateError::MarkerEpochNotRaised { .. }
-            | ProducerStateError::CoordinatorFenced { .. } => ErrorKind::Fenced,
+            ProducerStateError::Fenced { .. } | ProducerStateError::CoordinatorFenced { .. } => {
+                ErrorKind::Fenced
+            }
             ProducerStateError::OutOfOrder { .. } => ErrorKind::OutOfOrder,
             ProducerStateError::InTransaction { .. }
-            | ProducerStateError::NotInTransaction { .. } => ErrorKind::InvalidInput,
+            | ProducerStateError::NotInTransaction { .. }
+            | ProducerStateError::MarkerEpochNotRaised { .. } => ErrorKind::InvalidInput,
             ProducerStateError::NoOpenTransaction { .. } => ErrorKind::NotFound,
         }
     }

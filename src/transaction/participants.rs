@@ -1,4 +1,4 @@
-//! What the coordinator needs from the store around it.
+//! The calls by which the coordinator reaches the store around it.
 
 use crate::error::Result;
 use crate::record::EndTxnMarker;

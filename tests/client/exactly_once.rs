@@ -98,7 +98,7 @@ fn is_unstable<T>(result: annals::Result<T>, partition: u32) -> bool {
 #[test]
 fn commit_shows_offsets_at_once() {
     let fs = MemFs::new();
-    let open = |fs| Store::open("data", StoreConfig::default().fs(fs)).unwrap();
+    let open = |fs| Store::open("data", StoreConfig::default().fs(fs).maintenance(None)).unwrap();
     let store = open(fs.clone());
     store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
     let consumer = store.consumer(committed("g")).unwrap();

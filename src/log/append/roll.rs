@@ -112,6 +112,9 @@ impl LogInner {
         // Reserved room that stayed after the last batch would be read as damage after a clean
         // close.
         writer.log.trim()?;
+        if writer.syncs_before_roll {
+            self.sync_now(&[Arc::clone(&writer.segment)], true)?;
+        }
         self.poison_on_unwind("roll", || self.go_on_in_next(writer, base, now, when_full))
     }
 

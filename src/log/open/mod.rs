@@ -64,6 +64,17 @@ use std::sync::Arc;
 /// The writer of a log, its closed segments, and its end.
 type Opened = (Writer, Vec<Arc<Segment>>, Offset);
 
+/// Takes from the marker of a clean close what the replay need not read.
+fn trust(marker: &CleanShutdown, listing: &Listing, replay: &mut ProducerReplay) -> Result<()> {
+    if marker.aborted != listing.aborted_transactions() {
+        replay.index_all(marker.end)?;
+    }
+    if marker.producers == Some(0) {
+        replay.know_of_none(marker.end);
+    }
+    Ok(())
+}
+
 pub(crate) struct Opener {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
@@ -119,17 +130,13 @@ impl Opener {
         let epochs_at_close = clean.as_ref().map(|marker| marker.epochs);
         let stored = stored_high_watermark(&self.checkpoints, self.config.replicated, start)?;
         let mut replay = self.replay(&listing)?.above_high_watermark(stored);
+        let mut has_point = self.point.uncompacted.is_some();
         let (writer, sealed, end) = match clean {
             Some(marker) => {
-                if marker.aborted != listing.aborted_transactions() {
-                    replay.index_all(marker.end)?;
-                }
-                if marker.producers == Some(0) {
-                    replay.know_of_none(marker.end);
-                }
+                trust(&marker, &listing, &mut replay)?;
                 // Without a recovery point of ours, a later crash could not be told from damage.
                 if recovery_point > marker.end || self.point.uncompacted.is_none() {
-                    self.reach_recovery_point(recovery_point, marker.end)?;
+                    has_point |= self.reach_recovery_point(recovery_point, marker.end)?;
                 }
                 self.open_clean(&listing, &marker)?
             }
@@ -143,8 +150,9 @@ impl Opener {
         writer.take_aborted(&aborted);
         if is_recovered {
             // Store the recovery point last: it also covers the index of aborted transactions.
-            self.reach_recovery_point(recovery_point, end)?;
+            has_point |= self.reach_recovery_point(recovery_point, end)?;
         }
+        writer.syncs_before_roll = !has_point;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;

@@ -231,7 +231,7 @@ impl Transactions {
     /// [`init_producer_id`](Transactions::init_producer_id).
     pub fn fence(&self, id: &str, wait: Wait) -> Result<ProducerIdentity> {
         let timeout_ms = self.describe(id)?.timeout_ms;
-        let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(1));
+        let timeout = Duration::from_millis(u64::try_from(timeout_ms.max(1)).unwrap_or(1));
         // The timeout may be one that another configuration allowed.
         let timeout = timeout.min(self.store.inner().config.transaction_coordinator.max_timeout);
         self.init_producer_id(id, timeout, None, wait)
