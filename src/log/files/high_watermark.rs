@@ -14,7 +14,7 @@ use crate::types::Offset;
 /// Keeps the stored high watermark from being above the one in memory.
 #[derive(Debug, Default)]
 pub(crate) struct StoredHighWatermark {
-    /// The value in the file, or one that it may have; `None` if unknown. Held during a replacement.
+    /// What the file has, or may have; `None` if it is not known. Held while it is replaced.
     stored: Mutex<Option<Offset>>,
 }
 
