@@ -4,6 +4,7 @@ use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::record::{BatchBuilder, EndTxnMarker};
 use annals::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use support::images::Images;
 use support::{DIR, T0, clock, name, names, write_file};
@@ -36,9 +37,25 @@ fn end(log: &Log, id: ProducerId, committed: bool) -> Offset {
     log.append_marker(producer, marker, TransactionVersion::V0).unwrap().first
 }
 
+/// The offsets of the committed records, which all ways of reading agree on.
 fn seen(log: &Log) -> Vec<Offset> {
-    let mut reader = log.isolated(COMMITTED).reader(StartAt::Earliest).unwrap();
-    std::iter::from_fn(|| reader.next_record().unwrap()).map(|record| record.offset).collect()
+    let view = log.isolated(COMMITTED);
+    let mut reader = view.reader(StartAt::Earliest).unwrap();
+    let shown: Vec<Offset> =
+        std::iter::from_fn(|| reader.next_record().unwrap()).map(|record| record.offset).collect();
+    let Offsets { start, last_stable, .. } = log.offsets();
+    let mut fetched = Vec::new();
+    let mut from = start;
+    while from < last_stable {
+        let some = view.read(from, ReadLimits::bytes(1)).unwrap();
+        assert!(some.next_offset > from, "{some:?}");
+        fetched.extend(some.records().unwrap().iter().map(|record| record.offset));
+        from = some.next_offset;
+    }
+    assert_eq!(fetched, shown);
+    let is_there = |offset: &Offset| view.get(*offset).unwrap().is_some();
+    assert_eq!((start..last_stable).filter(is_there).collect::<Vec<_>>(), shown);
+    shown
 }
 
 /// Without the snapshot at the base of the last segment, what was open there follows from the
@@ -82,7 +99,7 @@ fn follower_knows_transaction_below_wide_gap() {
 
 /// Where the records of a log are: in a transaction, with the offset of its marker and whether it
 /// commits, or alone.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct History {
     records: BTreeMap<Offset, Option<ProducerId>>,
     markers: Vec<(ProducerId, Offset, bool)>,
@@ -121,23 +138,54 @@ impl History {
     }
 }
 
+/// What another process finds at each call of a writer: one that follows the log, and ones that
+/// open it then.
+struct Lookout {
+    disk: MemFs,
+    looks: Arc<Mutex<Vec<(usize, String, Offset, Offset, Vec<Offset>)>>>,
+    /// The number of truncations.
+    phase: Arc<AtomicUsize>,
+}
+
+impl Lookout {
+    fn begin() -> (Lookout, Log) {
+        let disk = MemFs::new();
+        let fault = FaultFs::new(disk.clone());
+        let log = Log::open(DIR, config(fault.clone())).unwrap();
+        let (looks, phase) = (Arc::default(), Arc::default());
+        let lookout = Lookout { disk, looks, phase };
+        let follower = read_only(&lookout.disk);
+        let images = Images::<()>::default();
+        let (disk, looks) = (lookout.disk.clone(), Arc::clone(&lookout.looks));
+        let phase = Arc::clone(&lookout.phase);
+        images.watch(&fault, &lookout.disk, move || {
+            let anew = read_only(&disk);
+            for (reader, is_anew) in [(&follower, "follows"), (&anew, "opens")] {
+                let shown = seen(reader);
+                let Offsets { start, end, .. } = reader.offsets();
+                let look = (phase.load(Ordering::Relaxed), is_anew.to_owned(), start, end, shown);
+                looks.lock().unwrap().push(look);
+            }
+        });
+        (lookout, log)
+    }
+
+    /// Checks all looks. `histories` are those at each truncation, and the last.
+    fn check(&self, histories: &[History]) {
+        let looks = std::mem::take(&mut *self.looks.lock().unwrap());
+        assert!(looks.len() > 100, "{}", looks.len());
+        for (phase, how, start, end, shown) in looks {
+            let possible = histories.iter().skip(phase).take(2);
+            let found: Vec<_> = possible.map(|history| history.shown(start, end)).collect();
+            assert!(found.contains(&shown), "{how} {phase} {start}..{end}: {shown:?}, {found:?}");
+        }
+    }
+}
+
 /// Whenever another process looks, it finds what was decided by then, and nothing else.
 #[test]
 fn follower_sees_decided_records_at_each_call() {
-    let disk = MemFs::new();
-    let fault = FaultFs::new(disk.clone());
-    let log = Log::open(DIR, config(fault.clone())).unwrap();
-    let follower = Arc::new(read_only(&disk));
-    let looks = Arc::new(Mutex::new(Vec::new()));
-    let images = Images::default();
-    images.watch(&fault, &disk, {
-        let (follower, looks) = (Arc::clone(&follower), Arc::clone(&looks));
-        move || {
-            let shown = seen(&follower);
-            let at = follower.offsets();
-            looks.lock().unwrap().push((at.start, at.end, shown));
-        }
-    });
+    let (lookout, log) = Lookout::begin();
     let mut history = History::default();
     let h = &mut history;
     h.alone(&log);
@@ -163,16 +211,56 @@ fn follower_sees_decided_records_at_each_call() {
     log.compact().unwrap();
     h.end(&log, 2, false);
     log.close().unwrap();
-    let looks = std::mem::take(&mut *looks.lock().unwrap());
-    assert!(looks.len() > 50, "{}", looks.len());
-    for (start, end, shown) in looks {
-        assert_eq!(shown, history.shown(start, end), "{start}..{end}");
-    }
-    for image in images.take() {
-        let reader = read_only(&image.disk);
-        let at = reader.offsets();
-        assert_eq!(seen(&reader), history.shown(at.start, at.end), "{} {at:?}", image.call);
-    }
+    lookout.check(&[history]);
+}
+
+/// A truncation opens transactions again: between a marker and its records, inside of an aborted
+/// range, to the start. The same transaction may then end otherwise.
+#[test]
+fn follower_sees_decided_records_through_truncations() {
+    let (lookout, log) = Lookout::begin();
+    let mut histories = Vec::new();
+    let mut h = History::default();
+    let mut truncate = |h: &mut History, to: Offset| {
+        histories.push(h.clone());
+        h.records.retain(|offset, _| *offset < to);
+        h.markers.retain(|(_, at, _)| *at < to);
+        log.truncate_to(to).unwrap();
+        lookout.phase.fetch_add(1, Ordering::Relaxed);
+    };
+    h.alone(&log); // 0
+    h.send(&log, 1, 0); // 1
+    h.send(&log, 2, 0); // 2
+    log.roll().unwrap();
+    h.send(&log, 1, 1); // 3
+    h.end(&log, 1, false); // 4
+    log.roll().unwrap();
+    h.alone(&log); // 5
+    h.end(&log, 2, true); // 6
+    truncate(&mut h, 6);
+    h.end(&log, 2, false); // 6
+    truncate(&mut h, 4);
+    h.alone(&log); // 4
+    h.end(&log, 1, true); // 5
+    log.roll().unwrap();
+    h.alone(&log); // 6
+    truncate(&mut h, 3);
+    h.send(&log, 1, 1); // 3
+    log.roll().unwrap();
+    h.end(&log, 1, false); // 4
+    h.end(&log, 2, true); // 5
+    log.compact().unwrap();
+    h.alone(&log); // 6
+    truncate(&mut h, 5);
+    h.alone(&log); // 5
+    log.roll().unwrap();
+    h.end(&log, 2, false); // 6
+    truncate(&mut h, 0);
+    h.send(&log, 2, 0);
+    h.end(&log, 2, true);
+    log.close().unwrap();
+    histories.push(h);
+    lookout.check(&histories);
 }
 
 /// A snapshot that cannot be written is rebuilt from the batches by each process that needs it.
