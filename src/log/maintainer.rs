@@ -127,8 +127,9 @@ impl MaintainerConfig {
 /// are started for the first log and stop when the last handle is dropped. A
 /// [`LogConfig`](crate::LogConfig::maintainer) with a maintainer is a handle, too, for as long as
 /// a log has it. A log that is closed or dropped leaves the maintainer. `close` waits until a
-/// running pass has noticed it; a drop does not wait. So [close](crate::Log::close) a log whose
-/// directory you open again at once.
+/// running pass has noticed it, and so does dropping the last [`Store`](crate::Store) handle; the
+/// drop of a log does not wait. So [close](crate::Log::close) a log whose directory you open again
+/// at once.
 ///
 /// There is no caller to return an error to. A failure is an [`Event::MaintenanceFailed`] of that
 /// log, and the next round retries. A log whose pass panics is not compacted any more:
@@ -207,6 +208,7 @@ impl Maintainer {
             clock,
             state: Mutex::default(),
             changed: Condvar::new(),
+            released: Condvar::new(),
             pace: Mutex::default(),
             passes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -232,6 +234,18 @@ impl Maintainer {
         Ok(())
     }
 
+    /// Waits until no thread holds a log that has no other handle any more, and so its locks. A pass
+    /// over such a log ends early.
+    pub(crate) fn wait_for_dropped(&self) {
+        let rounds = &self.threads.rounds;
+        let mut state = rounds.state.lock();
+        // A thread that maintains cannot wait for itself.
+        let own = thread::current().id();
+        while state.holds_dropped(own) {
+            rounds.released.wait(&mut state);
+        }
+    }
+
     /// Begins a round now, without waiting for the end of the interval.
     pub fn run_now(&self) {
         let rounds = &self.threads.rounds;
@@ -247,7 +261,7 @@ impl Maintainer {
         MaintainerStats {
             logs: state.logs.iter().filter(|member| member.is_log).count(),
             waiting: state.queue.iter().filter(|member| member.is_log).count(),
-            running: state.running,
+            running: state.running.iter().filter(|(_, member)| member.is_log).count(),
             passes: rounds.passes.load(Ordering::Relaxed),
             failures: rounds.failures.load(Ordering::Relaxed),
             bytes: rounds.bytes.load(Ordering::Relaxed),
@@ -310,6 +324,8 @@ struct Rounds {
     /// Waits with `state` for a round to begin or for the end. A pass that is slowed down waits
     /// with it, too.
     changed: Condvar,
+    /// Waits with `state` until threads have let go of logs.
+    released: Condvar,
     /// Leaf lock. The time at which the bytes read and written so far are within the rate.
     pace: Mutex<Duration>,
     passes: AtomicU64,
@@ -333,11 +349,23 @@ struct State {
     /// When to look next for logs that are due for a flush by age, and whether a thread does so
     /// now.
     next_flush: Duration,
-    flushing: bool,
+    flushing: Option<thread::ThreadId>,
     /// Whether a thread is putting the logs in order for the next round.
-    ordering: bool,
-    running: usize,
+    ordering: Option<thread::ThreadId>,
+    /// The passes, each with its thread.
+    running: Vec<(thread::ThreadId, Member)>,
     stopped: bool,
+}
+
+impl State {
+    /// Returns whether another thread holds a log that has no other handle, or may hold one.
+    fn holds_dropped(&self, own: thread::ThreadId) -> bool {
+        let is_dropped = |(id, member): &(thread::ThreadId, Member)| {
+            *id != own && member.log.strong_count() == 1
+        };
+        let looks = [self.flushing, self.ordering].into_iter().flatten();
+        looks.into_iter().any(|id| id != own) || self.running.iter().any(is_dropped)
+    }
 }
 
 impl Rounds {
@@ -350,9 +378,9 @@ impl Rounds {
                 // with it may panic.
                 callback::call(|| drop(log)).ok();
             }
-            if member.is_log {
-                self.state.lock().running -= 1;
-            }
+            let own = thread::current().id();
+            self.state.lock().running.retain(|(id, _)| *id != own);
+            self.released.notify_all();
         }
     }
 
@@ -364,17 +392,17 @@ impl Rounds {
                 return None;
             }
             let now = self.clock.monotonic();
-            if !state.flushing && state.next_flush <= now && !state.logs.is_empty() {
+            if state.flushing.is_none() && state.next_flush <= now && !state.logs.is_empty() {
                 state = self.flush_logs(state);
                 continue;
             }
             if let Some(next) = state.queue.pop() {
-                state.running = state.running.saturating_add(usize::from(next.is_log));
+                state.running.push((thread::current().id(), next.clone()));
                 return Some(next);
             }
-            let next = if state.flushing { Duration::MAX } else { state.next_flush };
+            let next = if state.flushing.is_some() { Duration::MAX } else { state.next_flush };
             let left = state.next_round.min(next).saturating_sub(now);
-            if state.ordering || state.logs.is_empty() {
+            if state.ordering.is_some() || state.logs.is_empty() {
                 self.changed.wait(&mut state);
             } else if !left.is_zero() {
                 // A manual clock may move at any moment.
@@ -385,13 +413,14 @@ impl Rounds {
                 state.next_round = now.saturating_add(self.config.interval);
                 // The flush interval of a log may have been altered.
                 state.next_flush = now;
-                state.ordering = true;
+                state.ordering = Some(thread::current().id());
                 state.logs.retain(|member| member.log.strong_count() > 0);
                 let logs = state.logs.clone();
                 drop(state);
                 let queue = in_order(logs);
                 state = self.state.lock();
-                state.ordering = false;
+                state.ordering = None;
+                self.released.notify_all();
                 // Logs that were added meanwhile come first.
                 state.queue.splice(0..0, queue);
                 self.changed.notify_all();
@@ -401,7 +430,7 @@ impl Rounds {
 
     /// Flushes the logs that are due by age, and finds out when to look next.
     fn flush_logs<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.flushing = true;
+        state.flushing = Some(thread::current().id());
         // A log that is added meanwhile sets it to zero.
         state.next_flush = Duration::MAX;
         let logs = state.logs.clone();
@@ -426,7 +455,8 @@ impl Rounds {
         }
         let mut state = self.state.lock();
         state.next_flush = state.next_flush.min(soonest);
-        state.flushing = false;
+        state.flushing = None;
+        self.released.notify_all();
         state
     }
 
@@ -462,7 +492,7 @@ impl Rounds {
         let within = self.within_rate_at(bytes);
         let mut state = self.state.lock();
         // A long pass must not keep records from being flushed in time.
-        if !state.flushing && state.next_flush <= self.clock.monotonic() {
+        if state.flushing.is_none() && state.next_flush <= self.clock.monotonic() {
             state = self.flush_logs(state);
         }
         loop {

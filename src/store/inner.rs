@@ -58,6 +58,20 @@ pub(crate) struct StoreInner {
     pub(super) transactions: Mutex<Option<Arc<Ticker>>>,
 }
 
+impl Drop for StoreInner {
+    /// Waits until the threads of the maintainer have let go of the logs that only they hold. Then
+    /// the directory can be opened again when the last handle is dropped.
+    fn drop(&mut self) {
+        let Some(maintainer) = &self.maintainer else { return };
+        // With no lock held: user-supplied code is dropped with them.
+        let topics = std::mem::take(&mut *self.topics.write());
+        let groups = self.coordinator.lock().take();
+        let transactions = self.transactions.lock().take();
+        drop((topics, groups, transactions));
+        maintainer.wait_for_dropped();
+    }
+}
+
 /// The reason for closing a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseKind {

@@ -2,8 +2,14 @@
 
 use super::open;
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
-use annals::{ErrorKind, Log, LogConfig, TopicConfig};
+use annals::{
+    ErrorKind, Log, LogConfig, MaintainerConfig, ManualClock, Store, StoreConfig, Timestamp,
+    TopicConfig,
+};
 use std::io;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::files;
 
 /// The store has no lock beside the segments, and a log by itself none above: each asks for the
@@ -56,6 +62,46 @@ fn briefly_held_lock_is_retried() {
         Log::open("data/orders-0", LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
         assert_eq!(fs.hit_count(rule), 1);
     }
+}
+
+/// A thread of the maintainer holds a log for the time of its pass, and with it the lock.
+#[test]
+fn dropped_store_can_be_opened_at_once() {
+    let fs = FaultFs::new(MemFs::new());
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let config = || {
+        let config = StoreConfig::default().fs(fs.clone()).clock(Arc::clone(&clock) as _);
+        config.maintenance(Some(MaintainerConfig::default()))
+    };
+    let store = Store::open("data", config()).unwrap();
+    let short = LogConfig::default().retention_age(Duration::from_secs(60));
+    let topic = store.create_topic("orders", TopicConfig::default().log(short)).unwrap();
+    let log = topic.partition(0).unwrap();
+    log.append("old").unwrap();
+    log.roll().unwrap();
+    let (entered, is_entered) = channel();
+    let (leave, may_leave) = channel::<()>();
+    let may_leave = Mutex::new(may_leave);
+    let pause = Fault::call(move |_| {
+        entered.send(()).unwrap();
+        may_leave.lock().unwrap().recv().ok();
+    });
+    // The pass deletes the segment.
+    fs.add_rule(Rule::new(Operation::Rename, pause).path("orders-0").nth(1));
+    clock.advance(Duration::from_secs(120));
+    is_entered.recv().unwrap();
+    drop((topic, log));
+    let (opened, is_opened) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            drop(store);
+            opened.send(Store::open("data", config())).unwrap();
+        });
+        // Without the wait, the directory would be found locked here.
+        let early = is_opened.recv_timeout(Duration::from_millis(100));
+        drop(leave);
+        early.or_else(|_| is_opened.recv()).unwrap().unwrap().close().unwrap();
+    });
 }
 
 /// The lexical parent of `.` is `.` again: the log took its own lock for that of a store.
