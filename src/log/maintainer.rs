@@ -234,8 +234,8 @@ impl Maintainer {
         Ok(())
     }
 
-    /// Waits until no thread holds a log that has no other handle any more, and so its locks. A pass
-    /// over such a log ends early.
+    /// Waits until no thread holds a log that has no other handle any more, and so its locks. A
+    /// pass over such a log ends early.
     pub(crate) fn wait_for_dropped(&self) {
         let rounds = &self.threads.rounds;
         let mut state = rounds.state.lock();

@@ -87,7 +87,7 @@ fn dropped_store_can_be_opened_at_once() {
         may_leave.lock().unwrap().recv().ok();
     });
     // The pass deletes the segment.
-    fs.add_rule(Rule::new(Operation::Rename, pause).path("orders-0").nth(1));
+    fs.add_rule(Rule::new(Operation::Remove, pause).path("orders-0").nth(1));
     clock.advance(Duration::from_secs(120));
     is_entered.recv().unwrap();
     drop((topic, log));
