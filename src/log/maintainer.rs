@@ -236,6 +236,7 @@ impl Maintainer {
 
     /// Waits until no thread holds a log that has no other handle any more, and so its locks. A
     /// pass over such a log ends early.
+    #[cfg(not(shuttle))]
     pub(crate) fn wait_for_dropped(&self) {
         let rounds = &self.threads.rounds;
         let mut state = rounds.state.lock();
@@ -357,6 +358,7 @@ struct State {
     stopped: bool,
 }
 
+#[cfg(not(shuttle))]
 impl State {
     /// Returns whether another thread holds a log that has no other handle, or may hold one.
     fn holds_dropped(&self, own: thread::ThreadId) -> bool {
