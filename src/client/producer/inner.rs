@@ -203,8 +203,8 @@ impl ProducerInner {
     }
 
     /// Writes all batches, and waits until their results are known and their callbacks called.
-    /// Returns false if the time was over first, or if this thread itself is writing, and a listener
-    /// or waker that it calls would wait for it.
+    /// Returns false if the time was over first, or if this thread itself is writing, and a
+    /// listener or waker that it calls would wait for it.
     pub(super) fn flush(&self, timeout: Option<Duration>) -> Result<bool> {
         let clock = self.context.clock();
         let deadline = timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
@@ -222,7 +222,8 @@ impl ProducerInner {
         let may_wait = !thread_marks::is_writing();
         for outcome in &waiting {
             let is_done = || outcome.is_done();
-            if !is_done() && !(may_wait && outcome.done().wait(left(), clock, is_done)) {
+            let ended = is_done() || (may_wait && outcome.done().wait(left(), clock, is_done));
+            if !ended {
                 return Ok(false);
             }
         }

@@ -265,7 +265,7 @@ impl Producer {
     ///
     /// | variant | what to do |
     /// |---|---|
-    /// | [`MustAbort`](TransactionError::MustAbort) | a record failed: abort, and begin again |
+    /// | [`MustAbort`](TransactionError::MustAbort) | a record failed, or the coordinator has aborted the transaction for a producer that takes over: abort, and begin again |
     /// | [`Expired`](TransactionError::Expired) | abort, and begin again |
     /// | [`PartitionGone`](TransactionError::PartitionGone) | abort, and begin again |
     /// | [`Fenced`](TransactionError::Fenced) | close the producer |

@@ -1,5 +1,6 @@
 //! Transactions of a producer: what readers of committed records see, and what each call says.
 
+mod error_kinds;
 mod failures;
 mod fencing;
 mod misuse;

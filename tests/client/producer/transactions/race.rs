@@ -208,7 +208,7 @@ impl Race {
         let mut found = BTreeSet::new();
         for log in self.topic.partitions().iter() {
             assert_eq!(log.offsets().last_stable, log.offsets().end);
-            for value in committed(&log) {
+            for value in committed(log) {
                 assert_eq!(fates.get(&value), Some(&Fate::Committed), "{value}");
                 assert!(found.insert(value.clone()), "{value} is there twice");
             }
