@@ -268,6 +268,17 @@ fn check_reader(log: &Log, leader: &Leader, config: &LogConfig, place: &str) {
 fn check_image(disk: &MemFs, leader: &Leader, promise: Option<&Promise>, place: &str) {
     let config = follower(disk.clone());
     let before = disk.kill();
+    // Before the log is recovered, another process may find damage, but nothing that is aborted.
+    if let Ok(reader) = Log::open_read_only(DIR, follower(before.kill())) {
+        let view = reader.isolated(IsolationLevel::ReadCommitted);
+        let mut shown = view.reader(StartAt::Earliest).unwrap();
+        while let Ok(Some(record)) = shown.next_record() {
+            let at = record.offset;
+            assert!(!leader.aborted.contains(&at), "{place}: {at}, {:?}", reader.offsets());
+            let open = leader.open.values().flatten().any(|open| *open == at);
+            assert!(!open, "{place}: {at}, {:?}", reader.offsets());
+        }
+    }
     let log = Log::open(DIR, config.clone()).unwrap_or_else(|error| {
         panic!("{place}: {error}, with {:?}", support::names(&before, DIR))
     });
