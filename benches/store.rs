@@ -1,5 +1,6 @@
 //! The cost of many partitions: opening them, holding them open, and leaving them idle; the cost
-//! of a small store in memory; and the memory of transactions and producers.
+//! of a small store in memory; the memory of transactions and producers; and the opening of a store
+//! with ongoing transactions.
 //!
 //! `cargo bench --bench store -- 10000` measures that number of partitions, instead of 1,000 and
 //! 10,000.
@@ -10,12 +11,14 @@
     reason = "a benchmark fails by panicking and prints what it found"
 )]
 
+use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::record::BatchBuilder;
 use annals::{
     Acks, AutoOffsetReset, ConsumerConfig, Log, LogConfig, Outcome, ProducerConfig, Record, Store,
     StoreConfig, Timestamp, TopicConfig, TransactionVersion, Wait,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -218,12 +221,66 @@ fn transactions(quick: bool) {
     println!("a log holds {:.0} B for each producer id that it knows", each(before));
 }
 
+/// The cost of ids alone, and of an opening that aborts their transactions.
+fn ongoing(ids: u32, config: StoreConfig, dir: &Path, reopened: impl FnOnce() -> StoreConfig) {
+    let (store, timeout) = (Store::open(dir, config).unwrap(), Duration::from_secs(600));
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(4)).unwrap();
+    let transactions = store.transactions().unwrap();
+    let names: Vec<String> = (0..ids).map(|number| format!("billing-{number:06}")).collect();
+    let mut who = Vec::with_capacity(names.len());
+    let each = |before: isize| (held() - before) as f64 / f64::from(ids);
+    let before = held();
+    let init = |id: &String| transactions.init_producer_id(id, timeout, None, Wait::No).unwrap();
+    who.extend(names.iter().map(init));
+    let idle = each(before);
+    for (number, (id, who)) in (0..4).cycle().zip(names.iter().zip(&who)) {
+        let added = [("orders", number).into()];
+        transactions.add_partitions(id, *who, &added, TransactionVersion::V2, Wait::No).unwrap();
+    }
+    let adding = each(before);
+    for (number, who) in (0..4).cycle().zip(&who) {
+        let log = topic.partition(number).unwrap();
+        let guard = log.begin_verification(*who, 0, TransactionVersion::V2).unwrap();
+        let mut builder = BatchBuilder::new();
+        builder.producer(who.id, who.epoch, 0).transactional(true);
+        builder.push(Timestamp::from_millis(1), None, Some(b"an order")).unwrap();
+        log.append_verified(builder.build().unwrap(), guard).unwrap();
+    }
+    drop((store, topic, transactions));
+    let start = Instant::now();
+    let store = Store::open(dir, reopened()).unwrap();
+    let took = start.elapsed();
+    let undecided = |log: &Log| log.offsets().last_stable < log.offsets().end;
+    assert!(!store.topic("orders").unwrap().partitions().iter().any(undecided));
+    println!(
+        "{ids} transactional ids: each holds {idle:.0} B idle, {adding:.0} B with a partition added; the next opening aborts their transactions in {took:.2?}"
+    );
+}
+
+fn openings(ids: u32) {
+    let config = || StoreConfig::default().maintenance(None);
+    let dir = tempfile::tempdir().unwrap();
+    print!("on disk: ");
+    ongoing(ids, config(), &dir.path().join("data"), config);
+    let fs = MemFs::new();
+    let counted = FaultFs::new(fs.clone());
+    let nothing = || Fault::call(|_| ());
+    let syncs = counted.add_rule(Rule::new(Operation::SyncData, nothing()));
+    let writes = counted.add_rule(Rule::new(Operation::Write, nothing()));
+    print!("in memory: ");
+    let reopened = || config().fs(counted.clone());
+    ongoing(ids, config().fs(fs), Path::new("data"), reopened);
+    println!("  with {} syncs, {} writes", counted.hit_count(syncs), counted.hit_count(writes));
+}
+
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let quick = std::env::args().any(|argument| argument == "--test");
     small(quick);
     transactions(quick);
+    let counts: &[u32] = if quick { &[100] } else { &[10_000, 100_000] };
+    counts.iter().for_each(|ids| openings(*ids));
     let counts: Vec<u32> = arguments.iter().filter_map(|count| count.parse().ok()).collect();
     match (counts.is_empty(), quick) {
         (false, _) => counts.into_iter().for_each(|count| many(count, quick)),

@@ -101,16 +101,16 @@ pub struct AppendArgs {
     #[arg(long, value_name = "S", value_parser = separator)]
     pub key_separator: Option<String>,
     /// The largest number of records in a batch
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_records: u64,
     /// The size to which a batch is filled; a larger record gets a batch of its own
-    #[arg(long, value_name = "B", default_value_t = 512 << 10, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "B", default_value_t = 512 << 10, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_bytes: u64,
     /// The codec of the batches; none unless given
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
     /// How long a record waits for others to share its batch, in milliseconds
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(..=120_000))]
+    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(..=120_000))]
     pub linger_ms: u32,
     /// When to flush; closing the log at the end makes all records durable in any case
     #[arg(long, value_enum, default_value_t = Sync::End)]
@@ -239,16 +239,16 @@ pub struct BenchArgs {
     /// The log's directory; the appended records stay there
     pub dir: PathBuf,
     /// The number of records to append
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub records: u64,
     /// The size of the value of each record
-    #[arg(long, value_name = "B", default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
+    #[arg(long, value_name = "B", default_value_t = 100, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
     pub value_bytes: u32,
     /// The number of records in a batch
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_records: u64,
     /// The number of threads that append
-    #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "T", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: u32,
     /// When to flush
     #[arg(long, value_enum, default_value_t = Sync::End)]

@@ -32,7 +32,7 @@ pub enum TopicsAction {
         /// The name of the topic
         topic: String,
         /// The number of partitions
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         partitions: u32,
         /// Settings, named as Kafka names them: retention.ms=3600000
         #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = setting)]
@@ -50,7 +50,7 @@ pub enum TopicsAction {
         #[arg(long, group = "change", value_name = "KEY", num_args = 1..)]
         delete_config: Vec<String>,
         /// The new number of partitions, larger than the present one
-        #[arg(long, group = "change", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, group = "change", value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
         partitions: Option<u32>,
     },
     /// Delete a topic, with all its records
@@ -73,7 +73,7 @@ pub struct ProduceArgs {
     pub topic: String,
     /// The partition for all records; unless given, the key of a record decides, and records
     /// without a key are spread
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub partition: Option<u32>,
     /// The text between key and value in a line; without it, a line is a value
     #[arg(long, value_name = "S", value_parser = separator)]
@@ -88,10 +88,10 @@ pub struct ProduceArgs {
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
     /// The size to which a batch is filled; 16384 unless given
-    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(..=1 << 30))]
+    #[arg(long, value_name = "B", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
     pub batch_bytes: Option<u32>,
     /// How long a record waits for others to share its batch, in milliseconds; 5 unless given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=120_000))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(..=120_000))]
     pub linger_ms: Option<u32>,
     /// Print a line for each record once it is sent
     #[arg(long)]
@@ -137,7 +137,7 @@ pub struct ConsumeArgs {
     #[arg(long, value_name = "P", default_value = "earliest", value_parser = position, allow_negative_numbers = true)]
     pub from: StartAt,
     /// The only partition to read; all partitions unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub partition: Option<u32>,
     /// The largest number of records to print
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -211,13 +211,27 @@ pub enum TransactionsAction {
     /// Readers of committed records cannot pass them.
     FindHanging {
         /// How long the producer has sent nothing, in milliseconds
-        #[arg(long, value_name = "N", default_value_t = 20 * 60 * 1000)]
+        #[arg(long, value_name = "N", default_value_t = 20 * 60 * 1000, allow_negative_numbers = true)]
         silent_for_ms: u64,
     },
     /// Abort a transaction that no coordinator knows
     ///
     /// Prints the transaction. Only --execute aborts it.
     Abort(AbortArgs),
+    /// Fence the producer of a transactional id, and abort its ongoing transaction
+    ///
+    /// Prints its latest transaction. Only --execute fences the producer.
+    ForceTerminate(ForceTerminateArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ForceTerminateArgs {
+    /// The transactional id, as `list` prints it
+    #[arg(long, value_name = "ID")]
+    pub transactional_id: String,
+    /// Fence the producer
+    #[arg(long)]
+    pub execute: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -226,10 +240,10 @@ pub struct AbortArgs {
     #[arg(long, value_name = "T")]
     pub topic: String,
     /// The partition
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub partition: u32,
     /// The offset at which the transaction begins, as `find-hanging` prints it
-    #[arg(long, value_name = "O")]
+    #[arg(long, value_name = "O", allow_negative_numbers = true)]
     pub start_offset: Offset,
     /// Abort the transaction
     #[arg(long)]

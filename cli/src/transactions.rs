@@ -3,12 +3,18 @@
 use crate::data::{self, Data};
 use crate::failure::{Failure, note};
 use crate::output::Output;
-use crate::store_args::{AbortArgs, TransactionsAction, TransactionsArgs};
+use crate::store_args::{AbortArgs, ForceTerminateArgs, TransactionsAction, TransactionsArgs};
 use crate::transaction_state::Transaction;
-use annals::{HangingTransaction, Offset, Outcome, Store, TopicPartition};
+use annals::{
+    HangingTransaction, Offset, Outcome, Store, TopicPartition, TransactionMetadata,
+    TransactionState, Wait,
+};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
+
+/// How long to wait until the previous transaction of an id is completed.
+const COMPLETION: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
 struct Listed<'a> {
@@ -67,6 +73,9 @@ pub fn run(args: &TransactionsArgs, output: &mut Output) -> Result<(), Failure> 
             find_hanging(&args.dir, Duration::from_millis(*silent_for_ms), output)
         }
         TransactionsAction::Abort(abort) => abort_hanging(&args.dir, abort, output),
+        TransactionsAction::ForceTerminate(terminate) => {
+            force_terminate(&args.dir, terminate, output)
+        }
     }
 }
 
@@ -146,4 +155,41 @@ fn end(
     // The tool is the only writer.
     let end = store.topic(&at.topic)?.partition(at.partition)?.offsets().end;
     Ok((outcome, end.saturating_sub(1)))
+}
+
+/// Fences the producer of a transactional id. Its ongoing transaction is aborted; one that is
+/// decided keeps its outcome.
+fn force_terminate(
+    dir: &Path,
+    args: &ForceTerminateArgs,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let transactional_id = args.transactional_id.as_str();
+    let before = Data::look(dir)?.view.describe_transaction(transactional_id)?;
+    let state = before.state;
+    if !args.execute {
+        output.json(&Described { transactional_id, transaction: before.into() })?;
+        note("this only shows its latest transaction; add --execute to fence its producer");
+        return Ok(());
+    }
+    let store = data::open(dir)?;
+    let fenced = fence(&store, transactional_id);
+    let closed = store.close();
+    let after = fenced?;
+    match state {
+        TransactionState::Ongoing => note("its ongoing transaction is aborted"),
+        TransactionState::PrepareCommit => {
+            note("its transaction was committed already, and all its partitions show it now");
+        }
+        _ => {}
+    }
+    closed?;
+    output.json(&Described { transactional_id, transaction: after.into() })
+}
+
+/// Returns the transactional id afterwards.
+fn fence(store: &Store, transactional_id: &str) -> annals::Result<TransactionMetadata> {
+    let transactions = store.transactions()?;
+    transactions.fence(transactional_id, Wait::UpTo(COMPLETION))?;
+    transactions.describe(transactional_id)
 }

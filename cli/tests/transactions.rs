@@ -35,7 +35,9 @@ fn begin(store: &Store, id: &str, value: &str) -> ProducerIdentity {
 /// A store with a committed transaction, an ongoing one, and one that no coordinator knows.
 fn with_transactions() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path().join("d"), StoreConfig::default()).unwrap();
+    // Its records are old, so retention would delete them.
+    let config = StoreConfig::default().maintenance(None);
+    let store = Store::open(dir.path().join("d"), config).unwrap();
     let orders = store.create_topic("orders", TopicConfig::default()).unwrap();
     let paid = begin(&store, "paid", "one");
     let transactions = store.transactions().unwrap();
@@ -117,4 +119,45 @@ fn committed_transaction_without_marker_is_committed() {
     assert_eq!((&ended["committed_at"], &ended["aborted_at"]), (&json!(1), &json!(null)));
     let read = ["consume", "d", "orders", "--isolation", "committed"];
     assert_eq!(values(&run(dir.path(), &read).ok()), ["one"]);
+}
+
+/// The producer does not return, or should not. Its transactional id is fenced, so that it is told.
+#[test]
+fn force_terminate_fences_producer() {
+    let (dir, store) = with_transactions();
+    let terminate = ["transactions", "d", "force-terminate", "--transactional-id", "open"];
+    let execute = [&terminate[..], &["--execute"]].concat();
+    run(dir.path(), &execute).refused(2, "retry when");
+    let before = store.transactions().unwrap().describe("open").unwrap();
+    let old = ProducerIdentity { id: before.producer_id, epoch: before.producer_epoch };
+    store.close().unwrap();
+    let content_before = content(dir.path());
+    let shown = run(dir.path(), &terminate).ok().lines().remove(0);
+    assert_eq!((&shown["transactional_id"], &shown["state"]), (&json!("open"), &json!("Ongoing")));
+    assert!(content_before == content(dir.path()));
+    let after = run(dir.path(), &execute).ok().lines().remove(0);
+    assert_eq!((&after["state"], &after["partitions"]), (&json!("Empty"), &json!([])));
+    assert_eq!(after["producer_epoch"], old.epoch + 2);
+    // Only what no coordinator knows is left.
+    let find = ["transactions", "d", "find-hanging", "--silent-for-ms", "0"];
+    assert_eq!(run(dir.path(), &find).ok().lines().len(), 1);
+    let none = ["transactions", "d", "force-terminate", "--transactional-id", "none", "--execute"];
+    run(dir.path(), &none).refused(2, "no producer has the transactional id `none`");
+    run(dir.path(), &["transactions", "d", "force-terminate"]).refused(1, "--transactional-id");
+
+    let store =
+        Store::open(dir.path().join("d"), StoreConfig::default().maintenance(None)).unwrap();
+    let ended =
+        store.transactions().unwrap().end("open", old, Outcome::Commit, V2, false, Wait::No);
+    assert_eq!(ended.unwrap_err().kind(), annals::ErrorKind::Fenced);
+}
+
+#[test]
+fn negative_number_is_wrong_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    let find = ["transactions", "d", "find-hanging", "--silent-for-ms", "-5"];
+    let told = "'-5' for '--silent-for-ms <N>': expected a whole number, not below 0";
+    run(dir.path(), &find).refused(1, told);
+    let abort = ["transactions", "d", "abort", "--topic", "t", "--partition", "-1"];
+    run(dir.path(), &abort).refused(1, "'-1' for '--partition <N>'");
 }

@@ -39,7 +39,7 @@ pub(crate) trait Transactions {
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool;
 }
 
-/// What becomes of a marker.
+/// The fate of a marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MarkerFate {
     /// It stays.

@@ -325,6 +325,7 @@
 //! | `describeProducers` | [`Log::producers`](crate::Log::producers) of a partition | |
 //! | `describeCluster`, `describeMetadataQuorum`, features, brokers, `electLeaders`, reassignments, `alterReplicaLogDirs` | | there is no cluster |
 //! | `listTransactions`, `describeTransactions`, `fenceProducers` | [`Transactions::list`](crate::Transactions::list), [`describe`](crate::Transactions::describe), [`fence`](crate::Transactions::fence) | |
+//! | `forceTerminateTransaction`, `kafka-transactions force-terminate` | [`Transactions::fence`](crate::Transactions::fence) | it aborts the ongoing transaction, also one without a timeout |
 //! | `abortTransaction`, `kafka-transactions find-hanging` | [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), [`find_hanging`](crate::Transactions::find_hanging) | |
 //! | the requests `InitProducerId`, `AddPartitionsToTxn`, `EndTxn` | [`Transactions::init_producer_id`](crate::Transactions::init_producer_id), [`add_partitions`](crate::Transactions::add_partitions), [`verify`](crate::Transactions::verify), [`end`](crate::Transactions::end) | for a program whose producers are elsewhere |
 //! | ACLs, quotas, SCRAM, delegation tokens, client metrics | | [not here](#what-is-not-here-and-why) |
@@ -339,7 +340,7 @@
 //! |---|---|
 //! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `consume --group` |
 //! | `topics list`, `topics describe`, `groups list`, `groups describe`, `transactions list`, `transactions describe`, `transactions find-hanging` | `topics create`, `topics alter` |
-//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, `transactions abort`, each without `--execute` | the same commands with `--execute` |
+//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, `transactions abort`, `transactions force-terminate`, each without `--execute` | the same commands with `--execute` |
 //!
 //! | Kafka | here |
 //! |---|---|
@@ -348,7 +349,7 @@
 //! | `kafka-console-producer` | `annals produce` |
 //! | `kafka-console-consumer` | `annals consume`; `--isolation committed` is `--isolation-level read_committed` |
 //! | `kafka-consumer-groups` | `annals groups` |
-//! | `kafka-transactions` | `annals transactions` with `list`, `describe`, `find-hanging` and `abort` |
+//! | `kafka-transactions` | `annals transactions` with `list`, `describe`, `find-hanging`, `abort` and `force-terminate` |
 //! | `kafka-dump-log` | `annals dump`, of one file or one log. With `--records`, it decodes `__transaction_state` as `--transaction-log-decoder` does |
 //!
 //! # From a broker's directory to a store

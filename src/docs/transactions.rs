@@ -126,6 +126,7 @@
 //! | which are going on in the store? | [`Transactions::list`](crate::Transactions::list), [`describe`](crate::Transactions::describe) |
 //! | which ones does nothing end? | [`Transactions::find_hanging`](crate::Transactions::find_hanging), `annals transactions DIR find-hanging` |
 //! | how do I end one of those? | [`Transactions::abort_hanging`](crate::Transactions::abort_hanging), `annals transactions DIR abort` |
+//! | how do I end the transaction of a producer that does not return? | [`Transactions::fence`](crate::Transactions::fence), `annals transactions DIR force-terminate` |
 //!
 //! The store aborts a transaction that takes longer than its producer's
 //! [`transaction_timeout`](crate::ProducerConfig::transaction_timeout).
@@ -133,6 +134,17 @@
 //!
 //! Retention does not wait for an open transaction. Compaction does: see
 //! [`docs::cleanup`](super::cleanup#transactions).
+//!
+//! # How many
+//!
+//! A transactional id takes about 450 bytes of memory, about 750 with a transaction in one
+//! partition, and less than 1 KiB with one in four. In each log that it writes to, its producer
+//! takes about 400 bytes more. The id goes after
+//! [`id_expiration`](crate::TransactionCoordinatorConfig::id_expiration), the producer after
+//! [`producer_id_expiration`](crate::LogConfig::producer_id_expiration).
+//!
+//! An opening after a crash aborts what was going on, 10,000 transactions in a round: a round syncs
+//! each partition once, so the number of partitions counts, not that of transactions.
 //!
 //! # Producers elsewhere
 //!

@@ -60,8 +60,8 @@ pub enum ProducerStateError {
         producer_id: ProducerId,
     },
     /// A marker has the epoch of the open transaction, and the rules of
-    /// [`TransactionVersion::V2`](crate::TransactionVersion::V2) require a higher one.
-    /// Kafka: `InvalidProducerEpochException`.
+    /// [`TransactionVersion::V2`](crate::TransactionVersion::V2) require a higher one. No producer
+    /// has taken over: the marker is wrong. Kafka: `InvalidProducerEpochException`.
     #[error(
         "the marker has epoch {epoch} of producer {producer_id}, as its open transaction has; end the transaction with the next epoch"
     )]
@@ -70,6 +70,14 @@ pub enum ProducerStateError {
         producer_id: ProducerId,
         /// The epoch of the marker.
         epoch: ProducerEpoch,
+    },
+    /// The log stores the offsets of groups, which would not learn of the marker.
+    #[error(
+        "the log stores the offsets of groups, which would not learn of the marker for producer {producer_id}; end the transaction with `Transactions::end`, or abort it with `Transactions::abort_hanging`"
+    )]
+    BypassesGroups {
+        /// The producer's id.
+        producer_id: ProducerId,
     },
     /// A marker comes from a transaction coordinator that was replaced.
     /// Kafka: `TransactionCoordinatorFencedException`.
@@ -89,12 +97,14 @@ pub enum ProducerStateError {
 impl ProducerStateError {
     pub(super) fn kind(self) -> ErrorKind {
         match self {
-            ProducerStateError::Fenced { .. }
-            | ProducerStateError::MarkerEpochNotRaised { .. }
-            | ProducerStateError::CoordinatorFenced { .. } => ErrorKind::Fenced,
+            ProducerStateError::Fenced { .. } | ProducerStateError::CoordinatorFenced { .. } => {
+                ErrorKind::Fenced
+            }
             ProducerStateError::OutOfOrder { .. } => ErrorKind::OutOfOrder,
             ProducerStateError::InTransaction { .. }
-            | ProducerStateError::NotInTransaction { .. } => ErrorKind::InvalidInput,
+            | ProducerStateError::NotInTransaction { .. }
+            | ProducerStateError::MarkerEpochNotRaised { .. }
+            | ProducerStateError::BypassesGroups { .. } => ErrorKind::InvalidInput,
             ProducerStateError::NoOpenTransaction { .. } => ErrorKind::NotFound,
         }
     }

@@ -45,7 +45,7 @@ pub(crate) trait StateLogs: fmt::Debug + Send + Sync {
     fn log(&self, partition: u32) -> Result<Log>;
 }
 
-/// What the coordinators of a store share.
+/// The parts of a store that its coordinators share.
 #[derive(Debug)]
 pub(crate) struct CoordinatorContext {
     pub(crate) clock: Arc<dyn Clock>,
@@ -133,8 +133,9 @@ impl<S: PartitionState> StatePartitions<S> {
         // is dropped catches that.
         drop(held);
         let (done, should_compact) = done?;
-        if should_compact {
-            self.compact(&self.log(partition)?);
+        // The call is done, and does not fail if the partition went offline meanwhile.
+        if should_compact && let Ok(log) = self.log(partition) {
+            self.compact(&log);
         }
         done
     }

@@ -132,7 +132,8 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io), [`Error::Closed`](crate::Error::Closed). Damage is not an
-    /// error here.
+    /// error here. [`Error::Poisoned`](crate::Error::Poisoned) if a failure has stopped the log
+    /// while it replaced segments, and files are missing until the next opening.
     pub fn verify(&self) -> Result<Vec<Corruption>> {
         self.inner.verify()
     }

@@ -22,6 +22,11 @@ pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
 
 /// A log, as the threads that maintain it see it.
 pub(crate) trait Maintained: Send + Sync {
+    /// Returns whether it counts as a log in the [`MaintainerStats`].
+    fn is_log(&self) -> bool {
+        true
+    }
+
     /// Returns whether a pass can begin: the log can be written to, and no other thread runs one.
     fn is_ready(&self) -> bool;
 
@@ -215,9 +220,9 @@ impl Maintainer {
         self.threads.start(dir)?;
         let rounds = &self.threads.rounds;
         let mut state = rounds.state.lock();
-        let added = Arc::downgrade(&log);
-        if !state.logs.iter().any(|known| Weak::ptr_eq(known, &added)) {
-            state.logs.push(Weak::clone(&added));
+        let added = Member { is_log: log.is_log(), log: Arc::downgrade(&log) };
+        if !state.logs.iter().any(|known| Weak::ptr_eq(&known.log, &added.log)) {
+            state.logs.push(added.clone());
             state.next_flush = Duration::ZERO;
             state.queue.push(added);
         }
@@ -240,8 +245,8 @@ impl Maintainer {
         let rounds = &self.threads.rounds;
         let state = rounds.state.lock();
         MaintainerStats {
-            logs: state.logs.len(),
-            waiting: state.queue.len(),
+            logs: state.logs.iter().filter(|member| member.is_log).count(),
+            waiting: state.queue.iter().filter(|member| member.is_log).count(),
             running: state.running,
             passes: rounds.passes.load(Ordering::Relaxed),
             failures: rounds.failures.load(Ordering::Relaxed),
@@ -312,11 +317,18 @@ struct Rounds {
     bytes: AtomicU64,
 }
 
+/// One of the logs, or something else that is maintained in the same rounds.
+#[derive(Clone)]
+struct Member {
+    log: Weak<dyn Maintained>,
+    is_log: bool,
+}
+
 #[derive(Default)]
 struct State {
-    logs: Vec<Weak<dyn Maintained>>,
+    logs: Vec<Member>,
     /// The logs that still wait for their turn in this round, the next one last.
-    queue: Vec<Weak<dyn Maintained>>,
+    queue: Vec<Member>,
     next_round: Duration,
     /// When to look next for logs that are due for a flush by age, and whether a thread does so
     /// now.
@@ -331,19 +343,21 @@ struct State {
 impl Rounds {
     /// The work of a thread.
     fn work(&self) {
-        while let Some(log) = self.next() {
-            if let Some(log) = log.upgrade() {
+        while let Some(member) = self.next() {
+            if let Some(log) = member.log.upgrade() {
                 self.pass(&log);
                 // This may be the last handle of the log, and user-supplied code that is dropped
                 // with it may panic.
                 callback::call(|| drop(log)).ok();
             }
-            self.state.lock().running -= 1;
+            if member.is_log {
+                self.state.lock().running -= 1;
+            }
         }
     }
 
     /// Returns the next log of this round, or of the next; `None` at the end.
-    fn next(&self) -> Option<Weak<dyn Maintained>> {
+    fn next(&self) -> Option<Member> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
@@ -355,7 +369,7 @@ impl Rounds {
                 continue;
             }
             if let Some(next) = state.queue.pop() {
-                state.running = state.running.saturating_add(1);
+                state.running = state.running.saturating_add(usize::from(next.is_log));
                 return Some(next);
             }
             let next = if state.flushing { Duration::MAX } else { state.next_flush };
@@ -372,7 +386,7 @@ impl Rounds {
                 // The flush interval of a log may have been altered.
                 state.next_flush = now;
                 state.ordering = true;
-                state.logs.retain(|log| log.strong_count() > 0);
+                state.logs.retain(|member| member.log.strong_count() > 0);
                 let logs = state.logs.clone();
                 drop(state);
                 let queue = in_order(logs);
@@ -393,7 +407,7 @@ impl Rounds {
         let logs = state.logs.clone();
         drop(state);
         let mut soonest = Duration::MAX;
-        for log in logs.iter().filter_map(Weak::upgrade) {
+        for log in logs.iter().filter_map(|member| member.log.upgrade()) {
             let flushed = callback::call(|| log.flush_by_age());
             let left = match flushed {
                 Ok(Ok(left)) => left,
@@ -423,13 +437,13 @@ impl Rounds {
         let is_ready = log.is_ready();
         if log.is_closed() {
             let mut state = self.state.lock();
-            state.logs.retain(|known| !std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(log)));
+            state.logs.retain(|known| !std::ptr::addr_eq(known.log.as_ptr(), Arc::as_ptr(log)));
             return;
         }
         if !is_ready {
             return;
         }
-        self.passes.fetch_add(1, Ordering::Relaxed);
+        self.passes.fetch_add(u64::from(log.is_log()), Ordering::Relaxed);
         // A panic below leaves no lock held, so the log can be used, and closed.
         let done = callback::call(|| log.pass(&mut |bytes| self.may_go_on(log, bytes)));
         let event = match done {
@@ -480,8 +494,8 @@ impl Rounds {
 }
 
 /// Sorts logs so that they are popped in order: logs that only delete, then the dirtiest.
-fn in_order(logs: Vec<Weak<dyn Maintained>>) -> Vec<Weak<dyn Maintained>> {
-    let ratio = |log: &Weak<dyn Maintained>| log.upgrade().map(|log| log.dirty_ratio());
+fn in_order(logs: Vec<Member>) -> Vec<Member> {
+    let ratio = |member: &Member| member.log.upgrade().map(|log| log.dirty_ratio());
     let mut rated: Vec<_> = logs.into_iter().filter_map(|log| Some((ratio(&log)?, log))).collect();
     rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     rated.into_iter().map(|(_, log)| log).collect()

@@ -17,7 +17,9 @@
 
 use crate::error::{Error, Result, TransactionError};
 use crate::event::{Event, EventSink};
-use crate::group::state_partitions::{CoordinatorContext, Now, StateLogs, StatePartitions};
+use crate::group::state_partitions::{
+    CoordinatorContext, Now, StateLogs, StatePartition, StatePartitions,
+};
 use crate::notify::Notify;
 use crate::record::EndTxnMarker;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -34,8 +36,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     pub(super) config: TransactionCoordinatorConfig,
-    participants: Box<dyn Participants>,
-    events: EventSink,
+    pub(super) participants: Box<dyn Participants>,
+    pub(super) events: EventSink,
     pub(super) partitions: StatePartitions<Shard>,
     /// Wakes the calls that wait for a transaction to be completed.
     released: Notify,
@@ -43,7 +45,7 @@ pub(crate) struct Coordinator {
     releases: AtomicU64,
     /// The first moment at which [`tick`](Coordinator::tick) may have something to do, in
     /// milliseconds of the monotonic clock.
-    next_due: AtomicU64,
+    pub(super) next_due: AtomicU64,
 }
 
 /// How long a call of [`Transactions`](crate::Transactions) waits while another thread completes
@@ -58,18 +60,17 @@ pub enum Wait {
 }
 
 /// A decided transaction that this thread completes. Dropping it gives the transaction back.
-struct Completion<'a> {
-    coordinator: &'a Coordinator,
-    id: &'a str,
-    claimed: Claimed,
+pub(super) struct Completion<'a> {
+    pub(super) coordinator: &'a Coordinator,
+    pub(super) claimed: Claimed,
 }
 
 impl Drop for Completion<'_> {
     fn drop(&mut self) {
         // Also while the log is offline: the claim would outlast that.
         let partitions = &self.coordinator.partitions;
-        if let Ok(partition) = partitions.of(self.id) {
-            partitions.with_last_state(partition, |shard| shard.release(self.id, &self.claimed));
+        if let Ok(partition) = partitions.of(&self.claimed.id) {
+            partitions.with_last_state(partition, |shard| shard.release(&self.claimed));
         }
         self.coordinator.releases.fetch_add(1, Ordering::Release);
         self.coordinator.released.notify();
@@ -99,9 +100,22 @@ impl Coordinator {
     }
 
     /// Runs `act` on the partition of a transactional id, with its lock held.
-    fn with_shard<T>(&self, id: &str, act: impl FnOnce(&mut Shard, Now) -> Result<T>) -> Result<T> {
+    pub(super) fn with_shard<T>(
+        &self,
+        id: &str,
+        act: impl FnOnce(&mut Shard, Now) -> Result<T>,
+    ) -> Result<T> {
+        self.with_partition(self.partitions.of(id)?, act)
+    }
+
+    /// Runs `act` on a partition, with its lock held.
+    pub(super) fn with_partition<T>(
+        &self,
+        partition: &StatePartition<Shard>,
+        act: impl FnOnce(&mut Shard, Now) -> Result<T>,
+    ) -> Result<T> {
         let (done, (due, happened)) =
-            self.partitions.with_shard(self.partitions.of(id)?, &self.config, |shard, now| {
+            self.partitions.with_shard(partition, &self.config, |shard, now| {
                 let done = act(shard, now);
                 Ok((done, shard.take_news()))
             })?;
@@ -111,21 +125,29 @@ impl Coordinator {
     }
 
     /// Sees to it that a tick comes at this moment.
-    fn is_due_at(&self, due: Duration) {
-        let due = u64::try_from(due.as_millis()).unwrap_or(u64::MAX);
-        if due < self.next_due.load(Ordering::Relaxed) {
-            self.next_due.fetch_min(due, Ordering::Relaxed);
+    pub(super) fn is_due_at(&self, due: Duration) {
+        // Rounded up, so that the transaction is due at this moment.
+        let due = due.as_nanos().div_ceil(1_000_000);
+        let due = u64::try_from(due).unwrap_or(u64::MAX);
+        if due < self.next_due.load(Ordering::Relaxed)
+            && due < self.next_due.fetch_min(due, Ordering::Relaxed)
+            && !self.partitions.has_maintainer()
+        {
+            self.participants.due_is_sooner();
         }
     }
 
-    /// Ends what is due, if no thread of a maintainer does.
-    fn end_due_without_maintainer(&self) {
+    /// Returns the moment, by the monotonic clock, at which a transaction is due that no thread of
+    /// a maintainer ends.
+    pub(crate) fn due_without_maintainer(&self) -> Option<Duration> {
         let due = self.next_due.load(Ordering::Relaxed);
-        if due == u64::MAX || self.partitions.has_maintainer() {
-            return;
-        }
-        let now = self.partitions.clock().monotonic().as_millis();
-        if u128::from(due) <= now {
+        (due != u64::MAX && !self.partitions.has_maintainer()).then(|| Duration::from_millis(due))
+    }
+
+    /// Ends what is due, if no thread of a maintainer does.
+    pub(crate) fn end_due_without_maintainer(&self) {
+        let Some(due) = self.due_without_maintainer() else { return };
+        if due <= self.partitions.clock().monotonic() {
             self.tick();
         }
     }
@@ -271,12 +293,12 @@ impl Coordinator {
             let seen = self.releases.load(Ordering::Acquire);
             match call(new_id, not_ready.take())? {
                 Step::Done(identity) => return Ok(identity),
-                Step::Decided(claimed) => return self.complete(id, claimed, flush),
+                Step::Decided(claimed) => return self.complete(claimed, flush),
                 Step::Complete(claimed) => {
                     // Its completion may have used it.
                     new_id = None;
                     // The call that decided it may have asked for syncs.
-                    self.complete(id, claimed, true)?;
+                    self.complete(claimed, true)?;
                 }
                 Step::Busy => self.wait(id, seen, wait, &mut until)?,
                 Step::NeedsProducerId => new_id = Some(self.participants.new_producer_id()?),
@@ -303,13 +325,13 @@ impl Coordinator {
     }
 
     /// Writes the markers of a decided transaction, and stores that it is complete.
-    fn complete(&self, id: &str, claimed: Claimed, flush: bool) -> Result<ProducerIdentity> {
-        let completion = Completion { coordinator: self, id, claimed };
+    pub(super) fn complete(&self, claimed: Claimed, flush: bool) -> Result<ProducerIdentity> {
+        let completion = Completion { coordinator: self, claimed };
         self.write_markers(&completion, flush).map_err(|(partition, error)| {
             let state = completion.claimed.producer.stored.state;
             let is_commit = Outcome::of(state) == Some(Outcome::Commit);
             let decision = if is_commit { "committed" } else { "aborted" };
-            let (id, reason) = (id.to_owned(), error.to_string());
+            let (id, reason) = (completion.claimed.id.as_ref().to_owned(), error.to_string());
             let (of, at, why) = (id.clone(), partition.clone(), reason.clone());
             self.events.emit(&Event::MarkerDelayed { id: of, partition: at, error: why });
             TransactionError::Completing { id, decision, partition, reason }.into()
@@ -323,7 +345,7 @@ impl Coordinator {
         completion: &Completion<'_>,
         flush: bool,
     ) -> Result<ProducerIdentity, (TopicPartition, Error)> {
-        let (id, Claimed { producer, decided_at, .. }) = (completion.id, &completion.claimed);
+        let Claimed { id, producer, decided_at, .. } = &completion.claimed;
         let state = self.partitions.of(id);
         let number = state.as_ref().map_or(0, |state| state.number);
         let of_state = |error| (TopicPartition::new(TRANSACTION_STATE, number), error);
@@ -331,62 +353,32 @@ impl Coordinator {
             let log = state.and_then(|state| self.partitions.log(state)).map_err(of_state)?;
             log.flush_through(*decided_at).map_err(of_state)?;
         }
-        let marker = EndTxnMarker {
-            committed: Outcome::of(producer.stored.state) == Some(Outcome::Commit),
-            coordinator_epoch: self.participants.coordinator_epoch(number),
-        };
-        let (who, version) = (producer.identity(), producer.version());
+        let marker = producer.marker(self.participants.coordinator_epoch(number));
         for at in &producer.stored.partitions {
-            let written = self.participants.write_marker(at, who, marker, version);
-            if written.map_err(|error| (at.clone(), error))? == MarkerOutcome::NoSuchPartition {
-                let (id, partition) = (id.to_owned(), at.clone());
-                self.events.emit(&Event::MarkerSkipped { id, partition });
-            }
+            self.write_marker(&completion.claimed, at, marker)
+                .map_err(|error| (at.clone(), error))?;
         }
         for at in producer.stored.partitions.iter().filter(|_| flush) {
             self.participants.flush(at).map_err(|error| (at.clone(), error))?;
         }
-        self.with_shard(id, |shard, now| shard.complete(id, &completion.claimed, now))
-            .map_err(of_state)
+        self.with_shard(id, |shard, now| shard.complete(&[&completion.claimed], now))
+            .map_err(of_state)?;
+        Ok(producer.next_identity())
     }
 
-    /// Aborts transactions that have timed out, and completes decided ones that no thread
-    /// completes. Returns the time until the next one is due, if there is any.
-    pub(crate) fn tick(&self) -> Option<Duration> {
-        self.next_due.store(u64::MAX, Ordering::Relaxed);
-        let mut next: Option<Duration> = None;
-        for partition in self.partitions.iter() {
-            let due = self.partitions.with_loaded_shard(partition, &self.config, |shard, now| {
-                Ok(shard.due(&self.config, now))
-            });
-            let Ok(Some((due, mut until))) = due else { continue };
-            for id in due {
-                if self.end_due(&id).is_err() {
-                    // A partition is offline, or the disk is full.
-                    let again = self.config.abort_check_interval;
-                    until = Some(until.map_or(again, |until| until.min(again)));
-                }
-            }
-            next = next.into_iter().chain(until).min();
+    /// Writes the marker of a transaction to a partition, unless that was deleted.
+    pub(super) fn write_marker(
+        &self,
+        claimed: &Claimed,
+        at: &TopicPartition,
+        marker: EndTxnMarker,
+    ) -> Result<()> {
+        let (who, version) = (claimed.producer.identity(), claimed.producer.version());
+        let written = self.participants.write_marker(at, who, marker, version)?;
+        if written == MarkerOutcome::NoSuchPartition {
+            let (id, partition) = (claimed.id.as_ref().to_owned(), at.clone());
+            self.events.emit(&Event::MarkerSkipped { id, partition });
         }
-        if let Some(left) = next {
-            self.is_due_at(self.partitions.clock().monotonic().saturating_add(left));
-        }
-        next
-    }
-
-    fn end_due(&self, id: &str) -> Result<()> {
-        let mut new_id = None;
-        loop {
-            let step =
-                self.with_shard(id, |shard, now| shard.end_due(id, &self.config, new_id, now))?;
-            match step {
-                Some(Step::NeedsProducerId) => new_id = Some(self.participants.new_producer_id()?),
-                Some(Step::Decided(claimed) | Step::Complete(claimed)) => {
-                    return self.complete(id, claimed, true).map(drop);
-                }
-                _ => return Ok(()),
-            }
-        }
+        Ok(())
     }
 }

@@ -20,6 +20,7 @@
 //! | file | does |
 //! |---|---|
 //! | `coordinator` | runs the calls, without a lock while markers are written |
+//! | `round` | ending what is due: all ids of a round together, with one sync of each partition |
 //! | `shard` | the ids of one partition, under its lock; storing a change before it takes effect |
 //! | `listing` | listing the ids |
 //! | `open` | finding out what becomes of a transaction that a partition has open |
@@ -39,6 +40,7 @@ pub(crate) mod open;
 pub(crate) mod participants;
 mod producer;
 mod record;
+mod round;
 mod shard;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What the coordinator knows of transactions that partitions have open.
+//! The fate of the transactions that partitions have open.
 
 use crate::error::Result;
 use crate::transaction::coordinator::Coordinator;
@@ -7,7 +7,7 @@ use crate::types::{ProducerId, ProducerIdentity, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What becomes of a transaction that is open in a partition.
+/// The fate of a transaction that is open in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is ongoing or being completed, and the partition gets its marker.

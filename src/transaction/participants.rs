@@ -1,4 +1,4 @@
-//! What the coordinator needs from the store around it.
+//! The calls by which the coordinator reaches the store around it.
 
 use crate::error::Result;
 use crate::record::EndTxnMarker;
@@ -27,6 +27,9 @@ pub(crate) trait Participants: fmt::Debug + Send + Sync {
         marker: EndTxnMarker,
         version: TransactionVersion,
     ) -> Result<MarkerOutcome>;
+
+    /// Wakes the consumers that wait until the next transaction is due, because one is due sooner.
+    fn due_is_sooner(&self);
 
     /// Returns the epoch in the markers of transactions that are stored in this partition of
     /// `__transaction_state`.

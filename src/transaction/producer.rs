@@ -26,6 +26,7 @@
 //! producer from which another one has taken over is fenced. The last epoch is not stored, but
 //! follows from the state if version 2 completed the transaction.
 
+use crate::record::EndTxnMarker;
 use crate::transaction::record::{TransactionMetadata, TransactionState};
 use crate::types::{
     ProducerEpoch, ProducerId, ProducerIdentity, Timestamp, TopicPartition, TransactionVersion,
@@ -130,7 +131,7 @@ pub(crate) struct TransactionalProducer {
     retires: bool,
 }
 
-/// What an initialization expects the present identity to be.
+/// The identity that an initialization expects.
 enum Expected {
     /// Nothing: a new producer takes over.
     Nothing,
@@ -160,14 +161,32 @@ impl TransactionalProducer {
     }
 
     /// Returns a stored producer. Fails if no coordinator stores it.
+    ///
+    /// The bytes may be hostile. Each producer that this accepts remains acceptable, whichever
+    /// calls follow: the record of a call must not be one that the next load rejects.
     pub(crate) fn restore(
-        stored: TransactionMetadata,
+        mut stored: TransactionMetadata,
     ) -> Result<TransactionalProducer, &'static str> {
         if matches!(stored.state, TransactionState::Dead | TransactionState::PrepareEpochFence) {
             return Err("the transaction is in a state that is never stored");
         }
         if stored.producer_id < 0 || stored.producer_epoch < 0 {
             return Err("the transaction has no producer");
+        }
+        let others = [stored.previous_producer_id, stored.next_producer_id];
+        if others.into_iter().flatten().any(|id| id < 0) {
+            return Err("the id of its previous or next producer is below 0");
+        }
+        // The transaction would be completed with an epoch that the producer has had.
+        if stored.next_producer_id == Some(stored.producer_id) {
+            return Err("the next producer has the id of the present one");
+        }
+        if matches!(
+            stored.state,
+            TransactionState::CompleteCommit | TransactionState::CompleteAbort
+        ) {
+            // They have their markers, and do not belong to the next transaction.
+            stored.partitions.clear();
         }
         let version = TransactionVersion::from_stored(stored.client_version);
         let raised = version.raises_epoch() && Outcome::of(stored.state).is_some();
@@ -247,7 +266,7 @@ impl TransactionalProducer {
     ) -> Result<TransactionalProducer, Refusal> {
         let mut stored = self.changed(TransactionState::Empty, now);
         if self.retires || stored.producer_epoch >= LAST_EPOCH {
-            stored.producer_id = new_id.ok_or(Refusal::NeedsProducerId)?;
+            stored.producer_id = self.checked(new_id)?;
             stored.producer_epoch = 0;
         } else {
             stored.producer_epoch = stored.producer_epoch.saturating_add(1);
@@ -351,7 +370,7 @@ impl TransactionalProducer {
         let mut last_epoch = self.last_epoch;
         if version.raises_epoch() {
             if stored.producer_epoch >= LAST_EPOCH {
-                stored.next_producer_id = Some(new_id.ok_or(Refusal::NeedsProducerId)?);
+                stored.next_producer_id = Some(self.checked(new_id)?);
             }
             last_epoch = Some(stored.producer_epoch.min(LAST_EPOCH));
             stored.producer_epoch = stored.producer_epoch.saturating_add(1);
@@ -373,6 +392,20 @@ impl TransactionalProducer {
         Ok(next)
     }
 
+    /// Returns the marker of a prepared transaction.
+    pub(crate) fn marker(&self, coordinator_epoch: i32) -> EndTxnMarker {
+        let committed = Outcome::of(self.stored.state) == Some(Outcome::Commit);
+        EndTxnMarker { committed, coordinator_epoch }
+    }
+
+    /// Returns the identity after a prepared transaction is complete.
+    pub(crate) fn next_identity(&self) -> ProducerIdentity {
+        match self.stored.next_producer_id {
+            Some(id) => ProducerIdentity { id, epoch: 0 },
+            None => self.identity(),
+        }
+    }
+
     /// Completes a prepared transaction, once each partition has its marker.
     pub(crate) fn complete(&self, now: Timestamp) -> TransactionalProducer {
         let state = match Outcome::of(self.stored.state) {
@@ -380,11 +413,17 @@ impl TransactionalProducer {
             _ => TransactionState::CompleteAbort,
         };
         let mut stored = self.changed(state, now);
-        if let Some(next) = self.stored.next_producer_id {
-            (stored.producer_id, stored.producer_epoch) = (next, 0);
-        }
+        let ProducerIdentity { id, epoch } = self.next_identity();
+        (stored.producer_id, stored.producer_epoch) = (id, epoch);
         stored.partitions.clear();
         TransactionalProducer { stored, ..*self }
+    }
+
+    /// Returns a producer id that no producer has. Of a hostile record, the present id may be one
+    /// that the store has not assigned yet.
+    fn checked(&self, new_id: Option<ProducerId>) -> Result<ProducerId, Refusal> {
+        let new_id = new_id.filter(|id| *id != self.stored.producer_id);
+        new_id.ok_or(Refusal::NeedsProducerId)
     }
 
     /// Returns the fields of the next record, which are all the same but those that each change
@@ -403,7 +442,11 @@ impl TransactionalProducer {
     /// is none.
     pub(crate) fn time_left(&self, now: Timestamp) -> Option<Duration> {
         let is_ongoing = self.stored.state == TransactionState::Ongoing;
-        let started = self.stored.started.filter(|_| is_ongoing && !self.is_two_phase())?;
+        if !is_ongoing || self.is_two_phase() {
+            return None;
+        }
+        // As in Kafka, a transaction without a begin has timed out: it must not last for ever.
+        let started = self.stored.started.unwrap_or(Timestamp::NONE);
         Some(self.timeout().saturating_sub(now.since(started)))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TransactionError};
 use crate::event::{AbortReason, Event};
-use crate::group::state_log::StateLog;
+use crate::group::state_log::{KeyAndValue, StateLog};
 use crate::group::state_partitions::{Now, PartitionState};
 use crate::log::Log;
 use crate::transaction::config::TransactionCoordinatorConfig;
@@ -19,6 +19,10 @@ use std::time::Duration;
 /// The approximate size of a record, without the id and the partitions.
 const RECORD_BYTES: u64 = 140;
 
+/// The approximate size of the records that are stored as one batch. It is well below the limit of
+/// a batch, 1 MiB unless the topic was altered.
+const BATCH_BYTES: u64 = 256 << 10;
+
 /// The state of a partition: its log, and the producers of its transactional ids.
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -29,7 +33,7 @@ pub(super) struct Shard {
     next_claim: u64,
     /// The first timeout that began since the coordinator has asked for it.
     soonest: Duration,
-    /// What happened, for the listener, since the coordinator has asked for it.
+    /// The events for the listener since the coordinator has asked for them.
     happened: Vec<Event>,
 }
 
@@ -55,6 +59,7 @@ struct Entry {
 #[derive(Debug)]
 #[must_use = "no other thread completes the transaction"]
 pub(super) struct Claimed {
+    pub(super) id: Arc<str>,
     pub(super) producer: TransactionalProducer,
     /// The offset of the decision.
     pub(super) decided_at: Offset,
@@ -77,6 +82,14 @@ pub(super) enum Step {
     NeedsProducerId,
     /// Prepare these partitions for the decision, then repeat the call.
     NotReady(BTreeSet<TopicPartition>),
+}
+
+/// A transaction that is aborted because it has timed out, or its process has ended.
+struct DueAbort {
+    id: Arc<str>,
+    reason: AbortReason,
+    /// The producer that learns of it, if it has timed out.
+    expired: Option<ProducerIdentity>,
 }
 
 /// A call that ends a transaction.
@@ -151,10 +164,33 @@ impl Shard {
 
     /// Stores the next state of a transactional id. If that fails, the state is what it was.
     fn append(&mut self, id: &str, producer: TransactionalProducer, now: Now) -> Result<()> {
-        let metadata = Some(producer.stored.clone());
-        let record = TransactionRecord { transactional_id: id.to_owned(), metadata };
-        let at = self.append_record(&record)?;
-        let id = self.entries.get_key_value(id).map_or_else(|| id.into(), |(id, _)| Arc::clone(id));
+        let known = self.entries.get_key_value(id);
+        let id = known.map_or_else(|| id.into(), |(id, _)| Arc::clone(id));
+        self.append_all(vec![(id, producer)], now)
+    }
+
+    /// Stores the next states of transactional ids, as one batch. If that fails, the states are
+    /// what they were.
+    fn append_all(
+        &mut self,
+        changes: Vec<(Arc<str>, TransactionalProducer)>,
+        now: Now,
+    ) -> Result<()> {
+        let record = |(id, producer): &(Arc<str>, TransactionalProducer)| {
+            let metadata = Some(producer.stored.clone());
+            encode(&TransactionRecord { transactional_id: id.as_ref().to_owned(), metadata })
+        };
+        let records = changes.iter().map(record).collect::<Result<Vec<_>>>()?;
+        let appended = self.log.append(records)?;
+        let first = appended.map_or(0, |appended| appended.first);
+        for (at, (id, producer)) in (first..).zip(changes) {
+            self.replace(id, producer, at, now);
+        }
+        Ok(())
+    }
+
+    /// Puts the stored state of a transactional id in the place of the previous one.
+    fn replace(&mut self, id: Arc<str>, producer: TransactionalProducer, at: Offset, now: Now) {
         let before = self.entries.remove(&id);
         let expired = before.as_ref().and_then(|before| before.expired);
         let mut entry = Entry::new(producer, at);
@@ -170,57 +206,42 @@ impl Shard {
             entry.expired = expired;
         }
         self.entries.insert(id, entry);
-        Ok(())
-    }
-
-    fn append_record(&mut self, record: &TransactionRecord) -> Result<Offset> {
-        let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
-            option: "transactional_id",
-            reason: format!(
-                "is {} bytes long, but must have at most {}",
-                too_long.length, too_long.limit
-            ),
-        })?;
-        let appended = self.log.append([stored])?;
-        Ok(appended.map_or(0, |appended| appended.last))
     }
 
     /// Takes a decided transaction, to complete it.
     fn claim(&mut self, id: &str) -> Option<Claimed> {
         let number = self.next_claim;
-        let entry = self.entries.get_mut(id).filter(|entry| entry.is_unfinished())?;
+        let id = Arc::clone(self.entries.get_key_value(id)?.0);
+        let entry = self.entries.get_mut(&id).filter(|entry| entry.is_unfinished())?;
         entry.claim = Some(number);
         self.next_claim = number.wrapping_add(1);
         let (producer, decided_at) = (entry.producer.clone(), entry.at);
-        Some(Claimed { producer, decided_at, number, is_left: entry.is_left })
+        Some(Claimed { id, producer, decided_at, number, is_left: entry.is_left })
     }
 
-    /// Stores that a transaction is complete. Its partitions have their markers.
-    pub(super) fn complete(
-        &mut self,
-        id: &str,
-        claimed: &Claimed,
-        now: Now,
-    ) -> Result<ProducerIdentity> {
-        let next = claimed.producer.complete(now.calendar);
-        let identity = next.identity();
-        let is_same = |entry: &Entry| {
-            entry.claim == Some(claimed.number) && entry.producer.stored == claimed.producer.stored
+    /// Stores, as one batch, that transactions are complete. Their partitions have their markers.
+    pub(super) fn complete(&mut self, claimed: &[&Claimed], now: Now) -> Result<()> {
+        let is_same = |claimed: &&&Claimed| {
+            self.entries.get(&claimed.id).is_some_and(|entry| {
+                entry.claim == Some(claimed.number)
+                    && entry.producer.stored == claimed.producer.stored
+            })
         };
-        if self.entries.get(id).is_some_and(is_same) {
-            self.append(id, next, now)?;
-            if claimed.is_left {
-                let committed = Outcome::of(claimed.producer.stored.state) == Some(Outcome::Commit);
-                let id = id.to_owned();
-                self.happened.push(Event::TransactionCompleted { id, committed });
-            }
+        let claimed: Vec<&Claimed> = claimed.iter().filter(is_same).copied().collect();
+        let change =
+            |claimed: &&Claimed| (Arc::clone(&claimed.id), claimed.producer.complete(now.calendar));
+        self.append_all(claimed.iter().map(change).collect(), now)?;
+        for claimed in claimed.into_iter().filter(|claimed| claimed.is_left) {
+            let committed = Outcome::of(claimed.producer.stored.state) == Some(Outcome::Commit);
+            let id = claimed.id.as_ref().to_owned();
+            self.happened.push(Event::TransactionCompleted { id, committed });
         }
-        Ok(identity)
+        Ok(())
     }
 
     /// Gives back a transaction that could not be completed.
-    pub(super) fn release(&mut self, id: &str, claimed: &Claimed) {
-        let entry = self.entries.get_mut(id);
+    pub(super) fn release(&mut self, claimed: &Claimed) {
+        let entry = self.entries.get_mut(&claimed.id);
         if let Some(entry) = entry.filter(|entry| entry.claim == Some(claimed.number)) {
             entry.claim = None;
             entry.is_left = true;
@@ -323,17 +344,24 @@ impl Shard {
         }
     }
 
-    /// Returns the ids whose transactions are to be aborted or completed now, and the time until
-    /// the next one is.
+    /// Returns the ids whose transactions are to be aborted or completed now, in groups whose
+    /// records fit into a batch, and the time until the next one is.
     pub(super) fn due(
         &self,
         config: &TransactionCoordinatorConfig,
         now: Now,
-    ) -> (Vec<Arc<str>>, Option<Duration>) {
-        let (mut due, mut next) = (Vec::new(), None::<Duration>);
+    ) -> (Vec<Vec<Arc<str>>>, Option<Duration>) {
+        let (mut due, mut next) = (Vec::<Vec<Arc<str>>>::new(), None::<Duration>);
+        let mut room = 0;
         for (id, entry) in &self.entries {
             let until = if entry.is_due(config, now) || entry.is_unfinished() {
-                due.push(Arc::clone(id));
+                let left = u64::checked_sub(room, stored_bytes(id, entry));
+                match due.last_mut().filter(|_| left.is_some()) {
+                    Some(group) => group.push(Arc::clone(id)),
+                    None => due.push(vec![Arc::clone(id)]),
+                }
+                let first = BATCH_BYTES.saturating_sub(stored_bytes(id, entry));
+                room = left.unwrap_or(first);
                 None
             } else if entry.producer.is_prepared() {
                 // The thread that completes it may fail.
@@ -354,23 +382,66 @@ impl Shard {
         new_id: Option<ProducerId>,
         now: Now,
     ) -> Result<Option<Step>> {
-        let due = self.entries.get_mut(id).filter(|entry| entry.is_due(config, now));
-        let Some(entry) = due else { return Ok(None) };
-        match entry.producer.fence(now.calendar, new_id) {
-            Ok(next) => {
-                let reason = if entry.has_timed_out(now) {
-                    AbortReason::TimedOut
-                } else {
-                    AbortReason::ProcessEnded
-                };
-                let expired = Some(entry.producer.identity());
-                entry.expired = expired.filter(|_| reason == AbortReason::TimedOut);
-                self.append(id, next, now)?;
-                self.aborted(id, reason);
+        match self.due_abort(id, config, new_id, now) {
+            None => Ok(None),
+            Some(Ok((due, next))) => {
+                self.abort_all(vec![due], vec![next], now)?;
                 Ok(Some(self.claim(id).map_or(Step::Busy, Step::Complete)))
             }
-            Err(refusal) => self.refused(id, None, refusal, "abort").map(Some),
+            Some(Err(refusal)) => self.refused(id, None, refusal, "abort").map(Some),
         }
+    }
+
+    /// Returns how the transaction of an id is aborted, if that is due.
+    fn due_abort(
+        &self,
+        id: &str,
+        config: &TransactionCoordinatorConfig,
+        new_id: Option<ProducerId>,
+        now: Now,
+    ) -> Option<Result<(DueAbort, TransactionalProducer), Refusal>> {
+        let (id, entry) = self.entries.get_key_value(id)?;
+        if !entry.is_due(config, now) {
+            return None;
+        }
+        let has_timed_out = entry.has_timed_out(now);
+        let due = DueAbort {
+            id: Arc::clone(id),
+            reason: if has_timed_out { AbortReason::TimedOut } else { AbortReason::ProcessEnded },
+            expired: has_timed_out.then(|| entry.producer.identity()),
+        };
+        Some(entry.producer.fence(now.calendar, new_id).map(|next| (due, next)))
+    }
+
+    fn abort_all(
+        &mut self,
+        due: Vec<DueAbort>,
+        next: Vec<TransactionalProducer>,
+        now: Now,
+    ) -> Result<()> {
+        let ids = due.iter().map(|due| Arc::clone(&due.id));
+        self.append_all(ids.zip(next).collect(), now)?;
+        for DueAbort { id, reason, expired } in due {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.expired = expired;
+            }
+            self.aborted(&id, reason);
+        }
+        Ok(())
+    }
+
+    /// Aborts or completes the transactions of ids, as far as that is due: the records of all are
+    /// one batch. An id that needs another producer id is left out.
+    pub(super) fn end_all_due(
+        &mut self,
+        ids: &[Arc<str>],
+        config: &TransactionCoordinatorConfig,
+        now: Now,
+    ) -> Result<Vec<Claimed>> {
+        let due = ids.iter().filter_map(|id| self.due_abort(id, config, None, now)?.ok());
+        let (due, next) = due.unzip();
+        self.abort_all(due, next, now)?;
+        Ok(ids.iter().filter_map(|id| self.claim(id)).collect())
     }
 
     /// Aborts or completes the transaction of an id, if that is due.
@@ -434,21 +505,28 @@ impl Shard {
             .filter(|(_, entry)| entry.producer.has_expired(config.id_expiration, now.calendar));
         for id in expired.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
             let transactional_id = id.as_ref().to_owned();
-            self.append_record(&TransactionRecord { transactional_id, metadata: None })?;
+            self.log.append([encode(&TransactionRecord { transactional_id, metadata: None })?])?;
             self.entries.remove(&id);
         }
         Ok(())
     }
 }
 
-/// Returns the approximate size of the last records of all ids.
-fn stored_bytes(entries: &BTreeMap<Arc<str>, Entry>) -> u64 {
+fn encode(record: &TransactionRecord) -> Result<KeyAndValue> {
+    record.encode().map_err(|too_long| Error::InvalidConfig {
+        option: "transactional_id",
+        reason: format!(
+            "is {} bytes long, but must have at most {}",
+            too_long.length, too_long.limit
+        ),
+    })
+}
+
+/// Returns the approximate size of the last record of an id.
+fn stored_bytes(id: &str, entry: &Entry) -> u64 {
     let of_partition = |at: &TopicPartition| at.topic.len().saturating_add(8) as u64;
-    let of_entry = |(id, entry): (&Arc<str>, &Entry)| {
-        let partitions = entry.producer.stored.partitions.iter().map(of_partition);
-        RECORD_BYTES.saturating_add(id.len() as u64).saturating_add(partitions.sum())
-    };
-    entries.iter().map(of_entry).fold(0, u64::saturating_add)
+    let partitions = entry.producer.stored.partitions.iter().map(of_partition);
+    RECORD_BYTES.saturating_add(id.len() as u64).saturating_add(partitions.sum())
 }
 
 impl Entry {
@@ -541,13 +619,14 @@ impl PartitionState for Shard {
     fn run_due(&mut self, config: &TransactionCoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.next_expiry = now.monotonic.saturating_add(config.id_expiration_check_interval);
-            // What is left is removed by the next check.
+            // The next check removes the other ids.
             self.expire(config, now).ok();
         }
     }
 
     fn should_compact(&mut self) -> bool {
         let entries = &self.entries;
-        self.log.should_compact(|| stored_bytes(entries))
+        let live_bytes = || entries.iter().map(|(id, entry)| stored_bytes(id, entry));
+        self.log.should_compact(|| live_bytes().fold(0, u64::saturating_add))
     }
 }

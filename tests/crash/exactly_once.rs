@@ -1,28 +1,38 @@
-//! A transaction over three partitions of a store is whole or aborted, whichever call to the file
-//! system is the last of its process, and whichever fails.
+//! A transaction over three partitions of a store and the offsets of a group is whole or aborted,
+//! whichever call to the file system is the last of its process, and whichever fails.
 //!
 //! `EXACTLY_ONCE_SEED` chooses the seeds: `17` runs one, `0..500` many.
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Rule};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Rule};
 use annals::record::BatchBuilder;
 use annals::{
-    IsolationLevel, Outcome, ProducerIdentity, Result, StartAt, Store, StoreConfig, Timestamp,
-    TopicConfig, TopicPartition, TransactionCoordinatorConfig, TransactionVersion, Wait,
+    ConsumerConfig, GroupCoordinatorConfig, IsolationLevel, Outcome, ProducerIdentity, Result,
+    StartAt, Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
+    TransactionCoordinatorConfig, TransactionVersion, Wait,
 };
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 use support::images::Images;
 use support::{Chance, say, seeds};
 
 const V2: TransactionVersion = TransactionVersion::V2;
 const ID: &str = "billing";
+const GROUP: &str = "billers";
 const PARTITIONS: u32 = 3;
+
+/// The partition whose records are processed in the transactions.
+fn input() -> TopicPartition {
+    TopicPartition::new("orders", 0)
+}
 
 fn open(fs: impl Fs) -> Result<Store> {
     let transactions = TransactionCoordinatorConfig::default().state_partitions(1);
+    let groups = GroupCoordinatorConfig::default().offsets_partitions(1);
     let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
-    Store::open("data", config.transaction_coordinator(transactions))
+    Store::open("data", config.transaction_coordinator(transactions).group_coordinator(groups))
 }
 
 /// What became of each transaction, by its number.
@@ -39,7 +49,8 @@ fn init(store: &Store) -> Result<ProducerIdentity> {
     store.transactions()?.init_producer_id(ID, Duration::from_secs(60), None, Wait::No)
 }
 
-/// Sends a record to each partition, and ends the transaction. Calls `decides` before the end.
+/// Sends a record to each partition, commits the offset of what it was made of, and ends the
+/// transaction. Calls `decides` before the end.
 fn transact(
     store: &Store,
     who: ProducerIdentity,
@@ -59,6 +70,9 @@ fn transact(
         builder.push(Timestamp::from_millis(1), None, Some(number.to_string().as_bytes()))?;
         log.append_verified(builder.build()?, guard)?;
     }
+    let group = store.consumer(ConsumerConfig::new(GROUP))?.group_metadata()?;
+    let offsets = [(input(), (number as u64).into())].into();
+    transactions.commit_offsets(ID, who, &group, &offsets, V2, Wait::No)?;
     decides();
     transactions.end(ID, who, outcome, V2, flush, Wait::No)
 }
@@ -69,6 +83,12 @@ fn committed(store: &Store, partition: u32) -> Vec<usize> {
     let log = log.isolated(IsolationLevel::ReadCommitted);
     let records = log.reader(StartAt::Earliest).unwrap().records();
     records.map(|record| record.unwrap().value_str().unwrap().parse().unwrap()).collect()
+}
+
+/// The number of the transaction whose offsets the group has. No later one is undecided.
+fn processed(store: &Store) -> Option<usize> {
+    let consumer = store.consumer(ConsumerConfig::new(GROUP)).unwrap();
+    consumer.committed(&input()).unwrap().map(|at| at.offset as usize)
 }
 
 /// Checks what an opening finds, and goes on.
@@ -96,7 +116,11 @@ fn check(fs: &MemFs, promise: &Promise, flush: bool, is_power_loss: bool, place:
         assert!(found.iter().all(|seen| *seen == found[0]), "{place}: {found:?}, {promise:?}");
         let kept = promise.committed.iter().all(|number| found[0].contains(number));
         assert!(kept, "{place}: {found:?}, {promise:?}");
+        let last = found[0].last().copied();
+        assert_eq!(processed(&store), last, "{place}: {found:?}, {promise:?}");
     }
+    let group = processed(&store);
+    assert!(group.is_none_or(|number| whole.contains(&number)), "{place}: {group:?}, {promise:?}");
     let who = init(&store).unwrap_or_else(|error| panic!("{place}: {error}"));
     let number = promise.begun + 100;
     let next = transact(&store, who, number, Outcome::Commit, false, || ());
@@ -105,6 +129,7 @@ fn check(fs: &MemFs, promise: &Promise, flush: bool, is_power_loss: bool, place:
     for partition in 0..PARTITIONS {
         assert_eq!(committed(&store, partition).last(), Some(&number), "{place}");
     }
+    assert_eq!(processed(&store), Some(number), "{place}");
 }
 
 fn outcome(number: usize) -> Outcome {
@@ -170,31 +195,95 @@ fn check_twice(disk: &MemFs, promise: &Promise, flush: bool, is_power_loss: bool
     check(&again.kill(), promise, flush, is_power_loss, &format!("{place}, opened twice"));
 }
 
-/// Each call of a transaction fails once. The producer aborts, or ends it again, and goes on.
+/// Each call of a process fails once, or panics. The producer ends its transaction, or its next
+/// process does.
 #[test]
 fn failure_of_each_call_is_all_or_nothing() {
+    let failed = fail_each_call(|| Fault::Error(io::ErrorKind::Other));
+    say(&format!("exactly once: {failed} calls failed"));
+}
+
+#[test]
+fn panic_in_each_call_is_all_or_nothing() {
+    let failed = fail_each_call(|| Fault::call(|_| panic!("on purpose")));
+    say(&format!("exactly once: {failed} calls panicked"));
+}
+
+fn fail_each_call(fault: fn() -> Fault) -> u64 {
+    let mut failed = 0;
     for flush in [false, true] {
         for nth in 1.. {
-            let (disk, place) = (MemFs::new(), format!("flush {flush}, call {nth}"));
-            let fs = FaultFs::new(disk.clone());
-            let store = open(fs.clone()).unwrap();
-            store.create_topic("orders", TopicConfig::default().partitions(PARTITIONS)).unwrap();
-            let mut who = init(&store).unwrap();
-            who = transact(&store, who, 0, Outcome::Commit, flush, || ()).unwrap();
-            let rule = fs.add_rule(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
-            let mut promise = Promise { committed: vec![0], undecided: None, begun: 2 };
-            let ended = transact(&store, who, 1, Outcome::Commit, flush, || {
-                promise.undecided = Some(1);
-            });
-            let was_hit = fs.hit_count(rule) > 0;
-            fs.clear_rules();
-            if ended.is_ok() {
-                promise.committed.extend(promise.undecided.take());
-            }
-            check(&disk.kill(), &promise, flush, false, &place);
-            if !was_hit {
+            let (send, done) = mpsc::channel();
+            thread::spawn(move || send.send(caught(|| fail_call(nth, flush, fault()))));
+            let is_hit = done.recv_timeout(Duration::from_secs(60));
+            let is_hit = is_hit.unwrap_or_else(|_| panic!("flush {flush}, call {nth}: hangs"));
+            if !is_hit.unwrap_or_else(|| panic!("flush {flush}, call {nth}")) {
+                assert!(nth > 80, "only {nth} calls");
                 break;
             }
+            failed += 1;
         }
     }
+    failed
+}
+
+fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
+}
+
+/// What a process with a store has, and what it was promised.
+#[derive(Default)]
+struct Process {
+    store: Option<Store>,
+    who: Option<ProducerIdentity>,
+    promise: Promise,
+}
+
+impl Process {
+    /// Opens the store and makes three transactions, of which the second is aborted.
+    fn work(&mut self, fs: &FaultFs, flush: bool) -> Result<()> {
+        let store = self.store.insert(open(fs.clone())?).clone();
+        store.create_topic("orders", TopicConfig::default().partitions(PARTITIONS))?;
+        self.who = Some(init(&store)?);
+        for number in 0..3 {
+            let outcome = outcome(number);
+            self.promise.begun = number + 1;
+            let undecided = &mut self.promise.undecided;
+            let decides = || *undecided = Some(number).filter(|_| outcome == Outcome::Commit);
+            let next = transact(&store, self.who.unwrap(), number, outcome, flush, decides)?;
+            self.who = Some(next);
+            self.promise.committed.extend(self.promise.undecided.take());
+        }
+        store.close()
+    }
+
+    /// Ends the transaction in which a call failed, if the store goes on.
+    fn end(&mut self, flush: bool) -> Option<()> {
+        let outcome = self.promise.undecided.map_or(Outcome::Abort, |_| Outcome::Commit);
+        let transactions = self.store.as_ref()?.transactions().ok()?;
+        transactions.end(ID, self.who?, outcome, V2, flush, Wait::No).ok()?;
+        self.promise.committed.extend(self.promise.undecided.take());
+        Some(())
+    }
+}
+
+/// Makes the nth call of a process fail. Returns whether there was one.
+fn fail_call(nth: u64, flush: bool, fault: Fault) -> bool {
+    let (disk, place) = (MemFs::new(), format!("flush {flush}, call {nth}"));
+    let fs = FaultFs::new(disk.clone());
+    let rule = fs.add_rule(Rule::any(fault).nth(nth));
+    let mut process = Process::default();
+    let done = caught(|| process.work(&fs, flush));
+    let is_hit = fs.hit_count(rule) > 0;
+    fs.clear_rules();
+    let is_done = matches!(done, Some(Ok(())));
+    assert!(is_done || is_hit, "{place}: {done:?}");
+    check(&disk.kill(), &process.promise, flush, false, &place);
+    if !is_done {
+        caught(|| process.end(flush)).unwrap_or_else(|| panic!("{place}, again"));
+        check(&disk.kill(), &process.promise, flush, false, &format!("{place}, again"));
+    }
+    let lost = disk.crash(CrashState::SyncedOnly);
+    check(&lost, &process.promise, flush, true, &format!("{place}, power loss"));
+    is_hit
 }

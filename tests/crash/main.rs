@@ -29,3 +29,4 @@ mod recovery;
 mod recovery_holes;
 mod replica;
 mod transaction_indexes;
+mod transactions;

@@ -71,17 +71,6 @@ impl Txns {
         self.durable = end;
     }
 
-    /// Leaves out the batches that a crash took from the end of a segment, although the next
-    /// segment is there: if a full disk had no room for the recovery point, such a hole is kept.
-    fn leave_out_lost(&mut self, log: &Log, durable: Offset) {
-        let mut there = BTreeSet::new();
-        let mut reader = log.reader(log.offsets().start).unwrap();
-        while let Some(batch) = reader.next_batch().unwrap() {
-            there.insert(batch.as_ref().header().base_offset);
-        }
-        self.batches.retain(|(base, ..)| *base < durable || there.contains(base));
-    }
-
     /// Batches that a broker adds to the last segment, as bytes.
     fn extend(&mut self, chance: &mut Chance) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -253,9 +242,7 @@ fn explore_transactions(seed: u64) {
         };
         let log = Log::open(DIR, config(&|| FaultFs::new(memory.clone())));
         let log = log.unwrap_or_else(|error| panic!("{place}, failed: {failed}: {error}"));
-        let durable = txns.durable;
         txns.take(&log, &place);
-        txns.leave_out_lost(&log, durable);
         txns.check(&log, &memory, &format!("{place}, after the crash"));
         if chance.below(2) == 0 {
             log.close().unwrap();

@@ -152,12 +152,7 @@ impl LogInner {
         // How long to wait for others depends on the real speed of the disk, not on a clock that a
         // test moves.
         let real = SystemClock::new();
-        if let Err(error) = self.sync_segments(segments, lead.new_names) {
-            if !was_not_opened(&error) {
-                self.poison(&error);
-            }
-            return Err(error);
-        }
+        self.sync_now(segments, lead.new_names)?;
         lead.new_names = false;
         self.state.raise_durable(end);
         let sealed = segments.len().saturating_sub(1);
@@ -214,6 +209,16 @@ impl LogInner {
             }
         }
         state.batcher.waited();
+    }
+
+    /// Syncs segments. If that fails, the log is poisoned, unless the fsync was not tried.
+    pub(crate) fn sync_now(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
+        let synced = self.sync_segments(segments, new_names);
+        synced.inspect_err(|error| {
+            if !was_not_opened(error) {
+                self.poison(error);
+            }
+        })
     }
 
     pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {

@@ -176,13 +176,17 @@ impl LogInner {
         let (end, start) = (self.state.end(), self.state.start());
         let list = self.state.segments()?;
         let rules = self.cleaning_rules();
-        let parts = parts(&list, end, &rules)?;
+        let mut parts = parts(&list, end, &rules)?;
+        // A segment that was active when its records were deleted is still there once it is closed.
+        let is_deleted = |part: &&Part| !part.active && part.next <= start;
+        let deleted = parts.iter().take_while(is_deleted).count();
+        parts.drain(..deleted);
         let cleaned = self.cleaning.progress.lock().cleaned.filter(|_| scope != Scope::All);
         let dirty = dirty(&parts, start, cleaned, last_stable, now, &rules);
         if dirty.dirty_bytes == 0 || (scope == Scope::Due && !dirty.is_due(&rules)) {
             return Ok(Outcome::Nothing);
         }
-        let segments = list.segments.clone();
+        let segments = list.segments.iter().skip(deleted).cloned().collect();
         drop(list);
         let (revision, stopped, next) = (Cell::new(revision), Cell::new(false), Cell::new(0));
         let pass = Pass { log: self, revision, stopped, now, end, parts, next };

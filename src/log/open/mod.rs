@@ -64,6 +64,17 @@ use std::sync::Arc;
 /// The writer of a log, its closed segments, and its end.
 type Opened = (Writer, Vec<Arc<Segment>>, Offset);
 
+/// Takes from the marker of a clean close what the replay need not read.
+fn trust(marker: &CleanShutdown, listing: &Listing, replay: &mut ProducerReplay) -> Result<()> {
+    if marker.aborted != listing.aborted_transactions() {
+        replay.index_all(marker.end)?;
+    }
+    if marker.producers == Some(0) {
+        replay.know_of_none(marker.end);
+    }
+    Ok(())
+}
+
 pub(crate) struct Opener {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
@@ -119,36 +130,33 @@ impl Opener {
         let epochs_at_close = clean.as_ref().map(|marker| marker.epochs);
         let stored = stored_high_watermark(&self.checkpoints, self.config.replicated, start)?;
         let mut replay = self.replay(&listing)?.above_high_watermark(stored);
+        let mut has_point = self.point.uncompacted.is_some();
         let (writer, sealed, end) = match clean {
             Some(marker) => {
-                if marker.aborted != listing.aborted_transactions() {
-                    replay.index_all(marker.end)?;
-                }
-                if marker.producers == Some(0) {
-                    replay.know_of_none(marker.end);
-                }
+                trust(&marker, &listing, &mut replay)?;
                 // Without a recovery point of ours, a later crash could not be told from damage.
                 if recovery_point > marker.end || self.point.uncompacted.is_none() {
-                    self.reach_recovery_point(recovery_point, marker.end)?;
+                    has_point |= self.reach_recovery_point(recovery_point, marker.end)?;
                 }
                 self.open_clean(&listing, &marker)?
             }
             None => self.recover(&listing, recovery_point, start, &mut replay)?,
         };
         replay.begin(end)?;
-        let (mut writer, sealed, end) =
+        let (mut writer, mut segments, end) =
             self.not_below(start, (writer, sealed, end), &mut replay)?;
         let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
         writer.tracked = tracked.at(writer.log.position());
         writer.take_aborted(&aborted);
         if is_recovered {
             // Store the recovery point last: it also covers the index of aborted transactions.
-            self.reach_recovery_point(recovery_point, end)?;
+            has_point |= self.reach_recovery_point(recovery_point, end)?;
         }
-        let mut segments = sealed;
+        writer.syncs_before_roll = !has_point;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;
+        let high_watermark = self.not_above(end, stored)?;
         let epochs = self.open_epochs(&mut writer, &segments, start..end, epochs_at_close)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
         if self.config.preallocate {
@@ -164,7 +172,7 @@ impl Opener {
             start,
             end,
             durable: end,
-            high_watermark: stored.map(|stored| stored.min(end)),
+            high_watermark,
             cleaned,
             epochs,
             writer: Some(writer),
@@ -189,6 +197,16 @@ impl Opener {
             }
             cleaned => Ok(cleaned),
         }
+    }
+
+    /// Returns the high watermark of a log that ends here. A stored one above the end is lowered:
+    /// no replica has the records that are going to be appended below it.
+    fn not_above(&self, end: Offset, stored: Option<Offset>) -> Result<Option<Offset>> {
+        let high_watermark = stored.map(|stored| stored.min(end));
+        if let Some(lower) = high_watermark.filter(|lower| stored.is_some_and(|it| it > *lower)) {
+            self.checkpoints.set(Checkpoint::HighWatermark, lower)?;
+        }
+        Ok(high_watermark)
     }
 
     /// Moves damage out of the log before recovery, if that is chosen. Returns the marker of a

@@ -18,7 +18,9 @@
 //!   minute, and writes a line once.
 //! - If another program had the log open last, nothing is known. Offsets without a batch stay as
 //!   they are, as in Kafka, and the cleaner checkpoint stores that the log may have been
-//!   compacted.
+//!   compacted. That ends with the first recovery point of ours, which the opening stores. If a
+//!   full disk has no room for it, each segment is synced before the next one begins: so no power
+//!   loss leaves offsets out.
 //!
 //! The start of a log can be checked, too. Each deletion stores the start before it removes a
 //! segment, and an opening that finds a log of another program stores its start before the first
@@ -177,15 +179,15 @@ impl Opener {
     }
 
     /// Stores that everything is synced. On a full disk a lower point may stay: the next recovery
-    /// begins there.
-    pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
+    /// begins there. Returns whether it was stored.
+    pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<bool> {
         match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
             Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
                 let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
                 self.dir.events.emit(&Event::CheckpointFailed { path, error: error.cause() });
-                Ok(())
+                Ok(false)
             }
-            stored => stored,
+            stored => stored.map(|()| true),
         }
     }
 

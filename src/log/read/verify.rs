@@ -14,6 +14,7 @@ use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
 use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 impl LogInner {
@@ -25,7 +26,7 @@ impl LogInner {
         // Stop at the present end: records may be appended faster than they are read here.
         let until = self.state.end();
         while from <= until {
-            let (damage, next) = self.verify_next(from)?;
+            let (damage, next) = self.verify_next(from).map_err(|error| self.explained(error))?;
             found.extend(damage);
             let Some(next) = next else { break };
             from = next;
@@ -37,6 +38,19 @@ impl LogInner {
             found.extend(lost.map_err(|error| self.state.unless_closed(error))?);
         }
         Ok(found)
+    }
+
+    /// Says why a file is missing: in a poisoned log, a replacement of segments may have stopped
+    /// halfway, and the next opening finishes it.
+    fn explained(&self, error: Error) -> Error {
+        let is_missing = matches!(
+            &error,
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound
+        );
+        match self.state.check_writable() {
+            Err(poisoned @ Error::Poisoned { .. }) if is_missing => poisoned,
+            _ => error,
+        }
     }
 
     /// Checks the segment in which an offset lies, or the last one. Returns the base of the next

@@ -66,6 +66,10 @@ pub(crate) struct Writer {
     /// The latest epoch in the file of the epochs. If it is another one, the file is written
     /// before the next batch.
     pub(crate) assigned_epoch: LeaderEpoch,
+    /// Whether the opening found no recovery point of ours, and no room to store one. Then a later
+    /// opening can tell a power loss from compaction only if each segment is synced before the
+    /// next one begins.
+    pub(crate) syncs_before_roll: bool,
 }
 
 impl Writer {
@@ -96,6 +100,7 @@ impl Writer {
             spare: QueuedBatches::default(),
             leader_epoch: -1,
             assigned_epoch: -1,
+            syncs_before_roll: false,
         }
     }
 
@@ -104,6 +109,7 @@ impl Writer {
         self.flushed = before.flushed;
         self.leader_epoch = before.leader_epoch;
         self.assigned_epoch = before.assigned_epoch;
+        self.syncs_before_roll = before.syncs_before_roll;
     }
 
     /// Takes the aborted transactions of the segment, which are in its file.

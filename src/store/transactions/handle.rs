@@ -71,7 +71,8 @@ use std::time::Duration;
 /// A transaction that takes longer than the timeout of its producer is aborted: by the next call
 /// for its id, by a round of the store's [`Maintainer`](crate::Maintainer), by
 /// [`Store::maintain`], or by [`tick`](Transactions::tick). In a store without maintainer, each
-/// call of this type ticks.
+/// call of this type ticks, and so does each [`poll`](crate::Consumer::poll) of a consumer that
+/// reads committed records. A poll that waits ticks when the next timeout is due.
 ///
 /// The handle keeps the store open, as all handles do. All calls fail with
 /// [`StoreClosed`](crate::Error::StoreClosed) once the store is closed, and with the errors of
@@ -231,7 +232,7 @@ impl Transactions {
     /// [`init_producer_id`](Transactions::init_producer_id).
     pub fn fence(&self, id: &str, wait: Wait) -> Result<ProducerIdentity> {
         let timeout_ms = self.describe(id)?.timeout_ms;
-        let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(1));
+        let timeout = Duration::from_millis(u64::try_from(timeout_ms.max(1)).unwrap_or(1));
         // The timeout may be one that another configuration allowed.
         let timeout = timeout.min(self.store.inner().config.transaction_coordinator.max_timeout);
         self.init_producer_id(id, timeout, None, wait)

@@ -23,6 +23,10 @@ impl Ticker {
 }
 
 impl Maintained for Ticker {
+    fn is_log(&self) -> bool {
+        false
+    }
+
     fn is_ready(&self) -> bool {
         true
     }
@@ -57,5 +61,24 @@ impl Maintained for Ticker {
 
     fn emit(&self, event: &Event) {
         self.events.emit(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fs::MemFs;
+    use crate::store::{Store, StoreConfig};
+    use crate::transaction::{TransactionCoordinatorConfig, Wait};
+    use std::time::Duration;
+
+    /// It is maintained among the logs, and is none.
+    #[test]
+    fn ticker_is_no_log() {
+        let config = TransactionCoordinatorConfig::default().state_partitions(2);
+        let config = StoreConfig::default().fs(MemFs::new()).transaction_coordinator(config);
+        let store = Store::open("data", config).unwrap();
+        let transactions = store.transactions().unwrap();
+        transactions.init_producer_id("t", Duration::from_secs(60), None, Wait::No).unwrap();
+        assert_eq!(store.inner().maintainer.as_ref().unwrap().stats().logs, 2);
     }
 }

@@ -77,7 +77,7 @@ impl StoreView {
         if open.is_empty() {
             return Ok(open);
         }
-        // What ends meanwhile is pending in these records, or complete.
+        // A transaction that ends meanwhile is pending in these records, or complete.
         let mut known = Vec::new();
         for partition in 0..self.count(TRANSACTION_STATE)? {
             known.extend(self.stored_producers(partition)?.into_values());

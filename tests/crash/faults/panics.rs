@@ -2,7 +2,11 @@
 //! lost.
 
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Rule};
-use annals::{CleanupPolicy, Error, Log, LogConfig, Record, Result};
+use annals::record::{BatchBuilder, EndTxnMarker};
+use annals::{
+    CleanupPolicy, Error, IsolationLevel, Log, LogConfig, ProducerIdentity, Record, Result,
+    StartAt, Timestamp, TransactionVersion,
+};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -34,6 +38,16 @@ struct Acknowledged {
     doubtful: BTreeMap<u64, u64>,
     durable: u64,
     tried: u64,
+    transactions: Vec<Txn>,
+}
+
+#[derive(Debug)]
+struct Txn {
+    first: u64,
+    value: String,
+    committed: bool,
+    /// The offset of its marker, once that was acknowledged.
+    marker: Option<u64>,
 }
 
 impl Acknowledged {
@@ -52,6 +66,35 @@ impl Acknowledged {
         Ok(())
     }
 
+    /// Sends a record in a transaction and ends that. Those that are committed have another
+    /// producer than those that are aborted: a marker also ends what an earlier one did not.
+    fn transact(&mut self, log: &Log, committed: bool) -> Result<()> {
+        let id = if committed { 9 } else { 10 };
+        let known = log.producers()?.into_iter().find(|one| one.producer_id == id);
+        let (epoch, sequence) =
+            known.map_or((0, 0), |one| (one.producer_epoch, one.last_sequence + 1));
+        let (key, value) = (self.tried % 5, format!("{}-in transaction", self.tried));
+        self.tried += 1;
+        let mut builder = BatchBuilder::new();
+        builder.producer(id, epoch, sequence).transactional(true);
+        let text = key.to_string();
+        builder.push(Timestamp::from_millis(0), Some(text.as_bytes()), Some(value.as_bytes()))?;
+        let first = log.offsets().end;
+        self.transactions.push(Txn { first, value, committed, marker: None });
+        let first = log.append_batch(builder.build()?)?.first;
+        let txn = self.transactions.last_mut().unwrap();
+        if committed {
+            let value = txn.value.clone();
+            assert!(self.records.insert(first, Kept { key, value, batch: first }).is_none());
+        }
+        let producer = ProducerIdentity { id, epoch: epoch + 1 };
+        let marker = EndTxnMarker { committed, coordinator_epoch: 0 };
+        let marker = log.append_marker(producer, marker, TransactionVersion::V2)?.first;
+        let of_producer = self.transactions.iter_mut().filter(|txn| txn.committed == committed);
+        of_producer.for_each(|txn| txn.marker = txn.marker.or(Some(marker)));
+        Ok(())
+    }
+
     fn flush(&mut self, log: &Log) -> Result<()> {
         self.durable = log.flush()?;
         Ok(())
@@ -63,6 +106,9 @@ impl Acknowledged {
         self.doubtful.extend(cut.map(|(offset, kept)| (*offset, kept.key)));
         self.records.retain(|_, kept| kept.batch < target);
         self.durable = self.durable.min(target);
+        for txn in &mut self.transactions {
+            txn.marker = txn.marker.filter(|marker| *marker < target);
+        }
         log.truncate_to(target)?;
         self.doubtful.retain(|offset, _| *offset < target);
         Ok(())
@@ -88,28 +134,55 @@ impl Acknowledged {
             let found = found.unwrap_or_else(|| panic!("{case}: {offset} is gone"));
             assert_eq!(found.value_str(), Some(kept.value.as_str()), "{case}: {offset}");
         }
+        self.check_transactions(log, upto, case);
         assert_eq!(log.verify().unwrap(), [], "{case}");
+    }
+
+    /// What was committed is seen as far as no transaction is open, and nothing aborted is.
+    fn check_transactions(&self, log: &Log, upto: u64, case: &str) {
+        let is_open = |txn: &&Txn| txn.marker.is_none_or(|marker| marker >= upto);
+        let open = self.transactions.iter().filter(is_open).map(|txn| txn.first).min();
+        let (stable, end) = (log.offsets().last_stable, log.offsets().end);
+        assert!(stable >= open.unwrap_or(end).min(end), "{case}: {stable}, {open:?}");
+        let committed = log.isolated(IsolationLevel::ReadCommitted);
+        let seen = committed.reader(StartAt::Earliest).unwrap().records();
+        let seen: BTreeMap<u64, String> = seen
+            .map(Result::unwrap)
+            .map(|one| (one.offset, one.value_str().unwrap().to_owned()))
+            .collect();
+        for txn in self.transactions.iter().filter(|txn| !txn.committed) {
+            assert!(!seen.values().any(|value| *value == txn.value), "{case}: {txn:?}");
+        }
+        for (offset, kept) in self.records.range(..upto.min(stable)) {
+            assert_eq!(seen.get(offset), Some(&kept.value), "{case}: {offset}");
+        }
     }
 }
 
 type Step = fn(&Log, &mut Acknowledged) -> Result<()>;
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 23] = [
     |log, acked| (0..12).try_for_each(|_| acked.append(log, 1)),
     |log, acked| acked.flush(log),
     |log, acked| acked.append(log, 1),
+    |log, acked| acked.transact(log, true),
+    |log, acked| acked.transact(log, false),
     |log, _| log.roll(),
     |log, acked| acked.compact(log),
     |log, acked| acked.append(log, 1),
     |log, acked| acked.delete_before(log),
     |log, acked| (0..8).try_for_each(|_| acked.append(log, 1)),
+    |log, acked| acked.transact(log, false),
     |log, acked| acked.flush(log),
+    |log, acked| acked.transact(log, true),
     // Over several segments.
     |log, acked| acked.truncate(log, 6),
     |log, acked| acked.append(log, 3),
     // Into the middle of a batch.
     |log, acked| acked.truncate(log, 1),
     |log, acked| acked.append(log, 1),
+    |log, acked| acked.transact(log, false),
+    |log, acked| acked.transact(log, true),
     |log, acked| acked.compact(log),
     |log, acked| acked.flush(log),
     |log, _| log.maintain().map(drop),

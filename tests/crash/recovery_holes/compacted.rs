@@ -1,7 +1,7 @@
 //! Holes that compaction left: accepted when a checkpoint vouches for them.
 
-use super::{compacted, compacting, dense, fill, tiny};
-use annals::fs::{CrashState, Fs, MemFs, OpenMode};
+use super::{append, compacted, compacting, dense, fill, tiny};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::*;
 use std::path::Path;
 use support::{DIR, name, offsets, read_file, store, write_file};
@@ -96,6 +96,29 @@ fn unmarked_holes_of_other_program_stay() {
         drop(Log::open(DIR, tiny(&fs).cleanup_policy(policy)).unwrap());
         let log = Log::open(DIR, tiny(&fs.crash(CrashState::AllWrites)).cleanup_policy(policy));
         assert_eq!(offsets(&log.unwrap()), [0, 4, 8, 10]);
+    }
+}
+
+/// A broker had the log, and the disk has no room for a recovery point of ours. So nothing could
+/// tell later that a power loss took the end of a segment, and not compaction: half a transaction
+/// would be committed. Each segment is synced before the next one begins.
+#[test]
+fn full_disk_leaves_no_hole_in_log_of_broker() {
+    let whole = MemFs::new();
+    dense(&whole);
+    let fs = MemFs::new();
+    fs.create_dir(Path::new(DIR)).unwrap();
+    write_file(&fs, DIR, &name(0, "log"), &read_file(&whole, DIR, &name(0, "log")));
+    let full = FaultFs::new(fs.clone());
+    let fault = Fault::Error(std::io::ErrorKind::StorageFull);
+    full.add_rule(Rule::new(Operation::Write, fault).path("recovery-point"));
+    let log = Log::open(DIR, tiny(&fs).fs(full)).unwrap();
+    append(&log, 2..9);
+    for seed in 0..100 {
+        let disk = fs.crash(CrashState::Random { seed });
+        let log = Log::open(DIR, tiny(&disk)).unwrap();
+        let end = log.offsets().end;
+        assert_eq!(offsets(&log), (0..end).collect::<Vec<_>>(), "seed {seed}");
     }
 }
 

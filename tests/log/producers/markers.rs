@@ -182,6 +182,8 @@ fn marker_again_is_accepted_when_nothing_is_open() {
     let found = refusal(log.append_marker(next, ABORT, V2));
     assert_eq!(found, ProducerStateError::MarkerEpochNotRaised { producer_id: 7, epoch: 1 });
     assert!(found.to_string().contains("end the transaction with the next epoch"), "{found}");
+    // No producer has taken over, so the caller must not be told to close.
+    assert_eq!(Error::Producer(found).kind(), ErrorKind::InvalidInput);
     assert_eq!(last_stable(&log), 3);
 }
 

@@ -9,7 +9,7 @@ use support::Heard;
 
 /// A store on a disk whose calls can be made to fail, with a listener.
 fn failing() -> (Setup, FaultFs, Arc<Heard>) {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let clock = Arc::new(ManualClock::new(START));
     let (disk, heard) = (MemFs::new(), Arc::new(Heard::default()));
     let fs = FaultFs::new(disk.clone());
     let config = Setup::config(fs.clone(), &clock).listener(Arc::clone(&heard) as _);
@@ -98,7 +98,7 @@ fn timed_out_transaction_is_aborted() {
 /// In a store with a maintainer, its rounds do that. The calls of others are not delayed.
 #[test]
 fn maintainer_ends_what_is_due() {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let clock = Arc::new(ManualClock::new(START));
     let disk = MemFs::new();
     let config = Setup::config(disk.clone(), &clock).maintenance(Some(Default::default()));
     let setup = Setup::open(disk, clock, config);
@@ -106,8 +106,12 @@ fn maintainer_ends_what_is_due() {
     let who = setup.init("billing");
     setup.send("billing", who, 0, "lost").unwrap();
     setup.clock.advance(2 * MINUTE);
-    support::until(|| setup.is_decided());
-    assert!(setup.committed(0).is_empty());
+    let state = || setup.transactions.describe("billing").unwrap().state;
+    support::until(|| state() == TransactionState::CompleteAbort);
+    assert!(setup.is_decided() && setup.committed(0).is_empty());
+    // Its records are there, so that it was the marker which ended it.
+    let log = setup.store.topic("orders").unwrap().partition(0).unwrap();
+    assert_eq!((log.offsets().start, log.offsets().end), (0, 2));
 }
 
 #[test]
@@ -203,7 +207,7 @@ fn transaction_is_completed_after_outage_of_state() {
 /// one that was reopened.
 #[test]
 fn maintainer_ends_transactions_after_outage_of_state() {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let clock = Arc::new(ManualClock::new(START));
     let disk = MemFs::new();
     let one = TransactionCoordinatorConfig::default().state_partitions(1);
     let config = Setup::config(disk.clone(), &clock).maintenance(Some(Default::default()));
@@ -232,7 +236,7 @@ fn maintainer_ends_transactions_after_outage_of_state() {
 /// The store that decides transactions and groups has all of its own records.
 #[test]
 fn replicated_state_survives_restart() {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let clock = Arc::new(ManualClock::new(START));
     let open = |disk: &MemFs| {
         let config = StoreConfig::default().log_defaults(LogConfig::default().replicated(true));
         let config = config.fs(disk.clone()).maintenance(None).recovery_threads(1);

@@ -18,6 +18,10 @@ use std::time::Duration;
 const MINUTE: Duration = Duration::from_secs(60);
 const V2: TransactionVersion = TransactionVersion::V2;
 
+/// The time on the clock when a test begins, and the one of its records: retention that deletes
+/// them would end their transactions, too.
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
 fn at(partition: u32) -> TopicPartition {
     TopicPartition::new("orders", partition)
 }
@@ -40,7 +44,7 @@ struct Setup {
 impl Setup {
     /// A store with the topic `orders` of three partitions.
     fn new() -> Setup {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+        let clock = Arc::new(ManualClock::new(START));
         let setup = Setup::over(MemFs::new(), clock);
         setup.store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
         setup
@@ -105,6 +109,6 @@ impl Setup {
 fn batch(who: ProducerIdentity, sequence: i32, value: &str) -> annals::RecordBatch {
     let mut builder = BatchBuilder::new();
     builder.producer(who.id, who.epoch, sequence).transactional(true);
-    builder.push(Timestamp::from_millis(1), None, Some(value.as_bytes())).unwrap();
+    builder.push(START, None, Some(value.as_bytes())).unwrap();
     builder.build().unwrap()
 }

@@ -1,5 +1,6 @@
 //! Random transactions against a model: what a reader of committed records sees is what was
-//! committed, whatever crashes, timeouts, takeovers, truncations and compactions come between.
+//! committed, whatever crashes, timeouts, takeovers, truncations, deletions and compactions come
+//! between.
 //!
 //! `TXN_MODEL_SEED` chooses the seeds: `17` runs one, `0..3000` many.
 
@@ -70,7 +71,7 @@ impl Model {
         let small = TopicConfig::default().segment_bytes(700);
         setup.store.create_topic("orders", small.clone().partitions(2)).unwrap();
         let compacted =
-            small.cleanup_policy(CleanupPolicy::Compact).min_cleanable_dirty_ratio(0.01);
+            small.cleanup_policy(CleanupPolicy::CompactAndDelete).min_cleanable_dirty_ratio(0.01);
         setup.store.create_topic("prices", compacted).unwrap();
         Model {
             setup,
@@ -243,6 +244,15 @@ impl Model {
         }
     }
 
+    /// Deletes records at the front, none of them of an open transaction.
+    fn delete(&mut self, partition: usize) {
+        let log = self.log(partition);
+        let offsets = log.offsets();
+        let upto = offsets.start + self.chance.below(offsets.last_stable - offsets.start + 1);
+        log.delete_before(upto).unwrap();
+        self.entries[partition].retain(|entry| entry.offset >= upto);
+    }
+
     fn restart(&mut self) {
         let setup = &self.setup;
         let is_power_loss = self.flush && self.chance.below(2) == 0;
@@ -296,7 +306,7 @@ impl Model {
 
     fn act(&mut self) {
         let (id, partition) = (self.chance.below(3) as usize, self.chance.below(3) as usize);
-        let act = self.chance.below(40);
+        let act = self.chance.below(41);
         self.done.push(format!("{act} {} {partition}", IDS[id]));
         match act {
             0..14 => self.send(id, partition),
@@ -313,6 +323,7 @@ impl Model {
                 self.setup.store.maintain().unwrap();
             }
             37 => drop(self.setup.store.flush()),
+            38 => self.delete(partition),
             _ => self.restart(),
         }
     }
@@ -370,14 +381,14 @@ fn committed_records_equal_the_model() {
                 model.check();
             }));
             if let Err(panic) = done {
-                say(&format!("seed {seed}: {:#?}", model.done));
+                say(&format!("TXN_MODEL_SEED={seed}: {:?}", model.done));
                 std::panic::resume_unwind(panic);
             }
         }
         for partition in 0..PARTITIONS.len() {
-            assert!(model.log(partition).verify().unwrap().is_empty(), "seed {seed}");
+            assert!(model.log(partition).verify().unwrap().is_empty(), "TXN_MODEL_SEED={seed}");
         }
         let hanging = model.setup.transactions.find_hanging(Duration::ZERO).unwrap();
-        assert!(hanging.is_empty(), "seed {seed}: {hanging:?}");
+        assert!(hanging.is_empty(), "TXN_MODEL_SEED={seed}: {hanging:?}");
     }
 }

@@ -166,7 +166,7 @@ fn ids_are_listed_with_their_states() {
 /// a coordinator would forget all that it has decided.
 #[test]
 fn coordinators_read_beyond_high_watermark() {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let clock = Arc::new(ManualClock::new(START));
     let config = |disk: MemFs| {
         let clock = Arc::clone(&clock) as Arc<dyn Clock>;
         let log = LogConfig::default().replicated(true).fs(disk).clock(clock);

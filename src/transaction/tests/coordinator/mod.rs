@@ -2,7 +2,9 @@
 
 mod calls;
 mod failures;
+mod hostile;
 mod reloads;
+mod rounds;
 
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, Result, TransactionError};
@@ -95,12 +97,15 @@ impl Participants for Arc<Partitions> {
         if !self.exists(at)? {
             return Ok(MarkerOutcome::NoSuchPartition);
         }
-        assert_eq!((version, marker.coordinator_epoch), (V2, 7));
+        assert_eq!(marker.coordinator_epoch, 7);
         let outcome = if marker.committed { "commit" } else { "abort" };
-        let line = format!("{outcome} {at} by {}.{}", who.id, who.epoch);
+        let version = if version == V2 { String::new() } else { format!(" {version:?}") };
+        let line = format!("{outcome}{version} {at} by {}.{}", who.id, who.epoch);
         self.calls.lock().unwrap().push(line);
         Ok(MarkerOutcome::Written)
     }
+
+    fn due_is_sooner(&self) {}
 
     fn coordinator_epoch(&self, _partition: u32) -> i32 {
         7

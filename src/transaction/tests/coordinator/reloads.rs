@@ -67,7 +67,7 @@ fn opening_leaves_two_phase_transaction_alone() {
 }
 
 /// Appends a record past the coordinator, as a broker would have before.
-fn append(setup: &Setup, id: &str, stored: crate::transaction::TransactionMetadata) {
+pub(super) fn append(setup: &Setup, id: &str, stored: crate::transaction::TransactionMetadata) {
     let record = TransactionRecord { transactional_id: id.to_owned(), metadata: Some(stored) };
     let (key, value) = record.encode().unwrap();
     setup.log().append(Record::new(value.unwrap()).key(key)).unwrap();
