@@ -350,7 +350,9 @@ impl ProducerTransaction {
                     self.phase = Phase::Fenced((**reason).clone());
                     return;
                 }
-                TransactionError::Expired { .. } if self.failure.is_none() => {
+                TransactionError::Expired { .. } | TransactionError::MustAbort { .. }
+                    if self.failure.is_none() =>
+                {
                     self.failure = Some((**reason).clone());
                     return;
                 }

@@ -4,7 +4,7 @@ use crate::client::producer::config::{Acks, ProducerConfig};
 use crate::client::producer::thread_marks;
 use crate::client::producer::transaction::ProducerTransaction;
 use crate::clock::Clock;
-use crate::error::{Error, ProduceError, ProducerStateError, Result};
+use crate::error::{Error, ProduceError, ProducerStateError, Result, TransactionError};
 use crate::group::{ConsumerGroupMetadata, OffsetAndMetadata};
 use crate::log::Log;
 use crate::notify::Notify;
@@ -258,7 +258,15 @@ impl CoordinatorCall<'_> {
 
     fn add(&self, partitions: &[TopicPartition]) -> Result<()> {
         let (id, who) = (&self.manager.id, self.who);
-        self.make(|coordinator| coordinator.add_partitions(id, who, partitions, VERSION, Wait::No))
+        let added = self
+            .make(|coordinator| coordinator.add_partitions(id, who, partitions, VERSION, Wait::No));
+        added.map_err(|error| match error {
+            // The record of the transaction, and not the batch: parts of it would fail as well.
+            Error::BatchTooLarge { .. } => {
+                TransactionError::MustAbort { id: id.clone(), reason: error.to_string() }.into()
+            }
+            other => other,
+        })
     }
 
     fn commit_offsets(
