@@ -1,6 +1,6 @@
 //! The location of the log in an error, and the remedies that depend on it.
 
-use crate::types::Timestamp;
+use crate::types::{IsolationLevel, Timestamp};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,16 +146,32 @@ impl fmt::Display for OfLog<'_> {
     }
 }
 
-/// The range of offsets of a log.
-pub(super) struct Range(pub(super) u64, pub(super) u64);
+/// The range of offsets of a log up to its end, or up to the bound of an isolation level.
+pub(super) struct Range(pub(super) u64, pub(super) u64, pub(super) IsolationLevel);
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Range(start, end) = self;
+        let Range(start, end, bound) = self;
+        let (bound, wait) = match bound {
+            IsolationLevel::LogEnd => {
+                if start == end {
+                    return write!(f, "has no readable record; {end} is the only offset in range");
+                }
+                return write!(
+                    f,
+                    "starts at {start} and ends at {end}; choose an offset from {start} to {end}"
+                );
+            }
+            IsolationLevel::ReadCommitted => ("last stable offset", "the transaction there ends"),
+            IsolationLevel::ReadUncommitted | IsolationLevel::HighWatermark => {
+                ("high watermark", "its replicas have more")
+            }
+        };
         if start == end {
-            return write!(f, "has no readable record; {end} is the only offset in range");
+            return write!(f, "starts at its {bound}, {end}; wait until {wait}");
         }
-        write!(f, "starts at {start} and ends at {end}; choose an offset from {start} to {end}")
+        write!(f, "starts at {start} and its {bound} is {end}; ")?;
+        write!(f, "choose an offset from {start} to {end}, or wait until {wait}")
     }
 }
 

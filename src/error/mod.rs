@@ -34,7 +34,7 @@ pub use topic::TopicError;
 pub use transaction::TransactionError;
 pub use unsupported::Unsupported;
 
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{IsolationLevel, LeaderEpoch, Offset};
 use corruption::Advice;
 use location::{Closed, Limit, OfLog, Range, Recover};
 use option::Subject;
@@ -82,8 +82,8 @@ pub enum Error {
     #[error("{}; {}", .0, Advice(&.0.path))]
     Corrupt(Box<Corruption>),
 
-    /// The offset is below the start or above the end of the log.
-    #[error("offset {requested} is out of range: log {log} {}", Range(*.start, *.end))]
+    /// The offset is below the start of the log, or above its end or another bound of the call.
+    #[error("offset {requested} is out of range: log {log} {}", Range(*.start, *.end, *.bound))]
     OffsetOutOfRange {
         /// The log.
         log: LogLocation,
@@ -91,9 +91,13 @@ pub enum Error {
         requested: Offset,
         /// The first offset of the log.
         start: Offset,
-        /// The offset after the last one that the call may use: the end of the log, or a bound
-        /// below it, such as the high watermark.
+        /// The upper bound of the call: the end of the log, or the offset that `bound` names.
         end: Offset,
+        /// What `end` is: the end of the log at [`LogEnd`](IsolationLevel::LogEnd), its high
+        /// watermark at [`HighWatermark`](IsolationLevel::HighWatermark), and its last stable
+        /// offset at [`ReadCommitted`](IsolationLevel::ReadCommitted). It is `LogEnd` whenever
+        /// they are equal.
+        bound: IsolationLevel,
     },
 
     /// The batch exceeds the limit of the log.

@@ -71,6 +71,14 @@ pub enum ProducerStateError {
         /// The epoch of the marker.
         epoch: ProducerEpoch,
     },
+    /// The log stores the offsets of groups, which would not learn of the marker.
+    #[error(
+        "the log stores the offsets of groups, which would not learn of the marker for producer {producer_id}; end the transaction with `Transactions::end`, or abort it with `Transactions::abort_hanging`"
+    )]
+    BypassesGroups {
+        /// The producer's id.
+        producer_id: ProducerId,
+    },
     /// A marker comes from a transaction coordinator that was replaced.
     /// Kafka: `TransactionCoordinatorFencedException`.
     #[error(
@@ -95,7 +103,8 @@ impl ProducerStateError {
             ProducerStateError::OutOfOrder { .. } => ErrorKind::OutOfOrder,
             ProducerStateError::InTransaction { .. }
             | ProducerStateError::NotInTransaction { .. }
-            | ProducerStateError::MarkerEpochNotRaised { .. } => ErrorKind::InvalidInput,
+            | ProducerStateError::MarkerEpochNotRaised { .. }
+            | ProducerStateError::BypassesGroups { .. } => ErrorKind::InvalidInput,
             ProducerStateError::NoOpenTransaction { .. } => ErrorKind::NotFound,
         }
     }

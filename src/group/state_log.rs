@@ -83,7 +83,7 @@ impl StateLog {
         version: TransactionVersion,
     ) -> Result<Appended> {
         self.log_bytes = self.log_bytes.saturating_add(RECORD_OVERHEAD);
-        self.write(1, |log| log.append_marker(producer, marker, version))
+        self.write(1, |log| log.append_marker_of_coordinator(producer, marker, version))
     }
 
     /// Makes records of the keys and values, and counts their bytes.

@@ -120,7 +120,7 @@ impl Coordinator {
         version: TransactionVersion,
     ) -> Result<()> {
         let log = self.log(partition)?;
-        let ended = log.append_marker(producer, marker, version);
+        let ended = log.append_marker_of_coordinator(producer, marker, version);
         ended.map(drop).map_err(Error::or_being_reopened)
     }
 }

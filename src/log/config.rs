@@ -57,7 +57,7 @@ pub struct LogConfig {
     pub(crate) min_cleanable_dirty_ratio: f64,
     pub(crate) min_compaction_lag: Duration,
     pub(crate) producer_id_expiration: Duration,
-    pub(crate) verify_transactions: bool,
+    pub(crate) transactions: crate::producer_state::TransactionRules,
     pub(crate) max_compaction_lag: Duration,
     pub(crate) delete_retention: Duration,
     pub(crate) dedupe_buffer_bytes: usize,
@@ -203,7 +203,7 @@ impl Default for LogConfig {
             min_cleanable_dirty_ratio: 0.5,
             min_compaction_lag: Duration::ZERO,
             producer_id_expiration: Duration::from_secs(24 * 3600),
-            verify_transactions: false,
+            transactions: Default::default(),
             max_compaction_lag: FOREVER,
             delete_retention: Duration::from_millis(86_400_000),
             dedupe_buffer_bytes: 128 << 20,
@@ -458,7 +458,7 @@ impl LogConfig {
     /// ```
     #[must_use]
     pub fn verify_transactions(mut self, verify: bool) -> Self {
-        self.verify_transactions = verify;
+        self.transactions.verify = verify;
         self
     }
 
@@ -673,7 +673,7 @@ impl LogConfig {
         LogConfig {
             index_interval_bytes: opened.index_interval_bytes,
             producer_id_expiration: opened.producer_id_expiration,
-            verify_transactions: opened.verify_transactions,
+            transactions: opened.transactions,
             leader_epoch: opened.leader_epoch,
             replicated: opened.replicated,
             max_decompressed_bytes: opened.max_decompressed_bytes,

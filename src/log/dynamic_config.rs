@@ -6,6 +6,7 @@
 
 use crate::clock::Clock;
 use crate::log::config::LogConfig;
+use crate::producer_state::TransactionRules;
 use crate::record::{AppendRules, Compression};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +20,7 @@ pub(crate) struct FixedConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_decompressed_bytes: usize,
     pub(crate) producer_id_expiration: Duration,
-    pub(crate) verify_transactions: bool,
+    pub(crate) transactions: TransactionRules,
     pub(crate) replicated: bool,
 }
 
@@ -29,7 +30,7 @@ impl FixedConfig {
             clock: Arc::clone(&config.clock),
             max_decompressed_bytes: config.max_decompressed_bytes,
             producer_id_expiration: config.producer_id_expiration,
-            verify_transactions: config.verify_transactions,
+            transactions: config.transactions,
             replicated: config.replicated,
         }
     }

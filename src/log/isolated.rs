@@ -97,7 +97,7 @@ impl IsolatedLog {
     /// # Errors
     /// As [`Log::get`](crate::Log::get).
     /// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) already at the bound of the
-    /// level, which is then the `end` in the error.
+    /// level, which is then the `end` in the error; its `bound` says which one that is.
     pub fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
         self.log.get(self.level, offset)
     }

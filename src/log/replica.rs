@@ -11,7 +11,10 @@ impl Log {
     ///
     /// The epoch is durable in `leader-epoch-checkpoint` when this returns, and a crash never
     /// leaves a batch whose epoch is not in that file. The present epoch changes nothing. Kafka
-    /// does the same when a broker becomes the leader.
+    /// does the same when a broker becomes the leader. A log that has followed another replica must
+    /// get an epoch of its own before it appends: until then, [`append`](Log::append) stamps the
+    /// latest epoch of the log, which is that of the leader it followed. As in Kafka, the log does
+    /// not refuse that: who leads is decided outside of it.
     /// [`LogConfig::leader_epoch`](crate::LogConfig::leader_epoch) is the epoch to begin with.
     ///
     /// ```
@@ -55,9 +58,9 @@ impl Log {
     ///
     /// It is stored in `replication-offset-checkpoint` by [`maintain`](Log::maintain) and
     /// [`close`](Log::close). After a crash it may therefore be lower than it was, but it is never
-    /// higher: a call that lowers it stores that at once. Without a stored one it begins at the
-    /// start of the log. An opening reads the batches from the high watermark on, to find the
-    /// transactions that ended there.
+    /// higher: a call that lowers it stores that at once, and so does an opening that finds it
+    /// above the end of the log. Without a stored one it begins at the start of the log. An opening
+    /// reads the batches from the high watermark on, to find the transactions that ended there.
     ///
     /// ```
     /// use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -88,8 +91,8 @@ impl Log {
     /// Appends batches as another replica wrote them: with its offsets, leader epochs and
     /// timestamps, byte for byte. The bytes are those of [`read`](Log::read) at
     /// [`LogEnd`](crate::IsolationLevel::LogEnd), or of a fetch response. A part of a batch at the
-    /// end is left out. Without a whole batch, nothing is appended: the
-    /// [end](crate::Offsets::end) stays, and the result has no meaning.
+    /// end is left out. Without a whole batch it appends nothing, and `first` of the result is the
+    /// end of the log.
     ///
     /// All batches are appended, or none is. They must begin at the end of the log. If compaction
     /// may have left offsets out, because the policy of this log is to compact or it was compacted,

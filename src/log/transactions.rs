@@ -4,7 +4,7 @@
 //! A log stores the batches of a transaction as they come, and a marker that says whether they
 //! count. A transaction coordinator decides that, for all partitions of the transaction.
 
-use crate::error::Result;
+use crate::error::{Error, ProducerStateError, Result};
 use crate::log::{Appended, Log};
 use crate::producer_state::VerificationGuard;
 use crate::record::{BatchBuilder, EndTxnMarker, RecordBatch};
@@ -78,13 +78,36 @@ impl Log {
     ///     that of the open transaction, and `version` is [`V2`](TransactionVersion::V2).
     ///   - [`CoordinatorFenced`](crate::ProducerStateError::CoordinatorFenced): the log has seen
     ///     the marker of a later coordinator.
+    ///   - [`BypassesGroups`](crate::ProducerStateError::BypassesGroups): the log is a partition of
+    ///     `__consumer_offsets` in a store. Call [`Transactions::end`](crate::Transactions::end).
     pub fn append_marker(
         &self,
         producer: ProducerIdentity,
         marker: EndTxnMarker,
         version: TransactionVersion,
     ) -> Result<Appended> {
+        self.check_bypasses_no_groups(producer.id)?;
         self.inner.append_marker(producer, marker, version)
+    }
+
+    /// Appends a marker as [`append_marker`](Log::append_marker) does, also to a log that stores
+    /// groups: their coordinator calls it, or there is none.
+    pub(crate) fn append_marker_of_coordinator(
+        &self,
+        producer: ProducerIdentity,
+        marker: EndTxnMarker,
+        version: TransactionVersion,
+    ) -> Result<Appended> {
+        self.inner.append_marker(producer, marker, version)
+    }
+
+    /// Fails if groups are stored in the log: offsets would stay pending in memory, although the
+    /// log has the marker.
+    fn check_bypasses_no_groups(&self, producer_id: ProducerId) -> Result<()> {
+        if self.inner.config.transactions.stores_groups {
+            return Err(Error::Producer(ProducerStateError::BypassesGroups { producer_id }));
+        }
+        Ok(())
     }
 
     /// Returns a permission for the first batch of a transaction, on a log that
@@ -225,8 +248,11 @@ impl Log {
     ///
     /// # Errors
     /// As [`append`](Log::append), and with nothing stored
-    /// [`NoOpenTransaction`](crate::ProducerStateError::NoOpenTransaction).
+    /// [`NoOpenTransaction`](crate::ProducerStateError::NoOpenTransaction), or
+    /// [`BypassesGroups`](crate::ProducerStateError::BypassesGroups) in a partition of
+    /// `__consumer_offsets` of a store.
     pub fn abort_transaction(&self, producer_id: ProducerId) -> Result<Appended> {
+        self.check_bypasses_no_groups(producer_id)?;
         self.inner.abort_transaction(producer_id)
     }
 }

@@ -39,7 +39,7 @@ mod tests;
 pub use snapshot::ProducerState;
 pub(crate) use unreplicated::Unreplicated;
 pub use verification::VerificationGuard;
-pub(crate) use verification::Verifications;
+pub(crate) use verification::{TransactionRules, Verifications};
 pub(crate) use window::BatchSeen;
 
 use crate::error::ProducerStateError;

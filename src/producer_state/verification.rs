@@ -20,6 +20,15 @@ use crate::types::{
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// How a log treats transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct TransactionRules {
+    /// Whether the first batch of a transaction needs a permission.
+    pub(crate) verify: bool,
+    /// Whether groups are stored in the log, so that their coordinator must see each marker.
+    pub(crate) stores_groups: bool,
+}
+
 /// The permission of [`Log::begin_verification`](crate::Log::begin_verification), which has an
 /// example, to open a transaction in that log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::store::survey::{FoundTopic, Survey};
 use crate::store::topic::{PartitionState, Topic, TopicInner};
 use crate::store::topic_properties::TopicState;
 use crate::store::topics::Store;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -296,7 +297,8 @@ impl Store {
         }
         let mut config = config.clone();
         // The coordinator knows the transactions of all producers.
-        config.verify_transactions = true;
+        config.transactions.verify = true;
+        config.transactions.stores_groups = topic == CONSUMER_OFFSETS;
         // The log keeps the maintainer alive, even when no handle of the store is left.
         config.maintainer = inner.maintainer.clone();
         let within = DataDir {

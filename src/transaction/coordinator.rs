@@ -126,20 +126,28 @@ impl Coordinator {
 
     /// Sees to it that a tick comes at this moment.
     pub(super) fn is_due_at(&self, due: Duration) {
-        let due = u64::try_from(due.as_millis()).unwrap_or(u64::MAX);
-        if due < self.next_due.load(Ordering::Relaxed) {
-            self.next_due.fetch_min(due, Ordering::Relaxed);
+        // Rounded up, so that the transaction is due at this moment.
+        let due = due.as_nanos().div_ceil(1_000_000);
+        let due = u64::try_from(due).unwrap_or(u64::MAX);
+        if due < self.next_due.load(Ordering::Relaxed)
+            && due < self.next_due.fetch_min(due, Ordering::Relaxed)
+            && !self.partitions.has_maintainer()
+        {
+            self.participants.due_is_sooner();
         }
     }
 
-    /// Ends what is due, if no thread of a maintainer does.
-    fn end_due_without_maintainer(&self) {
+    /// Returns the moment, by the monotonic clock, at which a transaction is due that no thread of
+    /// a maintainer ends.
+    pub(crate) fn due_without_maintainer(&self) -> Option<Duration> {
         let due = self.next_due.load(Ordering::Relaxed);
-        if due == u64::MAX || self.partitions.has_maintainer() {
-            return;
-        }
-        let now = self.partitions.clock().monotonic().as_millis();
-        if u128::from(due) <= now {
+        (due != u64::MAX && !self.partitions.has_maintainer()).then(|| Duration::from_millis(due))
+    }
+
+    /// Ends what is due, if no thread of a maintainer does.
+    pub(crate) fn end_due_without_maintainer(&self) {
+        let Some(due) = self.due_without_maintainer() else { return };
+        if due <= self.partitions.clock().monotonic() {
             self.tick();
         }
     }

@@ -28,6 +28,9 @@ pub(crate) trait Participants: fmt::Debug + Send + Sync {
         version: TransactionVersion,
     ) -> Result<MarkerOutcome>;
 
+    /// Wakes the consumers that wait until the next transaction is due, because one is due sooner.
+    fn due_is_sooner(&self);
+
     /// Returns the epoch in the markers of transactions that are stored in this partition of
     /// `__transaction_state`.
     fn coordinator_epoch(&self, partition: u32) -> i32;

@@ -3,11 +3,11 @@
 
 use crate::{NOW, at, earliest};
 use annals::fs::MemFs;
-use annals::record::BatchBuilder;
+use annals::record::{BatchBuilder, EndTxnMarker};
 use annals::{
     Consumer, ConsumerConfig, ConsumerInterceptor, ConsumerRecords, Error, ErrorKind, GroupError,
-    IsolationLevel, Offset, Outcome, ProducerIdentity, Store, StoreConfig, Timestamp, TopicConfig,
-    TopicPartition, TransactionVersion::V2, Transactions, Wait,
+    IsolationLevel, Log, Offset, Outcome, ProducerIdentity, ProducerStateError, Store, StoreConfig,
+    Timestamp, TopicConfig, TopicPartition, TransactionVersion::V2, Transactions, Wait,
 };
 use std::collections::BTreeMap;
 use std::thread;
@@ -42,8 +42,12 @@ struct Sender {
 
 impl Sender {
     fn new(store: &Store) -> Sender {
+        Sender::with_timeout(store, MINUTE)
+    }
+
+    fn with_timeout(store: &Store, timeout: Duration) -> Sender {
         let transactions = store.transactions().unwrap();
-        let who = transactions.init_producer_id("billing", MINUTE, None, WAIT).unwrap();
+        let who = transactions.init_producer_id("billing", timeout, None, WAIT).unwrap();
         Sender { store: store.clone(), transactions, who, sequences: BTreeMap::new() }
     }
 
@@ -122,6 +126,61 @@ fn commit_shows_offsets_at_once() {
     let consumer = store.consumer(committed("g")).unwrap();
     assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), Some(9.into()));
     assert_eq!(consumer.committed(&at("orders", 1)).unwrap(), None);
+}
+
+/// The log would have the marker, and the group not: its offsets would stay pending.
+#[test]
+fn marker_that_bypasses_group_is_refused() {
+    let store = store();
+    let consumer = store.consumer(committed("g")).unwrap();
+    let mut sender = Sender::new(&store);
+    sender.commit_offset(&consumer, 0, 5);
+    let topic = store.topic("__consumer_offsets").unwrap();
+    let pending = |log: &&Log| log.offsets().last_stable < log.offsets().end;
+    let log = topic.partitions().iter().find(pending).unwrap().clone();
+    let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+    let next = ProducerIdentity { epoch: sender.who.epoch + 1, ..sender.who };
+    let producer_id = sender.who.id;
+    for refused in [log.abort_transaction(producer_id), log.append_marker(next, marker, V2)] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let bypasses = ProducerStateError::BypassesGroups { producer_id };
+        assert!(matches!(error, Error::Producer(error) if error == bypasses));
+    }
+    assert!(is_unstable(consumer.committed(&at("orders", 0)), 0));
+    sender.end(Outcome::Commit);
+    assert_eq!(consumer.committed(&at("orders", 0)).unwrap(), Some(5.into()));
+}
+
+/// No thread of a maintainer ends the transaction, and no call: the producer is gone. It begins
+/// before the poll waits, or meanwhile.
+#[test]
+fn waiting_poll_ends_expired_transaction() {
+    let poll = |begins_first: bool| {
+        let store = store();
+        let log = store.topic("orders").unwrap().partition(0).unwrap();
+        let begin = || {
+            Sender::with_timeout(&store, Duration::from_secs(1)).send(0, &["lost"]);
+            log.append("after").unwrap();
+        };
+        let mut consumer = assigned(&store, committed("g"), 1);
+        if begins_first {
+            begin();
+        }
+        thread::scope(|scope| {
+            let polled = scope.spawn(|| consumer.poll(MINUTE).unwrap());
+            if !begins_first {
+                begin();
+            }
+            let records = polled.join().unwrap();
+            let values: Vec<_> = records.iter().map(|r| r.value_str().unwrap()).collect();
+            assert_eq!(values, ["after"]);
+        });
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| poll(true));
+        poll(false);
+    });
 }
 
 /// Each commit is a batch that begins at sequence number 0.

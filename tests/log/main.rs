@@ -17,9 +17,11 @@ mod concurrency;
 #[cfg(feature = "futures")]
 mod flush_future;
 mod follow;
+mod foreign_transactions;
 mod golden;
 mod held_room;
 mod histories;
+mod hostile_leader;
 mod indexes;
 mod isolation;
 mod leader_epochs;

@@ -129,7 +129,7 @@ impl Partition {
         self.waker = Waker::from(Arc::clone(&fresh));
         self.one_shot = fresh;
         self.waker_id = log.waker_id();
-        (self.log, self.created) = (log, created);
+        (self.log, self.created, self.withheld) = (log, created, None);
         (self.unavailable, self.reported) = (false, false);
     }
 

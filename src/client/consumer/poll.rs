@@ -11,7 +11,7 @@ use crate::error::{ConsumeError, Error, Result};
 use crate::group::commits::{PendingOffsets, StableOffsets};
 use crate::group::offsets::OffsetAndMetadata;
 use crate::types::TopicPartition;
-use crate::types::{Offset, StartAt};
+use crate::types::{IsolationLevel, Offset, StartAt};
 use std::time::Duration;
 
 impl Consumer {
@@ -89,6 +89,9 @@ impl Consumer {
             if self.wakeup.take_call() {
                 return Ok(ConsumerRecords::woken());
             }
+            if self.awaits_transactions() {
+                self.store.end_due_transactions();
+            }
             self.advance_membership()?;
             // Commits what earlier polls have returned, and no record that this poll is about to
             // return.
@@ -122,7 +125,8 @@ impl Consumer {
         self.partitions.iter().for_each(Partition::register_waker);
         let awaits_topics = self.subscription.is_subscription()
             || self.partitions.iter().any(|one| one.unavailable);
-        if awaits_topics && self.topics_one_shot.arm() {
+        let awaits_transactions = self.awaits_transactions();
+        if (awaits_topics || awaits_transactions) && self.topics_one_shot.arm() {
             self.store.changed().register(self.topics_id, &self.topics_waker);
         }
         self.awaited.iter().for_each(AwaitedOffsets::register_waker);
@@ -131,13 +135,21 @@ impl Consumer {
             return Ok(true);
         }
         let group = self.announce_wait(deadline)?;
-        let own = [self.auto_commit_due(), self.offsets_renewal_due()];
+        // After the waker is registered, or a transaction that is due sooner would be missed.
+        let due = awaits_transactions.then(|| self.store.transactions_due()).flatten();
+        let own = [self.auto_commit_due(), self.offsets_renewal_due(), due];
         let sooner = own.into_iter().chain([group]).flatten().min();
         let sooner = sooner.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
         let until = sooner.or(deadline).map(|until| until.saturating_sub(now));
         let woken = self.wakeup.wait(seen, until, &*self.clock);
         self.end_wait();
         Ok(woken || sooner.is_some())
+    }
+
+    /// Returns whether open transactions hold this consumer back. If no thread of a maintainer ends
+    /// them once they have timed out, the poll does.
+    fn awaits_transactions(&self) -> bool {
+        self.config.isolation_level == IsolationLevel::ReadCommitted || self.awaited.is_some()
     }
 
     /// Returns whether a poll has something to do for a partition.

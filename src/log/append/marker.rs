@@ -102,7 +102,7 @@ impl LogInner {
         let opened_at = writer.tracked.note_marker(header, marker);
         if let Some(first) = opened_at.filter(|_| !marker.committed) {
             let undecided = writer.tracked.first_undecided();
-            let last_stable = undecided.unwrap_or(header.next_offset());
+            let last_stable = undecided.unwrap_or(header.base_offset.saturating_add(1));
             let (producer_id, last) = (header.producer_id, header.base_offset);
             self.index_aborted(writer, AbortedTxn { producer_id, first, last, last_stable });
         }

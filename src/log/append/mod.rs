@@ -464,7 +464,7 @@ impl LogInner {
     ) -> Result<Option<Appended>> {
         let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
         let repeated = writer.tracked.check(header, origin, now, after)?;
-        if repeated.is_none() && header.is_transactional() && self.config.verify_transactions {
+        if repeated.is_none() && header.is_transactional() && self.config.transactions.verify {
             writer.tracked.check_verified(header, guard)?;
         }
         Ok(repeated.map(|seen| Appended {

@@ -126,8 +126,10 @@ impl LogInner {
         now: Duration,
         when_full: WhenFull,
     ) -> Result<()> {
-        let mut next = begin_segment(&self.dir, &self.dynamic.current(), base, now, when_full)?;
+        // The snapshot comes first. A process that follows the log takes the transactions that are
+        // open at the base of a segment from it.
         self.store_producers(&mut writer.tracked, writer.segment.base, 0);
+        let mut next = begin_segment(&self.dir, &self.dynamic.current(), base, now, when_full)?;
         next.tracked = std::mem::replace(&mut writer.tracked, ProducerTracker::nothing(base));
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);

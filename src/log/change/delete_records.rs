@@ -17,7 +17,7 @@ use crate::log::inner::LogInner;
 use crate::log::state::segment_list::SegmentList;
 use crate::segment::Segment;
 use crate::segment::name::Kind;
-use crate::types::Offset;
+use crate::types::{IsolationLevel, Offset};
 use std::sync::Arc;
 
 /// The segments that were deleted from the start of a log.
@@ -103,7 +103,8 @@ impl LogInner {
         self.state.check_range(start)?;
         let high_watermark = self.state.high_watermark();
         if start > high_watermark {
-            return Err(self.state.outside(start, self.state.start(), high_watermark));
+            let (level, first) = (IsolationLevel::HighWatermark, self.state.start());
+            return Err(self.state.outside_of(level, start, first, high_watermark));
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use crate::types::Offset;
 /// Keeps the stored high watermark from being above the one in memory.
 #[derive(Debug, Default)]
 pub(crate) struct StoredHighWatermark {
-    /// The value in the file, or one that it may have; `None` if unknown. Held during a replacement.
+    /// The value in the file, or the one that it may have; `None` if it is not known. Held while
+    /// the file is replaced.
     stored: Mutex<Option<Offset>>,
 }
 

@@ -23,12 +23,11 @@ pub(crate) fn stored_offsets(entries: &[DirEntry], kind: Kind) -> BTreeSet<Offse
     entries.iter().filter_map(offset).collect()
 }
 
-/// Returns the producers of the snapshot that was taken at an offset; none if there is no sound
-/// one.
-pub(crate) fn states_at(dir: &SegmentDir, offset: Offset) -> Result<Vec<ProducerState>> {
+/// Returns the producers of the snapshot that was taken at an offset, if there is a sound one.
+pub(crate) fn states_at(dir: &SegmentDir, offset: Offset) -> Result<Option<Vec<ProducerState>>> {
     let bytes = dir.read_small(&path_of(dir, offset, Kind::Snapshot), snapshot::MAX_BYTES)?;
     let states = bytes.and_then(|bytes| snapshot::decode(&bytes).ok());
-    Ok(states.filter(|states| snapshot::is_possible(states, offset)).unwrap_or_default())
+    Ok(states.filter(|states| snapshot::is_possible(states, offset)))
 }
 
 /// Renames snapshots so that no opening uses them, durably, and removes them.
@@ -57,7 +56,7 @@ pub(crate) fn forget_open_transactions(dir: &SegmentDir, end: Offset) -> Result<
     let mut open = Vec::new();
     for offset in stored_offsets(&entries, Kind::Snapshot).range(..end) {
         let states = states_at(dir, *offset)?;
-        if states.iter().any(|state| state.current_txn_first_offset >= 0) {
+        if states.iter().flatten().any(|state| state.current_txn_first_offset >= 0) {
             open.push(*offset);
         }
     }

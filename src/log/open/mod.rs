@@ -64,6 +64,17 @@ use std::sync::Arc;
 /// The writer of a log, its closed segments, and its end.
 type Opened = (Writer, Vec<Arc<Segment>>, Offset);
 
+/// Takes from the marker of a clean close what the replay need not read.
+fn trust(marker: &CleanShutdown, listing: &Listing, replay: &mut ProducerReplay) -> Result<()> {
+    if marker.aborted != listing.aborted_transactions() {
+        replay.index_all(marker.end)?;
+    }
+    if marker.producers == Some(0) {
+        replay.know_of_none(marker.end);
+    }
+    Ok(())
+}
+
 pub(crate) struct Opener {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
@@ -122,12 +133,7 @@ impl Opener {
         let mut has_point = self.point.uncompacted.is_some();
         let (writer, sealed, end) = match clean {
             Some(marker) => {
-                if marker.aborted != listing.aborted_transactions() {
-                    replay.index_all(marker.end)?;
-                }
-                if marker.producers == Some(0) {
-                    replay.know_of_none(marker.end);
-                }
+                trust(&marker, &listing, &mut replay)?;
                 // Without a recovery point of ours, a later crash could not be told from damage.
                 if recovery_point > marker.end || self.point.uncompacted.is_none() {
                     has_point |= self.reach_recovery_point(recovery_point, marker.end)?;
@@ -137,7 +143,7 @@ impl Opener {
             None => self.recover(&listing, recovery_point, start, &mut replay)?,
         };
         replay.begin(end)?;
-        let (mut writer, sealed, end) =
+        let (mut writer, mut segments, end) =
             self.not_below(start, (writer, sealed, end), &mut replay)?;
         let (tracked, aborted) = replay.finish(end, writer.segment.base)?;
         writer.tracked = tracked.at(writer.log.position());
@@ -147,10 +153,10 @@ impl Opener {
             has_point |= self.reach_recovery_point(recovery_point, end)?;
         }
         writer.syncs_before_roll = !has_point;
-        let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;
+        let high_watermark = self.not_above(end, stored)?;
         let epochs = self.open_epochs(&mut writer, &segments, start..end, epochs_at_close)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
         if self.config.preallocate {
@@ -166,7 +172,7 @@ impl Opener {
             start,
             end,
             durable: end,
-            high_watermark: stored.map(|stored| stored.min(end)),
+            high_watermark,
             cleaned,
             epochs,
             writer: Some(writer),
@@ -191,6 +197,16 @@ impl Opener {
             }
             cleaned => Ok(cleaned),
         }
+    }
+
+    /// Returns the high watermark of a log that ends here. A stored one above the end is lowered:
+    /// no replica has the records that are going to be appended below it.
+    fn not_above(&self, end: Offset, stored: Option<Offset>) -> Result<Option<Offset>> {
+        let high_watermark = stored.map(|stored| stored.min(end));
+        if let Some(lower) = high_watermark.filter(|lower| stored.is_some_and(|it| it > *lower)) {
+            self.checkpoints.set(Checkpoint::HighWatermark, lower)?;
+        }
+        Ok(high_watermark)
     }
 
     /// Moves damage out of the log before recovery, if that is chosen. Returns the marker of a

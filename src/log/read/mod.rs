@@ -195,7 +195,7 @@ impl LogInner {
             let revision = self.state.revision();
             let (start, bound) = (self.state.start(), self.state.bound(level));
             if offset >= bound || offset < start {
-                return Err(self.state.outside(offset, start, bound));
+                return Err(self.state.outside_of(level, offset, start, bound));
             }
             let found = self.find_record(level, offset);
             match found {

@@ -40,6 +40,7 @@ impl LogInner {
         let end = follower.end;
         if let Ok((start, high_watermark)) = looked {
             self.state.set_start(start);
+            high_watermark.into_iter().for_each(|offset| follower.set_high_watermark(offset));
             let aborted = follower.aborted.len();
             if std::mem::replace(&mut follower.announced, aborted) != aborted {
                 self.state.note_aborted();

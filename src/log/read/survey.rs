@@ -11,15 +11,17 @@ use crate::log::files::listing::Listing;
 use crate::log::files::losses::damage_at_end;
 use crate::log::files::snapshots::states_at;
 use crate::log::files::strays::Strays;
+use crate::log::replay::ProducerReplay;
 use crate::log::state::follower::anchor::{Anchor, Chain, LastBatches, MOST_EMPTY};
 use crate::log::state::follower::open_txns::OpenTxns;
 use crate::log::state::follower::{Follower, ReplacementEnds, Scan};
 use crate::log::state::segment_list::SegmentList;
+use crate::producer_state::{Producers, Unreplicated};
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::recover::recover_segment;
 use crate::segment::recovered::{ScanRules, SegmentTail};
 use crate::segment::{Segment, SegmentDir};
-use crate::types::Offset;
+use crate::types::{Offset, Timestamp};
 use std::io;
 use std::sync::Arc;
 
@@ -141,7 +143,8 @@ fn survey_listed(
         })
     };
     let mut segments: Vec<_> = sealed.iter().map(segment).collect();
-    let mut transactions = OpenTxns::at(dir, last.base, last.base)?;
+    let known = known_below(dir, last.base, &logs, checkpoints, config)?;
+    let mut transactions = OpenTxns::after(&known, dir, last.base, last.base)?;
     let scan = scan_last(dir, last.base, checkpoints, config.on_corruption, &mut transactions)?;
     let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
     follower.strays = strays;
@@ -159,6 +162,31 @@ fn survey_listed(
     }
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, SegmentList { segments }))
+}
+
+/// Returns the producers at the base of the last segment, with the transactions that are not
+/// decided there.
+fn known_below(
+    dir: &Arc<SegmentDir>,
+    base: Offset,
+    logs: &[(SegmentFile, u64)],
+    checkpoints: &Checkpoints,
+    config: &LogConfig,
+) -> Result<Producers> {
+    let first = logs.first().map_or(base, |(first, _)| first.base);
+    let start = checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first);
+    let high_watermark = stored_high_watermark(checkpoints, config.replicated, start)?;
+    let states = states_at(dir, base)?;
+    // Files of a replacement that is being put in place are not replayed.
+    let can_replay = logs.iter().all(|(file, _)| file.stage == Stage::Live);
+    if can_replay && (states.is_none() || high_watermark.is_some_and(|offset| offset < base)) {
+        let logs = logs.iter().map(|(file, bytes)| (file.base, *bytes)).collect();
+        let replay = ProducerReplay::of_logs(dir, config.max_decompressed_bytes, logs)?;
+        return replay.above_high_watermark(high_watermark).transactions_at(base);
+    }
+    let mut known = Producers::restore(&states.unwrap_or_default(), base, Timestamp::NONE);
+    known.unreplicated = high_watermark.map(Unreplicated::above);
+    Ok(known)
 }
 
 /// Returns where a log with these segments begins.
@@ -248,10 +276,13 @@ fn scan_unsynced(
     transactions: &mut OpenTxns,
 ) -> Result<Option<Scan>> {
     // The damage may hide the end of a transaction. The snapshot of a close has it.
-    if transactions.first().is_some() && states_at(dir, trusted)?.is_empty() {
+    let states = states_at(dir, trusted)?;
+    if transactions.first_undecided().is_some() && states.is_none() {
         return Ok(None);
     }
-    let mut behind = OpenTxns::at(dir, base, trusted)?;
+    let mut known = Producers::restore(&states.unwrap_or_default(), trusted, Timestamp::NONE);
+    known.unreplicated = transactions.unreplicated();
+    let mut behind = OpenTxns::after(&known, dir, base, trusted)?;
     let rules = ScanRules { trusted, ..ScanRules::NONE };
     let found = recover_segment(dir, base, rules, &mut behind)?;
     let is_sound = !matches!(found.tail, SegmentTail::Damaged(_)) && found.end >= trusted;

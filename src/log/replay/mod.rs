@@ -28,6 +28,9 @@ use std::time::Duration;
 /// more than five requests of the default size, which a client may have in flight.
 const RECENT_BYTES: u64 = 16 << 20;
 
+/// The offset of a snapshot, its producers, and its bytes.
+type Snapshot = (Offset, Vec<ProducerState>, Vec<u8>);
+
 /// Records a batch that is in the log. Returns the transaction that it aborts, if it is the marker
 /// of one.
 fn note_batch(
@@ -47,7 +50,9 @@ fn note_batch(
         producer_id: header.producer_id,
         first,
         last: header.base_offset,
-        last_stable: producers.first_undecided().unwrap_or(header.next_offset()),
+        last_stable: producers
+            .first_undecided()
+            .unwrap_or_else(|| header.base_offset.saturating_add(1)),
     }))
 }
 
@@ -91,6 +96,20 @@ impl ProducerReplay {
         logs: Vec<(Offset, u64)>,
         now: Timestamp,
     ) -> Result<ProducerReplay> {
+        let of_logs = ProducerReplay::of_logs(dir, config.max_decompressed_bytes, logs)?;
+        Ok(ProducerReplay {
+            timeline: Timeline { opened_at: now, opened: config.clock.monotonic() },
+            expire_after: config.producer_id_expiration,
+            ..of_logs
+        })
+    }
+
+    /// Creates a replay for which it does not matter when a producer was heard.
+    pub(crate) fn of_logs(
+        dir: &Arc<SegmentDir>,
+        max_decompressed_bytes: usize,
+        logs: Vec<(Offset, u64)>,
+    ) -> Result<ProducerReplay> {
         let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
         Ok(ProducerReplay {
             dir: Arc::clone(dir),
@@ -98,9 +117,9 @@ impl ProducerReplay {
             snapshots: stored_offsets(&entries, Kind::Snapshot),
             recents: stored_offsets(&entries, Kind::Recent),
             txn_indexes: TxnIndexes::new(stored_offsets(&entries, Kind::TxnIndex)),
-            max_decompressed_bytes: config.max_decompressed_bytes,
-            timeline: Timeline { opened_at: now, opened: config.clock.monotonic() },
-            expire_after: config.producer_id_expiration,
+            max_decompressed_bytes,
+            timeline: Timeline::NONE,
+            expire_after: Duration::MAX,
             producers: None,
             is_partial: false,
             passes_damage: true,
@@ -179,6 +198,23 @@ impl ProducerReplay {
         Ok(producers)
     }
 
+    /// Returns the transactions of a log at an offset, for a reader that changes no file. A log
+    /// without any snapshot up to there is taken for one without producers, as in Kafka, unless it
+    /// is replicated.
+    pub(crate) fn transactions_at(mut self, offset: Offset) -> Result<Producers> {
+        let unreplicated = self.high_watermark.map(Unreplicated::above);
+        let from = self.high_watermark.map_or(offset, |at| at.clamp(self.first(offset), offset));
+        let has_any = self.snapshots.range(..=offset).next().is_some();
+        let mut producers = match self.newest_states(from)? {
+            Some((at, states, _)) => Producers::restore(&states, at, Timestamp::NONE),
+            None if unreplicated.is_none() && !has_any => Producers::none(offset),
+            None => Producers::none(self.first(offset)),
+        };
+        producers.unreplicated = unreplicated;
+        self.read(&mut producers, offset, &mut |_| {})?;
+        Ok(producers)
+    }
+
     /// Returns the producers of a log that ends here, and the aborted transactions of its active
     /// segment. Removes the snapshots above the end, and those inside a segment except the newest.
     pub(crate) fn finish(
@@ -234,14 +270,25 @@ impl ProducerReplay {
     /// Returns the producers of the newest sound snapshot up to an offset. Removes damaged
     /// snapshots.
     fn load(&mut self, upto: Offset) -> Result<Producers> {
+        if let Some((offset, states, bytes)) = self.newest_states(upto)? {
+            self.is_partial = false;
+            return self.recall(&states, &bytes, offset);
+        }
+        let first = self.first(upto);
+        self.is_partial = first > 0;
+        Ok(Producers::none(first))
+    }
+
+    /// Returns the newest sound snapshot up to an offset: its offset, its content, and its bytes.
+    /// Removes damaged snapshots.
+    fn newest_states(&mut self, upto: Offset) -> Result<Option<Snapshot>> {
         let first = self.first(upto);
         while let Some(offset) = self.snapshots.range(first..=upto).next_back().copied() {
             let path = path_of(&self.dir, offset, Kind::Snapshot);
             let reason = match self.dir.read_small(&path, snapshot::MAX_BYTES)? {
                 Some(bytes) => match snapshot::decode(&bytes) {
                     Ok(states) if snapshot::is_possible(&states, offset) => {
-                        self.is_partial = false;
-                        return self.recall(&states, &bytes, offset);
+                        return Ok(Some((offset, states, bytes)));
                     }
                     Ok(_) => "it has a state of producers that is impossible at its offset",
                     Err((_, reason)) => reason,
@@ -252,8 +299,7 @@ impl ProducerReplay {
             self.dir.discard(SegmentFile::live(offset, Kind::Snapshot));
             self.snapshots.remove(&offset);
         }
-        self.is_partial = first > 0;
-        Ok(Producers::none(first))
+        Ok(None)
     }
 
     /// Returns the producers of a snapshot, with what it leaves out: from its `.recent` file, or

@@ -8,7 +8,8 @@ use crate::types::{Offset, Timestamp};
 pub struct Appended {
     /// The offset of the first record.
     pub first: Offset,
-    /// The offset of the last record.
+    /// The offset of the last record. If nothing was appended, it is the offset before `first`,
+    /// which is the end of the log; in a log that ends at 0, both are 0.
     pub last: Offset,
     /// The append time, if the log uses append times; [`Timestamp::NONE`] otherwise.
     pub append_time: Timestamp,

@@ -120,7 +120,26 @@ impl LogState {
     /// Returns the error of an offset that is not between these ends.
     #[cold]
     pub(crate) fn outside(&self, requested: Offset, start: Offset, end: Offset) -> Error {
-        Error::OffsetOutOfRange { log: self.location(), requested, start, end }
+        let bound = IsolationLevel::LogEnd;
+        Error::OffsetOutOfRange { log: self.location(), requested, start, end, bound }
+    }
+
+    /// Returns the error of an offset that is not between the start and the bound of a level.
+    #[cold]
+    pub(crate) fn outside_of(
+        &self,
+        level: IsolationLevel,
+        requested: Offset,
+        start: Offset,
+        end: Offset,
+    ) -> Error {
+        let bound = match level {
+            _ if end >= self.end() => IsolationLevel::LogEnd,
+            IsolationLevel::ReadCommitted if end < self.high_watermark() => level,
+            IsolationLevel::LogEnd => level,
+            _ => IsolationLevel::HighWatermark,
+        };
+        Error::OffsetOutOfRange { log: self.location(), requested, start, end, bound }
     }
 
     /// Fails for an offset that is not between the ends. Both are included, because a reader may

@@ -26,7 +26,8 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     /// The timeline of an empty state.
-    const NONE: Timeline = Timeline { opened_at: Timestamp::NONE, opened: Duration::ZERO };
+    pub(crate) const NONE: Timeline =
+        Timeline { opened_at: Timestamp::NONE, opened: Duration::ZERO };
 
     fn at(self, monotonic: Duration) -> Timestamp {
         let passed = monotonic.saturating_sub(self.opened).as_millis();

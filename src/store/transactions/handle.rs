@@ -71,7 +71,8 @@ use std::time::Duration;
 /// A transaction that takes longer than the timeout of its producer is aborted: by the next call
 /// for its id, by a round of the store's [`Maintainer`](crate::Maintainer), by
 /// [`Store::maintain`], or by [`tick`](Transactions::tick). In a store without maintainer, each
-/// call of this type ticks.
+/// call of this type ticks, and so does each [`poll`](crate::Consumer::poll) of a consumer that
+/// reads committed records. A poll that waits ticks when the next timeout is due.
 ///
 /// The handle keeps the store open, as all handles do. All calls fail with
 /// [`StoreClosed`](crate::Error::StoreClosed) once the store is closed, and with the errors of

@@ -19,6 +19,7 @@ use crate::topic_name::TRANSACTION_STATE;
 use crate::transaction::coordinator::Coordinator;
 use participants::StoreParticipants;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The reason why the topic of a broker in a cluster is of no use here.
 const SPREAD: &str =
@@ -88,6 +89,20 @@ impl Store {
                 self.transaction_coordinator().map(Some)
             }
         }
+    }
+
+    /// Ends the transactions that are due, in a store without maintainer.
+    pub(crate) fn end_due_transactions(&self) {
+        if let Some(coordinator) = self.used_transaction_coordinator() {
+            coordinator.end_due_without_maintainer();
+        }
+    }
+
+    /// Returns the moment, by the monotonic clock, at which
+    /// [`end_due_transactions`](Store::end_due_transactions) has something to do. If it becomes
+    /// sooner, [`changed`](Store::changed) is notified.
+    pub(crate) fn transactions_due(&self) -> Option<Duration> {
+        self.used_transaction_coordinator()?.due_without_maintainer()
     }
 
     /// Ends the transactions that are due.

@@ -75,7 +75,8 @@ impl Store {
                 append_marker(marker, end)
             })?,
             None => self.with_log(at, |log| {
-                append_marker(marker, |marker| log.append_marker(who, marker, version).map(drop))
+                let append = |marker| log.append_marker_of_coordinator(who, marker, version);
+                append_marker(marker, |marker| append(marker).map(drop))
             })?,
         };
         Ok(written.unwrap_or(MarkerOutcome::NoSuchPartition))
@@ -151,6 +152,13 @@ impl Participants for StoreParticipants {
         version: TransactionVersion,
     ) -> Result<MarkerOutcome> {
         self.store()?.write_marker(at, who, marker, version)
+    }
+
+    fn due_is_sooner(&self) {
+        // In a closed store, no consumer waits.
+        if let Ok(store) = self.store() {
+            store.changed().notify();
+        }
     }
 
     fn coordinator_epoch(&self, partition: u32) -> i32 {

@@ -119,9 +119,15 @@ impl Follower {
         self.transactions.take_aborted().into_iter().for_each(|one| self.aborted.push(one));
     }
 
-    /// Returns the start of the earliest open transaction.
+    /// Returns the start of the earliest transaction that is open, or that not all replicas know
+    /// as completed.
     pub(crate) fn first_unstable(&self) -> Option<Offset> {
-        self.transactions.first()
+        self.transactions.first_unstable()
+    }
+
+    /// Sets the high watermark of a replicated log.
+    pub(crate) fn set_high_watermark(&mut self, offset: Offset) {
+        self.transactions.set_high_watermark(offset);
     }
 
     /// Adds the batches that were appended to the last segment. Returns false if the log was

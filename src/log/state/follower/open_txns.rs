@@ -1,13 +1,14 @@
 //! The transactions of the last segment of a read-only log.
 //!
 //! The writer of the log is another process, and may be a broker. The snapshot at the base of the
-//! last segment has the transactions that were open there; the rest follows from the batches of
-//! the segment, which are read anyway. So do the aborted transactions, whose index file may lag
-//! behind the segment. Only for markers that are not read, and for transactions that began below
-//! the segment without a snapshot, the file is all there is.
+//! last segment has the transactions that were open there. Without it, they follow from an older
+//! snapshot and the batches after it. The rest follows from the batches of the segment, which are
+//! read anyway. So do the aborted transactions, whose index file may lag behind the segment. Only
+//! for markers that are not read, and for transactions that began below the segment in a log
+//! without snapshots, the file is all there is.
 
 use crate::error::{InvalidBatch, Result};
-use crate::log::files::snapshots::states_at;
+use crate::producer_state::{Producers, Unreplicated};
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer, EndTxnMarker, marker_of};
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
@@ -19,11 +20,20 @@ use std::collections::BTreeMap;
 /// A limit above the size of any control batch. None of them is compressed.
 const CONTROL_BYTES: usize = 1 << 20;
 
-/// The start of each open transaction, by its producer, and the aborted ones.
+/// The transactions that are not decided.
+#[derive(Debug, Clone, Default)]
+struct Undecided {
+    /// The start of each open one, by its producer.
+    open: BTreeMap<ProducerId, Offset>,
+    /// The completed ones that not all replicas know, in a replicated log.
+    unreplicated: Option<Unreplicated>,
+}
+
+/// The transactions that are not decided, and the aborted ones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenTxns {
-    at_base: BTreeMap<ProducerId, Offset>,
-    open: BTreeMap<ProducerId, Offset>,
+    at_base: Undecided,
+    now: Undecided,
     /// The offset from which on batches are read.
     from: Offset,
     /// The entries of the index file, if they are needed.
@@ -33,21 +43,46 @@ pub(crate) struct OpenTxns {
 }
 
 impl OpenTxns {
-    /// Returns the transactions at an offset of a segment, from which on its batches are read.
-    pub(crate) fn at(dir: &SegmentDir, base: Offset, from: Offset) -> Result<OpenTxns> {
-        let states = states_at(dir, from)?;
+    /// Continues the transactions of some producers in a segment, from an offset on, from which on
+    /// its batches are read.
+    pub(crate) fn after(
+        known: &Producers,
+        dir: &SegmentDir,
+        base: Offset,
+        from: Offset,
+    ) -> Result<OpenTxns> {
         let stored =
-            if from > base || states.is_empty() { stored_in(dir, base)? } else { Vec::new() };
-        let open = states.into_iter().filter_map(|state| {
+            if from > base || known.len() == 0 { stored_in(dir, base)? } else { Vec::new() };
+        let open = known.open_transactions().filter_map(|(state, _)| {
             let first = Offset::try_from(state.current_txn_first_offset).ok()?;
             Some((state.producer_id, first))
         });
-        Ok(OpenTxns { at_base: open.collect(), from, stored, ..OpenTxns::default() })
+        let unreplicated = known.unreplicated.clone();
+        let at_base = Undecided { open: open.collect(), unreplicated };
+        Ok(OpenTxns { at_base, from, stored, ..OpenTxns::default() })
     }
 
-    /// Returns where the earliest begins.
-    pub(crate) fn first(&self) -> Option<Offset> {
-        self.open.values().copied().min()
+    /// Returns the completed transactions that not all replicas know.
+    pub(crate) fn unreplicated(&self) -> Option<Unreplicated> {
+        self.now.unreplicated.clone()
+    }
+
+    /// Sets the high watermark of a replicated log.
+    pub(crate) fn set_high_watermark(&mut self, offset: Offset) {
+        if let Some(unreplicated) = &mut self.now.unreplicated {
+            unreplicated.set_high_watermark(offset);
+        }
+    }
+
+    /// Returns where the earliest open one begins.
+    pub(crate) fn first_undecided(&self) -> Option<Offset> {
+        self.now.open.values().copied().min()
+    }
+
+    /// Returns where the earliest begins that is open, or that not all replicas know as completed.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        let unreplicated = self.now.unreplicated.as_ref().and_then(Unreplicated::first);
+        self.first_undecided().into_iter().chain(unreplicated).min()
     }
 
     /// Takes the aborted transactions that were found since, in the order of their markers.
@@ -58,11 +93,14 @@ impl OpenTxns {
     /// Ends the transaction of a marker.
     fn end(&mut self, header: &BatchHeader, marker: &EndTxnMarker) {
         let (producer_id, last) = (header.producer_id, header.base_offset);
-        let first = self.open.remove(&producer_id);
+        let first = self.now.open.remove(&producer_id);
+        if let (Some(first), Some(unreplicated)) = (first, &mut self.now.unreplicated) {
+            unreplicated.note(first, last);
+        }
         if marker.committed {
             return;
         }
-        let last_stable = self.first().unwrap_or(header.next_offset());
+        let last_stable = self.first_undecided().unwrap_or_else(|| last.saturating_add(1));
         let found = first.map(|first| AbortedTxn { producer_id, first, last, last_stable });
         let stored = || {
             let is_it = |one: &&AbortedTxn| one.last == last && one.producer_id == producer_id;
@@ -83,7 +121,7 @@ fn stored_in(dir: &SegmentDir, base: Offset) -> Result<Vec<AbortedTxn>> {
 
 impl RecoveryObserver for OpenTxns {
     fn begin(&mut self, _: Offset) -> Result<()> {
-        self.open.clone_from(&self.at_base);
+        self.now.clone_from(&self.at_base);
         let is_below = |one: &&AbortedTxn| one.last < self.from;
         self.aborted = self.stored.iter().filter(is_below).copied().collect();
         Ok(())
@@ -91,11 +129,13 @@ impl RecoveryObserver for OpenTxns {
 
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
         let header = batch.header();
-        if !header.is_transactional() {
+        if !header.has_producer() {
             return Ok(());
         }
         if !header.is_control() {
-            self.open.entry(header.producer_id).or_insert(header.base_offset);
+            if header.is_transactional() {
+                self.now.open.entry(header.producer_id).or_insert(header.base_offset);
+            }
         } else if let Some(marker) = marker_of(batch, &mut DecodeBuffer::new(CONTROL_BYTES))? {
             self.end(header, &marker);
         }
@@ -103,7 +143,7 @@ impl RecoveryObserver for OpenTxns {
     }
 
     fn forget(&mut self) {
-        self.open.clear();
+        self.now = Undecided::default();
         self.aborted.clear();
     }
 }

@@ -105,6 +105,8 @@ impl Participants for Arc<Partitions> {
         Ok(MarkerOutcome::Written)
     }
 
+    fn due_is_sooner(&self) {}
+
     fn coordinator_epoch(&self, _partition: u32) -> i32 {
         7
     }
