@@ -177,7 +177,10 @@
 //! may make any call. If one of them panics, the panic is caught, and the producer or the consumer
 //! continues: see the table of [faults](super::durability#each-fault-and-the-test-that-shows-it).
 //! A [`Listener`](crate::Listener) may call the store, its clients and its logs: see
-//! [locks](#locks).
+//! [locks](#locks). On a thread that writes records of a producer, a listener or a waker cannot wait
+//! for them: `flush`, `commit_transaction` and [`SendHandle::wait`](crate::SendHandle::wait) fail
+//! with [`WhileWriting`](crate::ProduceError::WhileWriting) instead, and `close` with
+//! [`Aborted`](crate::ProduceError::Aborted), after it has closed the producer.
 //!
 //! # Maintenance threads
 //!

@@ -25,7 +25,7 @@
 //! | `log-start-offset-checkpoint` | the log starts at this offset, inside its first segment; the line stands twice | at each deletion from the start of the log; at the first opening of a broker's log that begins above 0 |
 //! | `leader-epoch-checkpoint` | the [leader epochs](#the-small-files) of the log, and where each began | once the log has an [epoch](crate::Log::set_leader_epoch) |
 //! | `cleaner-offset-checkpoint` | below this offset, each key is in the log once; the line stands twice | at each pass of compaction |
-//! | `replication-offset-checkpoint` | the [high watermark](crate::Log::set_high_watermark); the line stands twice | if the log is [replicated](crate::LogConfig::replicated), at each maintenance and at close |
+//! | `replication-offset-checkpoint` | the [high watermark](crate::Log::set_high_watermark); the line stands twice | if the log is [replicated](crate::LogConfig::replicated), at each maintenance and at close, and when it is lowered |
 //! | `….deleted` | a segment that was truncated or compacted away; removed when its last reader is done, or by the next opening | during truncation and compaction |
 //! | `….cleaned`, `….swap` | `.cleaned`: a replacement that is incomplete; the next opening removes it. `.swap`: a complete one; the next opening puts it in place | during [compaction](super::cleanup) |
 //! | `….tmp` | the new content of a small file or index; removed by the next opening | while annals replaces such a file |

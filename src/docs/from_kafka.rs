@@ -167,7 +167,7 @@
 //! | `send(record, callback)` | [`send_with_callback`](crate::Producer::send_with_callback) | the callback runs on a thread that sends, waits or flushes, or on one that the producer starts for callbacks; it may block |
 //! | many records to one topic | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | no counterpart in Kafka. It looks the name up once, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
 //! | `RecordHeaders.add(key, value)` | [`Record::header`](crate::Record::header), [`header_null`](crate::Record::header_null) | the [name](crate::HeaderName) can be any bytes; Java's is text |
-//! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure among the records that it waited for |
+//! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure among the records that it waited for; a callback may call it, a listener on a thread that writes may not |
 //! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_timeout`](crate::Producer::close_timeout) | the same |
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
 //! | `metrics` | [`stats`](crate::Producer::stats) | |

@@ -254,6 +254,105 @@
 //!   [`Admin::delete_records`](crate::Admin::delete_records), and test the policies of
 //!   [`AutoOffsetReset`](crate::AutoOffsetReset).
 //!
+//! # Transactions
+//!
+//! The promise of a service that processes records in [transactions](super::transactions): each
+//! input has one output, and the offset of the input is committed with it. So a test ends the
+//! service at every moment, and counts. This one ends it between the output and the commit, by an
+//! error, by a process that ends, and by the timeout:
+//!
+//! ```
+//! use annals::{fs::MemFs, *};
+//! use std::{sync::Arc, time::Duration};
+//!
+//! /// Makes a bill of each order, once.
+//! struct Billing { orders: Consumer, bills: Producer }
+//!
+//! impl Billing {
+//!     fn new(store: &Store) -> Result<Billing> {
+//!         let config = ConsumerConfig::new("billing")
+//!             .auto_offset_reset(AutoOffsetReset::Earliest)
+//!             .isolation_level(IsolationLevel::ReadCommitted)
+//!             .enable_auto_commit(false);
+//!         let mut orders = store.consumer(config)?;
+//!         orders.subscribe(["orders"])?;
+//!         let config = ProducerConfig::default().transactional_id("billing").linger(Duration::ZERO);
+//!         let bills = store.producer(config)?;
+//!         bills.init_transactions()?; // ends what the process before left open
+//!         Ok(Billing { orders, bills })
+//!     }
+//!
+//!     /// Bills the next orders. `before_commit` is where the test interferes.
+//!     fn step(&mut self, before_commit: impl FnOnce() -> Result<()>) -> Result<()> {
+//!         let orders = self.orders.poll(Duration::ZERO)?;
+//!         let group = self.orders.group_metadata()?;
+//!         self.bills.transaction(|tx| {
+//!             for order in &orders {
+//!                 tx.send(("bills", order.value_str().unwrap_or_default().to_owned()))?;
+//!             }
+//!             self.bills.flush()?; // written, but not decided
+//!             tx.send_offsets(orders.next_offsets().clone(), &group)?;
+//!             before_commit()
+//!         })
+//!     }
+//! }
+//!
+//! /// What readers of committed records see.
+//! fn bills(store: &Store) -> Result<Vec<String>> {
+//!     let log = store.topic("bills")?.partition(0)?;
+//!     let bills = log.isolated(IsolationLevel::ReadCommitted).reader(StartAt::Earliest)?;
+//!     bills.records().map(|bill| Ok(bill?.value_str().unwrap_or_default().to_owned())).collect()
+//! }
+//!
+//! let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+//! let open = |disk: MemFs| {
+//!     let config = StoreConfig::default().fs(disk).clock(clock.clone()).maintenance(None);
+//!     Store::open("data", config)
+//! };
+//! let disk = MemFs::new();
+//! let store = open(disk.clone())?;
+//! let orders = store.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! store.create_topic("bills", TopicConfig::default())?;
+//! orders.append("two apples")?;
+//!
+//! // An error: the transaction is aborted. The next process has the order again.
+//! let mut billing = Billing::new(&store)?;
+//! assert!(billing.step(|| Err(Error::StoreClosed)).is_err());
+//! drop(billing);
+//! assert!(bills(&store)?.is_empty());
+//!
+//! // The process ends inside of the transaction: this is the disk that the next one finds.
+//! let mut billing = Billing::new(&store)?;
+//! let mut after = None;
+//! billing.step(|| Ok(after = Some(disk.kill())))?;
+//! assert_eq!(bills(&store)?, ["two apples"]);
+//! let store = open(after.unwrap())?;
+//! assert!(bills(&store)?.is_empty());
+//!
+//! // It takes longer than the timeout of a minute.
+//! let mut billing = Billing::new(&store)?;
+//! let late = billing.step(|| Ok(clock.advance(Duration::from_secs(61))));
+//! assert_eq!(late.unwrap_err().kind(), ErrorKind::Abortable);
+//! drop(billing);
+//!
+//! // Nothing interferes. A second producer with the id has fenced the first.
+//! let mut billing = Billing::new(&store)?;
+//! billing.step(|| Ok(()))?;
+//! assert_eq!(bills(&store)?, ["two apples"]);
+//! Billing::new(&store)?;
+//! let fenced = billing.bills.transaction(|tx| tx.send(("bills", "late")).map(drop));
+//! assert_eq!(fenced.unwrap_err().kind(), ErrorKind::Fenced);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! For a loss of power, use [`crash`](crate::fs::MemFs::crash), and
+//! [`Acks::Flushed`](crate::Acks::Flushed) in the producer. To make a call of a transaction fail,
+//! wrap the disk in a [`FaultFs`](crate::fs::FaultFs): the paths `__transaction_state` and
+//! `__consumer_offsets` are those of decisions and offsets, and
+//! `Fault::call(|_| panic!())` is an `Fs` that panics. Check what is seen with
+//! [`ReadCommitted`](crate::IsolationLevel::ReadCommitted), and that nothing is left open with
+//! [`Offsets::last_stable`](crate::Offsets::last_stable).
+//!
 //! # Records that cannot be deserialized
 //!
 //! Such a record is *poison*. Append one, and check what the consumer does with it:

@@ -80,6 +80,12 @@ pub enum ProduceError {
         "the record was not written, because its transaction is aborted; begin another one, and send the record again"
     )]
     TransactionAborted,
+    /// A listener or a waker, called on a thread that writes records, would have to wait for them.
+    /// Kafka: `KafkaException` of a `flush` in a callback.
+    #[error(
+        "the call waits for records that this thread is writing, because it comes from a listener or a waker; call it on another thread, or in a callback of a record"
+    )]
+    WhileWriting,
     /// The producer was closed, or dropped, before the record was written.
     #[error(
         "the producer was closed before the record was written; close it with `close`, or with a longer `close_timeout`"
@@ -116,7 +122,8 @@ impl ProduceError {
             ProduceError::Batch(error) => error.kind(),
             ProduceError::RecordTooLarge { .. }
             | ProduceError::NoSuchPartition { .. }
-            | ProduceError::PartitionerPanicked { .. } => ErrorKind::InvalidInput,
+            | ProduceError::PartitionerPanicked { .. }
+            | ProduceError::WhileWriting => ErrorKind::InvalidInput,
             ProduceError::BufferFull { .. } | ProduceError::DeliveryTimeout { .. } => {
                 ErrorKind::TimedOut
             }

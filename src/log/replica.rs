@@ -58,9 +58,9 @@ impl Log {
     ///
     /// It is stored in `replication-offset-checkpoint` by [`maintain`](Log::maintain) and
     /// [`close`](Log::close). After a crash it may therefore be lower than it was, but it is never
-    /// higher: a call that lowers it stores that at once. Without a stored one it begins at the
-    /// start of the log. An opening reads the batches from the high watermark on, to find the
-    /// transactions that ended there.
+    /// higher: a call that lowers it stores that at once, and so does an opening that finds it
+    /// above the end of the log. Without a stored one it begins at the start of the log. An opening
+    /// reads the batches from the high watermark on, to find the transactions that ended there.
     ///
     /// ```
     /// use annals::{Log, LogConfig, StartAt, fs::MemFs};

@@ -255,13 +255,35 @@ fn check(log: &Log, leader: &Leader, place: &str) -> Records {
     all
 }
 
+/// Checks that another process finds the same.
+fn check_reader(log: &Log, leader: &Leader, config: &LogConfig, place: &str) {
+    let reader = Log::open_read_only(DIR, config.clone()).unwrap();
+    let at = |offsets: Offsets| {
+        (offsets.start, offsets.end, offsets.high_watermark, offsets.last_stable)
+    };
+    assert_eq!(at(reader.offsets()), at(log.offsets()), "{place}");
+    assert_eq!(check(&reader, leader, place), records(log, IsolationLevel::LogEnd), "{place}");
+}
+
 fn check_image(disk: &MemFs, leader: &Leader, promise: Option<&Promise>, place: &str) {
     let config = follower(disk.clone());
     let before = disk.kill();
+    // Before the log is recovered, another process may find damage, but nothing that is aborted.
+    if let Ok(reader) = Log::open_read_only(DIR, follower(before.kill())) {
+        let view = reader.isolated(IsolationLevel::ReadCommitted);
+        let mut shown = view.reader(StartAt::Earliest).unwrap();
+        while let Ok(Some(record)) = shown.next_record() {
+            let at = record.offset;
+            assert!(!leader.aborted.contains(&at), "{place}: {at}, {:?}", reader.offsets());
+            let open = leader.open.values().flatten().any(|open| *open == at);
+            assert!(!open, "{place}: {at}, {:?}", reader.offsets());
+        }
+    }
     let log = Log::open(DIR, config.clone()).unwrap_or_else(|error| {
         panic!("{place}: {error}, with {:?}", support::names(&before, DIR))
     });
     let found = check(&log, leader, place);
+    check_reader(&log, leader, &config, place);
     let (start, end) = (log.offsets().start, log.offsets().end);
     if let Some(promise) = promise {
         let is = |expected: &Records| expected.range(start..end.max(start)).eq(found.iter());
@@ -282,13 +304,15 @@ fn check_image(disk: &MemFs, leader: &Leader, promise: Option<&Promise>, place: 
             appended => drop(appended.unwrap()),
         }
         check(&log, leader, place);
+        check_reader(&log, leader, &config, place);
     }
     let known = records(&log, IsolationLevel::LogEnd);
     let (stable, epochs) = (log.offsets(), log.leader_epochs().unwrap());
     log.close().unwrap();
-    let log = Log::open(DIR, config).unwrap();
+    let log = Log::open(DIR, config.clone()).unwrap();
     assert!(log.recovery().clean_shutdown, "{place}");
     assert_eq!(check(&log, leader, place), known, "{place}");
+    check_reader(&log, leader, &config, place);
     assert_eq!(log.offsets().last_stable, stable.last_stable, "{place}");
     assert_eq!(log.leader_epochs().unwrap(), epochs, "{place}");
 }

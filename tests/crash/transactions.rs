@@ -85,8 +85,8 @@ struct Ledger {
     /// The end when compaction ran last: all its decisions lie below.
     cleaned: Offset,
     /// Transactions whose marker a truncation took after compaction had relied on it, by their
-    /// first offset: their data may be gone. With the next marker of the producer.
-    ghosts: BTreeMap<ProducerId, (Offset, Option<Offset>)>,
+    /// first offsets: their data may be gone. With the next marker of the producer.
+    ghosts: BTreeMap<ProducerId, (BTreeSet<Offset>, Option<Offset>)>,
     /// Producers whose last batch a truncation took after compaction, with the next one.
     vague: BTreeMap<ProducerId, Option<Offset>>,
     now: i64,
@@ -119,6 +119,13 @@ impl Ledger {
         self.vague.get(&id).is_some_and(Option::is_none)
     }
 
+    /// Whether the last records of a producer were deleted. If its marker is left, an opening may
+    /// know the epoch and no sequence number, as in Kafka.
+    fn may_forget(&self, id: ProducerId) -> bool {
+        let mut data = self.batches.iter().filter(|batch| batch.kind == Kind::Data(id));
+        data.next_back().is_some_and(|last| last.base < self.start)
+    }
+
     /// The epoch of a producer and its next sequence number.
     fn sender(&self, id: ProducerId) -> (i16, i32) {
         let mut sender = (0, 0);
@@ -141,10 +148,10 @@ impl Ledger {
             of.insert(left.map(|batch| batch.base.max(self.start)));
             of.insert(Some(batches[0].base.max(self.start)));
         }
-        for (id, (first, _)) in self.ghosts.iter().filter(|(_, (_, ended))| ended.is_none()) {
+        for (id, (firsts, _)) in self.ghosts.iter().filter(|(_, (_, ended))| ended.is_none()) {
             let is_sent = self.decided().1.contains_key(id);
             let of = all.entry(*id).or_default();
-            of.insert(Some((*first).max(self.start)));
+            of.extend(firsts.iter().map(|first| Some((*first).max(self.start))));
             if !is_sent {
                 of.insert(None);
             }
@@ -193,7 +200,14 @@ impl Ledger {
     fn truncates(&mut self, target: Offset) -> Ledger {
         let mut next = self.clone();
         next.cut(target);
-        let whole = next.batches.last().map_or(0, Batch::next).min(target);
+        // Below the cleaned offset, compaction may have removed all that follows the last record
+        // of a reader, until the truncation covers it with an empty batch.
+        let seen: BTreeSet<Offset> = self.decided().0.iter().map(|one| one.offset).collect();
+        let stays =
+            |one: &Found| seen.contains(&one.offset) && !self.removable.contains(&one.offset);
+        let is_left =
+            |batch: &&Batch| batch.base >= self.cleaned || batch.records.iter().any(stays);
+        let whole = next.batches.iter().rfind(is_left).map_or(0, Batch::next).min(target);
         (self.durable, self.kept) = (self.durable.min(whole), self.kept.min(whole));
         (next.durable, next.kept) = (whole, target);
         self.cuts.insert(target);
@@ -211,13 +225,12 @@ impl Ledger {
             let open = self.decided().1;
             let open = open.into_iter().map(|(id, of)| (id, of[0].base)).collect::<Vec<_>>();
             for (id, first) in open {
-                self.ghosts
-                    .entry(id)
-                    .and_modify(|(_, ended)| *ended = None)
-                    .or_insert((first, None));
+                let (firsts, ended) = self.ghosts.entry(id).or_default();
+                firsts.insert(first);
+                *ended = None;
             }
         }
-        self.ghosts.retain(|_, (first, _)| *first < end);
+        self.ghosts.retain(|_, (firsts, _)| firsts.first().is_some_and(|first| *first < end));
         let taken = |at: &mut Option<Offset>| *at = at.filter(|at| *at < end);
         self.ghosts.values_mut().for_each(|(_, ended)| taken(ended));
         self.vague.values_mut().for_each(taken);
@@ -417,10 +430,11 @@ impl Life {
         change(&mut self.ledger.lock().unwrap())
     }
 
-    /// The epoch of a producer and its next sequence number. What a truncation took, the log knows.
+    /// The epoch of a producer and its next sequence number. What was taken away, the log knows.
     fn sender(&self, id: ProducerId) -> (i16, i32) {
         let known = self.log.producers().unwrap().into_iter().find(|one| one.producer_id == id);
-        self.change(|ledger| match known.filter(|_| ledger.is_vague(id)) {
+        let asks = |ledger: &Ledger| ledger.is_vague(id) || ledger.may_forget(id);
+        self.change(|ledger| match known.filter(|_| asks(ledger)) {
             Some(state) => (state.producer_epoch, state.last_sequence + 1),
             None => ledger.sender(id),
         })

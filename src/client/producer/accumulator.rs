@@ -10,6 +10,7 @@ use crate::client::producer::context::ProducerContext;
 use crate::client::producer::outcome::{Expedite, Outcome, SendResult};
 use crate::client::producer::record::RecordSlices;
 use crate::client::producer::sequence::SequenceState;
+use crate::client::producer::thread_marks;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::log::Log;
 use crate::sync::Mutex;
@@ -164,13 +165,13 @@ impl PartitionQueue {
         TopicPartition { topic: Arc::clone(&self.topic), partition: self.partition }
     }
 
-    /// Returns the log of the next batch, if that is the first one of this identity and no thread
-    /// is writing.
-    pub(super) fn first_log_of(&self, who: ProducerIdentity) -> Option<Log> {
+    /// Returns the log of the next batch, if that is the first one of this transaction and no
+    /// thread is writing.
+    pub(super) fn first_log_of(&self, transaction: u64, who: ProducerIdentity) -> Option<Log> {
         let state = self.state.lock();
         let first = state.closed.front().or(state.open.as_ref())?;
         let is_first = !state.draining && !state.sequence.has_begun(who);
-        is_first.then(|| first.log.clone())
+        (is_first && first.transaction == transaction).then(|| first.log.clone())
     }
 
     /// Sets the log for the next records. Batches with records for the previous log stay with it:
@@ -318,6 +319,8 @@ impl PartitionQueue {
             created,
             created_at: context.clock().now(),
             reserved,
+            // After the queue is listed: no thread ends the transaction before it has this lock.
+            transaction: context.transactions.as_ref().map_or(0, |state| state.number()),
             part: None,
             limit,
             pending: Vec::new(),
@@ -332,6 +335,9 @@ impl Expedite for PartitionQueue {
         self.end_linger(outcome);
         owner.drain(&self);
         drop(self);
+        if timeout.is_none() && thread_marks::is_writing() {
+            return true;
+        }
         outcome.done().wait(timeout, owner.context().clock(), || outcome.is_done());
         true
     }

@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) created_at: Timestamp,
     /// The bytes of the buffer that it takes.
     pub(super) reserved: u64,
+    /// The number of its transaction; 0 without one.
+    pub(super) transaction: u64,
     /// Set if it is a part of a batch that was split.
     pub(super) part: Option<Part>,
     /// The size at which it is full.

@@ -203,7 +203,8 @@ impl ProducerInner {
     }
 
     /// Writes all batches, and waits until their results are known and their callbacks called.
-    /// Returns false if the time was over first.
+    /// Returns false if the time was over first, or if this thread itself is writing, and a
+    /// listener or waker that it calls would wait for it.
     pub(super) fn flush(&self, timeout: Option<Duration>) -> Result<bool> {
         let clock = self.context.clock();
         let deadline = timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
@@ -218,12 +219,18 @@ impl ProducerInner {
             drop(state);
             self.drain(queue);
         }
+        let may_wait = !thread_marks::is_writing();
         for outcome in &waiting {
-            if !outcome.done().wait(left(), clock, || outcome.is_done()) {
+            let is_done = || outcome.is_done();
+            let ended = is_done() || (may_wait && outcome.done().wait(left(), clock, is_done));
+            if !ended {
                 return Ok(false);
             }
         }
         for queue in &queues {
+            if !may_wait && !queue.callbacks.is_idle() {
+                return Ok(false);
+            }
             if !queue.callbacks.wait(left(), &self.context) {
                 return Ok(false);
             }
@@ -237,11 +244,15 @@ impl ProducerInner {
     /// Adds the partitions with waiting records to the open transaction.
     fn admit_all(&self, queues: &[Arc<PartitionQueue>]) {
         let Some(transactions) = &self.context.transactions else { return };
-        let Some(who) = transactions.writer() else { return };
+        let number = transactions.number();
+        let Some(who) = transactions.writer(number) else { return };
         let first = |queue: &Arc<PartitionQueue>| {
-            queue.first_log_of(who).map(|log| (queue.topic_partition(), log))
+            queue.first_log_of(number, who).map(|log| (queue.topic_partition(), log))
         };
-        transactions.admit_all(who, queues.iter().filter_map(first).collect());
+        let first: Vec<_> = queues.iter().filter_map(first).collect();
+        if !first.is_empty() {
+            transactions.admit_all(number, first);
+        }
     }
 
     /// Rejects records from now on. Returns false if the producer was closed already.

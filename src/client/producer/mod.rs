@@ -285,9 +285,13 @@ impl Producer {
     /// # Errors
     ///
     /// [`Error::Produce`] with the first failure of a batch that it waited for. The call still
-    /// waits for all of them.
+    /// waits for all of them. [`ProduceError::WhileWriting`] in a [listener](crate::Listener) or a
+    /// waker, if this thread itself is writing such a batch.
     pub fn flush(&self) -> Result<()> {
-        self.handle.inner.flush(None).map(|_| ())
+        match self.handle.inner.flush(None)? {
+            true => Ok(()),
+            false => Err(ProduceError::WhileWriting.into()),
+        }
     }
 
     /// Does the work that is due: writes batches that have lingered, retries failed ones, and

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(super) trait Expedite: Send + Sync {
     /// Writes the batch on this thread, unless another thread is writing it, and waits for its
     /// result, for at most `timeout`. Returns false, without waiting, if the producer is gone.
+    /// Without a limit, a thread that writes itself does not wait.
     fn expedite(self: Arc<Self>, outcome: &Outcome, timeout: Option<Duration>) -> bool;
 
     /// Lets the producer's thread write the batch. Never blocks.

@@ -68,13 +68,11 @@ impl SendHandle {
     /// # Errors
     ///
     /// [`Error::Produce`](crate::Error::Produce): [`ProduceError::Batch`] with the error of the
-    /// log, [`ProduceError::DeliveryTimeout`], [`ProduceError::Aborted`].
+    /// log, [`ProduceError::DeliveryTimeout`], [`ProduceError::TransactionAborted`],
+    /// [`ProduceError::Aborted`]; [`ProduceError::WhileWriting`] in a listener.
     pub fn wait(&self) -> Result<RecordMetadata> {
-        loop {
-            if let Some(sent) = self.wait_until(None)? {
-                return Ok(sent);
-            }
-        }
+        let sent = self.wait_until(None)?;
+        sent.ok_or_else(|| ProduceError::WhileWriting.into())
     }
 
     /// Blocks until the record is sent, for at most `timeout`; returns `None` if the record is

@@ -36,7 +36,10 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Init,
+    /// Batches are written, or dropped.
     End(Outcome),
+    /// The coordinator is asked to end the transaction, and no batch or offset may join it.
+    Decide,
 }
 
 /// The transactions of a producer with a transactional id.
@@ -46,15 +49,20 @@ pub(super) struct ProducerTransaction {
     phase: Phase,
     /// The call that a thread is in, and that changes the phase at its end.
     call: Option<Call>,
+    /// The number of the transaction, to tell whether a batch or a call belongs to it. The
+    /// identity does not tell: transactions without records share it.
+    number: u64,
+    /// How many threads call the coordinator for the open transaction.
+    calls: usize,
     /// For the next transaction, if none is open. `None` until the producer is initialized.
     identity: Option<ProducerIdentity>,
     /// The reason why the open transaction can only be aborted.
     failure: Option<TransactionError>,
     /// Whether the coordinator may know of the open transaction.
-    pub(super) is_known: bool,
+    is_known: bool,
     /// The partitions that the coordinator has added to the open transaction, with the permission
     /// to append the first batch.
-    pub(super) admitted: BTreeMap<TopicPartition, VerificationGuard>,
+    admitted: BTreeMap<TopicPartition, VerificationGuard>,
 }
 
 /// The step that a call is to take.
@@ -72,6 +80,8 @@ impl ProducerTransaction {
             id,
             phase: Phase::New,
             call: None,
+            number: 0,
+            calls: 0,
             identity: None,
             failure: None,
             is_known: false,
@@ -109,12 +119,64 @@ impl ProducerTransaction {
         }
     }
 
-    /// Returns the identity for the batches of the open transaction; `None` if they are not to be
-    /// written, because it is not open, or can only be aborted.
-    pub(super) fn writer(&self) -> Option<ProducerIdentity> {
-        let is_aborting = self.call == Some(Call::End(Outcome::Abort));
-        let counts = self.phase == Phase::Open && self.failure.is_none() && !is_aborting;
+    /// Returns the number of the transaction that is open, or was the last one.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns whether this transaction is open, and is neither aborted nor decided at present.
+    pub(super) fn is_open(&self, number: u64) -> bool {
+        let is_ending = matches!(self.call, Some(Call::End(Outcome::Abort) | Call::Decide));
+        self.phase == Phase::Open && self.number == number && !is_ending
+    }
+
+    /// Returns the identity for the batches of a transaction; `None` if they are not to be
+    /// written, because it is not open any more, or can only be aborted.
+    pub(super) fn writer(&self, number: u64) -> Option<ProducerIdentity> {
+        let counts = self.is_open(number) && self.failure.is_none();
         self.identity.filter(|_| counts)
+    }
+
+    /// Begins a call of the coordinator for a transaction; `None` if its batches are not to be
+    /// written. The transaction is not decided until [`leave`](Self::leave).
+    pub(super) fn enter(&mut self, number: u64) -> Option<ProducerIdentity> {
+        let who = self.writer(number)?;
+        self.calls = self.calls.saturating_add(1);
+        Some(who)
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.calls = self.calls.saturating_sub(1);
+    }
+
+    /// Notes that the coordinator is about to learn of a transaction. Returns false if it must
+    /// not, because the transaction is being ended.
+    pub(super) fn note_known(&mut self, number: u64) -> bool {
+        let is_open = self.is_open(number);
+        self.is_known |= is_open;
+        is_open
+    }
+
+    /// Returns the permission to append the first batch of a transaction to a partition, if the
+    /// coordinator has added the partition.
+    pub(super) fn permission(&self, number: u64, at: &TopicPartition) -> Option<VerificationGuard> {
+        self.admitted.get(at).filter(|_| self.number == number).copied()
+    }
+
+    /// Keeps the permissions for partitions that the coordinator has added to a transaction.
+    pub(super) fn admit(
+        &mut self,
+        number: u64,
+        partitions: impl IntoIterator<Item = (TopicPartition, VerificationGuard)>,
+    ) {
+        if self.is_open(number) {
+            self.admitted.extend(partitions);
+        }
+    }
+
+    /// Takes a permission back that the log does not accept.
+    pub(super) fn dismiss(&mut self, at: &TopicPartition) {
+        self.admitted.remove(at);
     }
 
     /// Begins an initialization; returns false if there is nothing to do.
@@ -147,6 +209,7 @@ impl ProducerTransaction {
             Phase::Owed(outcome) => Ok(Begin::EndFirst(outcome)),
             Phase::Ready | Phase::Fenced(_) => {
                 self.phase = Phase::Open;
+                self.number = self.number.wrapping_add(1);
                 self.failure = None;
                 self.is_known = false;
                 self.admitted.clear();
@@ -182,6 +245,27 @@ impl ProducerTransaction {
         TransactionError::InvalidState { id: self.id.clone(), state, call }
     }
 
+    /// Ends the time in which batches and offsets join the transaction that is being ended, unless
+    /// a call of the coordinator goes on. Returns whether it has ended.
+    pub(super) fn start_decision(&mut self) -> bool {
+        let may_decide = self.calls == 0;
+        if may_decide {
+            self.call = Some(Call::Decide);
+        }
+        may_decide
+    }
+
+    /// Does the same while calls of the coordinator go on, for an abort: the coordinator rejects
+    /// those that come too late.
+    pub(super) fn force_decision(&mut self) {
+        self.call = Some(Call::Decide);
+    }
+
+    /// Returns whether the coordinator may know of the transaction.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// Returns the identity of the transaction that is being ended.
     pub(super) fn ending(&self) -> Option<ProducerIdentity> {
         self.identity
@@ -210,6 +294,7 @@ impl ProducerTransaction {
             }
             Err(error) => error,
         };
+        let error = self.explained(outcome, error);
         match &error {
             Error::Transaction(reason) => self.end_failed(outcome, reason),
             // Nothing is decided: a commit may be repeated, or turned into an abort.
@@ -217,6 +302,20 @@ impl ProducerTransaction {
             _ => {}
         }
         Err(error)
+    }
+
+    /// Returns the error of an end as its caller is to see it. The calls are in order, so if the
+    /// coordinator cannot commit in its state, it has aborted the transaction itself, for a
+    /// producer that is about to take over, or the transaction never reached it.
+    fn explained(&self, outcome: Outcome, error: Error) -> Error {
+        let Error::Transaction(reason) = &error else { return error };
+        match &**reason {
+            TransactionError::InvalidState { state, .. } if outcome == Outcome::Commit => {
+                let reason = format!("it is in state {state}");
+                TransactionError::MustAbort { id: self.id.clone(), reason }.into()
+            }
+            _ => error,
+        }
     }
 
     fn end_failed(&mut self, outcome: Outcome, reason: &TransactionError) {
@@ -232,29 +331,35 @@ impl ProducerTransaction {
             _ if outcome == Outcome::Abort => self.phase = Phase::Owed(Outcome::Abort),
             TransactionError::Expired { .. }
             | TransactionError::PartitionGone { .. }
-            | TransactionError::MustAbort { .. }
-            | TransactionError::InvalidState { .. } => self.failure = Some(reason.clone()),
+            | TransactionError::MustAbort { .. } => self.failure = Some(reason.clone()),
             // Concurrent: the call may be repeated.
             _ => {}
         }
     }
 
-    /// Records that a step of the open transaction failed, so that it can only be aborted.
-    pub(super) fn fail(&mut self, error: &Error) {
+    /// Records that a step of a transaction failed, so that it can only be aborted. A late step of
+    /// an earlier transaction, or of one that is being aborted, changes nothing: the coordinator
+    /// rejects its epoch, although no other producer has taken over.
+    pub(super) fn fail(&mut self, number: u64, error: &Error) {
+        if !self.is_open(number) {
+            return;
+        }
         if let Error::Transaction(reason) = error {
             match &**reason {
                 TransactionError::Fenced { .. } | TransactionError::InvalidIdMapping { .. } => {
                     self.phase = Phase::Fenced((**reason).clone());
                     return;
                 }
-                TransactionError::Expired { .. } if self.failure.is_none() => {
+                TransactionError::Expired { .. } | TransactionError::MustAbort { .. }
+                    if self.failure.is_none() =>
+                {
                     self.failure = Some((**reason).clone());
                     return;
                 }
                 _ => {}
             }
         }
-        if self.phase == Phase::Open && self.failure.is_none() {
+        if self.failure.is_none() {
             let (id, reason) = (self.id.clone(), error.cause());
             self.failure = Some(TransactionError::MustAbort { id, reason });
         }

@@ -21,7 +21,8 @@ impl BatchWriter<'_> {
         batch: &mut Batch,
         sequence: &mut SequenceState,
     ) -> Result<Appended> {
-        let who = transactions.writer().ok_or(ProduceError::TransactionAborted)?;
+        let number = batch.transaction;
+        let who = transactions.writer(number).ok_or(ProduceError::TransactionAborted)?;
         sequence.continue_as(who);
         let records = batch.builder.len();
         let at = self.queue.topic_partition();
@@ -34,7 +35,7 @@ impl BatchWriter<'_> {
                 if !sequence.is_at_start() {
                     return log.append_builder(builder);
                 }
-                let guard = transactions.admit(who, &at, log)?;
+                let guard = transactions.admit(number, &at, log)?;
                 log.append_builder_verified(builder, guard)
             });
             match appended {
@@ -49,11 +50,7 @@ impl BatchWriter<'_> {
                     transactions.dismiss(&at);
                     asked_again = true;
                 }
-                // The transaction has timed out, or another producer has taken over.
-                Ok(Err(error @ Error::Producer(ProducerStateError::Fenced { .. }))) => {
-                    return Err(transactions.explain(who, &[at], error));
-                }
-                Ok(Err(error)) => return Err(error),
+                Ok(Err(error)) => return Err(transactions.explain(number, &at, error)),
                 // A listener panicked, before or after the batch was written. If it was written,
                 // the log knows its numbers.
                 Err(_) if !in_doubt => in_doubt = true,

@@ -44,6 +44,15 @@ impl ProducerInner {
         Ok(())
     }
 
+    /// Commits the open transaction. That waits for records, so a thread that writes them cannot.
+    fn commit_transaction(&self) -> Result<()> {
+        let transactions = self.transactions()?;
+        if thread_marks::is_writing() {
+            return Err(ProduceError::WhileWriting.into());
+        }
+        self.end_transaction(transactions, Outcome::Commit)
+    }
+
     /// Ends the open transaction. No record joins it once this has begun.
     fn end_transaction(&self, transactions: &TransactionManager, outcome: Outcome) -> Result<()> {
         let queues = {
@@ -56,7 +65,7 @@ impl ProducerInner {
                 Outcome::Commit => self.write_transaction(transactions)?,
                 Outcome::Abort => self.drop_transaction(&queues),
             }
-            transactions.end(outcome)
+            transactions.end(outcome, self.context.clock())
         });
         // A listener panicked. The next call finds out whether the transaction is decided.
         let mut panic = None;
@@ -73,7 +82,8 @@ impl ProducerInner {
         let flushed = self.flush(None);
         match transactions.change(|state| state.failure()) {
             Some(failure) => Err(failure.into()),
-            None => flushed.map(drop),
+            None if !flushed? => Err(ProduceError::WhileWriting.into()),
+            None => Ok(()),
         }
     }
 
@@ -84,7 +94,7 @@ impl ProducerInner {
             self.abort(queue, &ProduceError::TransactionAborted);
         }
         // A listener or a waker that this thread calls while it writes must not wait for itself.
-        // The log rejects the batch after the marker.
+        // A batch in flight is appended before the marker, or rejected by the log.
         if thread_marks::is_writing() {
             return;
         }
@@ -255,7 +265,7 @@ impl Producer {
     ///
     /// | variant | what to do |
     /// |---|---|
-    /// | [`MustAbort`](TransactionError::MustAbort) | a record failed: abort, and begin again |
+    /// | [`MustAbort`](TransactionError::MustAbort) | a record failed, or the coordinator has aborted the transaction for a producer that takes over: abort, and begin again |
     /// | [`Expired`](TransactionError::Expired) | abort, and begin again |
     /// | [`PartitionGone`](TransactionError::PartitionGone) | abort, and begin again |
     /// | [`Fenced`](TransactionError::Fenced) | close the producer |
@@ -264,16 +274,22 @@ impl Producer {
     /// | [`Concurrent`](TransactionError::Concurrent) | another thread is in such a call: repeat it |
     /// | [`NoTransaction`](TransactionError::NoTransaction) | none is open: it was ended already |
     ///
+    /// [`ProduceError::WhileWriting`] in a [listener](crate::Listener) or a waker, if this thread
+    /// writes records: it would wait for itself. The transaction stays open.
+    ///
     /// Another error, such as [`Error::Io`] for a full disk, decides nothing: commit again, or
     /// abort.
     pub fn commit_transaction(&self) -> Result<()> {
-        let inner = &self.handle.inner;
-        inner.end_transaction(inner.transactions()?, Outcome::Commit)
+        self.handle.inner.commit_transaction()
     }
 
     /// Aborts the transaction: no reader of committed records ever sees its records, and its
     /// offsets do not count. Records that are not written yet are dropped; their handles and
     /// callbacks get [`ProduceError::TransactionAborted`].
+    ///
+    /// The call waits for threads that write records or add offsets at present. In a
+    /// [listener](crate::Listener) that such a thread calls, it does not: their calls then fail, or
+    /// end before the abort.
     ///
     /// # Errors
     ///

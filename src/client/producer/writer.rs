@@ -109,7 +109,7 @@ impl BatchWriter<'_> {
             Failure::Final(ProduceError::DeliveryTimeout { topic, partition, timeout, cause })
         };
         if let Some(transactions) = &self.context.transactions
-            && transactions.writer().is_none()
+            && transactions.writer(batch.transaction).is_none()
         {
             return Err(Failure::Final(ProduceError::TransactionAborted));
         }
@@ -129,6 +129,7 @@ impl BatchWriter<'_> {
                 work.retry = None;
                 return Ok(appended);
             }
+            Err(Error::Produce(error)) => return Err(Failure::Final(*error)),
             Err(error) => error,
         };
         let is_reopened = matches!(error, Error::Closed { reason: CloseReason::Reopened, .. });
@@ -240,7 +241,7 @@ impl BatchWriter<'_> {
         let records = batch.builder.len() as u64;
         if let Err(error) = &result {
             if let Some(transactions) = &self.context.transactions {
-                transactions.fail(error);
+                transactions.fail(batch.transaction, error);
             }
             counters.errors.fetch_add(records, Ordering::Relaxed);
             if self.context.acks_none() {

@@ -15,6 +15,7 @@ use crate::segment::txn_index::{AbortedTxn, ENTRY_BYTES};
 use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 impl LogInner {
@@ -221,12 +222,14 @@ impl LogInner {
         };
         for (entry, aborted) in (0..).zip(expected.iter_from(0)) {
             let there = stored.iter_from(aborted.last).next();
-            // Compaction leaves the entry of a transaction whose first records it removed.
-            let is_there = there.is_some_and(|there| {
+            // Compaction leaves the entry of a transaction whose first records it removed. A
+            // recovery that read the records anew begins it at the first that is left.
+            let of_same = |there: &AbortedTxn| {
                 (there.producer_id, there.last) == (aborted.producer_id, aborted.last)
-                    && there.first <= aborted.first
-            });
-            if !is_there && self.has_batch_of(&aborted, &logs)? {
+            };
+            let covered_from = there.filter(of_same).map_or(aborted.last, |there| there.first);
+            let uncovered = aborted.first..covered_from;
+            if !uncovered.is_empty() && self.has_batch_of(aborted.producer_id, &uncovered, &logs)? {
                 let what = "an aborted transaction is missing, or begins below its first offset";
                 note(entry, Some(aborted.last), CorruptionKind::IndexEntry { entry, what });
             }
@@ -234,19 +237,24 @@ impl LogInner {
         Ok(())
     }
 
-    /// Returns whether a batch of an aborted transaction is left. The snapshot from which the index
-    /// is rebuilt may be older than the compaction that removed them all.
-    fn has_batch_of(&self, aborted: &AbortedTxn, logs: &[(Offset, u64)]) -> Result<bool> {
+    /// Returns whether a batch of an aborted transaction is left at these offsets. The snapshot
+    /// from which the index is rebuilt may be older than the compaction that removed them all.
+    fn has_batch_of(
+        &self,
+        producer_id: ProducerId,
+        offsets: &Range<Offset>,
+        logs: &[(Offset, u64)],
+    ) -> Result<bool> {
         let nexts = logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
-        let holds = |&(base, next): &(Offset, Offset)| aborted.first < next && base < aborted.last;
+        let holds = |&(base, next): &(Offset, Offset)| offsets.start < next && base < offsets.end;
         let known = logs.iter().zip(nexts).map(|((base, bytes), next)| ((*base, next), *bytes));
-        for ((base, next), bytes) in known.filter(|(offsets, _)| holds(offsets)) {
+        for ((base, next), bytes) in known.filter(|(segment, _)| holds(segment)) {
             let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
             let mut batches = SegmentBatches::new(&segment, bytes, next)?;
             while let Some((_, batch)) = batches.next()? {
                 let header = batch.header();
-                if (aborted.first..aborted.last).contains(&header.base_offset)
-                    && header.producer_id == aborted.producer_id
+                if offsets.contains(&header.base_offset)
+                    && header.producer_id == producer_id
                     && header.is_transactional()
                     && !header.is_control()
                 {

@@ -24,7 +24,7 @@ fn open() -> ProducerTransaction {
 /// A transaction of which a batch has failed.
 fn failed() -> ProducerTransaction {
     let mut state = open();
-    state.fail(&Error::StoreClosed);
+    state.fail(state.number(), &Error::StoreClosed);
     state
 }
 
@@ -135,6 +135,8 @@ impl ProducerTransaction {
             id: self.id.clone(),
             phase: self.phase.clone(),
             call: self.call,
+            number: self.number,
+            calls: self.calls,
             identity: self.identity,
             failure: self.failure.clone(),
             is_known: self.is_known,
@@ -147,11 +149,11 @@ impl ProducerTransaction {
 fn transaction_begins_without_failure_of_previous() {
     let mut state = failed();
     state.is_known = true;
-    assert_eq!(state.writer(), None);
+    assert_eq!(state.writer(state.number()), None);
     state.start_end(Outcome::Abort).unwrap();
     state.finish_end(Outcome::Abort, Ok(who(1))).unwrap();
     assert_eq!(state.begin(), Ok(Begin::Begun));
-    assert_eq!((state.writer(), state.is_known), (Some(who(1)), false));
+    assert_eq!((state.writer(state.number()), state.is_known), (Some(who(1)), false));
     assert!(state.accepts());
 }
 
@@ -159,23 +161,26 @@ fn transaction_begins_without_failure_of_previous() {
 #[test]
 fn no_batch_is_written_during_abort() {
     let mut state = open();
-    assert_eq!(state.writer(), Some(who(0)));
+    assert_eq!(state.writer(state.number()), Some(who(0)));
     state.start_end(Outcome::Abort).unwrap();
-    assert_eq!(state.writer(), None);
+    assert_eq!(state.writer(state.number()), None);
     let mut state = open();
     state.start_end(Outcome::Commit).unwrap();
-    assert_eq!(state.writer(), Some(who(0)));
+    assert_eq!(state.writer(state.number()), Some(who(0)));
 }
 
 #[test]
 fn first_failure_is_kept() {
     let mut state = open();
-    state.fail(&Error::io(
-        "write",
-        std::path::Path::new("orders-0"),
-        std::io::ErrorKind::StorageFull.into(),
-    ));
-    state.fail(&Error::StoreClosed);
+    state.fail(
+        state.number(),
+        &Error::io(
+            "write",
+            std::path::Path::new("orders-0"),
+            std::io::ErrorKind::StorageFull.into(),
+        ),
+    );
+    state.fail(state.number(), &Error::StoreClosed);
     let error = state.start_end(Outcome::Commit).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -189,7 +194,7 @@ fn first_failure_is_kept() {
 #[test]
 fn fence_outweighs_failure() {
     let mut state = failed();
-    state.fail(&fenced().into());
+    state.fail(state.number(), &fenced().into());
     assert_eq!(state.start_end(Outcome::Abort), Err(fenced()));
 }
 
@@ -199,4 +204,70 @@ fn failed_init_may_be_repeated() {
     assert_eq!(state.start_init(), Ok(true));
     state.finish_init(None);
     assert_eq!(state.start_init(), Ok(true));
+}
+
+/// A batch that comes late, or a call of an earlier transaction, finds an epoch that the producer
+/// has given up itself.
+#[test]
+fn late_failure_changes_nothing() {
+    let error: Error = fenced().into();
+    let mut state = open();
+    let first = state.number();
+    state.start_end(Outcome::Abort).unwrap();
+    state.fail(first, &error);
+    state.finish_end(Outcome::Abort, Ok(who(1))).unwrap();
+    state.fail(first, &error);
+    assert_eq!(state.begin(), Ok(Begin::Begun));
+    state.fail(first, &error);
+    assert!(state.accepts());
+    state.fail(state.number(), &error);
+    assert_eq!(state.begin(), Err(fenced()));
+}
+
+/// Two transactions have the same identity if the first one has no records.
+#[test]
+fn late_batch_joins_no_transaction() {
+    let mut state = open();
+    let first = state.number();
+    state.start_end(Outcome::Abort).unwrap();
+    state.finish_end(Outcome::Abort, Ok(who(0))).unwrap();
+    assert_eq!(state.begin(), Ok(Begin::Begun));
+    assert_eq!((state.writer(first), state.enter(first)), (None, None));
+    assert!(!state.note_known(first) && !state.is_known());
+    assert_eq!(state.writer(state.number()), Some(who(0)));
+}
+
+/// A partition that is being added could otherwise be added to a transaction that has ended.
+#[test]
+fn decision_waits_for_calls() {
+    let mut state = open();
+    let number = state.number();
+    assert_eq!(state.enter(number), Some(who(0)));
+    state.start_end(Outcome::Commit).unwrap();
+    assert!(!state.start_decision());
+    assert!(state.note_known(number));
+    assert_eq!(state.enter(number), Some(who(0)));
+    state.leave();
+    assert!(!state.start_decision());
+    state.leave();
+    assert!(state.start_decision());
+    assert_eq!(state.enter(number), None);
+    assert!(!state.note_known(number));
+    state.finish_end(Outcome::Commit, Err(Error::StoreClosed)).unwrap_err();
+    assert_eq!(state.enter(number), Some(who(0)));
+}
+
+/// A second producer is taking over, and the coordinator has aborted the transaction for it. That
+/// is no mistake of the program.
+#[test]
+fn commit_of_aborted_transaction_is_abortable() {
+    let mut state = open();
+    state.start_end(Outcome::Commit).unwrap();
+    let (id, call) = (ID.to_owned(), "commit");
+    let error = TransactionError::InvalidState { id, state: "PrepareAbort", call };
+    let error = state.finish_end(Outcome::Commit, Err(error.into())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Abortable);
+    assert!(error.to_string().contains("(it is in state PrepareAbort)"), "{error}");
+    assert!(!state.accepts());
+    state.start_end(Outcome::Abort).unwrap();
 }

@@ -294,3 +294,30 @@ fn transaction_over_recreated_topic_ends() {
     assert_eq!(super::committed(&log), ["paid"]);
     assert_eq!(log.offsets().last_stable, log.offsets().end);
 }
+
+/// The coordinator stores the partitions of a transaction in one record, which has a limit.
+#[test]
+fn too_many_partitions_must_be_aborted() {
+    let scene = scene(60);
+    let producer = scene.transactional();
+    let small = TopicConfig::default().set("max.message.bytes", "250").unwrap();
+    let small = small.set("cleanup.policy", "compact").unwrap();
+    scene.store.alter_topic("__transaction_state", small).unwrap();
+    producer.begin_transaction().unwrap();
+    let handles: Vec<_> = (0..180).map(|n| producer.send(to(n % 60, "lost")).unwrap()).collect();
+    let (error, text) = rejected(producer.commit_transaction());
+    assert!(matches!(error, TransactionError::MustAbort { .. }), "{text}");
+    assert!(text.contains("over the limit of 250"), "{text}");
+    assert!(text.contains("__transaction_state"), "{text}");
+    assert_eq!(text.matches("cannot be committed").count(), 1, "{text}");
+    // The partitions that had room were written to.
+    assert!(handles.iter().any(|handle| handle.wait().is_ok()));
+    producer.abort_transaction().unwrap();
+    producer.transaction(|tx| tx.send(to(0, "paid"))).unwrap();
+    assert_eq!(scene.committed(0), ["paid"]);
+    for partition in 1..60 {
+        let offsets = scene.offsets(partition);
+        assert!(scene.committed(partition).is_empty());
+        assert_eq!(offsets.last_stable, offsets.end);
+    }
+}

@@ -1,13 +1,16 @@
 //! Transactions of a producer: what readers of committed records see, and what each call says.
 
+mod error_kinds;
 mod failures;
 mod fencing;
 mod misuse;
 mod offsets;
+mod race;
+mod reentrance;
 
 use super::{Scene, scene};
 use crate::{HOUR, NOW, TOPIC, earliest, to};
-use annals::fs::{CrashState, Fault, Operation, Rule};
+use annals::fs::CrashState;
 use annals::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -293,35 +296,6 @@ fn dropped_records_are_told() {
          send the record again"
     );
     assert_eq!(told.recv().unwrap(), error.to_string());
-}
-
-/// After the marker, the log would reject the batch, or with an older epoch open a transaction
-/// that nothing ends.
-#[test]
-fn abort_waits_for_batch_in_flight() {
-    let scene = scene(2);
-    let producer = scene.transactional();
-    producer.begin_transaction().unwrap();
-    let (entered, is_entered) = channel();
-    let (leave, may_leave) = channel();
-    let may_leave = Mutex::new(may_leave);
-    let pause = Fault::call(move |_| {
-        entered.send(()).unwrap();
-        may_leave.lock().unwrap().recv().unwrap();
-    });
-    scene.fs.add_rule(Rule::new(Operation::Write, pause).path("orders-0").nth(1));
-    let in_flight = producer.send(to(0, "in flight")).unwrap();
-    // The abort drops this one before it waits for the other.
-    producer.send_with_callback(to(1, "dropped"), move |_| leave.send(()).unwrap()).unwrap();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| in_flight.wait());
-        is_entered.recv().unwrap();
-        producer.abort_transaction().unwrap();
-        assert_eq!(writer.join().unwrap().unwrap().offset, Some(0));
-    });
-    assert_eq!((scene.offsets(0).last_stable, scene.offsets(0).end), (2, 2));
-    assert!(scene.committed(0).is_empty());
-    assert_eq!(scene.offsets(1).end, 0);
 }
 
 #[test]
