@@ -20,6 +20,10 @@ use std::time::Duration;
 /// block, to slow the pass down; if it returns false, the pass ends.
 pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
 
+/// The longest time for which dropping a store waits for passes that stand still.
+#[cfg(not(shuttle))]
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// A log, as the threads that maintain it see it.
 pub(crate) trait Maintained: Send + Sync {
     /// Returns whether it counts as a log in the [`MaintainerStats`].
@@ -127,9 +131,9 @@ impl MaintainerConfig {
 /// are started for the first log and stop when the last handle is dropped. A
 /// [`LogConfig`](crate::LogConfig::maintainer) with a maintainer is a handle, too, for as long as
 /// a log has it. A log that is closed or dropped leaves the maintainer. `close` waits until a
-/// running pass has noticed it, and so does dropping the last [`Store`](crate::Store) handle; the
-/// drop of a log does not wait. So [close](crate::Log::close) a log whose directory you open again
-/// at once.
+/// running pass has noticed it. Dropping the last [`Store`](crate::Store) handle waits, too, for at
+/// most a second; the drop of a log does not wait. So [close](crate::Log::close) a log whose
+/// directory you open again at once.
 ///
 /// There is no caller to return an error to. A failure is an [`Event::MaintenanceFailed`] of that
 /// log, and the next round retries. A log whose pass panics is not compacted any more:
@@ -236,14 +240,24 @@ impl Maintainer {
 
     /// Waits until no thread holds a log that has no other handle any more, and so its locks. A
     /// pass over such a log ends early.
+    ///
+    /// The wait has a limit: a pass may be delivering an event to a listener that waits for the
+    /// thread that is here.
     #[cfg(not(shuttle))]
     pub(crate) fn wait_for_dropped(&self) {
         let rounds = &self.threads.rounds;
+        // A manual clock stands still here.
+        let real = SystemClock::new();
+        let deadline = real.monotonic().saturating_add(LONGEST_WAIT);
         let mut state = rounds.state.lock();
         // A thread that maintains cannot wait for itself.
         let own = thread::current().id();
         while state.holds_dropped(own) {
-            rounds.released.wait(&mut state);
+            let left = deadline.saturating_sub(real.monotonic());
+            if left.is_zero() {
+                return;
+            }
+            rounds.released.wait_for(&mut state, left);
         }
     }
 

@@ -59,8 +59,8 @@ pub(crate) struct StoreInner {
 }
 
 impl Drop for StoreInner {
-    /// Waits until the threads of the maintainer have let go of the logs that only they hold. Then
-    /// the directory can be opened again when the last handle is dropped.
+    /// Waits a moment until the threads of the maintainer have let go of the logs that only they
+    /// hold. Then the directory can be opened again when the last handle is dropped.
     fn drop(&mut self) {
         let Some(maintainer) = &self.maintainer else { return };
         // With no lock held: user-supplied code is dropped with them.

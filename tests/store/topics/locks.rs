@@ -7,7 +7,7 @@ use annals::{
     TopicConfig,
 };
 use std::io;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::files;
@@ -64,16 +64,13 @@ fn briefly_held_lock_is_retried() {
     }
 }
 
-/// A thread of the maintainer holds a log for the time of its pass, and with it the lock.
-#[test]
-fn dropped_store_can_be_opened_at_once() {
-    let fs = FaultFs::new(MemFs::new());
+/// A store whose maintainer is in the middle of a pass, and the end that lets the pass go on.
+fn store_in_pass(fs: &FaultFs) -> (Store, Sender<()>) {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
-    let config = || {
-        let config = StoreConfig::default().fs(fs.clone()).clock(Arc::clone(&clock) as _);
-        config.maintenance(Some(MaintainerConfig::default()))
-    };
-    let store = Store::open("data", config()).unwrap();
+    let config = StoreConfig::default().fs(fs.clone()).clock(Arc::clone(&clock) as _);
+    let often = MaintainerConfig::default().interval(Duration::from_secs(1));
+    let config = config.maintenance(Some(often));
+    let store = Store::open("data", config).unwrap();
     let short = LogConfig::default().retention_age(Duration::from_secs(60));
     let topic = store.create_topic("orders", TopicConfig::default().log(short)).unwrap();
     let log = topic.partition(0).unwrap();
@@ -90,18 +87,38 @@ fn dropped_store_can_be_opened_at_once() {
     fs.add_rule(Rule::new(Operation::Remove, pause).path("orders-0").nth(1));
     clock.advance(Duration::from_secs(120));
     is_entered.recv().unwrap();
-    drop((topic, log));
+    (store, leave)
+}
+
+/// A thread of the maintainer holds a log for the time of its pass, and with it the lock.
+#[test]
+fn dropped_store_can_be_opened_at_once() {
+    let fs = FaultFs::new(MemFs::new());
+    let (store, leave) = store_in_pass(&fs);
     let (opened, is_opened) = channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             drop(store);
-            opened.send(Store::open("data", config())).unwrap();
+            opened.send(Store::open("data", StoreConfig::default().fs(fs.clone()))).unwrap();
         });
         // Without the wait, the directory would be found locked here.
         let early = is_opened.recv_timeout(Duration::from_millis(100));
         drop(leave);
         early.or_else(|_| is_opened.recv()).unwrap().unwrap().close().unwrap();
     });
+}
+
+/// A listener may wait for a lock of the thread that drops the store. A drop that waited for the
+/// pass to end would never return.
+#[test]
+fn drop_returns_although_pass_stands_still() {
+    let fs = FaultFs::new(MemFs::new());
+    let (store, leave) = store_in_pass(&fs);
+    drop(store);
+    let config = || StoreConfig::default().fs(fs.clone());
+    assert_eq!(Store::open("data", config()).unwrap_err().kind(), ErrorKind::Busy);
+    drop(leave);
+    support::until(|| Store::open("data", config()).is_ok());
 }
 
 /// The lexical parent of `.` is `.` again: the log took its own lock for that of a store.
