@@ -56,7 +56,14 @@ impl Coordinator {
             let due = self.partitions.with_loaded_shard(state, &self.config, |shard, now| {
                 Ok(shard.due(&self.config, now))
             });
-            let Ok(Some((groups, until))) = due else { continue };
+            let (groups, until) = match due {
+                Ok(Some(due)) => due,
+                Ok(None) => continue,
+                Err(_) => {
+                    round.has_failed = true;
+                    continue;
+                }
+            };
             next = next.into_iter().chain(until).min();
             for ids in groups {
                 self.decide(&mut round, state, ids);
@@ -83,25 +90,32 @@ impl Coordinator {
         state: &'a StatePartition<Shard>,
         ids: Vec<Arc<str>>,
     ) {
-        let decided =
-            self.with_partition(state, |shard, now| shard.end_all_due(&ids, &self.config, now));
+        // If the aborts cannot be stored, those that are decided already get their markers.
+        let mut aborted = Ok(());
+        let decided = self.with_partition(state, |shard, now| {
+            aborted = shard.abort_all_due(&ids, &self.config, now);
+            Ok(shard.claim_all(&ids))
+        });
+        let Ok(decided) = decided else {
+            round.has_failed = true;
+            return;
+        };
         round.groups = round.groups.saturating_add(1);
         let group = round.groups;
-        match decided {
-            Ok(decided) => {
-                let member = |claimed| {
-                    let completion = Completion { coordinator: self, claimed };
-                    Member { completion, state, group, is_left: false }
-                };
-                let before = round.members.len();
-                round.members.extend(decided.into_iter().map(member));
-                let mut taken = round.members.iter().skip(before).peekable();
-                let is_alone =
-                    |id: &Arc<str>| taken.next_if(|member| member.claimed().id == *id).is_none();
-                round.alone.extend(ids.into_iter().filter(is_alone));
-            }
+        let member = |claimed| {
+            let completion = Completion { coordinator: self, claimed };
+            Member { completion, state, group, is_left: false }
+        };
+        let before = round.members.len();
+        round.members.extend(decided.into_iter().map(member));
+        let mut taken = round.members.iter().skip(before).peekable();
+        let is_left =
+            |id: &&Arc<str>| taken.next_if(|member| member.claimed().id == **id).is_none();
+        let left: Vec<_> = ids.iter().filter(is_left).cloned().collect();
+        match aborted {
+            Ok(()) => round.alone.extend(left),
             // The topic was altered so that it takes smaller batches.
-            Err(Error::BatchTooLarge { .. }) if ids.len() > 1 => round.alone.extend(ids),
+            Err(Error::BatchTooLarge { .. }) if ids.len() > 1 => round.alone.extend(left),
             Err(_) => round.has_failed = true,
         }
     }

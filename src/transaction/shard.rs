@@ -430,18 +430,22 @@ impl Shard {
         Ok(())
     }
 
-    /// Aborts or completes the transactions of ids, as far as that is due: the records of all are
-    /// one batch. An id that needs another producer id is left out.
-    pub(super) fn end_all_due(
+    /// Aborts transactions of ids, as far as that is due: the records of all are one batch. An id
+    /// that needs another producer id is left out.
+    pub(super) fn abort_all_due(
         &mut self,
         ids: &[Arc<str>],
         config: &TransactionCoordinatorConfig,
         now: Now,
-    ) -> Result<Vec<Claimed>> {
+    ) -> Result<()> {
         let due = ids.iter().filter_map(|id| self.due_abort(id, config, None, now)?.ok());
         let (due, next) = due.unzip();
-        self.abort_all(due, next, now)?;
-        Ok(ids.iter().filter_map(|id| self.claim(id)).collect())
+        self.abort_all(due, next, now)
+    }
+
+    /// Claims the decided transactions of ids that no thread completes.
+    pub(super) fn claim_all(&mut self, ids: &[Arc<str>]) -> Vec<Claimed> {
+        ids.iter().filter_map(|id| self.claim(id)).collect()
     }
 
     /// Aborts or completes the transaction of an id, if that is due.

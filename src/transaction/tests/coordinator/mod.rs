@@ -7,7 +7,7 @@ mod reloads;
 mod rounds;
 
 use crate::clock::{Clock, ManualClock};
-use crate::error::{Error, Result, TransactionError};
+use crate::error::{Error, ErrorKind, Result, TopicError, TransactionError};
 use crate::event::EventSink;
 use crate::fs::{FaultFs, MemFs};
 use crate::group::state_partitions::{CoordinatorContext, StateLogs};
@@ -112,13 +112,19 @@ impl Participants for Arc<Partitions> {
     }
 }
 
-/// The logs of `__transaction_state`; a new one can be put in the place of each.
+/// The logs of `__transaction_state`; a new one can be put in the place of each. One that is not
+/// there is offline.
 #[derive(Debug)]
 struct Logs(Mutex<Vec<Log>>);
 
 impl StateLogs for Arc<Logs> {
     fn log(&self, partition: u32) -> Result<Log> {
-        Ok(self.0.lock().unwrap()[partition as usize].clone())
+        let found = self.0.lock().unwrap().get(partition as usize).cloned();
+        found.ok_or_else(|| {
+            let (topic, kind) = ("__transaction_state".to_owned(), ErrorKind::Io);
+            let reason = String::new();
+            TopicError::PartitionOffline { topic, partition, kind, reason }.into()
+        })
     }
 }
 

@@ -81,6 +81,42 @@ fn failed_append_leaves_all_of_a_round() {
     }
 }
 
+/// The record of what has timed out cannot be stored. What was decided before gets its markers.
+#[test]
+fn full_state_log_delays_no_marker() {
+    let after = after_crash(30);
+    after.partitions.fail(orders(1));
+    after.coordinator.tick();
+    after.partitions.heal();
+    after.partitions.calls();
+    let producer = after.init("later").unwrap();
+    after.add("later", producer, &[orders(0)]).unwrap();
+    after.clock.advance(Duration::from_secs(3600));
+    let full = Fault::Error(std::io::ErrorKind::StorageFull);
+    let rule = after.fs.add_rule(Rule::new(Operation::Write, full));
+    assert_eq!(after.coordinator.tick(), Some(Duration::from_secs(10)));
+    let calls = after.partitions.calls();
+    assert_eq!(calls.iter().filter(|call| call.contains("orders-1")).count(), 11, "{calls:?}");
+    after.fs.remove_rule(rule);
+    assert_eq!(after.coordinator.tick(), None);
+    assert_eq!(in_state(&after, TransactionState::CompleteAbort), 31);
+}
+
+/// A state log that is offline for a moment is looked at again.
+#[test]
+fn offline_state_log_is_ticked_again() {
+    let after = after_crash(3);
+    let logs = std::mem::take(&mut *after.logs.0.lock().unwrap());
+    logs.into_iter().for_each(|log| log.close().unwrap());
+    assert_eq!(after.coordinator.tick(), Some(Duration::from_secs(10)));
+    let config = LogConfig::default().fs(after.fs.clone());
+    let config = config.clock(Arc::clone(&after.clock) as Arc<dyn Clock>);
+    let log = Log::open("data/__transaction_state-0", config).unwrap();
+    *after.logs.0.lock().unwrap() = vec![log];
+    assert_eq!(after.coordinator.tick(), None);
+    assert_eq!(in_state(&after, TransactionState::CompleteAbort), 3);
+}
+
 /// The topic was altered. Then each transaction has a batch of its own.
 #[test]
 fn round_fits_into_small_batches() {
