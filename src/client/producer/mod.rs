@@ -286,7 +286,8 @@ impl Producer {
     ///
     /// [`Error::Produce`] with the first failure of a batch that it waited for. The call still
     /// waits for all of them. [`ProduceError::WhileWriting`] in a [listener](crate::Listener) or a
-    /// waker, if this thread itself is writing such a batch.
+    /// waker, if there is a batch to wait for and this thread is writing one, of whichever
+    /// producer.
     pub fn flush(&self) -> Result<()> {
         match self.handle.inner.flush(None)? {
             true => Ok(()),
